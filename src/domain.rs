@@ -1,0 +1,31 @@
+//! The rules of the trade: what a signal, an overlay and a mission are, and how a size is computed.
+//!
+//! Everything in here is pure. There is no I/O, no clock, no lock, no `async` and no log line, so that
+//! every rule can be tested as a table of values. Input is parsed once, at the edge; whoever holds one
+//! of these types need not check it again.
+
+mod decimal;
+mod id;
+mod instrument;
+mod invalid;
+mod mission;
+mod object;
+mod outcome;
+mod overlay;
+mod rate;
+mod signal;
+mod tier;
+mod time;
+
+pub use decimal::{Decimal, DecimalError, Round};
+pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
+pub use instrument::{Instrument, Instruments};
+pub use invalid::{Invalid, InvalidKind};
+pub use mission::{Market, Mission, Reason, Reasons, Status, Terms, compute};
+pub use object::{Object, check_json};
+pub use outcome::{Outcome, OutcomeStatus};
+pub use overlay::{Overlay, OverlayDraft};
+pub use rate::{Conversion, Rate, RateDraft, Rates};
+pub use signal::{Direction, Levels, Signal, SignalDraft};
+pub use tier::{Tier, Tiers};
+pub use time::UnixMillis;

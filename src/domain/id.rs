@@ -1,0 +1,261 @@
+//! Ids and names, parsed once and then trusted.
+//!
+//! A [`SignalId`] or [`UserId`] in hand is valid: 1 to 128 bytes of `[A-Za-z0-9._:@-]`, and not `.` or
+//! `..`, so that it is safe in a path, a log line and a file name. User ids may begin with `-`, as the ids
+//! of group chats do.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Invalid, InvalidKind};
+
+/// Longest id of a signal or user, in bytes: twice the longest seen in practice.
+const ID_BYTES_MAX: usize = 128;
+/// Longest symbol, in bytes: room for a broker's suffixes.
+const SYMBOL_BYTES_MAX: usize = 32;
+/// Longest currency code, in bytes: ISO 4217 has three, coins have up to ten.
+const CURRENCY_BYTES_MAX: usize = 10;
+/// Longest tier name, in bytes.
+const TIER_BYTES_MAX: usize = 32;
+
+/// Makes a name type that shares its bytes when cloned.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = Invalid;
+
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                Self::parse(text)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name! {
+    /// The id of one shared signal, as its engine gave it.
+    SignalId
+}
+name! {
+    /// The id of one user, or of one group chat (then it begins with `-`).
+    UserId
+}
+name! {
+    /// An instrument's name in upper case without a slash: `EURUSD`, `XAUUSD`, `US30`.
+    Symbol
+}
+name! {
+    /// A currency code in upper case: `USD`, `JPY`, `USDT`.
+    Currency
+}
+name! {
+    /// Two currencies run together, as a rate is published: `GBPUSD` is dollars for a pound.
+    Pair
+}
+name! {
+    /// A tier's name in upper case with underscores: `PRESS_PASS`.
+    TierName
+}
+
+impl SignalId {
+    /// Checks an id.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::InvalidName`] unless it has 1 to 128 bytes of `[A-Za-z0-9._:@-]` and is not `.` or `..`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        check_id("signal_id", text).map(Self)
+    }
+}
+
+impl UserId {
+    /// Checks an id.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::InvalidName`] unless it has 1 to 128 bytes of `[A-Za-z0-9._:@-]` and is not `.` or `..`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        check_id("user_id", text).map(Self)
+    }
+}
+
+impl Symbol {
+    /// Reads a symbol in any case, with or without a slash (`usd/jpy`).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::InvalidName`] unless 1 to 32 bytes of `[A-Z0-9._#-]` are left.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._#-".contains(&byte);
+        check_name("symbol", &text.replace('/', ""), SYMBOL_BYTES_MAX, is_allowed).map(Self)
+    }
+}
+
+impl Currency {
+    /// Reads a currency code in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::InvalidName`] unless it has 3 to 10 letters or digits.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.len() < 3 {
+            return Err(name_error("account_currency", text, "3 to 10 letters or digits"));
+        }
+        check_name("account_currency", text, CURRENCY_BYTES_MAX, |byte| byte.is_ascii_alphanumeric()).map(Self)
+    }
+
+    /// United States dollars: what an account holds unless it says otherwise.
+    #[must_use]
+    pub fn usd() -> Self {
+        Self(Arc::from("USD"))
+    }
+}
+
+impl Pair {
+    /// Reads a pair in any case, with or without a slash.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::InvalidName`] unless 6 to 20 letters or digits are left.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let joined = text.replace('/', "");
+        if joined.len() < 6 {
+            return Err(name_error("pair", text, "two currency codes of 3 to 10 letters or digits each"));
+        }
+        check_name("pair", &joined, 2 * CURRENCY_BYTES_MAX, |byte| byte.is_ascii_alphanumeric()).map(Self)
+    }
+}
+
+impl TierName {
+    /// Reads a tier's name in any case, with blanks and hyphens for underscores (`press pass`).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::InvalidName`] unless 1 to 32 bytes of `[A-Z0-9_]` are left.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let joined = text.replace([' ', '-'], "_");
+        check_name("tier", &joined, TIER_BYTES_MAX, |byte| byte.is_ascii_alphanumeric() || byte == b'_').map(Self)
+    }
+}
+
+fn check_id(member: &'static str, text: &str) -> Result<Arc<str>, Invalid> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
+    let fits = (1..=ID_BYTES_MAX).contains(&text.len());
+    if fits && text != "." && text != ".." && text.bytes().all(is_allowed) {
+        Ok(Arc::from(text))
+    } else {
+        Err(name_error(member, text, "1 to 128 bytes of A-Z a-z 0-9 . _ : @ -"))
+    }
+}
+
+fn check_name(
+    member: &'static str,
+    text: &str,
+    bytes_max: usize,
+    is_allowed: impl Fn(u8) -> bool,
+) -> Result<Arc<str>, Invalid> {
+    if (1..=bytes_max).contains(&text.len()) && text.bytes().all(is_allowed) {
+        Ok(Arc::from(text.to_ascii_uppercase()))
+    } else {
+        Err(name_error(member, text, "a short name of letters and digits"))
+    }
+}
+
+fn name_error(member: &'static str, text: &str, rule: &str) -> Invalid {
+    /// Long enough to recognise a name by, short enough for a log line.
+    const SHOWN_CHARS: usize = 40;
+    let shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
+    let more = if text.chars().nth(SHOWN_CHARS).is_some() { "…" } else { "" };
+    Invalid::member(
+        InvalidKind::InvalidName,
+        member,
+        format!("{member} \"{shown}{more}\" is not valid: expected {rule}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_kept_as_given() {
+        for id in
+            ["a", "ELITE_GUARD_EURUSD_TEST", "-1009000000001", "user_7000000001", "a.b:c@d-e", "...", &"x".repeat(128)]
+        {
+            assert_eq!(SignalId::parse(id).unwrap().as_str(), id);
+            assert_eq!(UserId::parse(id).unwrap().as_str(), id);
+        }
+    }
+
+    #[test]
+    fn ids_that_are_unsafe_in_a_path_or_a_log_line_are_refused() {
+        for id in
+            ["", ".", "..", "a/b", "a\\b", "a\0b", "a b", "é", "a\n", "a%2fb", &"x".repeat(129), &"x".repeat(10_000)]
+        {
+            let error = SignalId::parse(id).unwrap_err();
+            assert_eq!((error.kind(), error.pointer()), (InvalidKind::InvalidName, "/signal_id"));
+            assert!(error.to_string().len() < 400, "the message stays short");
+            assert!(UserId::parse(id).is_err());
+        }
+    }
+
+    #[test]
+    fn names_are_brought_to_one_form() {
+        assert_eq!(Symbol::parse("usd/jpy").unwrap().as_str(), "USDJPY");
+        assert_eq!(Symbol::parse("EURUSD.m").unwrap().as_str(), "EURUSD.M");
+        assert_eq!(Currency::parse("eur").unwrap().as_str(), "EUR");
+        assert_eq!(Pair::parse("gbp/usd").unwrap().as_str(), "GBPUSD");
+        assert_eq!(TierName::parse("press pass").unwrap().as_str(), "PRESS_PASS");
+        assert_eq!(TierName::parse("tier-1").unwrap().as_str(), "TIER_1");
+    }
+
+    #[test]
+    fn names_that_make_no_sense_are_refused() {
+        for text in ["", "/", "EUR USD", "EURUSD\0", "ÉURUSD", &"X".repeat(33)] {
+            assert!(Symbol::parse(text).is_err(), "{text}");
+        }
+        for text in ["", "US", "US$", "DOLLARSANDCENTS"] {
+            assert!(Currency::parse(text).is_err(), "{text}");
+        }
+        assert!(Pair::parse("EUR").is_err());
+        assert!(TierName::parse("").is_err());
+        assert!(TierName::parse("FANG!").is_err());
+    }
+}

@@ -1,0 +1,572 @@
+//! Missions: what one user may do with one signal.
+//!
+//! [`compute`] joins a shared [`Signal`] with one user's [`Overlay`]. The result is never stored: it is
+//! cheaper to compute again than to keep, and a stored copy would need rewriting each time the user's
+//! balance changes.
+//!
+//! The rule is the brokers' (MetaTrader 5: loss = distance / tick size × tick value), on price distances:
+//!
+//! ```text
+//! loss_per_lot = |entry − stop| × contract_size × rate(quote → account)
+//! risk_budget  = account_balance × risk_percent / 100
+//! lots_raw     = risk_budget / loss_per_lot
+//! lots         = the largest multiple of lot_step ≤ lots_raw, max_lot and the tier's max_lots
+//! risk_amount  = lots × loss_per_lot
+//! ```
+//!
+//! Everything up to a shown number is an exact fraction of integers, of 256 bits where 128 do not do. Shown numbers are
+//! cut, not rounded, to eight decimals; as budget and amount are cut alike, `risk_amount ≤ risk_budget` holds in
+//! the answer as it does in the exact numbers. A size below the minimum lot is never bumped up, and a missing rate is never
+//! taken for 1.
+//!
+//! [`Terms`] is the part that is the same for all users of a signal whose accounts hold one currency, so that a batch
+//! computes it once.
+
+use ethnum::U256;
+
+use super::{
+    Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates, Round,
+    Signal, Tier, Tiers, UnixMillis,
+};
+
+/// What the computation looks things up in.
+#[derive(Clone, Copy, Debug)]
+pub struct Market<'a> {
+    /// Contract sizes, pips and lot steps.
+    pub instruments: &'a Instruments,
+    /// Limits of the tiers.
+    pub tiers: &'a Tiers,
+    /// Rates to convert by.
+    pub rates: &'a Rates,
+}
+
+/// Where a mission stands for its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// The signal is not expired, and nothing has happened for the user yet.
+    Active,
+    /// The signal is expired, and nothing has happened for the user.
+    Expired,
+    /// The user's order was placed.
+    Fired,
+    /// The user's order was tried and refused.
+    Failed,
+}
+
+impl Status {
+    /// Where a mission stands, known before anything is computed.
+    #[must_use]
+    pub fn of(signal: &Signal, outcome: Option<OutcomeStatus>, now: UnixMillis) -> Self {
+        match outcome {
+            Some(OutcomeStatus::Fired) => Self::Fired,
+            Some(OutcomeStatus::Failed) => Self::Failed,
+            None if signal.is_expired(now) => Self::Expired,
+            None => Self::Active,
+        }
+    }
+
+    /// `active`, `expired`, `fired` or `failed`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Fired => "fired",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Something that speaks against trading a mission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Reason {
+    /// The signal is expired.
+    Expired,
+    /// The user's order was placed already.
+    AlreadyFired,
+    /// The user's order was tried and refused already.
+    AlreadyFailed,
+    /// The instrument table has no such symbol, so a lot has no size.
+    UnknownSymbol,
+    /// The tier table has no such tier, so the user's limits are not known.
+    UnknownTier,
+    /// The signal's confidence is below what the tier asks for.
+    BelowTierConfidence,
+    /// No trades are left for today.
+    NoTradesRemaining,
+    /// The overlay has no balance.
+    NoBalance,
+    /// Neither the overlay nor a tier names a risk.
+    NoRiskPercent,
+    /// The risk is 0 percent.
+    ZeroRisk,
+    /// Nothing converts the quote currency to the account's.
+    NoConversionRate,
+    /// The size that the budget allows is below the smallest that trades.
+    BelowMinimumLot,
+    /// A number does not fit; no size is better than a wrong one.
+    OutOfRange,
+}
+
+impl Reason {
+    /// All reasons, in the order in which they are listed.
+    pub const ALL: [Self; 13] = [
+        Self::Expired,
+        Self::AlreadyFired,
+        Self::AlreadyFailed,
+        Self::UnknownSymbol,
+        Self::UnknownTier,
+        Self::BelowTierConfidence,
+        Self::NoTradesRemaining,
+        Self::NoBalance,
+        Self::NoRiskPercent,
+        Self::ZeroRisk,
+        Self::NoConversionRate,
+        Self::BelowMinimumLot,
+        Self::OutOfRange,
+    ];
+
+    /// The stable name that clients see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::AlreadyFired => "already_fired",
+            Self::AlreadyFailed => "already_failed",
+            Self::UnknownSymbol => "unknown_symbol",
+            Self::UnknownTier => "unknown_tier",
+            Self::BelowTierConfidence => "below_tier_confidence",
+            Self::NoTradesRemaining => "no_trades_remaining",
+            Self::NoBalance => "no_balance",
+            Self::NoRiskPercent => "no_risk_percent",
+            Self::ZeroRisk => "zero_risk",
+            Self::NoConversionRate => "no_conversion_rate",
+            Self::BelowMinimumLot => "below_minimum_lot",
+            Self::OutOfRange => "out_of_range",
+        }
+    }
+}
+
+/// A set of [`Reason`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Reasons(u16);
+
+impl Reasons {
+    /// Adds a reason.
+    pub fn insert(&mut self, reason: Reason) {
+        self.0 |= 1 << reason as u8;
+    }
+
+    /// Whether a reason is in the set.
+    #[must_use]
+    pub const fn contains(self, reason: Reason) -> bool {
+        self.0 & (1 << reason as u8) != 0
+    }
+
+    /// Whether nothing speaks against it.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The reasons in their order.
+    pub fn iter(self) -> impl Iterator<Item = Reason> {
+        Reason::ALL.into_iter().filter(move |reason| self.contains(*reason))
+    }
+}
+
+/// What one user may do with one signal, as of one moment.
+///
+/// Amounts are in the account's currency, sizes in lots. A number that can not be known is `None`, and a reason says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mission {
+    /// Where it stands.
+    pub status: Status,
+    /// Whole seconds until the signal expires, rounded up: zero means expired.
+    pub seconds_remaining: u64,
+    /// What speaks against trading it; nothing does when this is empty.
+    pub reasons: Reasons,
+    /// Distance from entry to stop in pips; `None` for an unknown symbol's prices.
+    pub stop_pips: Option<Decimal>,
+    /// Distance from entry to target in pips; `None` also without a target.
+    pub target_pips: Option<Decimal>,
+    /// Distance to the target by distance to the stop.
+    pub risk_reward: Option<Decimal>,
+    /// The risk that was applied, in percent: the overlay's, else the tier's.
+    pub risk_percent: Option<Decimal>,
+    /// What may be lost.
+    pub risk_budget: Option<Decimal>,
+    /// The size that would lose just the budget.
+    pub lots_raw: Option<Decimal>,
+    /// The size to trade; zero when not even the smallest fits the budget.
+    pub lots: Option<Decimal>,
+    /// What `lots` loses at the stop; at most `risk_budget`.
+    pub risk_amount: Option<Decimal>,
+    /// What `lots` gains at the target.
+    pub reward_amount: Option<Decimal>,
+    /// The least balance with which the smallest size would fit; only with [`Reason::BelowMinimumLot`].
+    pub minimum_balance: Option<Decimal>,
+    /// What one unit of the quote currency is worth in the account's.
+    pub conversion_rate: Option<Decimal>,
+}
+
+impl Mission {
+    /// Whether nothing speaks against trading it.
+    #[must_use]
+    pub const fn is_tradable(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// What a signal comes to for every account in one currency.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    expires_at: UnixMillis,
+    confidence: Option<Decimal>,
+    reasons: Reasons,
+    stop_pips: Option<Decimal>,
+    target_pips: Option<Decimal>,
+    risk_reward: Option<Decimal>,
+    conversion_rate: Option<Decimal>,
+    rate_seq: u64,
+    sizing: Option<Sizing>,
+}
+
+/// The exact fractions behind a size.
+#[derive(Clone, Debug)]
+struct Sizing {
+    /// Units of raw lots for a product of balance units and risk percent units.
+    raw: Ratio,
+    /// Units of loss for a unit of lots.
+    loss: Ratio,
+    /// Units of gain for a unit of lots.
+    gain: Option<Ratio>,
+    lot_step: Decimal,
+    /// Smallest multiple of the step that trades.
+    min_lot: Decimal,
+    max_lot: Decimal,
+}
+
+/// Computes what one user may do with one signal.
+#[must_use]
+pub fn compute(
+    signal: &Signal,
+    overlay: &Overlay,
+    outcome: Option<&Outcome>,
+    market: Market<'_>,
+    now: UnixMillis,
+) -> Mission {
+    let terms = Terms::new(signal, &overlay.account_currency, market);
+    let status = Status::of(signal, outcome.map(|outcome| outcome.status), now);
+    let tier = overlay.tier.as_ref().map(|name| market.tiers.get(name).map(|(_, tier)| tier));
+    terms.mission(overlay, tier, status, now)
+}
+
+impl Terms {
+    /// Works out the terms of a signal for accounts in `account_currency`.
+    #[must_use]
+    pub fn new(signal: &Signal, account_currency: &Currency, market: Market<'_>) -> Self {
+        let instrument = market.instruments.get(&signal.symbol);
+        let distances = Distances::of(&signal.levels, instrument);
+        let mut terms = Self {
+            expires_at: signal.expires_at,
+            confidence: signal.confidence,
+            reasons: Reasons::default(),
+            stop_pips: distances.stop_pips,
+            target_pips: distances.target_pips,
+            risk_reward: distances.risk_reward,
+            conversion_rate: None,
+            rate_seq: 0,
+            sizing: None,
+        };
+        let Some(instrument) = instrument else {
+            terms.reasons.insert(Reason::UnknownSymbol);
+            return terms;
+        };
+        let Some(conversion) = conversion(instrument, signal.levels.entry(), account_currency, market.rates) else {
+            terms.reasons.insert(Reason::NoConversionRate);
+            return terms;
+        };
+        terms.rate_seq = conversion.seq;
+        // For display only: the sizes below use the fraction itself.
+        terms.conversion_rate = conversion.numerator.checked_div(conversion.denominator, Round::HalfEven);
+        terms.sizing = distances.stop.and_then(|stop| Sizing::new(instrument, stop, distances.target, conversion));
+        if terms.sizing.is_none() || terms.conversion_rate.is_none() {
+            terms.reasons.insert(Reason::OutOfRange);
+        }
+        terms
+    }
+
+    /// The `seq` of the stored rate that the terms rest on; 0 if they need none.
+    #[must_use]
+    pub const fn rate_seq(&self) -> u64 {
+        self.rate_seq
+    }
+
+    /// Works out one user's mission.
+    ///
+    /// `tier` is what the tier table says of the overlay's tier: `None` if the overlay names no tier,
+    /// `Some(None)` if the table does not know it.
+    #[must_use]
+    pub fn mission(&self, overlay: &Overlay, tier: Option<Option<&Tier>>, status: Status, now: UnixMillis) -> Mission {
+        let mut reasons = self.reasons;
+        match status {
+            Status::Active | Status::Expired => {}
+            Status::Fired => reasons.insert(Reason::AlreadyFired),
+            Status::Failed => reasons.insert(Reason::AlreadyFailed),
+        }
+        if now >= self.expires_at {
+            reasons.insert(Reason::Expired);
+        }
+        let is_tier_known = tier != Some(None);
+        if !is_tier_known {
+            reasons.insert(Reason::UnknownTier);
+        }
+        let tier = tier.flatten();
+        if let (Some(tier), Some(confidence)) = (tier, self.confidence)
+            && confidence < tier.min_confidence
+        {
+            reasons.insert(Reason::BelowTierConfidence);
+        }
+        if overlay.trades_remaining.or(tier.map(|tier| tier.trades_per_day)) == Some(0) {
+            reasons.insert(Reason::NoTradesRemaining);
+        }
+        if overlay.account_balance.is_none() {
+            reasons.insert(Reason::NoBalance);
+        }
+        let risk_percent = overlay.risk_percent.or(tier.map(|tier| tier.risk_percent));
+        match risk_percent {
+            None => reasons.insert(Reason::NoRiskPercent),
+            Some(Decimal::ZERO) => reasons.insert(Reason::ZeroRisk),
+            Some(_) => {}
+        }
+
+        let milliseconds_remaining = self.expires_at.millis().saturating_sub(now.millis());
+        let mut mission = Mission {
+            status,
+            seconds_remaining: u64::try_from(milliseconds_remaining).unwrap_or(0).div_ceil(1_000),
+            reasons,
+            stop_pips: self.stop_pips,
+            target_pips: self.target_pips,
+            risk_reward: self.risk_reward,
+            risk_percent,
+            risk_budget: None,
+            lots_raw: None,
+            lots: None,
+            risk_amount: None,
+            reward_amount: None,
+            minimum_balance: None,
+            conversion_rate: self.conversion_rate,
+        };
+        let (Some(balance), Some(risk_percent)) = (overlay.account_balance, risk_percent) else { return mission };
+        mission.risk_budget = risk_budget(balance, risk_percent);
+        // Without the tier's cap a size could be larger than allowed.
+        let Some(sizing) = self.sizing.as_ref().filter(|_| is_tier_known) else { return mission };
+        match sizing.size(balance, risk_percent, tier.map(|tier| tier.max_lots)) {
+            Some(size) => {
+                mission.lots_raw = Some(size.lots_raw);
+                mission.lots = Some(size.lots);
+                mission.risk_amount = Some(size.risk_amount);
+                mission.reward_amount = size.reward_amount;
+                if size.lots.is_zero() {
+                    mission.reasons.insert(Reason::BelowMinimumLot);
+                    mission.minimum_balance = sizing.minimum_balance(risk_percent, tier.map(|tier| tier.max_lots));
+                }
+            }
+            None => mission.reasons.insert(Reason::OutOfRange),
+        }
+        mission
+    }
+
+    /// The exact loss of one lot at the stop, cut to eight decimals; `None` where nothing can be sized.
+    #[must_use]
+    pub fn loss_per_lot(&self) -> Option<Decimal> {
+        let one = u128::from(Decimal::ONE.units().unsigned_abs());
+        self.sizing.as_ref().and_then(|sizing| decimal(sizing.loss.floor_of(one)?))
+    }
+}
+
+/// The distances of a signal, as prices and as pips.
+struct Distances {
+    stop: Option<Decimal>,
+    target: Option<Decimal>,
+    stop_pips: Option<Decimal>,
+    target_pips: Option<Decimal>,
+    risk_reward: Option<Decimal>,
+}
+
+impl Distances {
+    fn of(levels: &Levels, instrument: Option<&Instrument>) -> Self {
+        match *levels {
+            Levels::Prices { entry, stop, target } => {
+                let stop = entry.distance(stop);
+                let target = target.and_then(|target| entry.distance(target));
+                let in_pips = |distance: Option<Decimal>| distance?.checked_div(instrument?.pip, Round::HalfEven);
+                let risk_reward = target.zip(stop).and_then(|(target, stop)| target.checked_div(stop, Round::Down));
+                Self { stop, target, stop_pips: in_pips(stop), target_pips: in_pips(target), risk_reward }
+            }
+            Levels::Pips { stop, target, .. } => Self {
+                // A longer stop and a nearer target promise less.
+                stop: instrument.and_then(|instrument| stop.checked_mul(instrument.pip, Round::Up)),
+                target: instrument
+                    .zip(target)
+                    .and_then(|(instrument, target)| target.checked_mul(instrument.pip, Round::Down)),
+                stop_pips: Some(stop),
+                target_pips: target,
+                risk_reward: target.and_then(|target| target.checked_div(stop, Round::Down)),
+            },
+        }
+    }
+}
+
+/// Finds how the quote currency converts to the account's.
+fn conversion(
+    instrument: &Instrument,
+    entry: Option<Decimal>,
+    account: &Currency,
+    rates: &Rates,
+) -> Option<Conversion> {
+    if instrument.quote == *account {
+        return Some(Conversion::ONE);
+    }
+    // The pair's own price converts its quote to its base, and no feed is fresher than the entry.
+    if let Some(entry) = entry.filter(|_| instrument.base.as_ref() == Some(account)) {
+        return Some(Conversion { numerator: Decimal::ONE, denominator: entry, seq: 0 });
+    }
+    rates.conversion(&instrument.quote, account)
+}
+
+/// balance × risk / 100, cut to eight decimals.
+fn risk_budget(balance: Decimal, risk_percent: Decimal) -> Option<Decimal> {
+    decimal(budget_product(balance, risk_percent)? / (100 * ONE))
+}
+
+/// A balance times a percentage, in units of both.
+fn budget_product(balance: Decimal, risk_percent: Decimal) -> Option<u128> {
+    let (balance, risk) = (u128::try_from(balance.units()).ok()?, u128::try_from(risk_percent.units()).ok()?);
+    balance.checked_mul(risk)
+}
+
+/// Units of a [`Decimal`] in one.
+const ONE: u128 = 100_000_000;
+
+/// One user's size.
+struct Size {
+    lots_raw: Decimal,
+    lots: Decimal,
+    risk_amount: Decimal,
+    reward_amount: Option<Decimal>,
+}
+
+impl Sizing {
+    /// Prepares the fractions; `None` if they do not fit, or the stop has no distance.
+    fn new(instrument: &Instrument, stop: Decimal, target: Option<Decimal>, conversion: Conversion) -> Option<Self> {
+        /// Balance, percentage and lots: 10⁻⁸ × 10⁻⁸ × 1/100 against 10⁻⁸ × 10⁻⁸ × 10⁸ leaves this factor.
+        const RAW_SCALE: u64 = 1_000_000;
+        /// Distance × contract size × lots over lots, in units.
+        const AMOUNT_SCALE: u64 = 10_000_000_000_000_000;
+        let factor = |number: Decimal| u64::try_from(number.units()).ok().filter(|units| *units > 0);
+        let contract = factor(instrument.contract_size)?;
+        let (numerator, denominator) = (factor(conversion.numerator)?, factor(conversion.denominator)?);
+        let stop = factor(stop)?;
+        let amount = |distance: u64| Ratio::new([distance, contract, numerator], [denominator, AMOUNT_SCALE, 1]);
+        Some(Self {
+            raw: Ratio::new([denominator, RAW_SCALE, 1], [stop, contract, numerator])?,
+            loss: amount(stop)?,
+            gain: match target.and_then(factor) {
+                Some(target) => Some(amount(target)?),
+                None => None,
+            },
+            lot_step: instrument.lot_step,
+            min_lot: instrument.min_lot.ceil_to(instrument.lot_step)?,
+            max_lot: instrument.max_lot,
+        })
+    }
+
+    /// Sizes one account; `None` if a number does not fit.
+    fn size(&self, balance: Decimal, risk_percent: Decimal, tier_max_lots: Option<Decimal>) -> Option<Size> {
+        // The one division: cutting it to units first and to steps then gives the same step as the exact fraction.
+        let lots_raw = decimal(self.raw.floor_of(budget_product(balance, risk_percent)?)?)?;
+        let lots = lots_raw.min(self.cap(tier_max_lots)).floor_to(self.lot_step);
+        let lots = if lots < self.min_lot { Decimal::ZERO } else { lots };
+        let units = u128::try_from(lots.units()).ok()?;
+        let reward_amount = match &self.gain {
+            Some(gain) => Some(decimal(gain.floor_of(units)?)?),
+            None => None,
+        };
+        Some(Size { lots_raw, lots, risk_amount: decimal(self.loss.floor_of(units)?)?, reward_amount })
+    }
+
+    /// Returns the least balance with which the smallest size fits the budget; `None` if no balance would do.
+    fn minimum_balance(&self, risk_percent: Decimal, tier_max_lots: Option<Decimal>) -> Option<Decimal> {
+        if self.cap(tier_max_lots).floor_to(self.lot_step) < self.min_lot {
+            return None;
+        }
+        let risk = U256::from(u64::try_from(risk_percent.units()).ok()?);
+        let lots = U256::from(u64::try_from(self.min_lot.units()).ok()?);
+        let divisor = self.raw.numerator.checked_mul(risk)?;
+        let dividend = self.raw.denominator.checked_mul(lots)?;
+        // Rounded up: one unit less would not do.
+        let floor = dividend.checked_div(divisor)?;
+        let units = if dividend.checked_rem(divisor)? == U256::ZERO { floor } else { floor.checked_add(U256::ONE)? };
+        decimal(u128::try_from(units).ok()?)
+    }
+
+    fn cap(&self, tier_max_lots: Option<Decimal>) -> Decimal {
+        tier_max_lots.map_or(self.max_lot, |most| most.min(self.max_lot))
+    }
+}
+
+/// An exact fraction in lowest terms.
+#[derive(Clone, Debug)]
+struct Ratio {
+    numerator: U256,
+    denominator: U256,
+    /// Both, where both fit: the case of nearly every signal, and some ten times as fast.
+    narrow: Option<(u128, u128)>,
+}
+
+impl Ratio {
+    /// Makes the fraction of two products; `None` if a divisor is zero. Three factors of 64 bits always fit.
+    fn new(mut numerators: [u64; 3], mut denominators: [u64; 3]) -> Option<Self> {
+        for numerator in &mut numerators {
+            for denominator in &mut denominators {
+                let divisor = greatest_common_divisor(*numerator, *denominator);
+                *numerator = numerator.checked_div(divisor)?;
+                *denominator = denominator.checked_div(divisor)?;
+            }
+        }
+        let product = |factors: [u64; 3]| {
+            factors.iter().try_fold(U256::ONE, |product, factor| product.checked_mul(U256::from(*factor)))
+        };
+        let (numerator, denominator) = (product(numerators)?, product(denominators)?);
+        if denominator == U256::ZERO {
+            return None;
+        }
+        let narrow = u128::try_from(numerator).ok().zip(u128::try_from(denominator).ok());
+        Some(Self { numerator, denominator, narrow })
+    }
+
+    /// Returns `value` times the fraction, cut to an integer; `None` if it does not fit.
+    fn floor_of(&self, value: u128) -> Option<u128> {
+        if let Some((numerator, denominator)) = self.narrow
+            && let Some(product) = value.checked_mul(numerator)
+        {
+            return product.checked_div(denominator);
+        }
+        let product = U256::from(value).checked_mul(self.numerator)?;
+        u128::try_from(product.checked_div(self.denominator)?).ok()
+    }
+}
+
+fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+fn decimal(units: u128) -> Option<Decimal> {
+    i64::try_from(units).ok().map(Decimal::from_units)
+}

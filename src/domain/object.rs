@@ -1,0 +1,452 @@
+//! A JSON object whose members keep their order and their text.
+//!
+//! Signals and overlays carry members that this program knows nothing about. They are kept to the letter
+//! (`1.10` stays `1.10`), less the white space between tokens, so that a record is one line. Reading is strict: an object
+//! that holds a member twice is refused at any depth, as two readers may disagree on what it says.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Decimal, DecimalError, Invalid, InvalidKind, UnixMillis};
+
+/// Most members of one object: far above any real record, low enough that a search by name stays cheap.
+const MEMBERS_MAX: usize = 256;
+
+/// The members of a JSON object: names, and values as compact JSON text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object {
+    members: Vec<(String, String)>,
+}
+
+impl Object {
+    /// Reads one JSON object.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::MalformedJson`] if the text is not one JSON object, or nests deeper than 127 levels;
+    /// [`InvalidKind::DuplicateMember`] if any object in it holds a member twice;
+    /// [`InvalidKind::OutOfRange`] if it has more than 256 members.
+    pub fn parse(json: &[u8]) -> Result<Self, Invalid> {
+        check_json(json)?;
+        let malformed = |error: serde_json::Error| Invalid::document(InvalidKind::MalformedJson, error.to_string());
+        let RawMembers(raw) = serde_json::from_slice(json).map_err(malformed)?;
+        if raw.len() > MEMBERS_MAX {
+            return Err(Invalid::document(InvalidKind::OutOfRange, format!("more than {MEMBERS_MAX} members")));
+        }
+        let members = raw.into_iter().map(|(name, value)| (name, compact(value.get()))).collect();
+        Ok(Self { members })
+    }
+
+    /// Makes an object of members that are known to be well formed, such as those of a stored record.
+    pub(crate) fn from_members(members: Vec<(String, String)>) -> Self {
+        Self { members }
+    }
+
+    /// The members in their order: name, and value as JSON text.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.members.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether there are no members.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Returns the JSON text of the member called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.members.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether both hold the same members, in any order.
+    #[must_use]
+    pub fn same_members(&self, other: &Self) -> bool {
+        self.members.len() == other.members.len() && self.iter().all(|(name, value)| other.get(name) == Some(value))
+    }
+
+    /// The JSON text of the whole object.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut out = b"{".to_vec();
+        for (name, value) in self.iter() {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            crate::render::write_string(&mut out, name);
+            out.push(b':');
+            out.extend_from_slice(value.as_bytes());
+        }
+        out.push(b'}');
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// Sets or replaces a member; `value` is compact JSON text.
+    pub(crate) fn set(&mut self, name: &str, value: String) {
+        match self.members.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value,
+            None => self.members.push((name.to_owned(), value)),
+        }
+    }
+
+    /// Takes a member out; a `null` counts as absent.
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.members.iter().position(|(known, _)| known == name)?;
+        let (_, value) = self.members.remove(at);
+        (value != "null").then_some(value)
+    }
+
+    /// Takes out a string of at most `bytes_max` bytes.
+    pub(crate) fn take_string(&mut self, name: &str, bytes_max: usize) -> Result<Option<String>, Invalid> {
+        let Some(raw) = self.take(name) else { return Ok(None) };
+        let text: String = serde_json::from_str(&raw)
+            .map_err(|_| Invalid::member(InvalidKind::WrongType, name, format!("{name} must be a string")))?;
+        if text.len() > bytes_max {
+            return Err(Invalid::member(
+                InvalidKind::OutOfRange,
+                name,
+                format!("{name} is longer than {bytes_max} bytes"),
+            ));
+        }
+        Ok(Some(text))
+    }
+
+    /// Takes out a string that `parse` reads.
+    pub(crate) fn take_parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Invalid> {
+        /// The parsers have their own, shorter limits; this one only keeps a huge text from being copied.
+        const BYTES_MAX: usize = 64 * 1024;
+        let Some(text) = self.take_string(name, BYTES_MAX)? else { return Ok(None) };
+        parse(&text).map(Some).map_err(|error| Invalid::member(error.kind(), name, error.to_string()))
+    }
+
+    /// Takes out a number, or a string that holds one, that lies within `least..=most`.
+    pub(crate) fn take_decimal(
+        &mut self,
+        name: &str,
+        least: Decimal,
+        most: Decimal,
+    ) -> Result<Option<Decimal>, Invalid> {
+        let Some(raw) = self.take(name) else { return Ok(None) };
+        let value = decimal_of_json(&raw).map_err(|error| match error {
+            DecimalError::Syntax => {
+                Invalid::member(InvalidKind::WrongType, name, format!("{name} must be a decimal number"))
+            }
+            DecimalError::OutOfRange => Invalid::member(InvalidKind::OutOfRange, name, format!("{name} is {error}")),
+        })?;
+        if value < least || value > most {
+            return Err(Invalid::member(
+                InvalidKind::OutOfRange,
+                name,
+                format!("{name} is {value}, outside {least} to {most}"),
+            ));
+        }
+        Ok(Some(value))
+    }
+
+    /// Takes out a whole number within `0..=most`.
+    pub(crate) fn take_count(&mut self, name: &str, most: u32) -> Result<Option<u32>, Invalid> {
+        let bound = Decimal::from_int(i64::from(most)).unwrap_or_default();
+        let Some(value) = self.take_decimal(name, Decimal::ZERO, bound)? else { return Ok(None) };
+        let units_per_one = Decimal::ONE.units();
+        if value.units() % units_per_one != 0 {
+            return Err(Invalid::member(InvalidKind::WrongType, name, format!("{name} must be a whole number")));
+        }
+        Ok(u32::try_from(value.units() / units_per_one).ok())
+    }
+
+    /// Takes out a time: RFC 3339 or ISO 8601 (without an offset it is UTC), or Unix seconds.
+    pub(crate) fn take_time(&mut self, name: &str) -> Result<Option<UnixMillis>, Invalid> {
+        let Some(raw) = self.take(name) else { return Ok(None) };
+        let moment = if raw.starts_with('"') {
+            serde_json::from_str::<String>(&raw).ok().and_then(|text| UnixMillis::parse(&text))
+        } else {
+            Decimal::parse(&raw).ok().and_then(UnixMillis::from_unix_seconds)
+        };
+        let explain = || {
+            Invalid::member(InvalidKind::InvalidTime, name, format!("{name} must be a time like 2026-01-31T16:00:00Z"))
+        };
+        moment.map(Some).ok_or_else(explain)
+    }
+
+    /// Refuses members that nearly spell one of the `known` names, as `acount_balance` does.
+    ///
+    /// Such a slip would be kept as an unknown member and change nothing, silently. Names that only add a number
+    /// (`take_profit_2`) are names of their own.
+    pub(crate) fn refuse_misspelled(&self, known: &[&str]) -> Result<(), Invalid> {
+        for (name, _) in self.iter().filter(|(name, _)| !known.contains(name)) {
+            if let Some(meant) = known.iter().find(|known| nearly_spells(name, known)) {
+                let detail = format!("\"{name}\" is not a known member; \"{meant}\" is");
+                return Err(Invalid::member(InvalidKind::MisspelledMember, name, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies an RFC 7396 merge patch: `null` removes, objects merge, anything else replaces.
+    #[must_use]
+    pub(crate) fn merged(mut self, patch: &Self) -> Self {
+        for (name, value) in patch.iter() {
+            if value == "null" {
+                self.members.retain(|(known, _)| known != name);
+            } else if value.starts_with('{') {
+                let old = self.get(name).filter(|old| old.starts_with('{')).unwrap_or("{}");
+                // Both texts were checked when they came in; a damaged one merges as if it were empty.
+                let old = Self::parse(old.as_bytes()).unwrap_or_default();
+                let inner = Self::parse(value.as_bytes()).unwrap_or_default();
+                self.set(name, old.merged(&inner).to_json());
+            } else {
+                self.set(name, value.to_owned());
+            }
+        }
+        self
+    }
+}
+
+/// Checks that a text is one JSON value without duplicate members, at most 127 levels deep, whose numbers an
+/// ordinary reader can hold.
+///
+/// # Errors
+///
+/// [`InvalidKind::MalformedJson`] or [`InvalidKind::DuplicateMember`].
+pub fn check_json(json: &[u8]) -> Result<(), Invalid> {
+    serde_json::from_slice::<Strict>(json).map(|Strict| ()).map_err(|error| {
+        let text = error.to_string();
+        match text.strip_prefix(DUPLICATE) {
+            Some(rest) => {
+                let name = rest.split('"').nth(1).unwrap_or_default();
+                Invalid::member(InvalidKind::DuplicateMember, name, format!("member \"{name}\" stands there twice"))
+            }
+            None => Invalid::document(InvalidKind::MalformedJson, text),
+        }
+    })
+}
+
+/// Reads a decimal from a JSON number or a JSON string that holds nothing else.
+fn decimal_of_json(raw: &str) -> Result<Decimal, DecimalError> {
+    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(text) => Decimal::parse(text),
+        None => Decimal::parse(raw),
+    }
+}
+
+/// Whether `name` looks like a slip of the pen for `known`.
+fn nearly_spells(name: &str, known: &str) -> bool {
+    let bare = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+    };
+    let (name, known) = (bare(name), bare(known));
+    if name.trim_end_matches(|digit: char| digit.is_ascii_digit()) == known && name != known {
+        return false;
+    }
+    // One slip in a short name, two in a long one; a shorter name than four letters is no evidence.
+    let slips = if known.len() >= 8 { 2 } else { 1 };
+    name.len() >= 4 && strsim::osa_distance(&name, &known) <= slips
+}
+
+/// Drops the white space between tokens.
+fn compact(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for letter in json.chars() {
+        if in_string {
+            in_string = escaped || letter != '"';
+            escaped = !escaped && letter == '\\';
+        } else if matches!(letter, ' ' | '\t' | '\n' | '\r') {
+            continue;
+        } else {
+            in_string = letter == '"';
+        }
+        out.push(letter);
+    }
+    out
+}
+
+/// The members of an object as they stand in the text.
+struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for RawMembers<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = RawMembers<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(RawMembers(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+/// How the error about a duplicate begins; what follows is the member's name in quotes.
+const DUPLICATE: &str = "duplicate member ";
+
+/// Any JSON value in which no object holds a member twice.
+struct Strict;
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StrictVisitor;
+        impl<'de> Visitor<'de> for StrictVisitor {
+            type Value = Strict;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Strict, E> {
+                Ok(Strict)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Strict, E> {
+                Ok(Strict)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Strict, E> {
+                Ok(Strict)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Strict, E> {
+                Ok(Strict)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Strict, E> {
+                Ok(Strict)
+            }
+
+            fn visit_unit<E>(self) -> Result<Strict, E> {
+                Ok(Strict)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Strict, A::Error> {
+                while let Some(Strict) = seq.next_element()? {}
+                Ok(Strict)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
+                let mut names = std::collections::HashSet::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if names.contains(&name) {
+                        let _: IgnoredAny = map.next_value()?;
+                        return Err(serde::de::Error::custom(format_args!("{DUPLICATE}\"{name}\"")));
+                    }
+                    names.insert(name);
+                    let Strict = map.next_value()?;
+                }
+                Ok(Strict)
+            }
+        }
+        deserializer.deserialize_any(StrictVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(json: &str) -> Object {
+        Object::parse(json.as_bytes()).unwrap()
+    }
+
+    #[track_caller]
+    fn refused(json: &str, kind: InvalidKind, pointer: &str) {
+        let error = Object::parse(json.as_bytes()).unwrap_err();
+        assert_eq!((error.kind(), error.pointer()), (kind, pointer), "{json}: {error}");
+    }
+
+    #[test]
+    fn values_keep_their_text_and_lose_only_the_white_space_between_tokens() {
+        let text = "{ \"a\" : 1.10 , \"b\":\t{\"c\": [ 1e2 , \" x \\\" \" ]}\n}";
+        assert_eq!(object(text).to_json(), r#"{"a":1.10,"b":{"c":[1e2," x \" "]}}"#);
+    }
+
+    #[test]
+    fn a_member_given_twice_is_refused_at_any_depth() {
+        refused(r#"{"a":1,"a":2}"#, InvalidKind::DuplicateMember, "/a");
+        refused(r#"{"x":[{"b":1,"b":1}]}"#, InvalidKind::DuplicateMember, "/b");
+        refused(r#"{"a":1,"\u0061":2}"#, InvalidKind::DuplicateMember, "/a");
+    }
+
+    #[test]
+    fn what_is_not_one_json_object_is_refused() {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "1",
+            "{}{}",
+            "\u{feff}{}",
+            "{\"a\":NaN}",
+            "{\"a\":Infinity}",
+            "{\"a\":1e999}",
+            "{'a':1}",
+            "{\"a\":01}",
+        ] {
+            refused(text, InvalidKind::MalformedJson, "");
+        }
+        assert!(Object::parse(b"{\"a\":\"\xff\"}").is_err());
+        refused(&format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200)), InvalidKind::MalformedJson, "");
+    }
+
+    #[test]
+    fn a_merge_patch_follows_rfc_7396() {
+        let check = |target: &str, patch: &str, expected: &str| {
+            assert_eq!(object(target).merged(&object(patch)).to_json(), expected, "{target} + {patch}");
+        };
+        // The object cases of the RFC's appendix A.
+        check(r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#);
+        check(r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#);
+        check(r#"{"a":"b"}"#, r#"{"a":null}"#, "{}");
+        check(r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#);
+        check(r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#);
+        check(r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#);
+        check(r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#);
+        check(r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#);
+        check("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#);
+    }
+
+    #[test]
+    fn names_that_nearly_spell_a_known_one_are_refused() {
+        let known = ["account_balance", "tier", "take_profit", "stop_pips", "expires_at"];
+        for name in [
+            "acount_balance",
+            "accountBalance",
+            "account-balance",
+            "acconut_balance",
+            "tiers",
+            "Tier",
+            "take_proft",
+            "expires",
+        ] {
+            let error = object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&known).unwrap_err();
+            assert_eq!((error.kind(), error.pointer()), (InvalidKind::MisspelledMember, format!("/{name}").as_str()));
+        }
+        for name in [
+            "account_equity",
+            "take_profit_2",
+            "tp_pips",
+            "sl_pips",
+            "session",
+            "ti",
+            "tier_required",
+            "account_balance",
+        ] {
+            object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&known).unwrap();
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! A signal: the trade idea that all users share, stored once.
+
+use super::{Decimal, Invalid, InvalidKind, Object, SignalId, Symbol, UnixMillis};
+
+/// Longest `pattern_type`, in bytes.
+const PATTERN_BYTES_MAX: usize = 128;
+
+/// Which way a signal trades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Buy now, sell later: the stop lies below the entry.
+    Buy,
+    /// Sell now, buy back later: the stop lies above the entry.
+    Sell,
+}
+
+impl Direction {
+    /// `BUY` or `SELL`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Buy => "BUY",
+            Self::Sell => "SELL",
+        }
+    }
+
+    /// Reads `BUY` or `SELL` in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::WrongType`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.eq_ignore_ascii_case("BUY") {
+            Ok(Self::Buy)
+        } else if text.eq_ignore_ascii_case("SELL") {
+            Ok(Self::Sell)
+        } else {
+            Err(Invalid::member(InvalidKind::WrongType, "direction", "direction must be BUY or SELL"))
+        }
+    }
+}
+
+/// Where a signal gets in and out: as prices, or as distances in pips. Producers send both kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Levels {
+    /// Prices; the stop lies on the losing side of the entry, the target on the winning side.
+    Prices {
+        /// Price to get in at; above zero.
+        entry: Decimal,
+        /// Price to get out at with a loss; above zero.
+        stop: Decimal,
+        /// Price to get out at with a gain; above zero. `None`: the signal names none.
+        target: Option<Decimal>,
+    },
+    /// Distances in pips from the entry.
+    Pips {
+        /// Price to get in at; above zero. `None`: at the market.
+        entry: Option<Decimal>,
+        /// Distance to the stop; above zero.
+        stop: Decimal,
+        /// Distance to the target; above zero. `None`: the signal names none.
+        target: Option<Decimal>,
+    },
+}
+
+impl Levels {
+    /// Price to get in at, where the signal names one.
+    #[must_use]
+    pub const fn entry(&self) -> Option<Decimal> {
+        match self {
+            Self::Prices { entry, .. } => Some(*entry),
+            Self::Pips { entry, .. } => *entry,
+        }
+    }
+
+    /// Checks price levels against the direction.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::ZeroDistance`], [`InvalidKind::StopWrongSide`], [`InvalidKind::TargetWrongSide`].
+    pub fn prices(
+        direction: Direction,
+        entry: Decimal,
+        stop: Decimal,
+        target: Option<Decimal>,
+    ) -> Result<Self, Invalid> {
+        let is_losing = |price: Decimal| match direction {
+            Direction::Buy => price < entry,
+            Direction::Sell => price > entry,
+        };
+        if stop == entry {
+            return Err(Invalid::member(
+                InvalidKind::ZeroDistance,
+                "stop_loss",
+                format!("stop_loss {stop} equals the entry price"),
+            ));
+        }
+        if !is_losing(stop) {
+            let side = if direction == Direction::Buy { "below" } else { "above" };
+            let detail =
+                format!("stop_loss {stop} of a {} must lie {side} the entry price {entry}", direction.as_str());
+            return Err(Invalid::member(InvalidKind::StopWrongSide, "stop_loss", detail));
+        }
+        if let Some(target) = target {
+            if target == entry {
+                let detail = format!("take_profit {target} equals the entry price");
+                return Err(Invalid::member(InvalidKind::ZeroDistance, "take_profit", detail));
+            }
+            if is_losing(target) {
+                let side = if direction == Direction::Buy { "above" } else { "below" };
+                let detail =
+                    format!("take_profit {target} of a {} must lie {side} the entry price {entry}", direction.as_str());
+                return Err(Invalid::member(InvalidKind::TargetWrongSide, "take_profit", detail));
+            }
+        }
+        Ok(Self::Prices { entry, stop, target })
+    }
+
+    /// Checks distances in pips.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::ZeroDistance`] if a distance is zero.
+    pub fn pips(entry: Option<Decimal>, stop: Decimal, target: Option<Decimal>) -> Result<Self, Invalid> {
+        for (name, distance) in [("stop_pips", Some(stop)), ("target_pips", target)] {
+            if distance.is_some_and(|distance| !distance.is_positive()) {
+                return Err(Invalid::member(InvalidKind::ZeroDistance, name, format!("{name} must be above zero")));
+            }
+        }
+        Ok(Self::Pips { entry, stop, target })
+    }
+
+    /// Takes the levels out of a body: prices where there is a `stop_loss`, else pips.
+    fn take(object: &mut Object, direction: Direction) -> Result<Self, Invalid> {
+        let least = Decimal::from_units(1);
+        let most = Decimal::from_units(i64::MAX);
+        let entry = object.take_decimal("entry_price", least, most)?;
+        let stop = object.take_decimal("stop_loss", least, most)?;
+        let target = object.take_decimal("take_profit", least, most)?;
+        let Some(stop) = stop else {
+            if target.is_some() {
+                let detail = "take_profit is a price, so stop_loss must be given as one too";
+                return Err(Invalid::member(InvalidKind::MissingMember, "stop_loss", detail));
+            }
+            let stop = object.take_decimal("stop_pips", Decimal::ZERO, most)?;
+            let target = object.take_decimal("target_pips", Decimal::ZERO, most)?;
+            let missing =
+                || Invalid::member(InvalidKind::MissingMember, "stop_loss", "a signal needs stop_loss, or stop_pips");
+            return Self::pips(entry, stop.ok_or_else(missing)?, target);
+        };
+        let missing = || {
+            Invalid::member(InvalidKind::MissingMember, "entry_price", "stop_loss is a price, so entry_price is needed")
+        };
+        let entry = entry.ok_or_else(missing)?;
+        if target.is_none() && object.get("target_pips").is_some_and(|value| value != "null") {
+            let detail = "stop_loss is a price and target_pips a distance: give take_profit, or both in pips";
+            return Err(Invalid::member(InvalidKind::MixedLevels, "target_pips", detail));
+        }
+        // Where there are prices, `stop_pips` and `target_pips` are the producer's own reading: kept, not used.
+        Self::prices(direction, entry, stop, target)
+    }
+}
+
+/// One signal as it is stored and shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// The engine's id.
+    pub id: SignalId,
+    /// What is traded.
+    pub symbol: Symbol,
+    /// Which way.
+    pub direction: Direction,
+    /// Where to get in and out.
+    pub levels: Levels,
+    /// The pattern that gave rise to it.
+    pub pattern_type: Option<String>,
+    /// The engine's confidence, 0 to 100.
+    pub confidence: Option<Decimal>,
+    /// When it was published.
+    pub created_at: UnixMillis,
+    /// From when on it is expired; after `created_at`.
+    pub expires_at: UnixMillis,
+    /// Everything else, as published.
+    pub members: Object,
+}
+
+/// A signal as a client sends it, before the server adds the times that it left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalDraft {
+    id: SignalId,
+    symbol: Symbol,
+    direction: Direction,
+    levels: Levels,
+    pattern_type: Option<String>,
+    confidence: Option<Decimal>,
+    created_at: Option<UnixMillis>,
+    expires_at: Option<UnixMillis>,
+    members: Object,
+}
+
+/// The members of a signal that the computation reads.
+const KNOWN: [&str; 12] = [
+    "signal_id",
+    "symbol",
+    "direction",
+    "entry_price",
+    "stop_loss",
+    "take_profit",
+    "stop_pips",
+    "target_pips",
+    "pattern_type",
+    "confidence",
+    "created_at",
+    "expires_at",
+];
+
+impl SignalDraft {
+    /// Reads a published body; `id` is the id that the request names, if it does.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with the member to blame.
+    pub fn from_object(mut object: Object, id: Option<&SignalId>) -> Result<Self, Invalid> {
+        object.refuse_misspelled(&KNOWN)?;
+        let missing = |name: &'static str| {
+            move || Invalid::member(InvalidKind::MissingMember, name, format!("a signal needs {name}"))
+        };
+        let own_id = object.take_parsed("signal_id", SignalId::parse)?;
+        let id = match (id, own_id) {
+            (Some(id), Some(own_id)) if *id != own_id => {
+                let detail = format!("signal_id {own_id} is not {id}, which the request names");
+                return Err(Invalid::member(InvalidKind::IdMismatch, "signal_id", detail));
+            }
+            (Some(id), _) => id.clone(),
+            (None, own_id) => own_id.ok_or_else(missing("signal_id"))?,
+        };
+        let symbol = object.take_parsed("symbol", Symbol::parse)?.ok_or_else(missing("symbol"))?;
+        let direction = object.take_parsed("direction", Direction::parse)?.ok_or_else(missing("direction"))?;
+        let levels = Levels::take(&mut object, direction)?;
+        let pattern_type = object.take_string("pattern_type", PATTERN_BYTES_MAX)?;
+        let confidence = object.take_decimal("confidence", Decimal::ZERO, Decimal::HUNDRED)?;
+        let created_at = object.take_time("created_at")?;
+        let expires_at = object.take_time("expires_at")?;
+        Ok(Self { id, symbol, direction, levels, pattern_type, confidence, created_at, expires_at, members: object })
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> &SignalId {
+        &self.id
+    }
+
+    /// Fills in the times that the body left out: creation `now`, expiry `lifetime_ms` after creation.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::ExpiryBeforeCreation`].
+    pub fn resolve(self, now: UnixMillis, lifetime_ms: i64) -> Result<Signal, Invalid> {
+        // A signal that names only its expiry, and that is already over, was created no later than then.
+        let created_at = self.created_at.unwrap_or_else(|| match self.expires_at {
+            Some(expires_at) if expires_at <= now => expires_at.plus_millis(-lifetime_ms),
+            _ => now,
+        });
+        let expires_at = self.expires_at.unwrap_or_else(|| created_at.plus_millis(lifetime_ms));
+        if expires_at <= created_at {
+            let detail = format!("expires_at {expires_at} is not after created_at {created_at}");
+            return Err(Invalid::member(InvalidKind::ExpiryBeforeCreation, "expires_at", detail));
+        }
+        Ok(Signal {
+            id: self.id,
+            symbol: self.symbol,
+            direction: self.direction,
+            levels: self.levels,
+            pattern_type: self.pattern_type,
+            confidence: self.confidence,
+            created_at,
+            expires_at,
+            members: self.members,
+        })
+    }
+
+    /// Whether this body says nothing other than `stored`; times that it leaves out agree with any.
+    #[must_use]
+    pub fn agrees_with(&self, stored: &Signal) -> bool {
+        self.same_but_times(stored)
+            && self.created_at.is_none_or(|created_at| created_at == stored.created_at)
+            && self.expires_at.is_none_or(|expires_at| expires_at == stored.expires_at)
+    }
+
+    /// Whether this body says nothing other than `stored`, its times aside.
+    #[must_use]
+    pub fn same_but_times(&self, stored: &Signal) -> bool {
+        self.id == stored.id
+            && self.symbol == stored.symbol
+            && self.direction == stored.direction
+            && self.levels == stored.levels
+            && self.pattern_type == stored.pattern_type
+            && self.confidence == stored.confidence
+            && self.members.same_members(&stored.members)
+    }
+
+    /// Moves the times that are given by `millis`.
+    pub fn shift_times(&mut self, millis: i64) {
+        self.created_at = self.created_at.map(|moment| moment.plus_millis(millis));
+        self.expires_at = self.expires_at.map(|moment| moment.plus_millis(millis));
+    }
+}
+
+impl Signal {
+    /// Whether it is expired: from `expires_at` on.
+    #[must_use]
+    pub fn is_expired(&self, now: UnixMillis) -> bool {
+        now >= self.expires_at
+    }
+
+    /// Applies an RFC 7396 merge patch and checks the result as if it were published so.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with the member to blame; the id can not be patched.
+    pub fn patched(&self, patch: &Object) -> Result<Self, Invalid> {
+        patch.refuse_misspelled(&KNOWN)?;
+        for name in ["signal_id", "created_at", "expires_at"] {
+            if patch.get(name) == Some("null") {
+                return Err(Invalid::member(InvalidKind::MissingMember, name, format!("{name} can not be removed")));
+            }
+        }
+        let object = Object::parse(&crate::render::signal_json(self))?.merged(patch);
+        let draft = SignalDraft::from_object(object, Some(&self.id))?;
+        draft.resolve(self.created_at, 0)
+    }
+}

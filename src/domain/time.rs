@@ -1,0 +1,106 @@
+//! Times in UTC, as Unix milliseconds inside and RFC 3339 with a `Z` outside.
+//!
+//! Input without an offset is UTC: every old record that can be checked proves that its naive times were.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::Decimal;
+
+/// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(i64);
+
+impl UnixMillis {
+    /// The first moment that input may name: 1970-01-01T00:00:00Z.
+    pub const MIN: Self = Self(0);
+    /// The last moment that input may name: 9999-12-30T22:00:00Z, where RFC 3339's four digits end.
+    pub const MAX: Self = Self(253_402_207_200_000);
+
+    /// Makes a moment, clamped to what can be shown.
+    #[must_use]
+    pub fn new(millis: i64) -> Self {
+        Self(millis.clamp(Self::MIN.0, Self::MAX.0))
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Returns this moment moved by `millis`, clamped to what can be shown.
+    #[must_use]
+    pub fn plus_millis(self, millis: i64) -> Self {
+        Self::new(self.0.saturating_add(millis))
+    }
+
+    /// Reads RFC 3339 or ISO 8601; without an offset it is UTC. Below a millisecond is cut off.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let millis = match text.parse::<Timestamp>() {
+            Ok(moment) => moment.as_millisecond(),
+            Err(_) => text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond(),
+        };
+        Self::checked(millis)
+    }
+
+    /// Reads Unix seconds, with a fraction or without.
+    #[must_use]
+    pub fn from_unix_seconds(seconds: Decimal) -> Option<Self> {
+        /// A [`Decimal`] counts 10⁻⁸, a millisecond is 10⁻³.
+        const UNITS_PER_MILLI: i64 = 100_000;
+        Self::checked(seconds.units().div_euclid(UNITS_PER_MILLI))
+    }
+
+    fn checked(millis: i64) -> Option<Self> {
+        (Self::MIN.0..=Self::MAX.0).contains(&millis).then_some(Self(millis))
+    }
+}
+
+/// RFC 3339 with a `Z`, with milliseconds only where there are any.
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
+        if self.0 % 1_000 == 0 { write!(f, "{moment:.0}") } else { write!(f, "{moment:.3}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        assert_eq!(UnixMillis::parse(text).map(|moment| moment.to_string()).as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn times_with_an_offset_are_brought_to_utc_and_times_without_one_are_utc() {
+        check("2025-08-08T17:11:10.425808", Some("2025-08-08T17:11:10.425Z"));
+        check("2025-08-08T17:11:10Z", Some("2025-08-08T17:11:10Z"));
+        check("2025-08-08 17:11:10", Some("2025-08-08T17:11:10Z"));
+        check("2025-08-08T19:11:10+02:00", Some("2025-08-08T17:11:10Z"));
+        check("1969-12-31T23:59:59Z", None);
+        check("2025-13-01T00:00:00Z", None);
+        check("tomorrow", None);
+        check("", None);
+    }
+
+    #[test]
+    fn unix_seconds_are_read_with_their_fraction() {
+        let read = |text: &str| UnixMillis::from_unix_seconds(Decimal::parse(text).unwrap());
+        assert_eq!(read("1754673070.425").unwrap().to_string(), "2025-08-08T17:11:10.425Z");
+        assert_eq!(read("-1"), None);
+    }
+
+    #[test]
+    fn the_first_and_last_moment_can_be_shown() {
+        assert_eq!(UnixMillis::MIN.to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(UnixMillis::MAX.to_string(), "9999-12-30T22:00:00Z");
+        assert_eq!(UnixMillis::MAX.plus_millis(i64::MAX), UnixMillis::MAX);
+    }
+}

@@ -1,0 +1,207 @@
+//! JSON of signals, overlays and mission views, as bytes.
+//!
+//! A view is a splice: `{"signal":…,"user":…,"mission":…}`, where the first two are rendered once per record and
+//! kept beside it, and only the computed numbers are written per view. The plain way, serde over a struct, is the oracle in
+//! this module's tests; the bytes are the same.
+
+use crate::domain::{Currency, Decimal, Levels, Mission, Object, Outcome, Overlay, Rate, Signal, UnixMillis};
+
+/// Renders a signal: its known members in a fixed order, then all others as published.
+#[must_use]
+pub fn signal_json(signal: &Signal) -> Vec<u8> {
+    let mut json = Members::begin(Vec::with_capacity(512));
+    json.string("signal_id", signal.id.as_str());
+    json.string("symbol", signal.symbol.as_str());
+    json.string("direction", signal.direction.as_str());
+    match signal.levels {
+        Levels::Prices { entry, stop, target } => {
+            json.decimal("entry_price", Some(entry));
+            json.decimal("stop_loss", Some(stop));
+            json.decimal("take_profit", target);
+        }
+        Levels::Pips { entry, stop, target } => {
+            json.decimal("entry_price", entry);
+            json.decimal("stop_pips", Some(stop));
+            json.decimal("target_pips", target);
+        }
+    }
+    if let Some(pattern_type) = &signal.pattern_type {
+        json.string("pattern_type", pattern_type);
+    }
+    json.decimal("confidence", signal.confidence);
+    json.time("created_at", signal.created_at);
+    json.time("expires_at", signal.expires_at);
+    json.rest(&signal.members);
+    json.end()
+}
+
+/// Renders an overlay: its known members in a fixed order, then all others as sent.
+#[must_use]
+pub fn overlay_json(overlay: &Overlay) -> Vec<u8> {
+    let mut json = Members::begin(Vec::with_capacity(256));
+    json.string("user_id", overlay.user_id.as_str());
+    if let Some(tier) = &overlay.tier {
+        json.string("tier", tier.as_str());
+    }
+    json.decimal("risk_percent", overlay.risk_percent);
+    json.decimal("account_balance", overlay.account_balance);
+    json.string("account_currency", overlay.account_currency.as_str());
+    json.decimal("win_rate", overlay.win_rate);
+    if let Some(trades) = overlay.trades_remaining {
+        json.decimal("trades_remaining", Decimal::from_int(i64::from(trades)));
+    }
+    json.time("updated_at", overlay.updated_at);
+    json.rest(&overlay.members);
+    json.end()
+}
+
+/// Renders an outcome.
+#[must_use]
+pub fn outcome_json(outcome: &Outcome) -> Vec<u8> {
+    let mut json = Members::begin(Vec::with_capacity(256));
+    json.string("signal_id", outcome.signal_id.as_str());
+    json.string("user_id", outcome.user_id.as_str());
+    json.string("status", outcome.status.as_str());
+    json.time("at", outcome.at);
+    json.rest(&outcome.members);
+    json.end()
+}
+
+/// Renders a rate.
+#[must_use]
+pub fn rate_json(rate: &Rate) -> Vec<u8> {
+    let mut json = Members::begin(Vec::with_capacity(96));
+    json.string("pair", rate.pair.as_str());
+    json.decimal("price", Some(rate.price));
+    json.time("updated_at", rate.updated_at);
+    json.end()
+}
+
+/// Appends one mission view.
+///
+/// - `signal`, `overlay`: what [`signal_json`] and [`overlay_json`] made of the two records.
+/// - `currency`: the overlay's account currency.
+///
+/// Numbers that can not be known are `null`; `minimum_balance` is there only where it says something.
+pub fn write_view(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mission, currency: &Currency) {
+    out.extend_from_slice(b"{\"signal\":");
+    out.extend_from_slice(signal);
+    out.extend_from_slice(b",\"user\":");
+    out.extend_from_slice(overlay);
+    out.extend_from_slice(b",\"mission\":{\"status\":\"");
+    out.extend_from_slice(mission.status.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"seconds_remaining\":");
+    write_integer(out, mission.seconds_remaining);
+    out.extend_from_slice(if mission.is_tradable() {
+        b",\"tradable\":true,\"reasons\":["
+    } else {
+        b",\"tradable\":false,\"reasons\":["
+    });
+    for (index, reason) in mission.reasons.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
+        out.extend_from_slice(reason.as_str().as_bytes());
+        out.push(b'"');
+    }
+    let numbers: [(&[u8], Option<Decimal>); 9] = [
+        (b"],\"stop_pips\":", mission.stop_pips),
+        (b",\"target_pips\":", mission.target_pips),
+        (b",\"risk_reward\":", mission.risk_reward),
+        (b",\"risk_percent\":", mission.risk_percent),
+        (b",\"risk_budget\":", mission.risk_budget),
+        (b",\"lots_raw\":", mission.lots_raw),
+        (b",\"lots\":", mission.lots),
+        (b",\"risk_amount\":", mission.risk_amount),
+        (b",\"reward_amount\":", mission.reward_amount),
+    ];
+    for (name, number) in numbers {
+        out.extend_from_slice(name);
+        match number {
+            Some(number) => number.write_to(out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    if let Some(balance) = mission.minimum_balance {
+        out.extend_from_slice(b",\"minimum_balance\":");
+        balance.write_to(out);
+    }
+    out.extend_from_slice(b",\"account_currency\":\"");
+    // Letters and digits only: nothing to escape.
+    out.extend_from_slice(currency.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"conversion_rate\":");
+    match mission.conversion_rate {
+        Some(rate) => rate.write_to(out),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends a JSON string, escaped as `serde_json` does it.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    let start = out.len();
+    // Writing a string into a growing buffer can not fail; if it ever did, half a string must not stay.
+    if serde_json::to_writer(&mut *out, text).is_err() {
+        out.truncate(start);
+        out.extend_from_slice(b"\"\"");
+    }
+}
+
+/// Appends a JSON string that holds a time.
+pub fn write_time(out: &mut Vec<u8>, moment: UnixMillis) {
+    out.push(b'"');
+    out.extend_from_slice(moment.to_string().as_bytes());
+    out.push(b'"');
+}
+
+fn write_integer(out: &mut Vec<u8>, value: u64) {
+    // Seconds until the year 9999 fit; the fallback is for numbers that can not occur.
+    let whole = i64::try_from(value).ok().and_then(Decimal::from_int);
+    whole.unwrap_or_default().write_to(out);
+}
+
+/// An object under construction.
+struct Members(Vec<u8>);
+
+impl Members {
+    fn begin(mut out: Vec<u8>) -> Self {
+        out.push(b'{');
+        Self(out)
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.0.last() != Some(&b'{') {
+            self.0.push(b',');
+        }
+        write_string(&mut self.0, name);
+        self.0.push(b':');
+    }
+
+    fn string(&mut self, name: &str, value: &str) {
+        self.name(name);
+        write_string(&mut self.0, value);
+    }
+
+    /// An absent number is an absent member.
+    fn decimal(&mut self, name: &str, value: Option<Decimal>) {
+        if let Some(value) = value {
+            self.name(name);
+            value.write_to(&mut self.0);
+        }
+    }
+
+    fn time(&mut self, name: &str, value: UnixMillis) {
+        self.name(name);
+        write_time(&mut self.0, value);
+    }
+
+    fn rest(&mut self, members: &Object) {
+        for (name, value) in members.iter() {
+            self.name(name);
+            self.0.extend_from_slice(value.as_bytes());
+        }
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.push(b'}');
+        self.0
+    }
+}
