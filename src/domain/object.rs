@@ -246,7 +246,7 @@ fn nearly_spells(name: &str, known: &str) -> bool {
         return false;
     }
     // One slip in a short name, two in a long one; a shorter name than four letters is no evidence.
-    let slips = if known.len() >= 8 { 2 } else { 1 };
+    let slips = if known.len() >= 9 { 2 } else { 1 };
     name.len() >= 4 && strsim::osa_distance(&name, &known) <= slips
 }
 
