@@ -16,6 +16,7 @@ mod rate;
 mod signal;
 mod tier;
 mod time;
+mod token;
 
 pub use decimal::{Decimal, DecimalError, Round};
 pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
@@ -27,5 +28,6 @@ pub use outcome::{Outcome, OutcomeStatus};
 pub use overlay::{Overlay, OverlayDraft};
 pub use rate::{Conversion, Rate, RateDraft, Rates};
 pub use signal::{Direction, Levels, Signal, SignalDraft};
-pub use tier::{Tier, Tiers};
+pub use tier::{Tier, Tiers, UserTier};
 pub use time::UnixMillis;
+pub use token::{Scope, Token};

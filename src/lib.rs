@@ -2,5 +2,8 @@
 //!
 //! (crate docs follow)
 
+pub mod cache;
 pub mod domain;
 pub mod render;
+pub mod service;
+pub mod store;

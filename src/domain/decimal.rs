@@ -5,6 +5,7 @@
 //! way out. Products and quotients run through `i128`; each names its [`Round`]ing, and what does not fit
 //! is `None`, never a wrap.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -250,15 +251,15 @@ fn round_digits(digits: impl Iterator<Item = u8>, kept: i64) -> Result<i128, Dec
     let (mut first_dropped, mut more_dropped) = (0, false);
     for byte in digits {
         let digit = i128::from(byte - b'0');
-        if seen < kept {
-            value = value * 10 + digit;
-            if value > FULL {
-                return Err(DecimalError::OutOfRange);
+        match seen.cmp(&kept) {
+            Ordering::Less => {
+                value = value * 10 + digit;
+                if value > FULL {
+                    return Err(DecimalError::OutOfRange);
+                }
             }
-        } else if seen == kept {
-            first_dropped = digit;
-        } else {
-            more_dropped |= digit != 0;
+            Ordering::Equal => first_dropped = digit,
+            Ordering::Greater => more_dropped |= digit != 0,
         }
         seen += 1;
     }
@@ -284,9 +285,9 @@ fn quotient(dividend: i128, divisor: i128, round: Round) -> Option<Decimal> {
         Round::Down => false,
         Round::Up => rest != 0,
         Round::HalfEven => match twice_rest.cmp(&divisor.unsigned_abs()) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => whole % 2 != 0,
-            std::cmp::Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => whole % 2 != 0,
+            Ordering::Greater => true,
         },
     };
     let rounded = if rounds_away { whole.checked_add(away)? } else { whole };

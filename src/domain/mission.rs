@@ -26,7 +26,7 @@ use ethnum::U256;
 
 use super::{
     Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates, Round,
-    Signal, Tier, Tiers, UnixMillis,
+    Signal, Tiers, UnixMillis, UserTier,
 };
 
 /// What the computation looks things up in.
@@ -259,8 +259,7 @@ pub fn compute(
 ) -> Mission {
     let terms = Terms::new(signal, &overlay.account_currency, market);
     let status = Status::of(signal, outcome.map(|outcome| outcome.status), now);
-    let tier = overlay.tier.as_ref().map(|name| market.tiers.get(name).map(|(_, tier)| tier));
-    terms.mission(overlay, tier, status, now)
+    terms.mission(overlay, market.tiers.of_user(overlay.tier.as_ref()), status, now)
 }
 
 impl Terms {
@@ -304,12 +303,9 @@ impl Terms {
         self.rate_seq
     }
 
-    /// Works out one user's mission.
-    ///
-    /// `tier` is what the tier table says of the overlay's tier: `None` if the overlay names no tier,
-    /// `Some(None)` if the table does not know it.
+    /// Works out one user's mission; `tier` is what the tier table says of the overlay's tier.
     #[must_use]
-    pub fn mission(&self, overlay: &Overlay, tier: Option<Option<&Tier>>, status: Status, now: UnixMillis) -> Mission {
+    pub fn mission(&self, overlay: &Overlay, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
         let mut reasons = self.reasons;
         match status {
             Status::Active | Status::Expired => {}
@@ -319,11 +315,11 @@ impl Terms {
         if now >= self.expires_at {
             reasons.insert(Reason::Expired);
         }
-        let is_tier_known = tier != Some(None);
+        let is_tier_known = tier != UserTier::Unknown;
         if !is_tier_known {
             reasons.insert(Reason::UnknownTier);
         }
-        let tier = tier.flatten();
+        let tier = tier.limits();
         if let (Some(tier), Some(confidence)) = (tier, self.confidence)
             && confidence < tier.min_confidence
         {

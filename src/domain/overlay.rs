@@ -94,6 +94,12 @@ impl OverlayDraft {
         &self.overlay.user_id
     }
 
+    /// The time that the body names.
+    #[must_use]
+    pub fn updated_at(&self) -> Option<UnixMillis> {
+        self.has_time.then_some(self.overlay.updated_at)
+    }
+
     /// Fills in `now` where the body named no time.
     #[must_use]
     pub fn resolve(mut self, now: UnixMillis) -> Overlay {
