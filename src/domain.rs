@@ -5,6 +5,7 @@
 //! of these types need not check it again.
 
 mod decimal;
+mod explain;
 mod id;
 mod instrument;
 mod invalid;
@@ -19,6 +20,7 @@ mod time;
 mod token;
 
 pub use decimal::{Decimal, DecimalError, Round};
+pub use explain::{Step, explain};
 pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
 pub use instrument::{Instrument, Instruments};
 pub use invalid::{Invalid, InvalidKind};

@@ -23,6 +23,7 @@ use crate::cache::{Cache, CacheSize, CachedOverlay, CachedSignal};
 use crate::domain::{
     Instruments, Invalid, Market, Object, Overlay, Rates, SignalId, Tiers, Token, UnixMillis, UserId, UserTier,
 };
+use crate::metrics::Metrics;
 use crate::store::{
     Change, Commit, Condition, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError, WriteError,
     Writer,
@@ -78,9 +79,12 @@ pub enum ServiceError {
     /// Too many writes are waiting, or the server is stopping.
     #[error("too many writes are waiting, or the server is stopping")]
     Busy,
-    /// The file could not be read or written.
+    /// The file could not be read.
     #[error("the store failed")]
     Store(#[source] Arc<StoreError>),
+    /// A write could not be made durable; it may be tried again.
+    #[error("the write could not be made durable")]
+    WriteFailed(#[source] Arc<StoreError>),
     /// A worker thread failed; the log has its message.
     #[error("a worker failed")]
     Worker,
@@ -102,7 +106,7 @@ impl From<WriteError> for ServiceError {
             WriteError::Refused(Refusal::Conflict(detail)) => Self::Conflict(detail),
             WriteError::Refused(Refusal::ConditionFailed) => Self::ConditionFailed,
             WriteError::Refused(Refusal::Invalid(invalid)) => Self::Invalid(invalid),
-            WriteError::Failed(error) => Self::Store(error),
+            WriteError::Failed(error) => Self::WriteFailed(error),
         }
     }
 }
@@ -119,6 +123,7 @@ struct Shared {
     writer: Writer,
     memory: Arc<Memory>,
     settings: Settings,
+    metrics: Metrics,
     /// Sets the tags of this run apart from those of any other: tables, program and file may have changed in between.
     run: u32,
 }
@@ -205,7 +210,8 @@ impl Service {
         let observed = Arc::clone(&memory);
         let writer = Writer::start(Arc::clone(&store), move |commit| observed.committed(commit))?;
         let run = u32::try_from(settings.clock.now().millis() / 1_000 % i64::from(u32::MAX)).unwrap_or_default();
-        Ok(Self { shared: Arc::new(Shared { store, writer, memory, settings, run }) })
+        let metrics = Metrics::default();
+        Ok(Self { shared: Arc::new(Shared { store, writer, memory, settings, metrics, run }) })
     }
 
     /// Queues a write.
@@ -215,9 +221,22 @@ impl Service {
     /// [`ServiceError::Busy`] if too many wait.
     pub fn submit(&self, operation: Operation) -> Result<Pending, ServiceError> {
         let (sender, receiver) = oneshot::channel();
-        // A caller that has gone away does not want the receipt; the write stands.
-        let acknowledge = Box::new(move |result| drop(sender.send(result)));
-        self.shared.writer.submit(operation, acknowledge)?;
+        let metrics = self.shared.metrics.clone();
+        let arrival = Stopwatch::start();
+        let acknowledge = Box::new(move |result: Result<Receipt, WriteError>| {
+            metrics.write_seconds.observe(arrival.seconds());
+            match &result {
+                Ok(Receipt { effect: Effect::Unchanged | Effect::Kept, .. }) => metrics.writes_unchanged.inc(),
+                Ok(_) => metrics.writes_changed.inc(),
+                Err(WriteError::Refused(_)) => metrics.writes_refused.inc(),
+                Err(WriteError::Failed(_)) => metrics.writes_failed.inc(),
+            };
+            // A caller that has gone away does not want the receipt; the write stands.
+            drop(sender.send(result));
+        });
+        self.shared.writer.submit(operation, acknowledge).inspect_err(|_| {
+            self.shared.metrics.writes_turned_away.inc();
+        })?;
         Ok(Pending(receiver))
     }
 
@@ -248,6 +267,7 @@ impl Service {
         {
             // The cache is no older than the last acknowledged write; a write still under way counts as coming after this one.
             let change = Change::Overlay(user, Some(Arc::clone(&cached.stored)));
+            self.shared.metrics.writes_unchanged.inc();
             return Ok(Receipt { effect: Effect::Unchanged, change });
         }
         self.write(Operation::PatchOverlay { user, patch, now, condition }).await
@@ -288,6 +308,7 @@ impl Service {
     /// [`ServiceError::Store`].
     pub fn read_signal(&self, id: &SignalId) -> Result<Option<Arc<CachedSignal>>, ServiceError> {
         self.shared.memory.cache.signal(id, || {
+            self.shared.metrics.cache_misses.inc();
             let snapshot = self.shared.store.snapshot()?;
             let Some(stored) = snapshot.signal(id)? else { return Ok(None) };
             let outcomes =
@@ -303,6 +324,7 @@ impl Service {
     /// [`ServiceError::Store`].
     pub fn read_overlay(&self, user: &UserId) -> Result<Option<Arc<CachedOverlay>>, ServiceError> {
         self.shared.memory.cache.overlay(user, || {
+            self.shared.metrics.cache_misses.inc();
             let stored = self.shared.store.snapshot()?.overlay(user)?;
             Ok(stored.map(|stored| CachedOverlay::new(Arc::new(stored))))
         })
@@ -343,6 +365,12 @@ impl Service {
             cache: self.shared.memory.cache.size(),
             file_bytes,
         })
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
     /// The time now.

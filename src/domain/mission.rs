@@ -417,7 +417,7 @@ impl Distances {
 }
 
 /// Finds how the quote currency converts to the account's.
-fn conversion(
+pub(super) fn conversion(
     instrument: &Instrument,
     entry: Option<Decimal>,
     account: &Currency,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::{Service, ServiceError, blocking};
 use crate::cache::{CachedOverlay, CachedSignal};
-use crate::domain::{Currency, Rates, SignalId, Status, Symbol, Terms, TierName, UnixMillis, UserId};
+use crate::domain::{
+    self, Currency, Mission, Rates, SignalId, Status, Step, Symbol, Terms, TierName, UnixMillis, UserId,
+};
 use crate::render;
 use crate::store::{Snapshot, StoreError, StoredSignal};
 
@@ -50,11 +52,41 @@ impl MissionView {
         self.tag
     }
 
+    /// Computes the mission.
+    #[must_use]
+    pub fn mission(&self, service: &Service) -> Mission {
+        let overlay = &self.overlay.stored.overlay;
+        self.terms.mission(overlay, service.tier_of(overlay), self.status(), self.now)
+    }
+
+    /// About how long its JSON is, in bytes.
+    #[must_use]
+    pub fn size_hint(&self) -> usize {
+        /// The computed part with the longest numbers and several reasons.
+        const MISSION_BYTES: usize = 512;
+        self.signal.json.len() + self.overlay.json.len() + MISSION_BYTES
+    }
+
     /// Appends the view as JSON.
     pub fn write_to(&self, service: &Service, out: &mut Vec<u8>) {
-        let overlay = &self.overlay.stored.overlay;
-        let mission = self.terms.mission(overlay, service.tier_of(overlay), self.status(), self.now);
-        render::write_view(out, &self.signal.json, &self.overlay.json, &mission, &overlay.account_currency);
+        service.metrics().views.inc();
+        let currency = &self.overlay.stored.overlay.account_currency;
+        render::write_view(out, &self.signal.json, &self.overlay.json, &self.mission(service), currency);
+    }
+
+    /// The currency that the amounts are in.
+    #[must_use]
+    pub fn currency(&self) -> &Currency {
+        &self.overlay.stored.overlay.account_currency
+    }
+
+    /// The steps by which it is computed, for a person.
+    #[must_use]
+    pub fn explain(&self, service: &Service) -> Vec<Step> {
+        let rates = service.rates();
+        let market = service.market(&rates);
+        let (signal, overlay) = (&self.signal.stored.signal, &self.overlay.stored.overlay);
+        domain::explain(signal, overlay, &self.mission(service), market)
     }
 
     fn status(&self) -> Status {
@@ -93,7 +125,8 @@ pub struct Page {
 }
 
 impl Page {
-    fn begin_row(&mut self) {
+    /// Sets the row that is to be written next apart from the one before it.
+    pub fn begin_row(&mut self) {
         if self.count > 0 {
             self.rows.push(b',');
         }
@@ -142,7 +175,13 @@ impl Service {
     pub async fn mission(&self, signal: &SignalId, user: &UserId) -> Result<MissionView, ServiceError> {
         let signal = self.signal(signal).await?;
         let overlay = self.overlay(user).await?;
-        Ok(self.view(signal, overlay, &self.rates(), self.now()))
+        Ok(self.view_of(signal, overlay))
+    }
+
+    /// Joins a signal and an overlay, as of now.
+    #[must_use]
+    pub fn view_of(&self, signal: Arc<CachedSignal>, overlay: Arc<CachedOverlay>) -> MissionView {
+        self.view(signal, overlay, &self.rates(), self.now())
     }
 
     fn view(
