@@ -24,7 +24,7 @@ pub(super) struct Serve {
     /// Address and port to listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7717", env = "OVERLAID_LISTEN")]
     listen: SocketAddr,
-    /// First put the records of this file or folder in; what is there already stays, unless the record carries a later time.
+    /// First put the records of this file or folder in; what is there already stays.
     #[arg(long, value_name = "PATH")]
     load: Vec<PathBuf>,
 }

@@ -33,7 +33,7 @@ pub fn explain(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Ma
         step("stops here", text);
         return steps;
     };
-    step("conversion", shown_conversion(instrument, overlay, conversion));
+    step("conversion", shown_conversion(instrument, overlay, conversion, mission));
     let terms = Terms::new(signal, currency, market);
     if let Some(loss) = terms.loss_per_lot() {
         let text = format!("distance × {} units a lot × conversion = {loss} {currency}", instrument.contract_size);
@@ -104,9 +104,9 @@ fn distance(levels: &Levels, instrument: &Instrument, mission: &Mission) -> Stri
     }
 }
 
-fn shown_conversion(instrument: &Instrument, overlay: &Overlay, conversion: Conversion) -> String {
+fn shown_conversion(instrument: &Instrument, overlay: &Overlay, conversion: Conversion, mission: &Mission) -> String {
     let (quote, account) = (&instrument.quote, &overlay.account_currency);
-    let value = conversion.numerator.checked_div(conversion.denominator, Round::Down).unwrap_or_default();
+    let value = mission.conversion_rate.unwrap_or_default();
     if quote == account {
         format!("{quote} is the account's currency: 1")
     } else if conversion.denominator == Decimal::ONE {

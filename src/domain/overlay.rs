@@ -100,12 +100,18 @@ impl OverlayDraft {
         self.has_time.then_some(self.overlay.updated_at)
     }
 
-    /// Fills in `now` where the body named no time.
+    /// Moves the time, if one is given, by `millis`.
+    pub fn shift_time(&mut self, millis: i64) {
+        if self.has_time {
+            self.overlay.updated_at = self.overlay.updated_at.plus_millis(millis);
+        }
+    }
+
+    /// Fills in `now` where the body named no time, or one that is yet to come: a clock that runs fast must not keep later
+    /// changes out.
     #[must_use]
     pub fn resolve(mut self, now: UnixMillis) -> Overlay {
-        if !self.has_time {
-            self.overlay.updated_at = now;
-        }
+        self.overlay.updated_at = if self.has_time { self.overlay.updated_at.min(now) } else { now };
         self.overlay
     }
 }

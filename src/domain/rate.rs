@@ -66,10 +66,10 @@ impl RateDraft {
         self.updated_at
     }
 
-    /// Fills in `now` where the body named no time.
+    /// Fills in `now` where the body named no time, or one that is yet to come.
     #[must_use]
     pub fn resolve(self, now: UnixMillis) -> Rate {
-        Rate { pair: self.pair, price: self.price, updated_at: self.updated_at.unwrap_or(now) }
+        Rate { pair: self.pair, price: self.price, updated_at: self.updated_at.map_or(now, |time| time.min(now)) }
     }
 }
 

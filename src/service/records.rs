@@ -102,7 +102,8 @@ impl LineReader {
     }
 
     fn overlay(&self, object: Object, user: Option<&UserId>, now: UnixMillis) -> Result<Operation, Invalid> {
-        let draft = OverlayDraft::from_object(object, user)?;
+        let mut draft = OverlayDraft::from_object(object, user)?;
+        draft.shift_time(self.shift_ms.unwrap_or(0));
         Ok(Operation::PutOverlay { draft, now, condition: Condition::None, precedence: self.precedence })
     }
 }

@@ -110,8 +110,8 @@ pub enum Precedence {
     Replace,
     /// The one with the later time wins; a new one without a time is from now. A signal with other content is refused.
     Newest,
-    /// It stays, unless the new one carries a later time. A signal stays, unless it is expired and the new one is the same but
-    /// for later times: so sample data can be loaded again next month.
+    /// It stays. A signal that is expired is renewed by one that is the same but for later times: so sample data can be loaded
+    /// again next month.
     Seed,
 }
 
@@ -682,6 +682,6 @@ fn wins(precedence: Precedence, named_time: Option<UnixMillis>, now: UnixMillis,
     match precedence {
         Precedence::Replace => true,
         Precedence::Newest => named_time.unwrap_or(now) >= stored_time,
-        Precedence::Seed => named_time.is_some_and(|time| time > stored_time),
+        Precedence::Seed => false,
     }
 }
