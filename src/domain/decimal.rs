@@ -5,6 +5,7 @@
 //! way out. Products and quotients run through `i128`; each names its [`Round`]ing, and what does not fit
 //! is `None`, never a wrap.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -121,11 +122,15 @@ impl Decimal {
 
     /// Returns the largest multiple of `step` that is at most this.
     ///
-    /// Both are expected to be at least zero; a step of zero or less leaves nothing, that is zero.
+    /// Both are expected to be at least zero; a step of zero or less leaves nothing, that is zero, and so does a
+    /// number below the least multiple that fits.
     #[must_use]
     pub const fn floor_to(self, step: Self) -> Self {
         match self.0.checked_rem_euclid(step.0) {
-            Some(rest) if step.0 > 0 => Self(self.0 - rest),
+            Some(rest) if step.0 > 0 => match self.0.checked_sub(rest) {
+                Some(units) => Self(units),
+                None => Self::ZERO,
+            },
             _ => Self::ZERO,
         }
     }
@@ -250,15 +255,15 @@ fn round_digits(digits: impl Iterator<Item = u8>, kept: i64) -> Result<i128, Dec
     let (mut first_dropped, mut more_dropped) = (0, false);
     for byte in digits {
         let digit = i128::from(byte - b'0');
-        if seen < kept {
-            value = value * 10 + digit;
-            if value > FULL {
-                return Err(DecimalError::OutOfRange);
+        match seen.cmp(&kept) {
+            Ordering::Less => {
+                value = value * 10 + digit;
+                if value > FULL {
+                    return Err(DecimalError::OutOfRange);
+                }
             }
-        } else if seen == kept {
-            first_dropped = digit;
-        } else {
-            more_dropped |= digit != 0;
+            Ordering::Equal => first_dropped = digit,
+            Ordering::Greater => more_dropped |= digit != 0,
         }
         seen += 1;
     }
@@ -284,9 +289,9 @@ fn quotient(dividend: i128, divisor: i128, round: Round) -> Option<Decimal> {
         Round::Down => false,
         Round::Up => rest != 0,
         Round::HalfEven => match twice_rest.cmp(&divisor.unsigned_abs()) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => whole % 2 != 0,
-            std::cmp::Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => whole % 2 != 0,
+            Ordering::Greater => true,
         },
     };
     let rounded = if rounds_away { whole.checked_add(away)? } else { whole };
@@ -422,6 +427,8 @@ mod tests {
         assert_eq!(most.checked_div(Decimal::from_units(1), Round::Down), None);
         assert_eq!(Decimal::ONE.checked_div(Decimal::ZERO, Round::Up), None);
         assert_eq!(Decimal::from_int(i64::MAX), None);
+        assert_eq!(least.floor_to(Decimal::from_units(3)), Decimal::ZERO);
+        assert_eq!(most.ceil_to(Decimal::from_units(i64::MAX - 1)), None);
     }
 
     #[test]

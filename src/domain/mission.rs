@@ -570,3 +570,6 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
 fn decimal(units: u128) -> Option<Decimal> {
     i64::try_from(units).ok().map(Decimal::from_units)
 }
+
+#[cfg(test)]
+mod tests;

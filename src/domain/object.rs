@@ -13,6 +13,9 @@ use super::{Decimal, DecimalError, Invalid, InvalidKind, UnixMillis};
 
 /// Most members of one object: far above any real record, low enough that a search by name stays cheap.
 const MEMBERS_MAX: usize = 256;
+/// Most members that a record keeps beside its known ones: with those it stays below [`MEMBERS_MAX`], so that what is
+/// returned can be sent again.
+const KEPT_MEMBERS_MAX: usize = 240;
 
 /// The members of a JSON object: names, and values as compact JSON text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,12 +32,18 @@ impl Object {
     /// [`InvalidKind::DuplicateMember`] if any object in it holds a member twice;
     /// [`InvalidKind::OutOfRange`] if it has more than 256 members.
     pub fn parse(json: &[u8]) -> Result<Self, Invalid> {
+        let object = Self::parse_of_any_size(json)?;
+        if object.members.len() > MEMBERS_MAX {
+            return Err(Invalid::document(InvalidKind::OutOfRange, format!("more than {MEMBERS_MAX} members")));
+        }
+        Ok(object)
+    }
+
+    /// Reads one JSON object, however many members it has: those inside another are not searched by name.
+    fn parse_of_any_size(json: &[u8]) -> Result<Self, Invalid> {
         check_json(json)?;
         let malformed = |error: serde_json::Error| Invalid::document(InvalidKind::MalformedJson, error.to_string());
         let RawMembers(raw) = serde_json::from_slice(json).map_err(malformed)?;
-        if raw.len() > MEMBERS_MAX {
-            return Err(Invalid::document(InvalidKind::OutOfRange, format!("more than {MEMBERS_MAX} members")));
-        }
         let members = raw.into_iter().map(|(name, value)| (name, compact(value.get()))).collect();
         Ok(Self { members })
     }
@@ -175,6 +184,19 @@ impl Object {
         moment.map(Some).ok_or_else(explain)
     }
 
+    /// Returns what is left, once the known members were taken out, for a record to keep.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::OutOfRange`] if that is more than 240 members.
+    pub(crate) fn kept(self) -> Result<Self, Invalid> {
+        if self.members.len() > KEPT_MEMBERS_MAX {
+            let detail = format!("more than {KEPT_MEMBERS_MAX} members beside the known ones");
+            return Err(Invalid::document(InvalidKind::OutOfRange, detail));
+        }
+        Ok(self)
+    }
+
     /// Refuses members that nearly spell one of the `known` names, as `acount_balance` does.
     ///
     /// Such a slip would be kept as an unknown member and change nothing, silently. Names that only add a number
@@ -198,8 +220,8 @@ impl Object {
             } else if value.starts_with('{') {
                 let old = self.get(name).filter(|old| old.starts_with('{')).unwrap_or("{}");
                 // Both texts were checked when they came in; a damaged one merges as if it were empty.
-                let old = Self::parse(old.as_bytes()).unwrap_or_default();
-                let inner = Self::parse(value.as_bytes()).unwrap_or_default();
+                let old = Self::parse_of_any_size(old.as_bytes()).unwrap_or_default();
+                let inner = Self::parse_of_any_size(value.as_bytes()).unwrap_or_default();
                 self.set(name, old.merged(&inner).to_json());
             } else {
                 self.set(name, value.to_owned());
@@ -220,7 +242,9 @@ pub fn check_json(json: &[u8]) -> Result<(), Invalid> {
         let text = error.to_string();
         match text.strip_prefix(DUPLICATE) {
             Some(rest) => {
-                let name = rest.split('"').nth(1).unwrap_or_default();
+                // The name may hold quotes itself; what stands after it, line and column, does not.
+                let quoted = rest.strip_prefix('"').and_then(|rest| rest.rsplit_once('"'));
+                let name = quoted.map(|(name, _)| name).unwrap_or_default();
                 Invalid::member(InvalidKind::DuplicateMember, name, format!("member \"{name}\" stands there twice"))
             }
             None => Invalid::document(InvalidKind::MalformedJson, text),
@@ -380,6 +404,7 @@ mod tests {
         refused(r#"{"a":1,"a":2}"#, InvalidKind::DuplicateMember, "/a");
         refused(r#"{"x":[{"b":1,"b":1}]}"#, InvalidKind::DuplicateMember, "/b");
         refused(r#"{"a":1,"\u0061":2}"#, InvalidKind::DuplicateMember, "/a");
+        refused(r#"{"say \"a\"/~":1,"say \"a\"/~":2}"#, InvalidKind::DuplicateMember, "/say \"a\"~1~0");
     }
 
     #[test]
@@ -418,6 +443,15 @@ mod tests {
         check(r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#);
         check(r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#);
         check("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#);
+    }
+
+    #[test]
+    fn a_large_inner_object_is_merged_and_not_lost() {
+        let many: Vec<_> = (0..300).map(|at| format!("\"n{at}\":{at}")).collect();
+        let large = format!("{{\"a\":{{{}}}}}", many.join(","));
+        let merged = object(&large).merged(&object(r#"{"a":{"n0":null}}"#)).to_json();
+        assert_eq!(merged, large.replace("\"n0\":0,", ""));
+        assert_eq!(object("{}").merged(&object(&large)).to_json(), large);
     }
 
     #[test]
