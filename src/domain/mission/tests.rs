@@ -375,6 +375,14 @@ fn a_distance_below_the_last_digit_is_taken_as_longer_for_the_stop_and_nearer_fo
 }
 
 #[test]
+fn a_target_too_near_to_have_a_distance_gains_nothing() {
+    check(
+        case(r#"{"entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20,"target_pips":0.00001}"#, "{}"),
+        r#"{"lots":1,"reward_amount":0,"target_pips":0.00001,"reasons":[]}"#,
+    );
+}
+
+#[test]
 fn without_a_target_there_is_no_reward() {
     check(
         case(r#"{"take_profit":null}"#, "{}"),
@@ -631,7 +639,15 @@ fn what_does_not_fit_is_said_and_never_wrapped() {
         case(r#"{"entry_price":1,"stop_loss":0.99999999,"take_profit":92000000000}"#, r#"{"account_balance":1}"#),
         nothing,
     );
-    // The stop as a price distance, where a pip is more than one.
+    // The stop, or only the target, as a price distance, where a pip is more than one.
+    check(
+        case(
+            r#"{"symbol":"COARSE","entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":1,
+                "target_pips":92000000000}"#,
+            "{}",
+        ),
+        nothing,
+    );
     check(
         case(
             r#"{"symbol":"COARSE","entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":92000000000}"#,
@@ -657,6 +673,7 @@ fn numbers_that_no_input_can_hold_give_no_size() {
     };
     out_of_range(&signal, &Overlay { account_balance: Some(least), ..overlay.clone() });
     out_of_range(&signal, &Overlay { risk_percent: Some(least), ..overlay.clone() });
+    out_of_range(&signal, &Overlay { risk_percent: Some(most), account_balance: Some(most), ..overlay.clone() });
     for levels in [
         Levels::Prices { entry: least, stop: most, target: None },
         Levels::Prices { entry: most, stop: most, target: None },
