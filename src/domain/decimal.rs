@@ -406,6 +406,21 @@ mod tests {
     }
 
     #[test]
+    fn each_rounding_goes_its_own_way_on_both_sides_of_zero() {
+        let units = |value: Option<Decimal>| value.unwrap().units();
+        let two = Decimal::from_int(2).unwrap();
+        for (dividend, down, up, half_even) in
+            [(4, 2, 2, 2), (5, 2, 3, 2), (7, 3, 4, 4), (-4, -2, -2, -2), (-5, -2, -3, -2), (-7, -3, -4, -4)]
+        {
+            let (dividend, half) = (Decimal::from_units(dividend), Decimal::from_units(50_000_000));
+            for (round, expected) in [(Round::Down, down), (Round::Up, up), (Round::HalfEven, half_even)] {
+                assert_eq!(units(dividend.checked_div(two, round)), expected, "{dividend} / 2, {round:?}");
+                assert_eq!(units(dividend.checked_mul(half, round)), expected, "{dividend} * 0.5, {round:?}");
+            }
+        }
+    }
+
+    #[test]
     fn steps_round_down_and_up() {
         let decimal = |text: &str| Decimal::parse(text).unwrap();
         assert_eq!(decimal("1.0899").floor_to(decimal("0.01")), decimal("1.08"));

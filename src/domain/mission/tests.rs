@@ -465,6 +465,9 @@ fn the_tier_and_the_instrument_cap_the_size() {
     );
     let odd = r#"{"symbol":"ODD","entry_price":100,"stop_loss":90,"take_profit":null}"#;
     check(case(odd, "{}"), r#"{"lots_raw":20,"lots":0.99,"risk_amount":9.9}"#);
+    // The lower of the two caps counts, whichever it is.
+    check(case(odd, &rich("COMMANDER")), r#"{"lots":0.99}"#);
+    check(case(odd, &rich("UNEVEN")), r#"{"lots":0.33}"#);
     check(case(odd, r#"{"account_balance":49.9}"#), r#"{"lots_raw":0.0998,"lots":0.09,"risk_amount":0.9}"#);
 }
 
@@ -627,6 +630,21 @@ fn large_accounts_are_sized_exactly() {
     );
 }
 
+/// Balance, percentage and a rate of ten digits: a product of more than 128 bits.
+#[test]
+fn the_largest_account_is_sized_exactly_by_the_longest_rate() {
+    check(
+        Case {
+            rates: &[("USDJPY", "148.50000001")],
+            ..case(
+                r#"{"symbol":"CHFJPY","entry_price":185.61234567,"stop_loss":185.41234566,"take_profit":null}"#,
+                r#"{"account_balance":92233720368.54775807,"risk_percent":100}"#,
+            )
+        },
+        r#"{"loss_per_lot":134.6801414,"lots_raw":684835339.54081698,"lots":100,"risk_amount":13468.0141405}"#,
+    );
+}
+
 #[test]
 fn what_does_not_fit_is_said_and_never_wrapped() {
     let nothing = r#"{"reasons":["out_of_range"],"lots_raw":null,"lots":null,"risk_amount":null,
@@ -735,6 +753,8 @@ fn reasons_are_listed_together() {
     );
     let mut all = Reasons::default();
     assert!(all.is_empty());
-    Reason::ALL.into_iter().rev().for_each(|reason| all.insert(reason));
+    for reason in Reason::ALL.into_iter().rev() {
+        all.insert(reason);
+    }
     assert_eq!(all.iter().collect::<Vec<_>>(), Reason::ALL);
 }
