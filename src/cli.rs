@@ -9,7 +9,7 @@ mod show;
 mod token;
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
-use crate::service::Service;
+use crate::service::{Service, Settings};
 use crate::store::{Store, StoreError};
 
 /// Serve mission views from shared signals and per-user overlays, kept in one file.
@@ -114,22 +114,36 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
 }
 
+/// Reads the tables and puts the settings together.
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    let mut settings = Settings::built_in().context("the built-in tables")?;
+    settings.signal_lifetime_ms = i64::from(config.signal_lifetime) * 1_000;
+    if let Some(path) = &config.instruments {
+        settings.instruments.override_with(&read(path)?).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &config.tiers {
+        settings.tiers.override_with(&read(path)?).with_context(|| path.display().to_string())?;
+    }
+    Ok(settings)
+}
+
 /// Opens the database that is there.
 fn open(config: &Config) -> anyhow::Result<Service> {
     let path = config.database();
     let store = Store::open(&path).map_err(|error| explain_open(error, &path))?;
-    Service::start(store, config.settings()?).with_context(|| format!("cannot read {}", path.display()))
+    Service::start(store, settings(config)?).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Opens the database, or makes one.
 fn open_or_create(config: &Config) -> anyhow::Result<Service> {
     let path = config.database();
-    let settings = config.settings()?;
+    let settings = settings(config)?;
     let store = Store::open_or_create(&path).map_err(|error| explain_open(error, &path))?;
     Service::start(store, settings).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn explain_open(error: StoreError, path: &std::path::Path) -> anyhow::Error {
+fn explain_open(error: StoreError, path: &Path) -> anyhow::Error {
     match error {
         StoreError::InUse(_) => anyhow::anyhow!(
             "{} is open in another process; if that is the server, ask it over HTTP (http://127.0.0.1:7717/v1/… unless it \

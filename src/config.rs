@@ -1,11 +1,8 @@
 //! What the operator sets for any command: where the data is, which tables hold, how to log.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-
-use crate::service::Settings;
 
 /// The database's name in its folder.
 const FILE_NAME: &str = "overlaid.redb";
@@ -49,25 +46,4 @@ impl Config {
     pub fn database(&self) -> PathBuf {
         self.data.join(FILE_NAME)
     }
-
-    /// Reads the tables and puts the settings together.
-    ///
-    /// # Errors
-    ///
-    /// A table's file that can not be read or makes no sense, named.
-    pub fn settings(&self) -> anyhow::Result<Settings> {
-        let mut settings = Settings::built_in().context("the built-in tables")?;
-        settings.signal_lifetime_ms = i64::from(self.signal_lifetime) * 1_000;
-        if let Some(path) = &self.instruments {
-            settings.instruments.override_with(&read(path)?).with_context(|| path.display().to_string())?;
-        }
-        if let Some(path) = &self.tiers {
-            settings.tiers.override_with(&read(path)?).with_context(|| path.display().to_string())?;
-        }
-        Ok(settings)
-    }
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }

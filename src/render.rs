@@ -153,9 +153,11 @@ pub fn write_time(out: &mut Vec<u8>, moment: UnixMillis) {
 }
 
 fn write_integer(out: &mut Vec<u8>, value: u64) {
-    // Seconds until the year 9999 fit; the fallback is for numbers that can not occur.
-    let whole = i64::try_from(value).ok().and_then(Decimal::from_int);
-    whole.unwrap_or_default().write_to(out);
+    match i64::try_from(value).ok().and_then(Decimal::from_int) {
+        Some(whole) => whole.write_to(out),
+        // Seconds until the last moment that a signal may name are more than a `Decimal` holds.
+        None => out.extend_from_slice(value.to_string().as_bytes()),
+    }
 }
 
 /// An object under construction.
@@ -205,3 +207,6 @@ impl Members {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,11 +122,15 @@ impl Decimal {
 
     /// Returns the largest multiple of `step` that is at most this.
     ///
-    /// Both are expected to be at least zero; a step of zero or less leaves nothing, that is zero.
+    /// Both are expected to be at least zero; a step of zero or less leaves nothing, that is zero, and so does a
+    /// number below the least multiple that fits.
     #[must_use]
     pub const fn floor_to(self, step: Self) -> Self {
         match self.0.checked_rem_euclid(step.0) {
-            Some(rest) if step.0 > 0 => Self(self.0 - rest),
+            Some(rest) if step.0 > 0 => match self.0.checked_sub(rest) {
+                Some(units) => Self(units),
+                None => Self::ZERO,
+            },
             _ => Self::ZERO,
         }
     }
@@ -402,6 +406,21 @@ mod tests {
     }
 
     #[test]
+    fn each_rounding_goes_its_own_way_on_both_sides_of_zero() {
+        let units = |value: Option<Decimal>| value.unwrap().units();
+        let two = Decimal::from_int(2).unwrap();
+        for (dividend, down, up, half_even) in
+            [(4, 2, 2, 2), (5, 2, 3, 2), (7, 3, 4, 4), (-4, -2, -2, -2), (-5, -2, -3, -2), (-7, -3, -4, -4)]
+        {
+            let (dividend, half) = (Decimal::from_units(dividend), Decimal::from_units(50_000_000));
+            for (round, expected) in [(Round::Down, down), (Round::Up, up), (Round::HalfEven, half_even)] {
+                assert_eq!(units(dividend.checked_div(two, round)), expected, "{dividend} / 2, {round:?}");
+                assert_eq!(units(dividend.checked_mul(half, round)), expected, "{dividend} * 0.5, {round:?}");
+            }
+        }
+    }
+
+    #[test]
     fn steps_round_down_and_up() {
         let decimal = |text: &str| Decimal::parse(text).unwrap();
         assert_eq!(decimal("1.0899").floor_to(decimal("0.01")), decimal("1.08"));
@@ -423,6 +442,8 @@ mod tests {
         assert_eq!(most.checked_div(Decimal::from_units(1), Round::Down), None);
         assert_eq!(Decimal::ONE.checked_div(Decimal::ZERO, Round::Up), None);
         assert_eq!(Decimal::from_int(i64::MAX), None);
+        assert_eq!(least.floor_to(Decimal::from_units(3)), Decimal::ZERO);
+        assert_eq!(most.ceil_to(Decimal::from_units(i64::MAX - 1)), None);
     }
 
     #[test]

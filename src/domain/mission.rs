@@ -357,6 +357,10 @@ impl Terms {
         };
         let (Some(balance), Some(risk_percent)) = (overlay.account_balance, risk_percent) else { return mission };
         mission.risk_budget = risk_budget(balance, risk_percent);
+        if mission.risk_budget.is_none() {
+            mission.reasons.insert(Reason::OutOfRange);
+            return mission;
+        }
         // Without the tier's cap a size could be larger than allowed.
         let Some(sizing) = self.sizing.as_ref().filter(|_| is_tier_known) else { return mission };
         match sizing.size(balance, risk_percent, tier.map(|tier| tier.max_lots)) {
@@ -402,16 +406,20 @@ impl Distances {
                 let risk_reward = target.zip(stop).and_then(|(target, stop)| target.checked_div(stop, Round::Down));
                 Self { stop, target, stop_pips: in_pips(stop), target_pips: in_pips(target), risk_reward }
             }
-            Levels::Pips { stop, target, .. } => Self {
+            Levels::Pips { stop, target, .. } => {
+                let as_price = |pips: Decimal, round| pips.checked_mul(instrument?.pip, round);
                 // A longer stop and a nearer target promise less.
-                stop: instrument.and_then(|instrument| stop.checked_mul(instrument.pip, Round::Up)),
-                target: instrument
-                    .zip(target)
-                    .and_then(|(instrument, target)| target.checked_mul(instrument.pip, Round::Down)),
-                stop_pips: Some(stop),
-                target_pips: target,
-                risk_reward: target.and_then(|target| target.checked_div(stop, Round::Down)),
-            },
+                let (stop_price, target_price) =
+                    (as_price(stop, Round::Up), target.map(|target| as_price(target, Round::Down)));
+                Self {
+                    // A target that does not fit must not pass for none: without a stop nothing is sized.
+                    stop: stop_price.filter(|_| target_price != Some(None)),
+                    target: target_price.flatten(),
+                    stop_pips: Some(stop),
+                    target_pips: target,
+                    risk_reward: target.and_then(|target| target.checked_div(stop, Round::Down)),
+                }
+            }
         }
     }
 }
@@ -470,8 +478,9 @@ impl Sizing {
         Some(Self {
             raw: Ratio::new([denominator, RAW_SCALE, 1], [stop, contract, numerator])?,
             loss: amount(stop)?,
-            gain: match target.and_then(factor) {
-                Some(target) => Some(amount(target)?),
+            gain: match target {
+                // A target in pips may be too near to have a distance: then it gains nothing.
+                Some(target) => Some(amount(u64::try_from(target.units()).ok()?)?),
                 None => None,
             },
             lot_step: instrument.lot_step,
@@ -566,3 +575,6 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
 fn decimal(units: u128) -> Option<Decimal> {
     i64::try_from(units).ok().map(Decimal::from_units)
 }
+
+#[cfg(test)]
+mod tests;

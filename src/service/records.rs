@@ -43,7 +43,7 @@ impl LineReader {
     ///
     /// [`Invalid`] with the member to blame.
     pub fn line(&mut self, line: &[u8], now: UnixMillis) -> Result<Option<Operation>, Invalid> {
-        let object = Object::parse(line)?;
+        let object = Object::parse_wrapped(line)?;
         let mut members = object.iter();
         let (Some((kind, value)), None) = (members.next(), members.next()) else {
             return Err(unknown_record());

@@ -61,11 +61,6 @@ impl Server {
         self.child.wait().unwrap().code()
     }
 
-    /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends a request with a JSON body and returns the answer.
     pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Answer {
         let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
@@ -94,7 +89,7 @@ impl Server {
     /// Sends any bytes and returns all that comes back until the server closes.
     pub(crate) fn send_raw(&self, request: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         // A server that refuses early may close before it has read everything.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();

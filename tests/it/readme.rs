@@ -13,7 +13,7 @@ fn session() -> Vec<(String, String)> {
         for line in block.split("```").next().unwrap().lines() {
             match line.strip_prefix("$ ") {
                 Some(command) => steps.push((command.to_owned(), String::new())),
-                None => steps.last_mut().unwrap().1.push_str(&format!("{line}\n")),
+                None => steps.last_mut().unwrap().1 += &[line, "\n"].concat(),
             }
         }
     }
