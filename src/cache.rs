@@ -68,6 +68,12 @@ impl CachedSignal {
         self.outcomes.get(at)
     }
 
+    /// All that has happened on it, in the order of users.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Arc<StoredOutcome>] {
+        &self.outcomes
+    }
+
     fn with_outcomes<'a>(&self, changed: impl Iterator<Item = &'a Arc<StoredOutcome>>) -> Self {
         let mut outcomes = self.outcomes.clone();
         for outcome in changed {
@@ -192,6 +198,17 @@ impl Cache {
             if self.commits.load(Ordering::SeqCst) == commits_before { Op::Put(Arc::clone(&value)) } else { Op::Nop }
         });
         Ok(Some(value))
+    }
+
+    /// The number of the last commit that was taken in.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    /// Says what the file's last commit is, before any is taken in.
+    pub fn start_at(&self, seq: u64) {
+        self.commits.store(seq, Ordering::SeqCst);
     }
 
     /// Takes in a commit: after it is durable, before it is acknowledged, by the one writer.

@@ -27,7 +27,7 @@ pub use invalid::{Invalid, InvalidKind};
 pub use mission::{Market, Mission, Reason, Reasons, Status, Terms, compute};
 pub use object::{Object, check_json};
 pub use outcome::{Outcome, OutcomeStatus};
-pub use overlay::{Overlay, OverlayDraft};
+pub use overlay::{Account, Overlay, OverlayDraft};
 pub use rate::{Conversion, Rate, RateDraft, Rates};
 pub use signal::{Direction, Levels, Signal, SignalDraft};
 pub use tier::{Tier, Tiers, UserTier};

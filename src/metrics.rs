@@ -109,6 +109,8 @@ impl Metrics {
             ("cached_signals", "Signals in memory", stats.cache.signals),
             ("cached_overlays", "Overlays in memory", stats.cache.overlays),
             ("cache_bytes", "Weight of the cache", stats.cache.bytes),
+            ("roster_users", "Users in the roster that batches read", stats.roster_users as u64),
+            ("roster_bytes", "Memory of the roster", stats.roster_bytes as u64),
         ];
         for (name, help, value) in gauges {
             registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));

@@ -6,10 +6,11 @@
 mod clock;
 mod missions;
 mod records;
+mod roster;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 
@@ -18,6 +19,8 @@ pub use missions::{
     Batch, MissionView, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter, ViewTag,
 };
 pub use records::{LINE_BYTES_MAX, LineReader, RecordKind, export_lines};
+
+use roster::{Roster, TierTable};
 
 use crate::cache::{Cache, CacheSize, CachedOverlay, CachedSignal};
 use crate::domain::{
@@ -124,6 +127,8 @@ struct Shared {
     memory: Arc<Memory>,
     settings: Settings,
     metrics: Metrics,
+    tier_table: TierTable,
+    roster: Mutex<Arc<Roster>>,
     /// Sets the tags of this run apart from those of any other: tables, program and file may have changed in between.
     run: u32,
 }
@@ -207,11 +212,14 @@ impl Service {
             rates: RwLock::new(Arc::new(snapshot.rates()?)),
             tokens: RwLock::new(Arc::new(tokens)),
         });
+        memory.cache.start_at(snapshot.seq()?);
         let observed = Arc::clone(&memory);
         let writer = Writer::start(Arc::clone(&store), move |commit| observed.committed(commit))?;
         let run = u32::try_from(settings.clock.now().millis() / 1_000 % i64::from(u32::MAX)).unwrap_or_default();
         let metrics = Metrics::default();
-        Ok(Self { shared: Arc::new(Shared { store, writer, memory, settings, metrics, run }) })
+        let tier_table = TierTable::new(&settings.tiers);
+        let roster = Mutex::default();
+        Ok(Self { shared: Arc::new(Shared { store, writer, memory, settings, metrics, tier_table, roster, run }) })
     }
 
     /// Queues a write.
@@ -330,6 +338,28 @@ impl Service {
         })
     }
 
+    /// Returns a roster that is as new as the last acknowledged write.
+    async fn roster(&self) -> Result<Arc<Roster>, ServiceError> {
+        // The counter is raised before a write is acknowledged.
+        let seq = self.shared.memory.cache.seq();
+        if let Ok(roster) = self.shared.roster.try_lock()
+            && roster.seq() == seq
+        {
+            return Ok(Arc::clone(&roster));
+        }
+        let service = self.clone();
+        blocking(move || {
+            // Whoever comes meanwhile waits, and finds it done.
+            let mut roster = service.shared.roster.lock().unwrap_or_else(PoisonError::into_inner);
+            if roster.seq() < seq {
+                let Shared { store, settings, tier_table, .. } = &*service.shared;
+                *roster = Arc::new(roster.at(&store.snapshot()?, &settings.tiers, tier_table)?);
+            }
+            Ok(Arc::clone(&roster))
+        })
+        .await
+    }
+
     /// All rates.
     #[must_use]
     pub fn rates(&self) -> Arc<Rates> {
@@ -359,10 +389,13 @@ impl Service {
     pub fn stats(&self) -> Result<Stats, ServiceError> {
         let snapshot = self.shared.store.snapshot()?;
         let file_bytes = std::fs::metadata(self.shared.store.path()).map_or(0, |file| file.len());
+        let roster = Arc::clone(&self.shared.roster.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Stats {
             seq: snapshot.seq()?,
             counts: snapshot.counts()?,
             cache: self.shared.memory.cache.size(),
+            roster_users: roster.rows(),
+            roster_bytes: roster.bytes(),
             file_bytes,
         })
     }
@@ -421,6 +454,10 @@ pub struct Stats {
     pub counts: Counts,
     /// Records in memory.
     pub cache: CacheSize,
+    /// Users in the roster; none before the first batch.
+    pub roster_users: usize,
+    /// What the roster takes in memory.
+    pub roster_bytes: usize,
     /// Length of the file.
     pub file_bytes: u64,
 }

@@ -25,8 +25,8 @@
 use ethnum::U256;
 
 use super::{
-    Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates, Round,
-    Signal, Tiers, UnixMillis, UserTier,
+    Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates,
+    Round, Signal, Tiers, UnixMillis, UserTier,
 };
 
 /// What the computation looks things up in.
@@ -259,7 +259,7 @@ pub fn compute(
 ) -> Mission {
     let terms = Terms::new(signal, &overlay.account_currency, market);
     let status = Status::of(signal, outcome.map(|outcome| outcome.status), now);
-    terms.mission(overlay, market.tiers.of_user(overlay.tier.as_ref()), status, now)
+    terms.mission(overlay.account(), market.tiers.of_user(overlay.tier.as_ref()), status, now)
 }
 
 impl Terms {
@@ -305,7 +305,7 @@ impl Terms {
 
     /// Works out one user's mission; `tier` is what the tier table says of the overlay's tier.
     #[must_use]
-    pub fn mission(&self, overlay: &Overlay, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
+    pub fn mission(&self, account: Account, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
         let mut reasons = self.reasons;
         match status {
             Status::Active | Status::Expired => {}
@@ -325,13 +325,13 @@ impl Terms {
         {
             reasons.insert(Reason::BelowTierConfidence);
         }
-        if overlay.trades_remaining.or(tier.map(|tier| tier.trades_per_day)) == Some(0) {
+        if account.trades_remaining.or(tier.map(|tier| tier.trades_per_day)) == Some(0) {
             reasons.insert(Reason::NoTradesRemaining);
         }
-        if overlay.account_balance.is_none() {
+        if account.balance.is_none() {
             reasons.insert(Reason::NoBalance);
         }
-        let risk_percent = overlay.risk_percent.or(tier.map(|tier| tier.risk_percent));
+        let risk_percent = account.risk_percent.or(tier.map(|tier| tier.risk_percent));
         match risk_percent {
             None => reasons.insert(Reason::NoRiskPercent),
             Some(Decimal::ZERO) => reasons.insert(Reason::ZeroRisk),
@@ -355,7 +355,7 @@ impl Terms {
             minimum_balance: None,
             conversion_rate: self.conversion_rate,
         };
-        let (Some(balance), Some(risk_percent)) = (overlay.account_balance, risk_percent) else { return mission };
+        let (Some(balance), Some(risk_percent)) = (account.balance, risk_percent) else { return mission };
         mission.risk_budget = risk_budget(balance, risk_percent);
         if mission.risk_budget.is_none() {
             mission.reasons.insert(Reason::OutOfRange);

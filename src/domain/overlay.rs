@@ -35,6 +35,17 @@ pub struct OverlayDraft {
     has_time: bool,
 }
 
+/// What a mission is computed from, of one user: small enough to hold for everybody at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Balance in the account's currency, at least 0.
+    pub balance: Option<Decimal>,
+    /// Risk a trade, in percent; `None`: the tier's.
+    pub risk_percent: Option<Decimal>,
+    /// Trades left today; `None`: the tier's trades a day.
+    pub trades_remaining: Option<u32>,
+}
+
 /// The members of an overlay that the computation reads.
 const KNOWN: [&str; 8] = [
     "user_id",
@@ -117,6 +128,16 @@ impl OverlayDraft {
 }
 
 impl Overlay {
+    /// What a mission is computed from.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account {
+            balance: self.account_balance,
+            risk_percent: self.risk_percent,
+            trades_remaining: self.trades_remaining,
+        }
+    }
+
     /// Whether both say the same, the time of the last change aside.
     ///
     /// Terminals push their balance twice a minute, mostly unchanged; such a push is not written.

@@ -1,15 +1,16 @@
 //! Mission views: one, a user's, a signal's.
 
-use std::io;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Frame;
 use serde::Deserialize;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::Access;
 use super::{IfNoneMatch, PathId, Problem, StrictQuery, answer};
@@ -21,8 +22,6 @@ use crate::service::{Batch, PAGE_ROWS_MAX, Page, Separator, Service, SignalCurso
 pub(super) const PAGE_ROWS: usize = 100;
 /// Size of a streamed piece: large enough to cost few system calls, small enough that many streams fit in memory.
 const PIECE_BYTES: usize = 128 * 1024;
-/// Pieces that wait for a slow client.
-const PIECES_WAITING: usize = 2;
 const NDJSON: &str = "application/x-ndjson";
 
 /// `GET /v1/users/{user}/missions/{signal}`: the mission view as of now.
@@ -117,18 +116,15 @@ pub(super) async fn list_missions_of_signal(
             Err(Problem::invalid_parameter("limit", "lines are answered whole: leave out limit and cursor"))
         }
         (Some(users), lines) => users_answer(batch, users, lines).await,
-        (None, true) => Ok(stream(batch)),
+        (None, true) => Ok(lines_response(Body::new(LinesBody(batch)))),
         (None, false) => {
-            let page = on_worker(move || {
-                let mut batch = batch;
-                let mut page = Page::default();
-                let (count, next) =
-                    batch.write_some(after.as_ref(), rows_max, usize::MAX, Separator::Comma, &mut page.rows)?;
-                page.count = count;
-                page.next_cursor = next.map(|user| user.to_string());
-                Ok(page)
-            })
-            .await?;
+            let mut batch = batch;
+            if let Some(after) = &after {
+                batch.skip_to_after(after);
+            }
+            let mut page = Page::default();
+            page.count = batch.write_some(rows_max, usize::MAX, Separator::Comma, &mut page.rows);
+            page.next_cursor = batch.next_cursor().map(|user| user.to_string());
             Ok(answer::page("missions", &page, |_| {}))
         }
     }
@@ -158,43 +154,28 @@ async fn users_answer(mut batch: Batch, users: Vec<UserId>, lines: bool) -> Resu
     }))
 }
 
-/// All views as lines, in pieces: the next is made when the client has taken the one before the last.
-fn stream(mut batch: Batch) -> Response {
-    let (sender, pieces) = mpsc::channel::<io::Result<Bytes>>(PIECES_WAITING);
-    tokio::spawn(async move {
-        let mut after: Option<UserId> = None;
-        // The client has gone away if there is no place any more.
-        while let Ok(place) = sender.reserve().await {
-            let made = tokio::task::spawn_blocking(move || {
-                let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
-                let result = batch.write_some(after.as_ref(), usize::MAX, PIECE_BYTES, Separator::Newline, &mut piece);
-                (batch, piece, result)
-            });
-            let next = match made.await {
-                Ok((returned, piece, Ok((_, next)))) => {
-                    batch = returned;
-                    place.send(Ok(piece.into()));
-                    next
-                }
-                // The head is out already: the answer breaks off, so that the client does not take a part for the whole.
-                Ok((_, _, Err(error))) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "a batch broke off");
-                    place.send(Err(io::Error::other("the store failed")));
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "a batch broke off");
-                    place.send(Err(io::Error::other("a worker failed")));
-                    return;
-                }
-            };
-            match next {
-                Some(user) => after = Some(user),
-                None => return,
+/// All views as lines, in pieces: the next is made when the client has taken the one before.
+struct LinesBody(Batch);
+
+impl HttpBody for LinesBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let batch = &mut self.get_mut().0;
+        // A filter may leave a stretch of users with nothing to write.
+        while !batch.is_done() {
+            let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+            if batch.write_some(usize::MAX, PIECE_BYTES, Separator::Newline, &mut piece) > 0 {
+                return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
             }
         }
-    });
-    lines_response(Body::from_stream(ReceiverStream::new(pieces)))
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_done()
+    }
 }
 
 fn lines_response(body: Body) -> Response {

@@ -431,12 +431,16 @@ proptest! {
         let mut view = b"before".to_vec();
         let currency = &overlay.account_currency;
         write_view(&mut view, &signal_json(&signal), &overlay_json(&overlay), &mission, currency);
+        let mut framed = b"before".to_vec();
+        ViewFrame::new(&signal_json(&signal), &mission, currency).write(&mut framed, &overlay_json(&overlay), &mission);
         let plain = PlainView {
             signal: PlainSignal::new(&signal, &signal_kept),
             user: PlainOverlay::new(&overlay, &overlay_kept),
             mission: PlainMission::new(&mission, currency),
         };
-        prop_assert_eq!(line(view), format!("before{}", serde_json::to_string(&plain).unwrap()));
+        let plain = format!("before{}", serde_json::to_string(&plain).unwrap());
+        prop_assert_eq!(line(view), plain.clone());
+        prop_assert_eq!(line(framed), plain, "a batch writes the same bytes as a single view");
     }
 
     #[test]

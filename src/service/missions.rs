@@ -1,22 +1,23 @@
 //! Reading missions and signals: one view, a page of a user's, a page or all of a signal's.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use super::roster::{Member, Position, Roster};
 use super::{Service, ServiceError, blocking};
 use crate::cache::{CachedOverlay, CachedSignal};
 use crate::domain::{
-    self, Currency, Mission, Rates, SignalId, Status, Step, Symbol, Terms, TierName, UnixMillis, UserId,
+    self, Account, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName,
+    UnixMillis, UserId, UserTier,
 };
-use crate::render;
+use crate::render::{self, ViewFrame};
 use crate::store::{Snapshot, StoreError, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 /// Most signals that a page looks at: a filter that matches few of many years must still answer soon.
 const SIGNALS_SCANNED_MAX: usize = 10_000;
-/// Most overlays that one step of a batch looks at, likewise.
-const OVERLAYS_SCANNED_MAX: usize = 50_000;
 
 /// One mission view, with all that its entity tag is made of known before a size is computed.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl MissionView {
     #[must_use]
     pub fn mission(&self, service: &Service) -> Mission {
         let overlay = &self.overlay.stored.overlay;
-        self.terms.mission(overlay, service.tier_of(overlay), self.status(), self.now)
+        self.terms.mission(overlay.account(), service.tier_of(overlay), self.status(), self.now)
     }
 
     /// About how long its JSON is, in bytes.
@@ -286,7 +287,18 @@ impl Service {
         // By its own name, so that an alias finds those who have the name, and the other way round.
         let tiers = &self.shared.settings.tiers;
         let tier = tier.map(|tier| tiers.get(&tier).map_or(tier.clone(), |(own_name, _)| own_name.clone()));
-        Ok(Batch { service: self.clone(), signal, tier, rates: self.rates(), now: self.now(), terms: Vec::new() })
+        let roster = self.roster().await?;
+        Ok(Batch {
+            service: self.clone(),
+            signal,
+            tier,
+            rates: self.rates(),
+            now: self.now(),
+            roster,
+            position: Position::default(),
+            outcomes_passed: 0,
+            frames: Vec::new(),
+        })
     }
 }
 
@@ -338,8 +350,19 @@ pub struct Batch {
     tier: Option<TierName>,
     rates: Arc<Rates>,
     now: UnixMillis,
-    /// Worked out once for each currency that occurs.
-    terms: Vec<(Currency, Terms)>,
+    roster: Arc<Roster>,
+    position: Position,
+    /// How many of the signal's outcomes belong to users before the position.
+    outcomes_passed: usize,
+    /// Worked out once for each currency that occurs, by its place in the roster.
+    frames: Vec<Option<Frame>>,
+}
+
+/// What the views of all users with one currency have in common.
+#[derive(Debug)]
+struct Frame {
+    terms: Terms,
+    json: ViewFrame,
 }
 
 /// How views of a batch are set apart.
@@ -352,35 +375,44 @@ pub enum Separator {
 }
 
 impl Batch {
-    /// Appends the views of the users after `after`, until there are `rows_max` or `bytes_max` is passed; returns how
-    /// many, and the user after whom to go on. For a thread that may block.
-    ///
-    /// # Errors
-    ///
-    /// [`ServiceError::Store`].
-    pub fn write_some(
-        &mut self,
-        after: Option<&UserId>,
-        rows_max: usize,
-        bytes_max: usize,
-        separator: Separator,
-        out: &mut Vec<u8>,
-    ) -> Result<(usize, Option<UserId>), ServiceError> {
-        let snapshot = self.service.snapshot()?;
+    /// Goes on after a user instead of at the beginning.
+    pub fn skip_to_after(&mut self, user: &UserId) {
+        self.position = self.roster.position_after(Some(user));
+        let outcomes = self.signal.outcomes();
+        self.outcomes_passed = outcomes.partition_point(|stored| stored.outcome.user_id <= *user);
+    }
+
+    /// Appends the next views, until there are `rows_max` or `bytes_max` is passed; returns how many.
+    pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
+        let roster = Arc::clone(&self.roster);
         let mut count = 0;
-        let mut last = None;
-        for (scanned, row) in snapshot.overlays(after)?.enumerate() {
-            if count == rows_max || out.len() >= bytes_max || scanned == OVERLAYS_SCANNED_MAX {
-                return Ok((count, last));
-            }
-            let overlay = CachedOverlay::new(Arc::new(row?));
-            if self.is_wanted(&overlay) {
-                self.write(&overlay, count == 0, separator, out);
+        while count < rows_max && out.len() < bytes_max {
+            let Some(member) = roster.next(&mut self.position) else { break };
+            if self.tier.as_ref().is_none_or(|tier| member.has_tier(tier, &self.service.shared.tier_table)) {
+                if separator == Separator::Comma && count > 0 {
+                    out.push(b',');
+                }
+                self.write_member(&roster, &member, out);
+                if separator == Separator::Newline {
+                    out.push(b'\n');
+                }
                 count += 1;
             }
-            last = Some(overlay.stored.overlay.user_id.clone());
         }
-        Ok((count, None))
+        self.service.metrics().views.inc_by(count as u64);
+        count
+    }
+
+    /// Whether all users have been looked at.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.roster.is_end(self.position)
+    }
+
+    /// The user after whom to go on; `None` at the end.
+    #[must_use]
+    pub fn next_cursor(&self) -> Option<UserId> {
+        if self.is_done() { None } else { self.roster.user_before(self.position) }
     }
 
     /// Appends the views of the users in a list; returns how many, and those who have no overlay. For a thread that may block.
@@ -397,13 +429,20 @@ impl Batch {
         let mut count = 0;
         let mut absent = Vec::new();
         for user in users {
-            match self.service.read_overlay(user)? {
-                Some(overlay) if self.is_wanted(&overlay) => {
-                    self.write(&overlay, count == 0, separator, out);
-                    count += 1;
+            let Some(overlay) = self.service.read_overlay(user)? else {
+                absent.push(user.clone());
+                continue;
+            };
+            if self.is_wanted(&overlay) {
+                if separator == Separator::Comma && count > 0 {
+                    out.push(b',');
                 }
-                Some(_) => {}
-                None => absent.push(user.clone()),
+                let view = self.service.view(Arc::clone(&self.signal), overlay, &self.rates, self.now);
+                view.write_to(&self.service, out);
+                if separator == Separator::Newline {
+                    out.push(b'\n');
+                }
+                count += 1;
             }
         }
         Ok((count, absent))
@@ -416,26 +455,44 @@ impl Batch {
         overlay.stored.overlay.tier.as_ref().is_some_and(|tier| own_name(tier) == *wanted)
     }
 
-    fn write(&mut self, overlay: &CachedOverlay, is_first: bool, separator: Separator, out: &mut Vec<u8>) {
-        if separator == Separator::Comma && !is_first {
-            out.push(b',');
-        }
-        let user = &overlay.stored.overlay;
-        let outcome = self.signal.outcome(&user.user_id).map(|stored| stored.outcome.status);
+    fn write_member(&mut self, roster: &Roster, member: &Member<'_>, out: &mut Vec<u8>) {
+        let outcome = self.outcome_of(member.user());
         let status = Status::of(&self.signal.stored.signal, outcome, self.now);
-        let known = self.terms.iter().position(|(currency, _)| *currency == user.account_currency);
-        let at = known.unwrap_or_else(|| {
-            let market = self.service.market(&self.rates);
-            let terms = Terms::new(&self.signal.stored.signal, &user.account_currency, market);
-            self.terms.push((user.account_currency.clone(), terms));
-            self.terms.len() - 1
-        });
-        if let Some((currency, terms)) = self.terms.get(at) {
-            let mission = terms.mission(user, self.service.tier_of(user), status, self.now);
-            render::write_view(out, &self.signal.json, &overlay.json, &mission, currency);
+        if self.frames.get(member.currency).is_none_or(Option::is_none) {
+            self.make_frame(roster, member.currency);
         }
-        if separator == Separator::Newline {
-            out.push(b'\n');
+        if let Some(Some(frame)) = self.frames.get(member.currency) {
+            let tier = member.tier(&self.service.shared.tier_table);
+            let mission = frame.terms.mission(member.account, tier, status, self.now);
+            frame.json.write(out, member.json, &mission);
+        }
+    }
+
+    /// Outcomes and users come in the same order, so one look at the next outcome is enough.
+    fn outcome_of(&mut self, user: &[u8]) -> Option<OutcomeStatus> {
+        loop {
+            let stored = self.signal.outcomes().get(self.outcomes_passed)?;
+            match stored.outcome.user_id.as_str().as_bytes().cmp(user) {
+                Ordering::Less => self.outcomes_passed += 1,
+                Ordering::Equal => return Some(stored.outcome.status),
+                Ordering::Greater => return None,
+            }
+        }
+    }
+
+    #[cold]
+    fn make_frame(&mut self, roster: &Roster, currency: usize) {
+        let Some(name) = roster.currency(currency) else { return };
+        let terms = Terms::new(&self.signal.stored.signal, name, self.service.market(&self.rates));
+        // What is the same for all users is the same for one without any data.
+        let status = Status::of(&self.signal.stored.signal, None, self.now);
+        let common = terms.mission(Account::default(), UserTier::Unnamed, status, self.now);
+        let json = ViewFrame::new(&self.signal.json, &common, name);
+        if self.frames.len() <= currency {
+            self.frames.resize_with(currency + 1, || None);
+        }
+        if let Some(place) = self.frames.get_mut(currency) {
+            *place = Some(Frame { terms, json });
         }
     }
 }
