@@ -77,6 +77,7 @@ impl RateDraft {
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
     by_pair: BTreeMap<Pair, (Rate, u64)>,
+    seq: u64,
 }
 
 /// How an amount in one currency becomes one in another: times `numerator`, by `denominator`.
@@ -101,6 +102,13 @@ impl Rates {
     /// Adds or replaces a rate.
     pub fn put(&mut self, rate: Rate, seq: u64) {
         self.by_pair.insert(rate.pair.clone(), (rate, seq));
+        self.seq = self.seq.max(seq);
+    }
+
+    /// The highest `seq` that was put: it rises with every change.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// Returns a rate and the `seq` that wrote it.

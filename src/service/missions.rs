@@ -24,7 +24,7 @@ const SIGNALS_SCANNED_MAX: usize = 10_000;
 pub struct MissionView {
     signal: Arc<CachedSignal>,
     overlay: Arc<CachedOverlay>,
-    terms: Terms,
+    terms: Arc<Terms>,
     tag: ViewTag,
     now: UnixMillis,
 }
@@ -192,7 +192,7 @@ impl Service {
         rates: &Rates,
         now: UnixMillis,
     ) -> MissionView {
-        let terms = Terms::new(&signal.stored.signal, &overlay.stored.overlay.account_currency, self.market(rates));
+        let terms = self.terms(&signal, &overlay.stored.overlay.account_currency, rates);
         let tag = ViewTag {
             run: self.run(),
             signal_seq: signal.stored.seq,
@@ -202,6 +202,10 @@ impl Service {
             is_expired: signal.stored.signal.is_expired(now),
         };
         MissionView { signal, overlay, terms, tag, now }
+    }
+
+    fn terms(&self, signal: &CachedSignal, currency: &Currency, rates: &Rates) -> Arc<Terms> {
+        signal.terms(currency, rates.seq(), || Terms::new(&signal.stored.signal, currency, self.market(rates)))
     }
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
@@ -361,7 +365,7 @@ pub struct Batch {
 /// What the views of all users with one currency have in common.
 #[derive(Debug)]
 struct Frame {
-    terms: Terms,
+    terms: Arc<Terms>,
     json: ViewFrame,
 }
 
@@ -483,7 +487,7 @@ impl Batch {
     #[cold]
     fn make_frame(&mut self, roster: &Roster, currency: usize) {
         let Some(name) = roster.currency(currency) else { return };
-        let terms = Terms::new(&self.signal.stored.signal, name, self.service.market(&self.rates));
+        let terms = self.service.terms(&self.signal, name, &self.rates);
         // What is the same for all users is the same for one without any data.
         let status = Status::of(&self.signal.stored.signal, None, self.now);
         let common = terms.mission(Account::default(), UserTier::Unnamed, status, self.now);
