@@ -3,4 +3,5 @@
 //! (crate docs follow)
 
 pub mod domain;
+pub mod http;
 pub mod render;

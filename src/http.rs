@@ -1,0 +1,26 @@
+//! The HTTP layer: connections, problem documents and everything that reads a request.
+//!
+//! A request passes through here in this order: [`run`] accepts the connection and keeps its limits, the guard
+//! around the router catches panics and ends what takes too long, the extractors ([`PathId`], [`StrictQuery`],
+//! [`ObjectBody`], [`Lines`], [`IfMatch`], [`IfNoneMatch`]) parse it into domain types, and whatever goes wrong on the
+//! way leaves as a [`Problem`].
+//!
+//! This layer holds no rule of the domain, reads no clock but its timers, and never answers anything but a problem
+//! document when it refuses. It speaks HTTP/1 only, and no TLS: that is the business of a proxy in front.
+
+mod body;
+mod conditional;
+mod guard;
+mod pace;
+mod path;
+mod problem;
+mod query;
+mod server;
+mod wire;
+
+pub use body::{BODY_BYTES_MAX, LINE_BYTES_MAX, Line, Lines, ObjectBody};
+pub use conditional::{EntityTag, IfMatch, IfNoneMatch};
+pub use path::{PathId, PathParameter};
+pub use problem::{Problem, with_fallbacks};
+pub use query::StrictQuery;
+pub use server::{Limits, run};

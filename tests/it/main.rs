@@ -1,0 +1,4 @@
+//! Tests that drive the public surface, in one binary.
+
+#[cfg(test)]
+mod http_plumbing;
