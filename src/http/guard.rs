@@ -1,8 +1,8 @@
 //! What stands around the router for every request: no panic and no endless wait gets past.
 //!
-//! It is a plain function rather than layers of the router: a layer boxes the future and the body of each request
-//! again, which would cost more than everything it does. The limit on time ends when the head of the answer is
-//! ready; a body that is streamed after it takes as long as the client keeps reading.
+//! It is a plain function rather than layers of the router, as each layer boxes the future of every request again, and
+//! one that catches panics its body too. The limit on time ends when the head of the answer is ready; a body that is
+//! streamed after it takes as long as the client keeps reading.
 
 use std::convert::Infallible;
 use std::future::poll_fn;

@@ -6,6 +6,7 @@
 //! hyper's `pipeline_flush` stays off. With it on, hyper takes everything a streamed body yields into memory without
 //! regard to whether the client reads, and holds an answer back while part of a next request has come in.
 
+use std::error::Error;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -56,10 +57,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // A few hundred clients keep connections open; the rest is room for a bad day, at some 10 KB each.
+            // A few hundred clients keep connections open; the rest is room for a bad day, at some 14 KB each.
             connections_max: 4_096,
-            // A list of a thousand users in a query fits.
-            head_bytes_max: 64 * 1024,
+            // A list of a thousand users in a query fits; all connections at once hold some 200 MB of heads.
+            head_bytes_max: 32 * 1024,
             head_read: Duration::from_secs(10),
             body_read: Duration::from_secs(10),
             handler: Duration::from_secs(10),
@@ -159,9 +160,12 @@ impl Accepting {
 fn connection_settings(limits: Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // The number of header fields stays at hyper's 100: another number moves them from the stack to the heap.
+    let head_bytes_max = limits.head_bytes_max.max(HEAD_BYTES_LEAST);
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_read)
-        .max_buf_size(limits.head_bytes_max.max(HEAD_BYTES_LEAST));
+        // Alone this is only where growing stops; a head of twice the size can get through.
+        .max_buf_size(head_bytes_max)
+        .max_header_size(head_bytes_max);
     http
 }
 
@@ -176,9 +180,10 @@ async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut st
     let mut connection = http.serve_connection(socket, service_fn(on_request));
     let ended = tokio::select! {
         biased;
-        result = &mut connection => Some(result),
-        // The sender is only ever dropped, which ends this wait with an error.
+        // The sender is only ever dropped, which ends this wait with an error. It is looked at first, so that an
+        // answer that becomes ready at the same time still says that the connection is closed after it.
         _ = stopping.changed() => None,
+        result = &mut connection => Some(result),
     };
     let result = if let Some(result) = ended {
         result
@@ -189,22 +194,28 @@ async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut st
     let parts = connection.into_parts();
     let mut wire = parts.io.into_inner();
     if let Err(error) = result {
-        tracing::debug!(%error, cause = std::error::Error::source(&error).map(ToString::to_string), "connection failed");
-        let began_a_request = !parts.read_buf.is_empty();
-        let refusal = match () {
-            () if error.is_timeout() && began_a_request => Some(StatusCode::REQUEST_TIMEOUT),
-            () if error.is_parse_version_h2() => Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED),
-            () => None,
-        };
-        if let Some(status) = refusal
-            && let Err(error) = wire.refuse(status).await
-        {
-            tracing::debug!(%error, "client did not take its refusal");
-        }
+        let cause = error.source().map(ToString::to_string);
+        tracing::debug!(%error, cause, "connection failed");
+        say_why(&error, !parts.read_buf.is_empty(), &mut wire).await;
     }
     if wire.gave_up() || abandoned.load(Ordering::Relaxed) {
         // Whether the client ended by itself or ran out of time makes no difference any more.
         let _ = tokio::time::timeout(DRAIN_REFUSED, wire.drain()).await;
+    }
+}
+
+/// Answers where hyper ends a connection without a word. One that was idle ends without a word here too, as an
+/// answer to no request would be taken for the answer to the next.
+async fn say_why(error: &hyper::Error, began_a_request: bool, wire: &mut Wire) {
+    let status = if error.is_timeout() && began_a_request {
+        StatusCode::REQUEST_TIMEOUT
+    } else if error.is_parse_version_h2() {
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    } else {
+        return;
+    };
+    if let Err(error) = wire.refuse(status).await {
+        tracing::debug!(%error, "client did not take its refusal");
     }
 }
 

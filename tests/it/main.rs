@@ -11,6 +11,8 @@ mod hostile;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod http_plumbing;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod props;
