@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use super::gather::Gather;
 use super::guard;
 use super::guard::Answers;
 use super::problem::panic_message;
@@ -176,7 +177,7 @@ async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut st
     }
     let abandoned = Arc::new(AtomicBool::new(false));
     let on_request = |request| guard::answer(answers.clone(), request, abandoned.clone());
-    let socket = TokioIo::new(Wire::new(stream, answers.limits.write));
+    let socket = TokioIo::new(Gather::new(Wire::new(stream, answers.limits.write)));
     let mut connection = http.serve_connection(socket, service_fn(on_request));
     let ended = tokio::select! {
         biased;
@@ -192,7 +193,7 @@ async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut st
         (&mut connection).await
     };
     let parts = connection.into_parts();
-    let mut wire = parts.io.into_inner();
+    let mut wire = parts.io.into_inner().into_inner();
     if let Err(error) = result {
         let cause = error.source().map(ToString::to_string);
         tracing::debug!(%error, cause, "connection failed");
