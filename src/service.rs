@@ -345,6 +345,12 @@ impl Service {
         })
     }
 
+    /// Forgets what is in memory of signals and overlays, so that the next readers go to the file: for those who measure
+    /// or test that way.
+    pub fn clear_cache(&self) {
+        self.shared.memory.cache.clear();
+    }
+
     /// The time now.
     #[must_use]
     pub fn now(&self) -> UnixMillis {

@@ -166,6 +166,8 @@ impl Service {
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
     ///
+    /// A page has one row at least, if there is one.
+    ///
     /// # Errors
     ///
     /// [`ServiceError::Absent`] if the overlay is not there; [`ServiceError::Store`].
@@ -185,7 +187,7 @@ impl Service {
             let mut page = Page::default();
             for row in signal_rows(&snapshot, active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
                 let (cursor, stored) = row?;
-                if page.count == rows_max {
+                if page.count >= rows_max.max(1) {
                     return Ok(page);
                 }
                 page.next_cursor = Some(cursor.to_string());
@@ -204,6 +206,8 @@ impl Service {
 
     /// Returns a page of signals: active ones soonest to expire first, all others newest first.
     ///
+    /// A page has one row at least, if there is one.
+    ///
     /// # Errors
     ///
     /// [`ServiceError::Store`].
@@ -220,7 +224,7 @@ impl Service {
             let mut page = Page::default();
             for row in signal_rows(&snapshot, filter.active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
                 let (cursor, stored) = row?;
-                if page.count == rows_max {
+                if page.count >= rows_max.max(1) {
                     return Ok(page);
                 }
                 page.next_cursor = Some(cursor.to_string());
@@ -314,7 +318,8 @@ pub enum Separator {
 
 impl Batch {
     /// Appends the views of the users after `after`, until there are `rows_max` or `bytes_max` is passed; returns how
-    /// many, and the user after whom to go on. For a thread that may block.
+    /// many, and the user after whom to go on. One user is looked at in any case, so that each step gets further.
+    /// For a thread that may block.
     ///
     /// # Errors
     ///
@@ -331,7 +336,8 @@ impl Batch {
         let mut count = 0;
         let mut last = None;
         for (scanned, row) in snapshot.overlays(after)?.enumerate() {
-            if count == rows_max || out.len() >= bytes_max || scanned == OVERLAYS_SCANNED_MAX {
+            let is_full = count >= rows_max || out.len() >= bytes_max || scanned >= OVERLAYS_SCANNED_MAX;
+            if is_full && last.is_some() {
                 return Ok((count, last));
             }
             let overlay = CachedOverlay::new(Arc::new(row?));

@@ -1,0 +1,10 @@
+//! The program from the outside: what is in here drives the public surface only, in one binary.
+#![cfg(test)]
+
+mod cache;
+mod direct;
+mod format;
+mod model;
+mod paging;
+mod store;
+mod world;
