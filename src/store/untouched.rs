@@ -158,3 +158,75 @@ impl StorageBackend for Untouched {
         self.file.query_lock_range(start, end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the engine may do to a file.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write(u64, Vec<u8>),
+        SetLen(u64),
+        Read(u64, usize),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        // Across three blocks, so that edges are met often.
+        let offset = || prop_oneof![0..12_500_u64, 4_090..4_102_u64, 8_186..8_198_u64];
+        prop_oneof![
+            (offset(), vec(any::<u8>(), 0..5_000)).prop_map(|(offset, bytes)| Step::Write(offset, bytes)),
+            offset().prop_map(Step::SetLen),
+            (offset(), 0..9_000_usize).prop_map(|(offset, len)| Step::Read(offset, len)),
+        ]
+    }
+
+    proptest! {
+        /// It behaves as a file would, and the file stays as it is.
+        #[test]
+        fn it_shows_what_was_written_and_leaves_the_file_alone(
+            original in vec(any::<u8>(), 0..10_000), steps in vec(any_step(), 0..30)
+        ) {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&original).unwrap();
+            let untouched = Untouched::new(file.try_clone().unwrap()).unwrap();
+            let mut model = original.clone();
+            for step in steps {
+                match step {
+                    Step::Write(offset, bytes) => {
+                        untouched.write(offset, &bytes).unwrap();
+                        let start = usize::try_from(offset).unwrap();
+                        model.resize(model.len().max(start + bytes.len()), 0);
+                        model[start..start + bytes.len()].copy_from_slice(&bytes);
+                    }
+                    Step::SetLen(len) => {
+                        untouched.set_len(len).unwrap();
+                        model.resize(usize::try_from(len).unwrap(), 0);
+                    }
+                    Step::Read(offset, len) => {
+                        let start = usize::try_from(offset).unwrap();
+                        let mut out = vec![1; len];
+                        let result = untouched.read(offset, &mut out);
+                        prop_assert_eq!(result.is_ok(), start + len <= model.len());
+                        if result.is_ok() {
+                            prop_assert!(out == model[start..start + len]);
+                        }
+                    }
+                }
+                prop_assert_eq!(untouched.len().unwrap(), model.len() as u64);
+            }
+            let mut out = vec![1; model.len()];
+            untouched.read(0, &mut out).unwrap();
+            prop_assert!(out == model);
+            let mut after = vec![0; original.len()];
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut after, 0).unwrap();
+            prop_assert!(after == original);
+            prop_assert_eq!(file.metadata().unwrap().len(), original.len() as u64);
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! A store and its writer without a service around them, and a gate by which a test decides what falls into one commit.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +23,6 @@ pub(crate) struct Direct {
     gate: Arc<Mutex<()>>,
     /// The `seq` and the number of changes of each commit, sent before the writer comes to the gate.
     commits: Mutex<Receiver<(u64, usize)>>,
-    plugs: AtomicU32,
     folder: TempDir,
 }
 
@@ -44,7 +42,7 @@ impl Direct {
             drop(at_gate.lock());
         })
         .unwrap();
-        Self { store, writer, gate, commits: Mutex::new(commits), plugs: AtomicU32::new(0), folder }
+        Self { store, writer, gate, commits: Mutex::new(commits), folder }
     }
 
     /// Stops the writer, closes the file, and opens it again.
@@ -93,8 +91,8 @@ impl Direct {
     pub(crate) fn while_held<T>(&self, work: impl FnOnce() -> T) -> T {
         let shut = self.gate.lock().unwrap();
         self.commits();
-        let price = self.plugs.fetch_add(1, Ordering::SeqCst) + 1;
-        let plug = self.submit(put_rate(&format!(r#"{{"pair":"PLUGXX","price":{price}}}"#), start())).unwrap();
+        // The file has not had this seq yet, so the price is a new one, and there is a commit to hold.
+        let plug = self.submit(put_rate(&plug_json(self.seq()), start())).unwrap();
         self.commits.lock().unwrap().recv().unwrap();
         let result = work();
         drop(shut);
@@ -121,6 +119,11 @@ impl Direct {
     pub(crate) fn overlay(&self, user: &str) -> Option<StoredOverlay> {
         self.snapshot().overlay(&UserId::parse(user).unwrap()).unwrap()
     }
+}
+
+/// The rate by which [`Direct::while_held`] holds the writer of a file at `seq`.
+pub(crate) fn plug_json(seq: u64) -> String {
+    format!(r#"{{"pair":"PLUGXX","price":{}}}"#, seq + 1)
 }
 
 /// The effects of writes; `None` for those that were refused.
