@@ -6,5 +6,6 @@ mod direct;
 mod format;
 mod model;
 mod paging;
+mod records;
 mod store;
 mod world;
