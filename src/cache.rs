@@ -293,6 +293,14 @@ impl Cache {
         }
     }
 
+    /// Forgets everything, so that the next readers go to the file: for those who measure or test that way.
+    ///
+    /// It may be called at any time, as nobody relies on an entry being there.
+    pub fn clear(&self) {
+        self.signals.invalidate_all();
+        self.overlays.invalidate_all();
+    }
+
     /// How many signals and overlays are in memory, and their weight in bytes.
     #[must_use]
     pub fn size(&self) -> CacheSize {

@@ -406,6 +406,12 @@ impl Service {
         &self.shared.metrics
     }
 
+    /// Forgets what is in memory of signals and overlays, so that the next readers go to the file: for those who measure
+    /// or test that way.
+    pub fn clear_cache(&self) {
+        self.shared.memory.cache.clear();
+    }
+
     /// The time now.
     #[must_use]
     pub fn now(&self) -> UnixMillis {

@@ -210,6 +210,8 @@ impl Service {
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
     ///
+    /// A page has one row at least, if there is one.
+    ///
     /// # Errors
     ///
     /// [`ServiceError::Absent`] if the overlay is not there; [`ServiceError::Store`].
@@ -229,7 +231,7 @@ impl Service {
             let mut page = Page::default();
             for row in signal_rows(&snapshot, active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
                 let (cursor, stored) = row?;
-                if page.count == rows_max {
+                if page.count >= rows_max.max(1) {
                     return Ok(page);
                 }
                 page.next_cursor = Some(cursor.to_string());
@@ -248,6 +250,8 @@ impl Service {
 
     /// Returns a page of signals: active ones soonest to expire first, all others newest first.
     ///
+    /// A page has one row at least, if there is one.
+    ///
     /// # Errors
     ///
     /// [`ServiceError::Store`].
@@ -264,7 +268,7 @@ impl Service {
             let mut page = Page::default();
             for row in signal_rows(&snapshot, filter.active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
                 let (cursor, stored) = row?;
-                if page.count == rows_max {
+                if page.count >= rows_max.max(1) {
                     return Ok(page);
                 }
                 page.next_cursor = Some(cursor.to_string());
@@ -386,12 +390,12 @@ impl Batch {
         self.outcomes_passed = outcomes.partition_point(|stored| stored.outcome.user_id <= *user);
     }
 
-    /// Appends the next views, until there are `rows_max` or `bytes_max` is passed; returns how many.
+    /// Appends the next views, until there are `rows_max` or `out` has `bytes_max`; returns how many. One user is looked at
+    /// in any case, so that each step gets further.
     pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
         let roster = Arc::clone(&self.roster);
         let mut count = 0;
-        while count < rows_max && out.len() < bytes_max {
-            let Some(member) = roster.next(&mut self.position) else { break };
+        while let Some(member) = roster.next(&mut self.position) {
             if self.tier.as_ref().is_none_or(|tier| member.has_tier(tier, &self.service.shared.tier_table)) {
                 if separator == Separator::Comma && count > 0 {
                     out.push(b',');
@@ -401,6 +405,9 @@ impl Batch {
                     out.push(b'\n');
                 }
                 count += 1;
+            }
+            if count >= rows_max || out.len() >= bytes_max {
+                break;
             }
         }
         self.service.metrics().views.inc_by(count as u64);

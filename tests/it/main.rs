@@ -1,22 +1,22 @@
 //! Everything that drives the program from outside, in one binary.
 //!
 //! What is pure is tested where it stands; here are properties held against oracles, the rules of the source tree itself, and the
-//! program as its users meet it: over HTTP and as a process.
+//! program as its users meet it: as a library, over HTTP and as a process.
+#![cfg(test)]
 
-// Under `cfg(test)`, so that the lints that are lenient in tests are lenient with helpers too.
-#[cfg(test)]
+mod cache;
 mod cli;
-#[cfg(test)]
+mod direct;
+mod format;
 mod hostile;
-#[cfg(test)]
 mod http;
-#[cfg(test)]
 mod http_plumbing;
-#[cfg(test)]
+mod model;
+mod paging;
 mod process;
-#[cfg(test)]
 mod props;
-#[cfg(test)]
 mod readme;
-#[cfg(test)]
+mod records;
+mod store;
 mod tidy;
+mod world;
