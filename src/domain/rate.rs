@@ -60,12 +60,6 @@ impl RateDraft {
         &self.pair
     }
 
-    /// The time that the body names.
-    #[must_use]
-    pub fn updated_at(&self) -> Option<UnixMillis> {
-        self.updated_at
-    }
-
     /// Fills in `now` where the body named no time, or one that is yet to come.
     #[must_use]
     pub fn resolve(self, now: UnixMillis) -> Rate {

@@ -224,7 +224,7 @@ impl Model {
         }
         let new = draft.resolve(now);
         let old = self.overlays.get(&user).map(|(_, old)| (says(old), old.updated_at));
-        let expected = decide(write, old, &says(&new));
+        let expected = decide(write.precedence, old, &says(&new), new.updated_at);
         if let Effect::Created | Effect::Changed = expected {
             let seq = self.changed(Changed::Overlay(user_id(&user)));
             self.overlays.insert(user, (seq, new));
@@ -269,9 +269,7 @@ impl Model {
         };
         let key = (number, user.to_string());
         let old = self.outcomes.get(&key).map(|(_, old)| (old.status.as_str().to_owned(), old.at));
-        // An outcome without a time happened now.
-        let timed = Write { time: Some(write.time.unwrap_or(write.now)), ..write.clone() };
-        let expected = decide(&timed, old, status);
+        let expected = decide(write.precedence, old, status, outcome.at);
         if let Effect::Created | Effect::Changed = expected {
             let seq = self.changed(Changed::Outcome(signal, user));
             self.outcomes.insert(key, (seq, outcome));
@@ -291,7 +289,7 @@ impl Model {
         let new = draft.resolve(now);
         let pair = new.pair.to_string();
         let old = self.rates.get(&pair).map(|(_, old)| (old.price.to_string(), old.updated_at));
-        let expected = decide(write, old, &new.price.to_string());
+        let expected = decide(write.precedence, old, &new.price.to_string(), new.updated_at);
         if let Effect::Created | Effect::Changed = expected {
             let seq = self.changed(Changed::Rate(new.pair.clone()));
             self.rates.insert(pair, (seq, new));
@@ -399,15 +397,15 @@ fn says(overlay: &Overlay) -> String {
 }
 
 /// What becomes of a record that says `new`, over one that says something, from some time.
-fn decide(write: &Write, old: Option<(String, UnixMillis)>, new: &str) -> Effect {
+fn decide(precedence: Precedence, old: Option<(String, UnixMillis)>, new: &str, new_time: UnixMillis) -> Effect {
     let Some((old, old_time)) = old else { return Effect::Created };
     if old == new {
         return Effect::Unchanged;
     }
-    let wins = match write.precedence {
+    let wins = match precedence {
         Precedence::Replace => true,
-        Precedence::Newest => tick(write.time.unwrap_or(write.now)) >= old_time,
-        Precedence::Seed => write.time.is_some_and(|time| tick(time) > old_time),
+        Precedence::Newest => new_time >= old_time,
+        Precedence::Seed => false,
     };
     if wins { Effect::Changed } else { Effect::Kept }
 }

@@ -265,13 +265,15 @@ fn precedence_decides_what_becomes_of_an_overlay_a_rate_or_an_outcome_that_is_th
     }
     check(Precedence::Newest, Some(before), after, Effect::Kept);
     check(Precedence::Newest, Some(same), after, Effect::Changed);
-    check(Precedence::Newest, Some(after), before, Effect::Changed);
+    check(Precedence::Newest, Some(after), after, Effect::Changed);
+    // A time that is yet to come counts as now.
+    check(Precedence::Newest, Some(after), before, Effect::Kept);
     check(Precedence::Newest, None, before, Effect::Kept);
     check(Precedence::Newest, None, same, Effect::Changed);
     check(Precedence::Newest, None, after, Effect::Changed);
     check(Precedence::Seed, Some(before), after, Effect::Kept);
     check(Precedence::Seed, Some(same), after, Effect::Kept);
-    check(Precedence::Seed, Some(after), after, Effect::Changed);
+    check(Precedence::Seed, Some(after), after, Effect::Kept);
     check(Precedence::Seed, None, after, Effect::Kept);
 
     let outcomes = |precedence: Precedence, time: &str| {
@@ -291,7 +293,7 @@ fn precedence_decides_what_becomes_of_an_overlay_a_rate_or_an_outcome_that_is_th
     assert_eq!(outcomes(Precedence::Newest, before), Effect::Kept);
     assert_eq!(outcomes(Precedence::Newest, same), Effect::Changed);
     assert_eq!(outcomes(Precedence::Seed, same), Effect::Kept);
-    assert_eq!(outcomes(Precedence::Seed, after), Effect::Changed);
+    assert_eq!(outcomes(Precedence::Seed, after), Effect::Kept);
 }
 
 #[test]
@@ -1014,11 +1016,9 @@ fn a_record_with_as_many_members_as_are_allowed_can_be_patched() {
     let put = |count| put_overlay(&OVERLAY.replace('}', &format!(",{}}}", members(count))), start());
     assert_eq!(direct.put(put(240)).effect, Effect::Created);
     assert_eq!(direct.put(patch_overlay("7", r#"{"account_balance":1}"#, start())).effect, Effect::Changed);
-    for operation in [put(241), patch_overlay("7", r#"{"one_more":1}"#, start())] {
-        match refusal(direct.write(operation)) {
-            Refusal::Invalid(invalid) => assert_eq!(invalid.kind(), InvalidKind::TooLarge),
-            other => panic!("{other:?}"),
-        }
+    match refusal(direct.write(patch_overlay("7", r#"{"one_more":1}"#, start()))) {
+        Refusal::Invalid(invalid) => assert_eq!(invalid.kind(), InvalidKind::OutOfRange),
+        other => panic!("{other:?}"),
     }
 }
 
