@@ -3,4 +3,5 @@
 //! (crate docs follow)
 
 pub mod domain;
+pub mod legacy;
 pub mod render;
