@@ -11,6 +11,7 @@
 //!
 //! Nothing here writes to the database: that is the job of a [`Target`](resolve::Target).
 
+pub mod archive;
 pub mod collect;
 mod levels;
 mod names;
@@ -24,6 +25,7 @@ pub mod sorter;
 mod state;
 mod tree;
 mod user;
+pub mod verify;
 
 pub use reason::{Note, Refusal};
 pub use recognise::{Claims, Context, FILE_BYTES_MAX, Part, Quarantine};

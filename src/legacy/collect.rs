@@ -8,13 +8,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use super::recognise::{Context, Part, Quarantine, recognise};
 use super::report::{Class, Line, Tally};
-use super::scan::{Loaded, Stat, Walk, load};
+use super::scan::{Loaded, Stat, Walk, for_each};
 use super::sorter::{Sorter, nameless_file};
 use super::state::{SignalState, UserState};
 use crate::domain::{SignalId, UserId};
@@ -23,10 +22,6 @@ use crate::domain::{SignalId, UserId};
 const STATES_BYTES_MAX: usize = 24 << 20;
 /// Memory for the hashes of contents.
 const HASHES_BYTES_MAX: usize = 16 << 20;
-/// Files a message: one send per file would cost as much as the reading.
-const FILES_PER_MESSAGE: usize = 64;
-/// Messages that may wait.
-const MESSAGES_MAX: usize = 8;
 
 /// How a tree is read.
 #[derive(Clone, Debug)]
@@ -63,7 +58,7 @@ pub struct Collected {
     pub(super) temporary: PathBuf,
 }
 
-/// Reads a tree. `progress` is called now and then with the files and bytes read so far.
+/// Reads a tree. `progress` is called after each file with the files and bytes read so far.
 ///
 /// # Errors
 ///
@@ -77,38 +72,13 @@ pub fn collect(
 ) -> Result<Collected> {
     let walk = Walk::new(root, &options.temporary)?;
     let mut collector = Collector::new(context, options)?;
-    std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel::<Result<Vec<Loaded>>>(MESSAGES_MAX);
-        let reader = scope.spawn(move || {
-            let mut walk = walk;
-            let root = walk.root().to_owned();
-            loop {
-                let mut batch = Vec::with_capacity(FILES_PER_MESSAGE);
-                for entry in walk.by_ref().take(FILES_PER_MESSAGE) {
-                    match entry {
-                        Ok(entry) => batch.push(load(&root, entry)),
-                        // The other side is gone only if it failed itself.
-                        Err(error) => {
-                            drop(sender.send(Err(error)));
-                            return walk.folders();
-                        }
-                    }
-                }
-                if batch.is_empty() || sender.send(Ok(batch)).is_err() {
-                    return walk.folders();
-                }
-            }
-        });
-        for batch in receiver {
-            for loaded in batch? {
-                collector.add(&loaded)?;
-            }
-            progress(collector.tally.files, collector.tally.bytes);
-        }
-        collector.tally.folders = reader.join().map_err(|_| anyhow!("the reading thread panicked"))?;
+    let folders = for_each(walk, |loaded| {
+        collector.add(&loaded)?;
+        progress(collector.tally.files, collector.tally.bytes);
         Ok(())
-    })
-    .and_then(|()| collector.finish())
+    })?;
+    collector.tally.folders = folders;
+    collector.finish()
 }
 
 struct Collector<'a> {

@@ -52,7 +52,7 @@ pub(super) const OBSERVED: &[&str] =
     &["last_update", "last_updated", "updated_at", "captured_at", "timestamp", "created_at", "created_timestamp"];
 
 /// Sizes: computed from the balance of that moment, and by a wrong formula.
-pub(super) const SIZE: &[&str] = &["position_size", "lot_size", "volume", "lots", "lot"];
+pub(super) const SIZE: &[&str] = &["position_size", "lot_size", "lots", "lot"];
 
 /// Members that a computation made: recomputed at every read, never imported.
 pub(super) const COMPUTED: &[&str] = &[

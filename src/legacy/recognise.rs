@@ -73,8 +73,10 @@ pub struct Claims {
     pub stop: Option<Decimal>,
     /// What the target's field says.
     pub target: Option<Decimal>,
-    /// Size in lots.
+    /// Size in lots, computed for the user.
     pub size: Option<Decimal>,
+    /// Size in lots that the engine put into every copy alike.
+    pub volume: Option<Decimal>,
     /// What was to be lost at the stop.
     pub risk_amount: Option<Decimal>,
     /// What was to be gained at the target.
@@ -296,6 +298,7 @@ fn claims_of(root: &Node<'_>) -> Claims {
         stop: find(names::STOP),
         target: find(names::TARGET),
         size: find(names::SIZE),
+        volume: find(&["volume"]),
         risk_amount: find(&["risk_amount"]),
         reward_amount: find(&["reward_amount"]),
         risk_reward: find(names::RISK_REWARD),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reason::{Note, Refusal};
 use super::recognise::{Part, Quarantine};
+use crate::domain::UnixMillis;
 
 /// What a file turned out to be. Each file is of exactly one class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,6 +74,9 @@ pub struct Line {
     pub bytes: u64,
     /// What it turned out to be.
     pub class: Class,
+    /// The day that it speaks of, as `2025-07-16`, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<String>,
     /// Why it was not taken, or not wholly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -99,6 +103,7 @@ impl Line {
             path: PathText::of(path),
             bytes,
             class,
+            day: None,
             reason: None,
             detail: String::new(),
             signals: Vec::new(),
@@ -114,6 +119,9 @@ impl Line {
             }
         };
         for part in parts {
+            let moment = part.signal.as_ref().map(|part| part.signal.created_at);
+            let moment = moment.or_else(|| part.overlay.as_ref().and_then(|part| part.at));
+            line.day = line.day.or_else(|| Some(day_of(moment?)));
             line.signals.extend(part.signal.as_ref().map(|part| part.signal.id.as_str().to_owned()));
             line.overlays.extend(part.overlay.as_ref().map(|part| part.user.as_str().to_owned()));
             line.outcomes.extend(part.outcome.as_ref().map(|part| part.user.as_str().to_owned()));
@@ -129,6 +137,11 @@ impl Line {
         self.reason = Some(quarantine.refusal.code().to_owned());
         self.detail.clone_from(&quarantine.detail);
     }
+}
+
+/// The day of a moment in UTC, as `2025-07-16`.
+pub(super) fn day_of(moment: UnixMillis) -> String {
+    moment.to_string().chars().take(10).collect()
 }
 
 /// A path in JSON: as text, or in hexadecimal digits where its bytes are no UTF-8.

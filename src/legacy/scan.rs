@@ -11,8 +11,9 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::reason::Refusal;
 use super::recognise::FILE_BYTES_MAX;
@@ -146,7 +147,7 @@ pub struct Stat {
     /// Space on disk, in bytes.
     pub disk_bytes: u64,
     /// Last change, in nanoseconds since 1970.
-    pub modified_ns: i128,
+    pub modified_ns: i64,
 }
 
 impl Stat {
@@ -157,14 +158,14 @@ impl Stat {
             bytes: metadata.len(),
             // POSIX counts blocks of 512 bytes, whatever the file system's own are.
             disk_bytes: metadata.blocks() * 512,
-            modified_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+            modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
         }
     }
 
     /// The last change as a moment.
     #[must_use]
     pub fn modified(&self) -> UnixMillis {
-        UnixMillis::new(i64::try_from(self.modified_ns / 1_000_000).unwrap_or(0))
+        UnixMillis::new(self.modified_ns / 1_000_000)
     }
 }
 
@@ -203,4 +204,39 @@ pub fn load(root: &Path, entry: Entry) -> Loaded {
         Ok((stat, None)) => Loaded { entry, stat, content: Err(Refusal::TooLarge) },
         Err(_) => Loaded { entry, stat: Stat::default(), content: Err(Refusal::Unreadable) },
     }
+}
+
+/// Files a message: one send a file would cost as much as the reading.
+const FILES_PER_MESSAGE: usize = 64;
+/// Messages that may wait.
+const MESSAGES_MAX: usize = 8;
+
+/// Calls `each` with every entry of a walk, in its order, while another thread reads ahead; returns the number of folders.
+///
+/// # Errors
+///
+/// If a folder can not be sorted, or `each` fails.
+pub fn for_each(walk: Walk, mut each: impl FnMut(Loaded) -> Result<()>) -> Result<u64> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel::<Result<Vec<Loaded>>>(MESSAGES_MAX);
+        let reader = scope.spawn(move || {
+            let mut walk = walk;
+            let root = walk.root().to_owned();
+            loop {
+                let batch: Result<Vec<Loaded>> =
+                    walk.by_ref().take(FILES_PER_MESSAGE).map(|entry| entry.map(|entry| load(&root, entry))).collect();
+                let is_last = batch.as_ref().map_or(true, Vec::is_empty);
+                // The other side is gone only if it failed itself.
+                if sender.send(batch).is_err() || is_last {
+                    return walk.folders();
+                }
+            }
+        });
+        for batch in receiver {
+            for loaded in batch? {
+                each(loaded)?;
+            }
+        }
+        reader.join().map_err(|_| anyhow!("the reading thread panicked"))
+    })
 }

@@ -1,0 +1,4 @@
+//! Everything that is tested through the public surface, in one binary.
+
+mod legacy;
+mod legacy_tree;
