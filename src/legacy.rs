@@ -22,6 +22,7 @@ pub mod resolve;
 pub mod scan;
 mod signal;
 pub mod sorter;
+mod spelling;
 mod state;
 mod tree;
 mod user;

@@ -95,7 +95,7 @@ pub fn archive(
     pack_all(todo, &root, &out, options, &mut summary, progress)?;
     if options.delete {
         for pack in index::packs(&out)? {
-            pack::check(&out, &pack)?.require_whole(&pack)?;
+            pack::check(&out, &pack).require_whole(&pack)?;
         }
         for pack in index::packs(&out)? {
             delete_originals(&root, &out, &pack, &mut summary)?;
@@ -319,7 +319,7 @@ pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<u64> {
 ///
 /// If a folder or an index can not be read. A damaged pack is an answer: it is in the result.
 pub fn check(out: &Path) -> Result<BTreeMap<String, Check>> {
-    index::packs(out)?.into_iter().map(|pack| Ok((pack.clone(), pack::check(out, &pack)?))).collect()
+    index::packs(out)?.into_iter().map(|pack| Ok((pack.clone(), pack::check(out, &pack)))).collect()
 }
 
 /// Hashes whatever a reader gives.

@@ -1,6 +1,6 @@
 //! Reading a whole tree: every file once, in bounded memory.
 //!
-//! One thread walks and reads, the caller's recognises and merges; a bounded channel lies between them. Signals and users
+//! One thread walks, some read and recognise, the caller's merges; bounded channels lie between them. Signals and users
 //! are merged as they come. When they outgrow their bound they are cut into sorted runs, which [`resolve`](super::resolve)
 //! merges by id. So nothing depends on the order of the files, and a run that is interrupted leaves nothing behind.
 
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::recognise::{Context, Part, Quarantine, recognise};
 use super::report::{Class, Line, Tally};
@@ -71,18 +71,42 @@ pub fn collect(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Collected> {
     let walk = Walk::new(root, &options.temporary)?;
-    let mut collector = Collector::new(context, options)?;
-    let folders = for_each(walk, |loaded| {
-        collector.add(&loaded)?;
+    let mut collector = Collector::new(options)?;
+    let each = |found: Found| {
+        collector.add(&found)?;
         progress(collector.tally.files, collector.tally.bytes);
         Ok(())
-    })?;
+    };
+    let folders = for_each(walk, |loaded| Found::of(loaded, context), each)?;
     collector.tally.folders = folders;
     collector.finish()
 }
 
-struct Collector<'a> {
-    context: Context<'a>,
+/// One file, understood: what the workers hand over.
+struct Found {
+    path: PathBuf,
+    stat: Stat,
+    /// Half of the hash of the content: enough to tell contents apart.
+    hash: Option<[u8; 16]>,
+    recognised: Result<Vec<Part>, Quarantine>,
+}
+
+impl Found {
+    fn of(loaded: Loaded, context: Context<'_>) -> Self {
+        let Loaded { entry, stat, content } = loaded;
+        let hash = content.as_ref().ok().and_then(|content| {
+            let hash = blake3::hash(content);
+            hash.as_bytes().first_chunk::<16>().copied()
+        });
+        let recognised = match content {
+            Ok(bytes) => recognise(&bytes, &entry.path, stat.modified(), context),
+            Err(refusal) => Err(Quarantine::from(refusal)),
+        };
+        Self { path: entry.path, stat, hash, recognised }
+    }
+}
+
+struct Collector {
     states_bytes_max: usize,
     signals: HashMap<SignalId, SignalState>,
     signal_bytes: usize,
@@ -93,8 +117,8 @@ struct Collector<'a> {
     tally: Tally,
 }
 
-impl<'a> Collector<'a> {
-    fn new(context: Context<'a>, options: &Options) -> Result<Self> {
+impl Collector {
+    fn new(options: &Options) -> Result<Self> {
         let sorter = |bytes_max| Sorter::new(options.temporary.clone(), bytes_max);
         let out = Collected {
             signals: sorter(options.states_bytes_max),
@@ -111,7 +135,6 @@ impl<'a> Collector<'a> {
             None
         };
         Ok(Self {
-            context,
             states_bytes_max: options.states_bytes_max,
             signals: HashMap::new(),
             signal_bytes: 0,
@@ -123,27 +146,21 @@ impl<'a> Collector<'a> {
         })
     }
 
-    fn add(&mut self, loaded: &Loaded) -> Result<()> {
+    fn add(&mut self, found: &Found) -> Result<()> {
+        let Found { path, stat, hash, recognised } = found;
         let number = self.tally.files;
-        let Stat { bytes, disk_bytes, .. } = loaded.stat;
         self.tally.files += 1;
-        self.tally.bytes += bytes;
-        self.tally.disk_bytes += disk_bytes;
-        if let Ok(content) = &loaded.content {
-            let hash = blake3::hash(content);
-            let short = hash.as_bytes().first_chunk::<16>().context("a hash has 32 bytes")?;
-            self.out.hashes.push(short, &number.to_be_bytes())?;
+        self.tally.bytes += stat.bytes;
+        self.tally.disk_bytes += stat.disk_bytes;
+        if let Some(hash) = hash {
+            self.out.hashes.push(hash, &number.to_be_bytes())?;
         }
-        let recognised = match &loaded.content {
-            Ok(content) => recognise(content, &loaded.entry.path, loaded.stat.modified(), self.context),
-            Err(refusal) => Err(Quarantine::from(*refusal)),
-        };
-        let class = match &recognised {
+        let class = match recognised {
             Ok(parts) => Class::of(parts),
             Err(_) => Class::Quarantined,
         };
         self.out.classes.push(class);
-        match &recognised {
+        match recognised {
             Ok(parts) => {
                 for part in parts {
                     self.keep(part, number)?;
@@ -152,7 +169,7 @@ impl<'a> Collector<'a> {
             Err(quarantine) => *self.tally.quarantined.entry(quarantine.refusal).or_default() += 1,
         }
         if let Some(lines) = &mut self.lines {
-            let line = Line::new(&loaded.entry.path, bytes, class, &recognised);
+            let line = Line::new(path, stat.bytes, class, recognised);
             serde_json::to_writer(&mut *lines, &line)?;
             lines.write_all(b"\n")?;
         }
@@ -176,14 +193,13 @@ impl<'a> Collector<'a> {
             }
         }
         if let Some(overlay) = &part.overlay {
-            match self.users.get_mut(&overlay.user) {
-                Some(state) => state.add(overlay),
-                None => {
-                    let mut state = UserState::default();
-                    state.add(overlay);
-                    self.user_bytes += state.bytes();
-                    self.users.insert(overlay.user.clone(), state);
-                }
+            if let Some(state) = self.users.get_mut(&overlay.user) {
+                state.add(overlay);
+            } else {
+                let mut state = UserState::default();
+                state.add(overlay);
+                self.user_bytes += state.bytes();
+                self.users.insert(overlay.user.clone(), state);
             }
             if self.user_bytes > self.states_bytes_max {
                 self.spill_users()?;
@@ -212,7 +228,7 @@ impl<'a> Collector<'a> {
         self.spill_signals()?;
         self.spill_users()?;
         if let Some(lines) = self.lines {
-            self.out.lines = Some(lines.into_inner().map_err(|error| error.into_error())?);
+            self.out.lines = Some(lines.into_inner().map_err(std::io::IntoInnerError::into_error)?);
         }
         self.out.tally = self.tally;
         Ok(self.out)

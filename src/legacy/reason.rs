@@ -158,6 +158,8 @@ named! {
         UserFromName = "user_from_name",
         /// The creation time was taken from the id.
         TimeFromId = "time_from_id",
+        /// The creation time was reckoned back from the expiry.
+        TimeFromExpiry = "time_from_expiry",
         /// The creation time was taken from the file's own time.
         TimeFromFile = "time_from_file",
         /// The order was fired by another user than the mission's.

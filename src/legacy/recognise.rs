@@ -23,6 +23,8 @@ pub struct Context<'a> {
     pub instruments: &'a Instruments,
     /// How long a signal lives that does not say, in milliseconds.
     pub lifetime_ms: i64,
+    /// Whether the numbers of the old computation are gathered too, for a comparison.
+    pub has_claims: bool,
 }
 
 /// Why nothing was taken.
@@ -125,7 +127,7 @@ pub fn recognise(
     let named = user_of_name(path);
     if has_overlay_facts(&root) {
         if let Some(user) = user_of(&root, None).or_else(|| named.clone().map(User::from_name)) {
-            return overlay_part(&root, user).map(|part| vec![part]);
+            return overlay_part(&root, &user).map(|part| vec![part]);
         }
         return Err(no_user(&root));
     }
@@ -194,15 +196,15 @@ fn mission(root: &Node<'_>, key: Option<&str>, source: Source<'_>) -> Result<Par
     if let (None, None, Some(refused)) = (&signal, &overlay, &refused) {
         return Err(refused.clone());
     }
-    let claims = claims_of(root);
+    let claims = if source.context.has_claims { claims_of(root) } else { Claims::default() };
     notes.sort_unstable();
     notes.dedup();
     Ok(Part { signal, overlay, outcome, refused, notes, claims })
 }
 
-fn overlay_part(root: &Node<'_>, user: User) -> Result<Part, Quarantine> {
+fn overlay_part(root: &Node<'_>, user: &User) -> Result<Part, Quarantine> {
     let mut notes = Vec::new();
-    let overlay = overlay_of(root, &user, true, &mut notes).ok_or(Refusal::NoOverlayFacts)?;
+    let overlay = overlay_of(root, user, true, &mut notes).ok_or(Refusal::NoOverlayFacts)?;
     notes.sort_unstable();
     notes.dedup();
     Ok(Part { overlay: Some(overlay), notes, ..Part::default() })
@@ -230,7 +232,7 @@ fn records(root: &Node<'_>, source: Source<'_>) -> Result<Vec<Part>, Quarantine>
             }
             continue;
         } else if is_account(node) {
-            user_of(node, Some(key)).ok_or_else(|| no_user(node)).and_then(|user| overlay_part(node, user))
+            user_of(node, Some(key)).ok_or_else(|| no_user(node)).and_then(|user| overlay_part(node, &user))
         } else if node.get("user_id").is_some() {
             Err(Refusal::NoOverlayFacts.into())
         } else {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -158,13 +159,15 @@ impl PathText {
     /// Writes a path down.
     #[must_use]
     pub fn of(path: &Path) -> Self {
-        match path.to_str() {
-            Some(text) => Self::Path(text.to_owned()),
-            None => {
-                let bytes = path.as_os_str().as_bytes();
-                Self::PathHex(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-            }
+        if let Some(text) = path.to_str() {
+            return Self::Path(text.to_owned());
         }
+        let mut digits = String::new();
+        for byte in path.as_os_str().as_bytes() {
+            // Writing into a string can not fail.
+            let _ = write!(digits, "{byte:02x}");
+        }
+        Self::PathHex(digits)
     }
 
     /// Reads a path back; `None` if the digits are damaged.

@@ -284,7 +284,7 @@ fn join(mut variants: Vec<Variant>) -> Vec<Variant> {
 fn absorb(known: Variant, other: Variant) -> Variant {
     let (first, last, json) = (known.first, known.last, known.json.clone());
     let (core, is_dated) = (known.core.clone(), known.is_dated);
-    Variant { first, last, json, core, is_dated, ..known.merged(other) }
+    Variant { core, is_dated, first, last, json, ..known.merged(other) }
 }
 
 /// Whether the target's signal is this trade.

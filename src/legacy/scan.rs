@@ -208,35 +208,68 @@ pub fn load(root: &Path, entry: Entry) -> Loaded {
 
 /// Files a message: one send a file would cost as much as the reading.
 const FILES_PER_MESSAGE: usize = 64;
-/// Messages that may wait.
-const MESSAGES_MAX: usize = 8;
+/// Messages that may wait at one worker.
+const MESSAGES_MAX: usize = 4;
+/// Most workers: one disk feeds no more.
+const WORKERS_MAX: usize = 4;
 
-/// Calls `each` with every entry of a walk, in its order, while another thread reads ahead; returns the number of folders.
+/// Calls `work` with every entry of a walk on several threads, and `each` with the results in the order of the walk on
+/// this one; returns the number of folders.
+///
+/// Workers take turns, so that the order needs no buffer that could grow.
 ///
 /// # Errors
 ///
 /// If a folder can not be sorted, or `each` fails.
-pub fn for_each(walk: Walk, mut each: impl FnMut(Loaded) -> Result<()>) -> Result<u64> {
+pub fn for_each<T: Send>(
+    mut walk: Walk,
+    work: impl Fn(Loaded) -> T + Sync,
+    mut each: impl FnMut(T) -> Result<()>,
+) -> Result<u64> {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(WORKERS_MAX);
+    let root = walk.root().to_owned();
+    let (root, work) = (&root, &work);
     std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel::<Result<Vec<Loaded>>>(MESSAGES_MAX);
-        let reader = scope.spawn(move || {
-            let mut walk = walk;
-            let root = walk.root().to_owned();
-            loop {
-                let batch: Result<Vec<Loaded>> =
-                    walk.by_ref().take(FILES_PER_MESSAGE).map(|entry| entry.map(|entry| load(&root, entry))).collect();
+        let mut inputs = Vec::with_capacity(workers);
+        let mut outputs = Vec::with_capacity(workers);
+        for _ in 0..workers {
+            let (input, entries) = sync_channel::<Result<Vec<Entry>>>(MESSAGES_MAX);
+            let (results, output) = sync_channel::<Result<Vec<T>>>(MESSAGES_MAX);
+            inputs.push(input);
+            outputs.push(output);
+            scope.spawn(move || {
+                for batch in entries {
+                    let done = batch.map(|batch| batch.into_iter().map(|entry| work(load(root, entry))).collect());
+                    // The other side is gone only if it failed itself.
+                    if results.send(done).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let walker = scope.spawn(move || {
+            for input in inputs.iter().cycle() {
+                let batch: Result<Vec<Entry>> = walk.by_ref().take(FILES_PER_MESSAGE).collect();
                 let is_last = batch.as_ref().map_or(true, Vec::is_empty);
-                // The other side is gone only if it failed itself.
-                if sender.send(batch).is_err() || is_last {
-                    return walk.folders();
+                if input.send(batch).is_err() || is_last {
+                    break;
                 }
             }
+            walk.folders()
         });
-        for batch in receiver {
-            for loaded in batch? {
-                each(loaded)?;
+        // An empty batch is the end; whoever is behind it has nothing.
+        for output in outputs.iter().cycle() {
+            let Ok(batch) = output.recv() else { break };
+            let batch = batch?;
+            if batch.is_empty() {
+                break;
+            }
+            for result in batch {
+                each(result)?;
             }
         }
-        reader.join().map_err(|_| anyhow!("the reading thread panicked"))
+        // Whoever waits to send must not wait for ever.
+        drop(outputs);
+        walker.join().map_err(|_| anyhow!("the walking thread panicked"))
     })
 }

@@ -8,11 +8,10 @@ use super::levels::{Found, Stated, decide};
 use super::names;
 use super::reason::{Note, Refusal};
 use super::recognise::{Quarantine, Source};
+use super::spelling::{Whose, rename_slips};
 use super::tree::Node;
 use super::user::{User, without_user};
-use crate::domain::{
-    Decimal, Direction, Invalid, InvalidKind, Levels, Object, Round, Signal, SignalDraft, SignalId, Symbol, UnixMillis,
-};
+use crate::domain::{Decimal, Direction, Levels, Object, Round, Signal, SignalDraft, SignalId, Symbol, UnixMillis};
 use crate::render::write_string;
 
 /// Largest record, in bytes: below what the store takes, with room for the known members.
@@ -84,6 +83,13 @@ pub(super) fn signal_of(
         notes.push(Note::TimeFromId);
         Some(moment)
     });
+    let expires = expires_of(root);
+    let created = created.or_else(|| {
+        // What is over at its expiry was made a lifetime before; the file's own time may be that of a copy.
+        let expires = expires?;
+        notes.push(Note::TimeFromExpiry);
+        Some(expires.plus_millis(-source.context.lifetime_ms))
+    });
     if created.is_none() {
         notes.push(Note::TimeFromFile);
     }
@@ -110,42 +116,29 @@ pub(super) fn signal_of(
     put("created_at", json_text(&created.unwrap_or(source.modified).to_string()));
     let is_priced = matches!(found.levels, Levels::Prices { .. });
     let mut extra = extra_members(root, is_priced, &known);
+    if is_priced && target.is_none() {
+        // A price beside a distance is no pair of levels; the distance is kept, but not as one.
+        for (name, _) in extra.iter_mut().filter(|(name, _)| name == "target_pips") {
+            "legacy_target_pips".clone_into(name);
+            notes.push(Note::MemberRenamed);
+        }
+    }
     let bytes: usize = extra.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > RECORD_BYTES_MAX || extra.len() > MEMBERS_MAX {
         return Err(Quarantine::new(Refusal::RecordTooLarge, format!("{} members, {bytes} bytes", extra.len())));
     }
-    let expires = expires_of(root);
-    loop {
-        let mut members = known.clone();
-        if let Some(expires) = expires.filter(|expires| Some(*expires) > created) {
-            members.push(("expires_at".to_owned(), json_text(&expires.to_string())));
-        } else if expires.is_some() {
-            notes.push(Note::ExpiryNotAfterCreation);
-        }
-        members.extend(extra.iter().cloned());
-        let read = SignalDraft::from_object(Object::from_members(members), None)
-            .and_then(|draft| draft.resolve(source.modified, source.context.lifetime_ms));
-        match read {
-            Ok(signal) => return Ok(SignalPart { signal, is_dated: created.is_some() }),
-            Err(error) if rename_misspelled(&error, &mut extra) => notes.push(Note::MemberRenamed),
-            Err(error) => return Err(Quarantine::new(Refusal::InvalidSignal, error.to_string())),
-        }
+    if let Some(expires) = expires.filter(|expires| Some(*expires) > created) {
+        known.push(("expires_at".to_owned(), json_text(&expires.to_string())));
+    } else if expires.is_some() {
+        notes.push(Note::ExpiryNotAfterCreation);
     }
-}
-
-/// Renames the member that an error blames for nearly spelling a known one; `false` if that is not the error.
-pub(super) fn rename_misspelled(error: &Invalid, members: &mut [(String, String)]) -> bool {
-    let Some(name) = error.pointer().strip_prefix('/').filter(|_| error.kind() == InvalidKind::MisspelledMember) else {
-        return false;
-    };
-    let name = name.replace("~1", "/").replace("~0", "~");
-    match members.iter_mut().find(|(known, _)| *known == name && !known.starts_with("legacy_")) {
-        Some((known, _)) => {
-            *known = format!("legacy_{name}");
-            true
-        }
-        None => false,
-    }
+    rename_slips(Whose::Signal, &mut extra, notes);
+    // The other members join afterwards: they are judged already, and there are many.
+    let mut signal = SignalDraft::from_object(Object::from_members(known), None)
+        .and_then(|draft| draft.resolve(source.modified, source.context.lifetime_ms))
+        .map_err(|error| Quarantine::new(Refusal::InvalidSignal, error.to_string()))?;
+    signal.members = Object::from_members(extra);
+    Ok(SignalPart { signal, is_dated: created.is_some() })
 }
 
 /// A JSON string.
@@ -239,7 +232,7 @@ fn levels_of(root: &Node<'_>, decide: impl Fn(Stated) -> Result<Found, Refusal>)
         };
         let found = decide(whole);
         best = Some(match (best, found) {
-            (None, found) => found,
+            (None | Some(Err(Refusal::NoStop | Refusal::NoLevels)), found) => found,
             (Some(Ok(old)), Ok(new)) => {
                 let is_priced = |found: &Found| matches!(found.levels, Levels::Prices { .. });
                 if is_priced(&old) && is_priced(&new) && old.levels != new.levels {
@@ -247,7 +240,6 @@ fn levels_of(root: &Node<'_>, decide: impl Fn(Stated) -> Result<Found, Refusal>)
                 }
                 Ok(if is_priced(&new) && !is_priced(&old) { new } else { old })
             }
-            (Some(Err(Refusal::NoStop | Refusal::NoLevels)), found) => found,
             // A stated level that makes no sense is not passed over for another.
             (Some(Err(old)), _) => Err(old),
             (Some(Ok(old)), Err(Refusal::NoStop | Refusal::NoLevels)) => Ok(old),

@@ -56,7 +56,8 @@ impl Sorter {
                 out.write_all(bytes)?;
             }
         }
-        let mut file = out.into_inner().map_err(|error| error.into_error()).context("cannot write a sorted run")?;
+        let mut file =
+            out.into_inner().map_err(std::io::IntoInnerError::into_error).context("cannot write a sorted run")?;
         file.rewind()?;
         self.runs.push(file);
         self.bytes = 0;

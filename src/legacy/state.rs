@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::signal::SignalPart;
 use super::user::{OutcomePart, OverlayPart};
+use crate::domain::UnixMillis;
 use crate::render::signal_json;
 
 /// Files that speak of the same trade under the same id further apart than this speak of two: the counters in the old
@@ -60,12 +61,13 @@ impl SignalState {
     pub(super) fn add(&mut self, part: &SignalPart, outcome: Option<&OutcomePart>, file: u64) {
         let core = part.core();
         let at = part.signal.created_at.millis();
-        let near = |variant: &Variant| variant.core == core && variant.is_near(part.is_dated, at, at);
-        if let (Some(variant), None) = (self.variants.iter_mut().find(|variant| near(variant)), outcome)
+        let near = |variant: &&mut Variant| variant.core == core && variant.is_near(part.is_dated, at, at);
+        let mut same = self.variants.iter_mut().filter(near);
+        if let (Some(variant), None, None) = (same.next(), same.next(), outcome)
             && variant.first < at
-            && at <= variant.last
         {
-            // The common case: another user's copy, between two that are known.
+            // The common case: another user's copy of what is known, so that nothing needs rendering.
+            variant.last = variant.last.max(at);
             variant.files.push(file);
             return;
         }
@@ -153,7 +155,7 @@ pub(super) struct UserState {
 impl UserState {
     /// Adds what one file says. Each member's newest value wins, so that a file which lacks a member takes nothing away.
     pub(super) fn add(&mut self, part: &OverlayPart) {
-        let at = part.at.map_or(-1, |at| at.millis());
+        let at = part.at.map_or(-1, UnixMillis::millis);
         for (name, value) in &part.members {
             match self.members.get_mut(name) {
                 Some((known_at, known)) => {

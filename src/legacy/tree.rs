@@ -265,7 +265,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(32);
+                let mut members = Vec::with_capacity(8);
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }

@@ -4,12 +4,18 @@ use std::path::Path;
 
 use super::names;
 use super::reason::Note;
-use super::signal::{SignalPart, json_text, rename_misspelled};
+use super::signal::{SignalPart, json_text};
+use super::spelling::{Whose, rename_slips};
 use super::tree::{Node, Quantity};
 use crate::domain::{Currency, Decimal, Object, OutcomeStatus, OverlayDraft, Round, TierName, UnixMillis, UserId};
 
 /// Largest set of a user's facts, in bytes: below what the store takes.
 const FACTS_BYTES_MAX: usize = 48 * 1024;
+/// Most facts: below what an object may have.
+const MEMBERS_MAX: usize = 224;
+/// What an overlay knows by name.
+const KNOWN: [&str; 6] =
+    ["tier", "risk_percent", "account_balance", "account_currency", "win_rate", "trades_remaining"];
 
 /// Whose a record is, and how that was written.
 #[derive(Clone, Debug)]
@@ -256,17 +262,16 @@ impl Facts<'_> {
 
     /// Checks that an overlay can be made of the facts.
     fn finish(mut self, user: &User, at: Option<UnixMillis>) -> Option<OverlayPart> {
-        loop {
-            let bytes: usize = self.members.iter().map(|(name, value)| name.len() + value.len()).sum();
-            if self.members.is_empty() || bytes > FACTS_BYTES_MAX {
-                return None;
-            }
-            match OverlayDraft::from_object(Object::from_members(self.members.clone()), Some(&user.id)) {
-                Ok(_) => return Some(OverlayPart { user: user.id.clone(), at, members: self.members }),
-                Err(error) if rename_misspelled(&error, &mut self.members) => self.notes.push(Note::MemberRenamed),
-                Err(_) => return None,
-            }
+        let bytes: usize = self.members.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if self.members.is_empty() || self.members.len() > MEMBERS_MAX || bytes > FACTS_BYTES_MAX {
+            return None;
         }
+        let (known, mut others): (Vec<_>, Vec<_>) =
+            self.members.drain(..).partition(|(name, _)| KNOWN.contains(&name.as_str()));
+        rename_slips(Whose::Overlay, &mut others, self.notes);
+        OverlayDraft::from_object(Object::from_members(known.clone()), Some(&user.id)).ok()?;
+        let members = known.into_iter().chain(others).collect();
+        Some(OverlayPart { user: user.id.clone(), at, members })
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::reason::Note;
 use super::recognise::{Context, Part, recognise};
 use super::report::PathText;
-use super::scan::{Walk, for_each};
+use super::scan::{Loaded, Walk, for_each};
 use super::signal::core_of;
 use super::state::SAME_TRADE_MS;
 use crate::domain::{
@@ -125,14 +125,19 @@ pub fn verify(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Verified> {
     let mut verified = Verified::default();
-    for_each(Walk::new(root, &std::env::temp_dir())?, |loaded| {
+    let context = Context { has_claims: true, ..context };
+    let read = |loaded: Loaded| {
+        let parts = match &loaded.content {
+            Ok(bytes) => recognise(bytes, &loaded.entry.path, loaded.stat.modified(), context).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        (loaded.entry.path, parts)
+    };
+    for_each(Walk::new(root, &std::env::temp_dir())?, read, |(path, parts)| {
         verified.files += 1;
         progress(verified.files);
-        let Ok(content) = &loaded.content else { return Ok(()) };
-        let path = &loaded.entry.path;
-        let Ok(parts) = recognise(content, path, loaded.stat.modified(), context) else { return Ok(()) };
         for part in &parts {
-            let mut comparison = Comparison { path, same: 0, differences: Vec::new() };
+            let mut comparison = Comparison { path: &path, same: 0, differences: Vec::new() };
             comparison.part(part, market, records)?;
             verified.missions += u64::from(part.signal.is_some());
             verified.same += comparison.same;

@@ -82,7 +82,7 @@ impl Records for Memory {
 /// Reads a tree into a target; returns the counts and the report.
 fn import(root: &Path, target: &mut dyn Target, states_bytes_max: usize) -> Result<(Tally, Vec<Line>)> {
     let instruments = Instruments::built_in().unwrap();
-    let context = Context { instruments: &instruments, lifetime_ms: 3_600_000 };
+    let context = Context { instruments: &instruments, lifetime_ms: 3_600_000, has_claims: false };
     let options = Options { has_report: true, states_bytes_max, ..Options::default() };
     let collected = collect(root, context, &options, &mut |_, _| ())?;
     let mut report = Vec::new();
@@ -157,12 +157,12 @@ fn nothing_that_was_computed_is_imported() {
 #[test]
 fn an_id_that_was_used_again_keeps_both_signals() {
     let root = TempDir::new().unwrap();
-    let early = flat("X_1", "1", 100.0, 5);
-    let mut late = flat("X_1", "2", 100.0, 6);
+    let early = flat("X_1", "1", 100, 5);
+    let mut late = flat("X_1", "2", 100, 6);
     late["direction"] = "SELL".into();
     late["stop_loss"] = 1.087.into();
     late["take_profit"] = 1.081.into();
-    let mut again = flat("X_1", "3", 100.0, 7);
+    let mut again = flat("X_1", "3", 100, 7);
     again["created_at"] = "2025-07-19T05:50:49".into();
     again["expires_at"] = "2025-07-19T09:50:49".into();
     write(root.path(), "a/late.json", late.to_string());
@@ -182,10 +182,10 @@ fn an_id_that_was_used_again_keeps_both_signals() {
 #[test]
 fn a_users_newest_facts_win_and_a_missing_one_takes_nothing_away() {
     let root = TempDir::new().unwrap();
-    let mut newer = flat("X_2", "1", 200.0, 30);
+    let mut newer = flat("X_2", "1", 200, 30);
     newer.as_object_mut().unwrap().remove("win_rate");
     write(root.path(), "a.json", newer.to_string());
-    write(root.path(), "b.json", flat("X_2", "1", 100.0, 5).to_string());
+    write(root.path(), "b.json", flat("X_2", "1", 100, 5).to_string());
     let mut target = Memory::default();
     let (tally, _) = import(root.path(), &mut target, usize::MAX).unwrap();
     let overlay = &target.overlays["1"];
@@ -232,7 +232,7 @@ fn a_day_becomes_its_signals_and_users() {
 #[test]
 fn what_the_target_has_is_not_replaced_by_something_older() {
     let root = TempDir::new().unwrap();
-    write(root.path(), "a.json", flat("X_3", "1", 100.0, 5).to_string());
+    write(root.path(), "a.json", flat("X_3", "1", 100, 5).to_string());
     let mut target = Memory::default();
     import(root.path(), &mut target, usize::MAX).unwrap();
     let overlay = target.overlays.get_mut("1").unwrap();
@@ -249,7 +249,7 @@ fn every_difference_to_an_old_mission_has_a_cause() {
     let mut target = Memory::default();
     import(root.path(), &mut target, usize::MAX).unwrap();
     let (instruments, tiers, rates) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap(), Rates::default());
-    let context = Context { instruments: &instruments, lifetime_ms: 3_600_000 };
+    let context = Context { instruments: &instruments, lifetime_ms: 3_600_000, has_claims: false };
     let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates };
     let compare = |target: &mut Memory| verify(root.path(), context, market, target, None, &mut |_| ()).unwrap();
     let verified = compare(&mut target);

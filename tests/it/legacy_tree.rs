@@ -39,13 +39,13 @@ fn without(mut base: Value, names: &[&str]) -> Value {
 }
 
 /// The flat mission of one user: the shape of most files.
-pub(crate) fn flat(signal: &str, user: &str, balance: f64, second: u32) -> Value {
+pub(crate) fn flat(signal: &str, user: &str, balance: u32, second: u32) -> Value {
     json!({
         "mission_id": format!("{signal}_USER{user}"), "base_signal_id": signal, "user_id": user, "symbol": "EURUSD",
         "direction": "BUY", "tcs_score": 85, "entry_price": 1.085, "stop_loss": 1.083, "take_profit": 1.089,
         "signal_type": "RAPID", "user_tier": "FANG", "user_rank": "SOLDIER", "daily_fires": 8, "ammo_left": 7,
-        "win_rate": 72.1, "streak_days": 3, "total_pips": 423.7, "account_balance": balance,
-        "account_equity": balance * 1.02, "margin_free": balance * 0.85, "risk_amount": 187.5, "reward_amount": 375.0,
+        "win_rate": 72.1, "streak_days": 3, "total_pips": 423.7, "account_balance": f64::from(balance),
+        "account_equity": f64::from(balance + balance / 50), "margin_free": f64::from(balance - balance / 8), "risk_amount": 187.5, "reward_amount": 375.0,
         "risk_reward_ratio": 2.0, "position_size": 0.938, "risk_percentage": 2.5,
         "created_at": format!("2025-07-16T05:50:{second:02}.862269"), "expires_at": "2025-07-16T09:50:49.859368",
         "self_destruct_hours": 4, "status": "active", "engagement_count": 3, "fired_count": 0
@@ -107,6 +107,7 @@ fn head(id: &str) -> Value {
 }
 
 /// One file of every known shape.
+#[expect(clippy::too_many_lines, reason = "a table of shapes")]
 pub(crate) fn shapes() -> Vec<Sample> {
     let fired = json!({"status": "fired", "fired_at": "2025-07-16T05:55:00.5", "fired_by": "7000000001",
         "execution_result": {"success": true, "message": "done", "ticket": 4711, "execution_price": 1.0851}});
@@ -137,14 +138,14 @@ pub(crate) fn shapes() -> Vec<Sample> {
         (
             "flat, prices",
             "missions/5_EURUSD_1752645001_USER7000000001.json",
-            flat("5_EURUSD_1752645001", "7000000001", 7500.0, 10),
+            flat("5_EURUSD_1752645001", "7000000001", 7500, 10),
             "mission",
         ),
         (
             "flat, pips",
             "missions/APEX5_EURUSD_1752645049_USER123456789.json",
             with(
-                flat("APEX5_EURUSD_1752645049", "123456789", 7500.0, 11),
+                flat("APEX5_EURUSD_1752645049", "123456789", 7500, 11),
                 json!({"entry_price": 1.09, "stop_loss": 10, "take_profit": 20, "risk_reward_ratio": 2.12, "position_size": 0.0, "reward_amount": 397.94}),
             ),
             "mission",
@@ -153,7 +154,7 @@ pub(crate) fn shapes() -> Vec<Sample> {
             "flat, with source",
             "archive/rogue_signals/5_GBPUSD_1753826407_USER7000000002.json",
             with(
-                flat("5_GBPUSD_1753826407", "7000000002", 2500.0, 12),
+                flat("5_GBPUSD_1753826407", "7000000002", 2500, 12),
                 json!({"symbol": "GBPUSD", "entry_price": 1.3429, "stop_loss": 1.3418, "take_profit": 1.3445, "source": "made up"}),
             ),
             "mission",
@@ -163,7 +164,7 @@ pub(crate) fn shapes() -> Vec<Sample> {
             "missions/APEX5_USDCAD_1752500000_USER7000000001.json",
             without(
                 with(
-                    flat("APEX5_USDCAD_1752500000", "7000000001", 7500.0, 13),
+                    flat("APEX5_USDCAD_1752500000", "7000000001", 7500, 13),
                     json!({"symbol": "USDCAD", "entry_price": 1.09, "stop_loss": 10, "take_profit": 20}),
                 ),
                 &["account_equity", "margin_free"],
@@ -175,7 +176,7 @@ pub(crate) fn shapes() -> Vec<Sample> {
             "missions/APEX5_EURJPY_1752682361_USER7000000001.json",
             with(
                 with(
-                    flat("APEX5_EURJPY_1752682361", "7000000001", 15000.0, 14),
+                    flat("APEX5_EURJPY_1752682361", "7000000001", 15000, 14),
                     json!({"symbol": "EURJPY", "entry_price": 172.325, "stop_loss": 10, "take_profit": 20}),
                 ),
                 fired.clone(),
@@ -399,7 +400,7 @@ pub(crate) fn shapes() -> Vec<Sample> {
         (
             "planned name",
             "missions/mission_PLAN_EURUSD_1_7000000003.json",
-            without(flat("PLAN_EURUSD_1", "7000000003", 900.0, 15), &["base_signal_id", "mission_id"]),
+            without(flat("PLAN_EURUSD_1", "7000000003", 900, 15), &["base_signal_id", "mission_id"]),
             "mission",
         ),
         (
@@ -426,7 +427,7 @@ pub(crate) fn shapes() -> Vec<Sample> {
 
 /// Writes every kind of unusable file; returns path and reason.
 pub(crate) fn write_unusable(root: &Path) -> Vec<(&'static str, &'static str)> {
-    let good = flat("GOOD_EURUSD_1752645049", "7000000001", 1.0, 1).to_string();
+    let good = flat("GOOD_EURUSD_1752645049", "7000000001", 1, 1).to_string();
     let files: Vec<(&'static str, &'static str, Vec<u8>)> = vec![
         ("bad/array.json", "array", b"[{\"signal_id\":\"x\"}]".to_vec()),
         ("bad/bom.json", "byte_order_mark", [b"\xef\xbb\xbf".as_slice(), good.as_bytes()].concat()),
@@ -477,7 +478,7 @@ pub(crate) fn write_day(root: &Path, signals: u32, users: u32) {
         let at = format!("2025-07-16T{:02}:{:02}", 5 + signal / 6, signal % 6 * 10);
         for user in 0..users {
             let user_id = format!("{}", 7_000_000_000_u64 + u64::from(user));
-            let mut body = flat(&id, &user_id, 1_000.0 + f64::from(user), 0);
+            let mut body = flat(&id, &user_id, 1_000 + user, 0);
             body["created_at"] = json!(format!("{at}:{:02}.{:06}", user / 200 % 60, user % 200 * 5_000));
             body["expires_at"] = json!(format!("2025-07-16T{:02}:{:02}:00", 9 + signal / 6, signal % 6 * 10));
             let name = format!("missions/mission_{id}_{user_id}.json");
