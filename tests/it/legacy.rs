@@ -246,6 +246,7 @@ fn what_the_target_has_is_not_replaced_by_something_older() {
 fn every_difference_to_an_old_mission_has_a_cause() {
     let root = TempDir::new().unwrap();
     write_shapes(root.path());
+    write_day(root.path(), 2, 30);
     let mut target = Memory::default();
     import(root.path(), &mut target, usize::MAX).unwrap();
     let (instruments, tiers, rates) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap(), Rates::default());

@@ -40,13 +40,17 @@ fn without(mut base: Value, names: &[&str]) -> Value {
 
 /// The flat mission of one user: the shape of most files.
 pub(crate) fn flat(signal: &str, user: &str, balance: u32, second: u32) -> Value {
+    // The old computation at 2.5 % and 20 pips, in thousandths, as no float is exact.
+    let thousandths =
+        |count: u32| -> Value { serde_json::from_str(&format!("{}.{:03}", count / 1_000, count % 1_000)).unwrap() };
+    let (risk, reward, size) = (thousandths(balance * 25), thousandths(balance * 50), thousandths((balance + 4) / 8));
     json!({
         "mission_id": format!("{signal}_USER{user}"), "base_signal_id": signal, "user_id": user, "symbol": "EURUSD",
         "direction": "BUY", "tcs_score": 85, "entry_price": 1.085, "stop_loss": 1.083, "take_profit": 1.089,
         "signal_type": "RAPID", "user_tier": "FANG", "user_rank": "SOLDIER", "daily_fires": 8, "ammo_left": 7,
         "win_rate": 72.1, "streak_days": 3, "total_pips": 423.7, "account_balance": f64::from(balance),
-        "account_equity": f64::from(balance + balance / 50), "margin_free": f64::from(balance - balance / 8), "risk_amount": 187.5, "reward_amount": 375.0,
-        "risk_reward_ratio": 2.0, "position_size": 0.938, "risk_percentage": 2.5,
+        "account_equity": f64::from(balance + balance / 50), "margin_free": f64::from(balance - balance / 8), "risk_amount": risk, "reward_amount": reward,
+        "risk_reward_ratio": 2.0, "position_size": size, "risk_percentage": 2.5,
         "created_at": format!("2025-07-16T05:50:{second:02}.862269"), "expires_at": "2025-07-16T09:50:49.859368",
         "self_destruct_hours": 4, "status": "active", "engagement_count": 3, "fired_count": 0
     })
