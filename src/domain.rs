@@ -5,6 +5,7 @@
 //! of these types need not check it again.
 
 mod decimal;
+mod explain;
 mod id;
 mod instrument;
 mod invalid;
@@ -16,16 +17,19 @@ mod rate;
 mod signal;
 mod tier;
 mod time;
+mod token;
 
 pub use decimal::{Decimal, DecimalError, Round};
+pub use explain::{Step, explain};
 pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
 pub use instrument::{Instrument, Instruments};
 pub use invalid::{Invalid, InvalidKind};
 pub use mission::{Market, Mission, Reason, Reasons, Status, Terms, compute};
 pub use object::{Object, check_json};
 pub use outcome::{Outcome, OutcomeStatus};
-pub use overlay::{Overlay, OverlayDraft};
+pub use overlay::{Account, Overlay, OverlayDraft};
 pub use rate::{Conversion, Rate, RateDraft, Rates};
 pub use signal::{Direction, Levels, Signal, SignalDraft};
-pub use tier::{Tier, Tiers};
+pub use tier::{Tier, Tiers, UserTier};
 pub use time::UnixMillis;
+pub use token::{Scope, Token};

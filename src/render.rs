@@ -92,47 +92,112 @@ pub fn write_view(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mi
     out.extend_from_slice(mission.status.as_str().as_bytes());
     out.extend_from_slice(b"\",\"seconds_remaining\":");
     write_integer(out, mission.seconds_remaining);
-    out.extend_from_slice(if mission.is_tradable() {
-        b",\"tradable\":true,\"reasons\":["
-    } else {
-        b",\"tradable\":false,\"reasons\":["
-    });
+    out.extend_from_slice(b",\"tradable\":");
+    write_reasons(out, mission);
+    write_levels(out, mission);
+    write_amounts(out, mission);
+    write_closing(out, mission, currency);
+}
+
+/// The parts of a view that are the same for all users of a batch whose accounts hold one currency.
+#[derive(Clone, Debug)]
+pub struct ViewFrame {
+    /// From the beginning to the user's JSON.
+    opening: Vec<u8>,
+    /// After the status, up to what is tradable.
+    remaining: Vec<u8>,
+    /// After the reasons, up to the risk percent.
+    levels: Vec<u8>,
+    /// After the amounts, to the end.
+    closing: Vec<u8>,
+}
+
+impl ViewFrame {
+    /// Prepares the views of a signal.
+    ///
+    /// - `signal`: what [`signal_json`] made of it.
+    /// - `common`: any mission on the signal for this currency at this time; only what all of them share is read.
+    #[must_use]
+    pub fn new(signal: &[u8], common: &Mission, currency: &Currency) -> Self {
+        let mut opening = b"{\"signal\":".to_vec();
+        opening.extend_from_slice(signal);
+        opening.extend_from_slice(b",\"user\":");
+        let mut remaining = b"\",\"seconds_remaining\":".to_vec();
+        write_integer(&mut remaining, common.seconds_remaining);
+        remaining.extend_from_slice(b",\"tradable\":");
+        let mut levels = Vec::with_capacity(128);
+        write_levels(&mut levels, common);
+        let mut closing = Vec::with_capacity(64);
+        write_closing(&mut closing, common, currency);
+        Self { opening, remaining, levels, closing }
+    }
+
+    /// Appends one view, byte for byte as [`write_view`] does.
+    pub fn write(&self, out: &mut Vec<u8>, overlay: &[u8], mission: &Mission) {
+        out.extend_from_slice(&self.opening);
+        out.extend_from_slice(overlay);
+        out.extend_from_slice(b",\"mission\":{\"status\":\"");
+        out.extend_from_slice(mission.status.as_str().as_bytes());
+        out.extend_from_slice(&self.remaining);
+        write_reasons(out, mission);
+        out.extend_from_slice(&self.levels);
+        write_amounts(out, mission);
+        out.extend_from_slice(&self.closing);
+    }
+}
+
+/// From `tradable`'s value to the end of the reasons.
+fn write_reasons(out: &mut Vec<u8>, mission: &Mission) {
+    if mission.is_tradable() {
+        out.extend_from_slice(b"true,\"reasons\":[]");
+        return;
+    }
+    out.extend_from_slice(b"false,\"reasons\":[");
     for (index, reason) in mission.reasons.iter().enumerate() {
         out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
         out.extend_from_slice(reason.as_str().as_bytes());
         out.push(b'"');
     }
-    let numbers: [(&[u8], Option<Decimal>); 9] = [
-        (b"],\"stop_pips\":", mission.stop_pips),
-        (b",\"target_pips\":", mission.target_pips),
-        (b",\"risk_reward\":", mission.risk_reward),
-        (b",\"risk_percent\":", mission.risk_percent),
-        (b",\"risk_budget\":", mission.risk_budget),
-        (b",\"lots_raw\":", mission.lots_raw),
-        (b",\"lots\":", mission.lots),
-        (b",\"risk_amount\":", mission.risk_amount),
-        (b",\"reward_amount\":", mission.reward_amount),
-    ];
-    for (name, number) in numbers {
-        out.extend_from_slice(name);
-        match number {
-            Some(number) => number.write_to(out),
-            None => out.extend_from_slice(b"null"),
-        }
+    out.push(b']');
+}
+
+/// What follows from the signal alone.
+fn write_levels(out: &mut Vec<u8>, mission: &Mission) {
+    write_number(out, b",\"stop_pips\":", mission.stop_pips);
+    write_number(out, b",\"target_pips\":", mission.target_pips);
+    write_number(out, b",\"risk_reward\":", mission.risk_reward);
+}
+
+/// What follows from the user.
+fn write_amounts(out: &mut Vec<u8>, mission: &Mission) {
+    write_number(out, b",\"risk_percent\":", mission.risk_percent);
+    write_number(out, b",\"risk_budget\":", mission.risk_budget);
+    write_number(out, b",\"lots_raw\":", mission.lots_raw);
+    write_number(out, b",\"lots\":", mission.lots);
+    write_number(out, b",\"risk_amount\":", mission.risk_amount);
+    write_number(out, b",\"reward_amount\":", mission.reward_amount);
+    if mission.minimum_balance.is_some() {
+        write_number(out, b",\"minimum_balance\":", mission.minimum_balance);
     }
-    if let Some(balance) = mission.minimum_balance {
-        out.extend_from_slice(b",\"minimum_balance\":");
-        balance.write_to(out);
-    }
+}
+
+/// What follows from the account's currency.
+fn write_closing(out: &mut Vec<u8>, mission: &Mission, currency: &Currency) {
     out.extend_from_slice(b",\"account_currency\":\"");
     // Letters and digits only: nothing to escape.
     out.extend_from_slice(currency.as_str().as_bytes());
-    out.extend_from_slice(b"\",\"conversion_rate\":");
-    match mission.conversion_rate {
-        Some(rate) => rate.write_to(out),
+    out.push(b'"');
+    write_number(out, b",\"conversion_rate\":", mission.conversion_rate);
+    out.extend_from_slice(b"}}");
+}
+
+#[inline]
+fn write_number(out: &mut Vec<u8>, name: &[u8], number: Option<Decimal>) {
+    out.extend_from_slice(name);
+    match number {
+        Some(number) => number.write_to(out),
         None => out.extend_from_slice(b"null"),
     }
-    out.extend_from_slice(b"}}");
 }
 
 /// Appends a JSON string, escaped as `serde_json` does it.
@@ -153,9 +218,11 @@ pub fn write_time(out: &mut Vec<u8>, moment: UnixMillis) {
 }
 
 fn write_integer(out: &mut Vec<u8>, value: u64) {
-    // Seconds until the year 9999 fit; the fallback is for numbers that can not occur.
-    let whole = i64::try_from(value).ok().and_then(Decimal::from_int);
-    whole.unwrap_or_default().write_to(out);
+    match i64::try_from(value).ok().and_then(Decimal::from_int) {
+        Some(whole) => whole.write_to(out),
+        // Seconds until the last moment that a signal may name are more than a `Decimal` holds.
+        None => out.extend_from_slice(value.to_string().as_bytes()),
+    }
 }
 
 /// An object under construction.
@@ -205,3 +272,6 @@ impl Members {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! way out. Products and quotients run through `i128`; each names its [`Round`]ing, and what does not fit
 //! is `None`, never a wrap.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -121,11 +122,15 @@ impl Decimal {
 
     /// Returns the largest multiple of `step` that is at most this.
     ///
-    /// Both are expected to be at least zero; a step of zero or less leaves nothing, that is zero.
+    /// Both are expected to be at least zero; a step of zero or less leaves nothing, that is zero, and so does a
+    /// number below the least multiple that fits.
     #[must_use]
     pub const fn floor_to(self, step: Self) -> Self {
         match self.0.checked_rem_euclid(step.0) {
-            Some(rest) if step.0 > 0 => Self(self.0 - rest),
+            Some(rest) if step.0 > 0 => match self.0.checked_sub(rest) {
+                Some(units) => Self(units),
+                None => Self::ZERO,
+            },
             _ => Self::ZERO,
         }
     }
@@ -182,45 +187,77 @@ impl Decimal {
 
     /// Appends the shortest plain form: no exponent, no trailing zeros.
     pub fn write_to(self, out: &mut Vec<u8>) {
-        /// Enough for a sign, eleven digits, a point and eight decimals.
-        const WIDTH: usize = 24;
-        let mut text = [b'0'; WIDTH];
-        let mut at = WIDTH;
+        let mut text = [0; TEXT_BYTES_MAX];
+        let start = self.write_backwards(&mut text);
+        out.extend_from_slice(text.get(start..).unwrap_or_default());
+    }
+
+    /// Writes the digits into the end of `text`; returns where they begin.
+    #[inline]
+    fn write_backwards(self, text: &mut [u8; TEXT_BYTES_MAX]) -> usize {
         let magnitude = self.0.unsigned_abs();
         let one = UNITS_PER_ONE.unsigned_abs();
-        let (mut whole, mut fraction) = (magnitude / one, magnitude % one);
-
-        let mut put = |byte: u8| {
-            at -= 1;
-            if let Some(place) = text.get_mut(at) {
-                *place = byte;
-            }
-        };
-        let digit = |value: u64| b"0123456789".get(usize::try_from(value % 10).unwrap_or(0)).copied().unwrap_or(b'0');
+        let (mut whole, fraction) = (magnitude / one, magnitude % one);
+        let mut at = TEXT_BYTES_MAX;
         if fraction != 0 {
-            let mut decimals = DECIMALS;
-            while fraction % 10 == 0 {
-                fraction /= 10;
-                decimals -= 1;
+            // At most eight digits, which fit; 32 bits divide faster than 64.
+            let mut rest = u32::try_from(fraction).unwrap_or(0);
+            let mut digits = 8;
+            while rest % 100 == 0 {
+                rest /= 100;
+                digits -= 2;
             }
-            for _ in 0..decimals {
-                put(digit(fraction));
-                fraction /= 10;
+            if rest % 10 == 0 {
+                rest /= 10;
+                digits -= 1;
             }
-            put(b'.');
-        }
-        loop {
-            put(digit(whole));
-            whole /= 10;
-            if whole == 0 {
-                break;
+            while digits >= 2 {
+                at = put_pair(text, at, rest % 100);
+                rest /= 100;
+                digits -= 2;
             }
+            if digits == 1 {
+                let [low, ..] = (rest % 10).to_le_bytes();
+                at = put(text, at, b'0' + low);
+            }
+            at = put(text, at, b'.');
         }
-        if self.0 < 0 {
-            put(b'-');
+        while whole >= 100 {
+            at = put_pair(text, at, u32::try_from(whole % 100).unwrap_or(0));
+            whole /= 100;
         }
-        out.extend_from_slice(text.get(at..).unwrap_or_default());
+        // Below 100 now.
+        let [low, ..] = whole.to_le_bytes();
+        at = if whole >= 10 { put_pair(text, at, u32::from(low)) } else { put(text, at, b'0' + low) };
+        if self.0 < 0 { put(text, at, b'-') } else { at }
     }
+}
+
+/// Longest text of a decimal: a sign, eleven digits, a point and eight decimals.
+const TEXT_BYTES_MAX: usize = 24;
+
+/// The numbers from 00 to 99, to write two digits at a time.
+const PAIRS: &[u8; 200] = b"00010203040506070809101112131415161718192021222324252627282930313233343536373839\
+40414243444546474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697\
+9899";
+
+#[inline]
+fn put(text: &mut [u8; TEXT_BYTES_MAX], at: usize, byte: u8) -> usize {
+    let at = at.saturating_sub(1);
+    if let Some(place) = text.get_mut(at) {
+        *place = byte;
+    }
+    at
+}
+
+#[inline]
+fn put_pair(text: &mut [u8; TEXT_BYTES_MAX], at: usize, pair: u32) -> usize {
+    let at = at.saturating_sub(2);
+    let from = pair as usize * 2;
+    if let (Some(place), Some(digits)) = (text.get_mut(at..at + 2), PAIRS.get(from..from + 2)) {
+        place.copy_from_slice(digits);
+    }
+    at
 }
 
 /// Reads the digits after an `e`; a size that no number survives is clamped, not refused.
@@ -250,15 +287,15 @@ fn round_digits(digits: impl Iterator<Item = u8>, kept: i64) -> Result<i128, Dec
     let (mut first_dropped, mut more_dropped) = (0, false);
     for byte in digits {
         let digit = i128::from(byte - b'0');
-        if seen < kept {
-            value = value * 10 + digit;
-            if value > FULL {
-                return Err(DecimalError::OutOfRange);
+        match seen.cmp(&kept) {
+            Ordering::Less => {
+                value = value * 10 + digit;
+                if value > FULL {
+                    return Err(DecimalError::OutOfRange);
+                }
             }
-        } else if seen == kept {
-            first_dropped = digit;
-        } else {
-            more_dropped |= digit != 0;
+            Ordering::Equal => first_dropped = digit,
+            Ordering::Greater => more_dropped |= digit != 0,
         }
         seen += 1;
     }
@@ -284,9 +321,9 @@ fn quotient(dividend: i128, divisor: i128, round: Round) -> Option<Decimal> {
         Round::Down => false,
         Round::Up => rest != 0,
         Round::HalfEven => match twice_rest.cmp(&divisor.unsigned_abs()) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => whole % 2 != 0,
-            std::cmp::Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => whole % 2 != 0,
+            Ordering::Greater => true,
         },
     };
     let rounded = if rounds_away { whole.checked_add(away)? } else { whole };
@@ -401,6 +438,21 @@ mod tests {
     }
 
     #[test]
+    fn each_rounding_goes_its_own_way_on_both_sides_of_zero() {
+        let units = |value: Option<Decimal>| value.unwrap().units();
+        let two = Decimal::from_int(2).unwrap();
+        for (dividend, down, up, half_even) in
+            [(4, 2, 2, 2), (5, 2, 3, 2), (7, 3, 4, 4), (-4, -2, -2, -2), (-5, -2, -3, -2), (-7, -3, -4, -4)]
+        {
+            let (dividend, half) = (Decimal::from_units(dividend), Decimal::from_units(50_000_000));
+            for (round, expected) in [(Round::Down, down), (Round::Up, up), (Round::HalfEven, half_even)] {
+                assert_eq!(units(dividend.checked_div(two, round)), expected, "{dividend} / 2, {round:?}");
+                assert_eq!(units(dividend.checked_mul(half, round)), expected, "{dividend} * 0.5, {round:?}");
+            }
+        }
+    }
+
+    #[test]
     fn steps_round_down_and_up() {
         let decimal = |text: &str| Decimal::parse(text).unwrap();
         assert_eq!(decimal("1.0899").floor_to(decimal("0.01")), decimal("1.08"));
@@ -422,6 +474,8 @@ mod tests {
         assert_eq!(most.checked_div(Decimal::from_units(1), Round::Down), None);
         assert_eq!(Decimal::ONE.checked_div(Decimal::ZERO, Round::Up), None);
         assert_eq!(Decimal::from_int(i64::MAX), None);
+        assert_eq!(least.floor_to(Decimal::from_units(3)), Decimal::ZERO);
+        assert_eq!(most.ceil_to(Decimal::from_units(i64::MAX - 1)), None);
     }
 
     #[test]

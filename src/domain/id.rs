@@ -86,7 +86,7 @@ name! {
     Currency
 }
 name! {
-    /// Two currencies run together, as a rate is published: `GBPUSD` is dollars for a pound.
+    /// Two currencies, as a rate is published: `GBPUSD` is dollars for a pound.
     Pair
 }
 name! {
@@ -149,17 +149,28 @@ impl Currency {
 }
 
 impl Pair {
-    /// Reads a pair in any case, with or without a slash.
+    /// Reads a pair in any case: `GBPUSD`, or with a slash or hyphen between the codes (`gbp/usd`), which codes of other than
+    /// three letters need (`USDT-USD`). The slash goes if both have three.
     ///
     /// # Errors
     ///
-    /// [`InvalidKind::InvalidName`] unless 6 to 20 letters or digits are left.
+    /// [`InvalidKind::InvalidName`] unless it is two currency codes of 3 to 10 letters or digits.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let joined = text.replace('/', "");
-        if joined.len() < 6 {
-            return Err(name_error("pair", text, "two currency codes of 3 to 10 letters or digits each"));
-        }
-        check_name("pair", &joined, 2 * CURRENCY_BYTES_MAX, |byte| byte.is_ascii_alphanumeric()).map(Self)
+        let error = || name_error("pair", text, "two currency codes like GBPUSD, or like USDT-USD where one is longer");
+        let (base, quote) = match text.split_once(['/', '-']) {
+            Some(codes) => codes,
+            // Run together, codes of other lengths could be read in two ways.
+            None => text.split_at_checked(3).filter(|(_, quote)| quote.len() == 3).ok_or_else(error)?,
+        };
+        let code = |text: &str| Currency::parse(text).map_err(|_| error());
+        Ok(Self::of(&code(base)?, &code(quote)?))
+    }
+
+    /// The pair whose price is that of one `base` in `quote`.
+    #[must_use]
+    pub fn of(base: &Currency, quote: &Currency) -> Self {
+        let between = if base.as_str().len() == 3 && quote.as_str().len() == 3 { "" } else { "-" };
+        Self(Arc::from(format!("{base}{between}{quote}")))
     }
 }
 
@@ -242,6 +253,8 @@ mod tests {
         assert_eq!(Symbol::parse("EURUSD.m").unwrap().as_str(), "EURUSD.M");
         assert_eq!(Currency::parse("eur").unwrap().as_str(), "EUR");
         assert_eq!(Pair::parse("gbp/usd").unwrap().as_str(), "GBPUSD");
+        assert_eq!(Pair::parse("GBP-USD").unwrap(), Pair::parse("gbpusd").unwrap());
+        assert_eq!(Pair::parse("usdt/usd").unwrap().as_str(), "USDT-USD");
         assert_eq!(TierName::parse("press pass").unwrap().as_str(), "PRESS_PASS");
         assert_eq!(TierName::parse("tier-1").unwrap().as_str(), "TIER_1");
     }
@@ -254,7 +267,9 @@ mod tests {
         for text in ["", "US", "US$", "DOLLARSANDCENTS"] {
             assert!(Currency::parse(text).is_err(), "{text}");
         }
-        assert!(Pair::parse("EUR").is_err());
+        for text in ["", "EUR", "EURUS", "USDTUSD", "EUR-", "-USD", "EUR-US-D", "EUR USD", "ÉURUSD"] {
+            assert!(Pair::parse(text).is_err(), "{text}");
+        }
         assert!(TierName::parse("").is_err());
         assert!(TierName::parse("FANG!").is_err());
     }

@@ -25,8 +25,8 @@
 use ethnum::U256;
 
 use super::{
-    Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates, Round,
-    Signal, Tier, Tiers, UnixMillis,
+    Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates,
+    Round, Signal, Tiers, UnixMillis, UserTier,
 };
 
 /// What the computation looks things up in.
@@ -259,8 +259,7 @@ pub fn compute(
 ) -> Mission {
     let terms = Terms::new(signal, &overlay.account_currency, market);
     let status = Status::of(signal, outcome.map(|outcome| outcome.status), now);
-    let tier = overlay.tier.as_ref().map(|name| market.tiers.get(name).map(|(_, tier)| tier));
-    terms.mission(overlay, tier, status, now)
+    terms.mission(overlay.account(), market.tiers.of_user(overlay.tier.as_ref()), status, now)
 }
 
 impl Terms {
@@ -304,12 +303,9 @@ impl Terms {
         self.rate_seq
     }
 
-    /// Works out one user's mission.
-    ///
-    /// `tier` is what the tier table says of the overlay's tier: `None` if the overlay names no tier,
-    /// `Some(None)` if the table does not know it.
+    /// Works out one user's mission; `tier` is what the tier table says of the overlay's tier.
     #[must_use]
-    pub fn mission(&self, overlay: &Overlay, tier: Option<Option<&Tier>>, status: Status, now: UnixMillis) -> Mission {
+    pub fn mission(&self, account: Account, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
         let mut reasons = self.reasons;
         match status {
             Status::Active | Status::Expired => {}
@@ -319,23 +315,23 @@ impl Terms {
         if now >= self.expires_at {
             reasons.insert(Reason::Expired);
         }
-        let is_tier_known = tier != Some(None);
+        let is_tier_known = tier != UserTier::Unknown;
         if !is_tier_known {
             reasons.insert(Reason::UnknownTier);
         }
-        let tier = tier.flatten();
+        let tier = tier.limits();
         if let (Some(tier), Some(confidence)) = (tier, self.confidence)
             && confidence < tier.min_confidence
         {
             reasons.insert(Reason::BelowTierConfidence);
         }
-        if overlay.trades_remaining.or(tier.map(|tier| tier.trades_per_day)) == Some(0) {
+        if account.trades_remaining.or(tier.map(|tier| tier.trades_per_day)) == Some(0) {
             reasons.insert(Reason::NoTradesRemaining);
         }
-        if overlay.account_balance.is_none() {
+        if account.balance.is_none() {
             reasons.insert(Reason::NoBalance);
         }
-        let risk_percent = overlay.risk_percent.or(tier.map(|tier| tier.risk_percent));
+        let risk_percent = account.risk_percent.or(tier.map(|tier| tier.risk_percent));
         match risk_percent {
             None => reasons.insert(Reason::NoRiskPercent),
             Some(Decimal::ZERO) => reasons.insert(Reason::ZeroRisk),
@@ -359,8 +355,12 @@ impl Terms {
             minimum_balance: None,
             conversion_rate: self.conversion_rate,
         };
-        let (Some(balance), Some(risk_percent)) = (overlay.account_balance, risk_percent) else { return mission };
+        let (Some(balance), Some(risk_percent)) = (account.balance, risk_percent) else { return mission };
         mission.risk_budget = risk_budget(balance, risk_percent);
+        if mission.risk_budget.is_none() {
+            mission.reasons.insert(Reason::OutOfRange);
+            return mission;
+        }
         // Without the tier's cap a size could be larger than allowed.
         let Some(sizing) = self.sizing.as_ref().filter(|_| is_tier_known) else { return mission };
         match sizing.size(balance, risk_percent, tier.map(|tier| tier.max_lots)) {
@@ -406,22 +406,26 @@ impl Distances {
                 let risk_reward = target.zip(stop).and_then(|(target, stop)| target.checked_div(stop, Round::Down));
                 Self { stop, target, stop_pips: in_pips(stop), target_pips: in_pips(target), risk_reward }
             }
-            Levels::Pips { stop, target, .. } => Self {
+            Levels::Pips { stop, target, .. } => {
+                let as_price = |pips: Decimal, round| pips.checked_mul(instrument?.pip, round);
                 // A longer stop and a nearer target promise less.
-                stop: instrument.and_then(|instrument| stop.checked_mul(instrument.pip, Round::Up)),
-                target: instrument
-                    .zip(target)
-                    .and_then(|(instrument, target)| target.checked_mul(instrument.pip, Round::Down)),
-                stop_pips: Some(stop),
-                target_pips: target,
-                risk_reward: target.and_then(|target| target.checked_div(stop, Round::Down)),
-            },
+                let (stop_price, target_price) =
+                    (as_price(stop, Round::Up), target.map(|target| as_price(target, Round::Down)));
+                Self {
+                    // A target that does not fit must not pass for none: without a stop nothing is sized.
+                    stop: stop_price.filter(|_| target_price != Some(None)),
+                    target: target_price.flatten(),
+                    stop_pips: Some(stop),
+                    target_pips: target,
+                    risk_reward: target.and_then(|target| target.checked_div(stop, Round::Down)),
+                }
+            }
         }
     }
 }
 
 /// Finds how the quote currency converts to the account's.
-fn conversion(
+pub(super) fn conversion(
     instrument: &Instrument,
     entry: Option<Decimal>,
     account: &Currency,
@@ -474,8 +478,9 @@ impl Sizing {
         Some(Self {
             raw: Ratio::new([denominator, RAW_SCALE, 1], [stop, contract, numerator])?,
             loss: amount(stop)?,
-            gain: match target.and_then(factor) {
-                Some(target) => Some(amount(target)?),
+            gain: match target {
+                // A target in pips may be too near to have a distance: then it gains nothing.
+                Some(target) => Some(amount(u64::try_from(target.units()).ok()?)?),
                 None => None,
             },
             lot_step: instrument.lot_step,
@@ -570,3 +575,6 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
 fn decimal(units: u128) -> Option<Decimal> {
     i64::try_from(units).ok().map(Decimal::from_units)
 }
+
+#[cfg(test)]
+mod tests;

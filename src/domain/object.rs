@@ -6,13 +6,18 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Decimal, DecimalError, Invalid, InvalidKind, UnixMillis};
 
 /// Most members of one object: far above any real record, low enough that a search by name stays cheap.
 const MEMBERS_MAX: usize = 256;
+/// Most levels of objects and lists in one record: a view and an export line wrap it in one more, and readers commonly stop at 128.
+const LEVELS_MAX: usize = 64;
+/// Most members that a record keeps beside its known ones: with those it stays below [`MEMBERS_MAX`], so that what is
+/// returned can be sent again.
+const KEPT_MEMBERS_MAX: usize = 240;
 
 /// The members of a JSON object: names, and values as compact JSON text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,16 +30,31 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// [`InvalidKind::MalformedJson`] if the text is not one JSON object, or nests deeper than 127 levels;
+    /// [`InvalidKind::MalformedJson`] if the text is not one JSON object, or nests deeper than 64 levels;
     /// [`InvalidKind::DuplicateMember`] if any object in it holds a member twice;
     /// [`InvalidKind::OutOfRange`] if it has more than 256 members.
     pub fn parse(json: &[u8]) -> Result<Self, Invalid> {
-        check_json(json)?;
-        let malformed = |error: serde_json::Error| Invalid::document(InvalidKind::MalformedJson, error.to_string());
-        let RawMembers(raw) = serde_json::from_slice(json).map_err(malformed)?;
-        if raw.len() > MEMBERS_MAX {
+        Self::parse_with(json, LEVELS_MAX)
+    }
+
+    /// Reads an object that wraps a record in one member more.
+    pub(crate) fn parse_wrapped(json: &[u8]) -> Result<Self, Invalid> {
+        Self::parse_with(json, LEVELS_MAX + 1)
+    }
+
+    fn parse_with(json: &[u8], levels_max: usize) -> Result<Self, Invalid> {
+        let object = Self::parse_of_any_size(json, levels_max)?;
+        if object.members.len() > MEMBERS_MAX {
             return Err(Invalid::document(InvalidKind::OutOfRange, format!("more than {MEMBERS_MAX} members")));
         }
+        Ok(object)
+    }
+
+    /// Reads one JSON object, however many members it has: those inside another are not searched by name.
+    fn parse_of_any_size(json: &[u8], levels_max: usize) -> Result<Self, Invalid> {
+        check_levels(json, levels_max)?;
+        let malformed = |error: serde_json::Error| Invalid::document(InvalidKind::MalformedJson, error.to_string());
+        let RawMembers(raw) = serde_json::from_slice(json).map_err(malformed)?;
         let members = raw.into_iter().map(|(name, value)| (name, compact(value.get()))).collect();
         Ok(Self { members })
     }
@@ -175,6 +195,19 @@ impl Object {
         moment.map(Some).ok_or_else(explain)
     }
 
+    /// Returns what is left, once the known members were taken out, for a record to keep.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::OutOfRange`] if that is more than 240 members.
+    pub(crate) fn kept(self) -> Result<Self, Invalid> {
+        if self.members.len() > KEPT_MEMBERS_MAX {
+            let detail = format!("more than {KEPT_MEMBERS_MAX} members beside the known ones");
+            return Err(Invalid::document(InvalidKind::OutOfRange, detail));
+        }
+        Ok(self)
+    }
+
     /// Refuses members that nearly spell one of the `known` names, as `acount_balance` does.
     ///
     /// Such a slip would be kept as an unknown member and change nothing, silently. Names that only add a number
@@ -198,8 +231,8 @@ impl Object {
             } else if value.starts_with('{') {
                 let old = self.get(name).filter(|old| old.starts_with('{')).unwrap_or("{}");
                 // Both texts were checked when they came in; a damaged one merges as if it were empty.
-                let old = Self::parse(old.as_bytes()).unwrap_or_default();
-                let inner = Self::parse(value.as_bytes()).unwrap_or_default();
+                let old = Self::parse_of_any_size(old.as_bytes(), LEVELS_MAX).unwrap_or_default();
+                let inner = Self::parse_of_any_size(value.as_bytes(), LEVELS_MAX).unwrap_or_default();
                 self.set(name, old.merged(&inner).to_json());
             } else {
                 self.set(name, value.to_owned());
@@ -209,18 +242,26 @@ impl Object {
     }
 }
 
-/// Checks that a text is one JSON value without duplicate members, at most 127 levels deep, whose numbers an
+/// Checks that a text is one JSON value without duplicate members, at most 64 levels deep, whose numbers an
 /// ordinary reader can hold.
 ///
 /// # Errors
 ///
 /// [`InvalidKind::MalformedJson`] or [`InvalidKind::DuplicateMember`].
 pub fn check_json(json: &[u8]) -> Result<(), Invalid> {
-    serde_json::from_slice::<Strict>(json).map(|Strict| ()).map_err(|error| {
+    check_levels(json, LEVELS_MAX)
+}
+
+fn check_levels(json: &[u8], levels_max: usize) -> Result<(), Invalid> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let read = Strict { levels: levels_max }.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    read.map_err(|error| {
         let text = error.to_string();
         match text.strip_prefix(DUPLICATE) {
             Some(rest) => {
-                let name = rest.split('"').nth(1).unwrap_or_default();
+                // The name may hold quotes itself; what stands after it, line and column, does not.
+                let quoted = rest.strip_prefix('"').and_then(|rest| rest.rsplit_once('"'));
+                let name = quoted.map(|(name, _)| name).unwrap_or_default();
                 Invalid::member(InvalidKind::DuplicateMember, name, format!("member \"{name}\" stands there twice"))
             }
             None => Invalid::document(InvalidKind::MalformedJson, text),
@@ -301,62 +342,73 @@ impl<'de> Deserialize<'de> for RawMembers<'de> {
 /// How the error about a duplicate begins; what follows is the member's name in quotes.
 const DUPLICATE: &str = "duplicate member ";
 
-/// Any JSON value in which no object holds a member twice.
-struct Strict;
+/// Any JSON value in which no object holds a member twice, with so many more levels allowed inside.
+struct Strict {
+    levels: usize,
+}
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct StrictVisitor;
-        impl<'de> Visitor<'de> for StrictVisitor {
-            type Value = Strict;
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = ();
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Strict {
+    fn inside<E: serde::de::Error>(&self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1);
+        Ok(Self { levels: levels.ok_or_else(|| E::custom("nested too deeply"))? })
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(self.inside()?)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut names = std::collections::HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if names.contains(&name) {
+                let _: IgnoredAny = map.next_value()?;
+                return Err(serde::de::Error::custom(format_args!("{DUPLICATE}\"{name}\"")));
             }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Strict, E> {
-                Ok(Strict)
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Strict, E> {
-                Ok(Strict)
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Strict, E> {
-                Ok(Strict)
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Strict, E> {
-                Ok(Strict)
-            }
-
-            fn visit_str<E>(self, _: &str) -> Result<Strict, E> {
-                Ok(Strict)
-            }
-
-            fn visit_unit<E>(self) -> Result<Strict, E> {
-                Ok(Strict)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Strict, A::Error> {
-                while let Some(Strict) = seq.next_element()? {}
-                Ok(Strict)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
-                let mut names = std::collections::HashSet::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if names.contains(&name) {
-                        let _: IgnoredAny = map.next_value()?;
-                        return Err(serde::de::Error::custom(format_args!("{DUPLICATE}\"{name}\"")));
-                    }
-                    names.insert(name);
-                    let Strict = map.next_value()?;
-                }
-                Ok(Strict)
-            }
+            names.insert(name);
+            map.next_value_seed(self.inside()?)?;
         }
-        deserializer.deserialize_any(StrictVisitor)
+        Ok(())
     }
 }
 
@@ -385,6 +437,7 @@ mod tests {
         refused(r#"{"a":1,"a":2}"#, InvalidKind::DuplicateMember, "/a");
         refused(r#"{"x":[{"b":1,"b":1}]}"#, InvalidKind::DuplicateMember, "/b");
         refused(r#"{"a":1,"\u0061":2}"#, InvalidKind::DuplicateMember, "/a");
+        refused(r#"{"say \"a\"/~":1,"say \"a\"/~":2}"#, InvalidKind::DuplicateMember, "/say \"a\"~1~0");
     }
 
     #[test]
@@ -405,7 +458,10 @@ mod tests {
             refused(text, InvalidKind::MalformedJson, "");
         }
         assert!(Object::parse(b"{\"a\":\"\xff\"}").is_err());
-        refused(&format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200)), InvalidKind::MalformedJson, "");
+        let nested = |lists: usize| format!("{{\"a\":{}{}}}", "[".repeat(lists), "]".repeat(lists));
+        refused(&nested(200), InvalidKind::MalformedJson, "");
+        refused(&nested(64), InvalidKind::MalformedJson, "");
+        assert_eq!(object(&nested(63)).to_json(), nested(63));
     }
 
     #[test]
@@ -423,6 +479,15 @@ mod tests {
         check(r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#);
         check(r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#);
         check("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#);
+    }
+
+    #[test]
+    fn a_large_inner_object_is_merged_and_not_lost() {
+        let many: Vec<_> = (0..300).map(|at| format!("\"n{at}\":{at}")).collect();
+        let large = format!("{{\"a\":{{{}}}}}", many.join(","));
+        let merged = object(&large).merged(&object(r#"{"a":{"n0":null}}"#)).to_json();
+        assert_eq!(merged, large.replace("\"n0\":0,", ""));
+        assert_eq!(object("{}").merged(&object(&large)).to_json(), large);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Outcome {
         };
         let status = object.take_parsed("status", OutcomeStatus::parse)?.ok_or_else(|| missing("status"))?;
         let at = object.take_time("at")?.unwrap_or(now);
-        Ok(Self { signal_id, user_id, status, at, members: object })
+        Ok(Self { signal_id, user_id, status, at, members: object.kept()? })
     }
 
     /// Whether both say the same, the time aside.
@@ -96,5 +96,97 @@ impl Outcome {
             && self.user_id == other.user_id
             && self.status == other.status
             && self.members.same_members(&other.members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis::MAX;
+
+    fn read(json: &str) -> Result<Outcome, Invalid> {
+        Outcome::from_object(Object::parse(json.as_bytes()).unwrap(), None, None, NOW)
+    }
+
+    #[track_caller]
+    fn check(result: Result<Outcome, Invalid>, kind: InvalidKind, pointer: &str) {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.pointer()), (kind, pointer), "{error}");
+    }
+
+    #[test]
+    fn a_full_body_is_read() {
+        let outcome = read(
+            r#"{"signal_id":"S-1","user_id":"7","status":"FIRED","at":"2026-01-30T16:00:00Z",
+                "ticket":123456,"execution_price": 1.08500}"#,
+        )
+        .unwrap();
+        assert_eq!((outcome.signal_id.as_str(), outcome.user_id.as_str()), ("S-1", "7"));
+        assert_eq!((outcome.status, outcome.status.as_str()), (OutcomeStatus::Fired, "fired"));
+        assert_eq!(outcome.at.to_string(), "2026-01-30T16:00:00Z");
+        assert_eq!(outcome.members.to_json(), r#"{"ticket":123456,"execution_price":1.08500}"#);
+    }
+
+    #[test]
+    fn without_a_time_it_happened_now() {
+        let outcome = read(r#"{"signal_id":"S-1","user_id":"7","status":"failed"}"#).unwrap();
+        assert_eq!((outcome.at, outcome.status.as_str()), (NOW, "failed"));
+        assert!(outcome.members.is_empty());
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_named() {
+        check(read(r#"{"user_id":"7","status":"fired"}"#), InvalidKind::MissingMember, "/signal_id");
+        check(read(r#"{"signal_id":"S-1","status":"fired"}"#), InvalidKind::MissingMember, "/user_id");
+        check(read(r#"{"signal_id":"S-1","user_id":"7"}"#), InvalidKind::MissingMember, "/status");
+        for (member, kind, pointer) in [
+            (r#""status":"pending""#, InvalidKind::WrongType, "/status"),
+            (r#""status":1"#, InvalidKind::WrongType, "/status"),
+            (r#""status":"fired","at":"later""#, InvalidKind::InvalidTime, "/at"),
+            (r#""staus":"fired""#, InvalidKind::MisspelledMember, "/staus"),
+        ] {
+            check(read(&format!(r#"{{"signal_id":"S-1","user_id":"7",{member}}}"#)), kind, pointer);
+        }
+        check(read(r#"{"signal_id":"..","user_id":"7","status":"fired"}"#), InvalidKind::InvalidName, "/signal_id");
+        check(read(r#"{"signal_id":"S-1","user_id":"","status":"fired"}"#), InvalidKind::InvalidName, "/user_id");
+    }
+
+    #[test]
+    fn the_ids_of_the_request_and_of_the_body_are_one() {
+        let (signal, user) = (SignalId::parse("S-1").unwrap(), UserId::parse("7").unwrap());
+        let read =
+            |json: &str| Outcome::from_object(Object::parse(json.as_bytes()).unwrap(), Some(&signal), Some(&user), NOW);
+        check(read(r#"{"signal_id":"S-2","status":"fired"}"#), InvalidKind::IdMismatch, "/signal_id");
+        check(read(r#"{"user_id":"8","status":"fired"}"#), InvalidKind::IdMismatch, "/user_id");
+        for body in [r#"{"status":"fired"}"#, r#"{"signal_id":"S-1","user_id":"7","status":"fired"}"#] {
+            let outcome = read(body).unwrap();
+            assert_eq!((outcome.signal_id, outcome.user_id), (signal.clone(), user.clone()));
+        }
+    }
+
+    #[test]
+    fn the_same_words_at_another_time_say_the_same() {
+        let outcome = |rest: &str| read(&format!(r#"{{"signal_id":"S-1","user_id":"7",{rest}}}"#)).unwrap();
+        let before = outcome(r#""status":"fired","ticket":1,"note":"x""#);
+        assert!(before.says_the_same(&outcome(r#""note":"x","ticket":1,"status":"Fired","at":5"#)));
+        for other in [
+            r#""status":"failed","ticket":1,"note":"x""#,
+            r#""status":"fired","ticket":2,"note":"x""#,
+            r#""status":"fired","ticket":1"#,
+        ] {
+            assert!(!before.says_the_same(&outcome(other)), "{other}");
+        }
+        let of_another = |text: &str| read(text).unwrap();
+        assert!(
+            !before.says_the_same(&of_another(
+                r#"{"signal_id":"S-2","user_id":"7","status":"fired","ticket":1,"note":"x"}"#
+            ))
+        );
+        assert!(
+            !before.says_the_same(&of_another(
+                r#"{"signal_id":"S-1","user_id":"8","status":"fired","ticket":1,"note":"x"}"#
+            ))
+        );
     }
 }

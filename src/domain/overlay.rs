@@ -35,6 +35,17 @@ pub struct OverlayDraft {
     has_time: bool,
 }
 
+/// What a mission is computed from, of one user: small enough to hold for everybody at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Balance in the account's currency, at least 0.
+    pub balance: Option<Decimal>,
+    /// Risk a trade, in percent; `None`: the tier's.
+    pub risk_percent: Option<Decimal>,
+    /// Trades left today; `None`: the tier's trades a day.
+    pub trades_remaining: Option<u32>,
+}
+
 /// The members of an overlay that the computation reads.
 const KNOWN: [&str; 8] = [
     "user_id",
@@ -83,7 +94,7 @@ impl OverlayDraft {
             win_rate,
             trades_remaining,
             updated_at: time.unwrap_or(UnixMillis::MIN),
-            members: object,
+            members: object.kept()?,
         };
         Ok(Self { overlay, has_time: time.is_some() })
     }
@@ -94,17 +105,39 @@ impl OverlayDraft {
         &self.overlay.user_id
     }
 
-    /// Fills in `now` where the body named no time.
+    /// The time that the body names.
+    #[must_use]
+    pub fn updated_at(&self) -> Option<UnixMillis> {
+        self.has_time.then_some(self.overlay.updated_at)
+    }
+
+    /// Moves the time, if one is given, by `millis`.
+    pub fn shift_time(&mut self, millis: i64) {
+        if self.has_time {
+            self.overlay.updated_at = self.overlay.updated_at.plus_millis(millis);
+        }
+    }
+
+    /// Fills in `now` where the body named no time, or one that is yet to come: a clock that runs fast must not keep later
+    /// changes out.
     #[must_use]
     pub fn resolve(mut self, now: UnixMillis) -> Overlay {
-        if !self.has_time {
-            self.overlay.updated_at = now;
-        }
+        self.overlay.updated_at = if self.has_time { self.overlay.updated_at.min(now) } else { now };
         self.overlay
     }
 }
 
 impl Overlay {
+    /// What a mission is computed from.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account {
+            balance: self.account_balance,
+            risk_percent: self.risk_percent,
+            trades_remaining: self.trades_remaining,
+        }
+    }
+
     /// Whether both say the same, the time of the last change aside.
     ///
     /// Terminals push their balance twice a minute, mostly unchanged; such a push is not written.
@@ -130,9 +163,225 @@ impl Overlay {
         let mut object = Object::parse(&crate::render::overlay_json(self))?;
         // The old time must not pass for one that the patch gives.
         object.take("updated_at");
-        if patch.get("user_id") == Some("null") {
-            return Err(Invalid::member(InvalidKind::MissingMember, "user_id", "user_id can not be removed"));
+        // Without its currency a balance would turn into as many dollars.
+        for name in ["user_id", "account_currency"] {
+            if patch.get(name) == Some("null") {
+                return Err(Invalid::member(InvalidKind::MissingMember, name, format!("{name} can not be removed")));
+            }
         }
         Ok(OverlayDraft::from_object(object.merged(patch), Some(&self.user_id))?.resolve(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis::MAX;
+
+    fn object(json: &str) -> Object {
+        Object::parse(json.as_bytes()).unwrap()
+    }
+
+    fn decimal(text: &str) -> Decimal {
+        Decimal::parse(text).unwrap()
+    }
+
+    fn time(text: &str) -> UnixMillis {
+        UnixMillis::parse(text).unwrap()
+    }
+
+    fn read(json: &str) -> Result<OverlayDraft, Invalid> {
+        OverlayDraft::from_object(object(json), None)
+    }
+
+    fn stored(json: &str) -> Overlay {
+        read(json).unwrap().resolve(time("2026-01-30T16:00:00Z"))
+    }
+
+    #[track_caller]
+    fn check(result: Result<impl std::fmt::Debug, Invalid>, kind: InvalidKind, pointer: &str) {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.pointer()), (kind, pointer), "{error}");
+    }
+
+    #[test]
+    fn a_full_body_is_read() {
+        let overlay = stored(
+            r#"{"user_id":"-1009000000001","tier":"press pass","risk_percent":"1.5","account_balance":10850.47,
+                "account_currency":"eur","win_rate":64.2,"trades_remaining":3,"updated_at":"2026-01-30T12:00:00",
+                "broker":{"name":"Vantage FX", "leverage":5e2},"rank":null}"#,
+        );
+        assert_eq!(overlay.user_id.as_str(), "-1009000000001");
+        assert_eq!(overlay.tier.unwrap().as_str(), "PRESS_PASS");
+        assert_eq!((overlay.risk_percent, overlay.account_balance), (Some(decimal("1.5")), Some(decimal("10850.47"))));
+        assert_eq!((overlay.account_currency.as_str(), overlay.win_rate), ("EUR", Some(decimal("64.2"))));
+        assert_eq!((overlay.trades_remaining, overlay.updated_at), (Some(3), time("2026-01-30T12:00:00Z")));
+        assert_eq!(overlay.members.to_json(), r#"{"broker":{"name":"Vantage FX","leverage":5e2},"rank":null}"#);
+    }
+
+    #[test]
+    fn an_empty_body_invents_nothing_but_dollars() {
+        let overlay = stored(r#"{"user_id":"7"}"#);
+        let expected = Overlay {
+            user_id: UserId::parse("7").unwrap(),
+            tier: None,
+            risk_percent: None,
+            account_balance: None,
+            account_currency: Currency::usd(),
+            win_rate: None,
+            trades_remaining: None,
+            updated_at: time("2026-01-30T16:00:00Z"),
+            members: Object::default(),
+        };
+        assert_eq!(overlay, expected);
+        let with_nulls = stored(
+            r#"{"user_id":"7","tier":null,"risk_percent":null,"account_balance":null,"account_currency":null,
+                "win_rate":null,"trades_remaining":null,"updated_at":null}"#,
+        );
+        assert_eq!(with_nulls, expected);
+    }
+
+    #[test]
+    fn the_time_is_that_of_the_body_else_now() {
+        assert_eq!(stored(r#"{"user_id":"7","updated_at":0}"#).updated_at, UnixMillis::MIN);
+        assert_eq!(stored(r#"{"user_id":"7"}"#).updated_at, time("2026-01-30T16:00:00Z"));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_named() {
+        check(read("{}"), InvalidKind::MissingMember, "/user_id");
+        for (member, kind, pointer) in [
+            (r#""tier":"FANG!""#, InvalidKind::InvalidName, "/tier"),
+            (r#""tier":2"#, InvalidKind::WrongType, "/tier"),
+            (r#""risk_percent":-0.1"#, InvalidKind::OutOfRange, "/risk_percent"),
+            (r#""risk_percent":100.1"#, InvalidKind::OutOfRange, "/risk_percent"),
+            (r#""risk_percent":"two""#, InvalidKind::WrongType, "/risk_percent"),
+            (r#""account_balance":-0.01"#, InvalidKind::OutOfRange, "/account_balance"),
+            (r#""account_balance":1e300"#, InvalidKind::OutOfRange, "/account_balance"),
+            (r#""account_balance":true"#, InvalidKind::WrongType, "/account_balance"),
+            (r#""account_balance":"$100""#, InvalidKind::WrongType, "/account_balance"),
+            (r#""account_currency":"US$""#, InvalidKind::InvalidName, "/account_currency"),
+            (r#""win_rate":101"#, InvalidKind::OutOfRange, "/win_rate"),
+            (r#""trades_remaining":-1"#, InvalidKind::OutOfRange, "/trades_remaining"),
+            (r#""trades_remaining":1.5"#, InvalidKind::WrongType, "/trades_remaining"),
+            (r#""trades_remaining":1000001"#, InvalidKind::OutOfRange, "/trades_remaining"),
+            (r#""updated_at":"now""#, InvalidKind::InvalidTime, "/updated_at"),
+            (r#""acount_balance":1"#, InvalidKind::MisspelledMember, "/acount_balance"),
+            (r#""riskPercent":1"#, InvalidKind::MisspelledMember, "/riskPercent"),
+        ] {
+            check(read(&format!(r#"{{"user_id":"7",{member}}}"#)), kind, pointer);
+        }
+        check(read(r#"{"user_id":"a b"}"#), InvalidKind::InvalidName, "/user_id");
+        check(read(r#"{"user_id":7}"#), InvalidKind::WrongType, "/user_id");
+    }
+
+    #[test]
+    fn the_user_of_the_request_and_of_the_body_are_one() {
+        let user = UserId::parse("7").unwrap();
+        check(
+            OverlayDraft::from_object(object(r#"{"user_id":"8"}"#), Some(&user)),
+            InvalidKind::IdMismatch,
+            "/user_id",
+        );
+        for body in ["{}", r#"{"user_id":"7"}"#, r#"{"user_id":null}"#] {
+            assert_eq!(OverlayDraft::from_object(object(body), Some(&user)).unwrap().user_id(), &user);
+        }
+    }
+
+    #[test]
+    fn the_same_words_at_another_time_say_the_same() {
+        let text = r#"{"user_id":"7","tier":"FANG","risk_percent":2,"account_balance":100,"account_currency":"EUR",
+            "win_rate":50,"trades_remaining":3,"a":1,"b":"x"}"#;
+        let overlay = stored(text);
+        let again = stored(
+            r#"{"b":"x","a":1,"trades_remaining":3.0,"win_rate":50.0,"account_currency":"eur","account_balance":"100",
+                "risk_percent":2,"tier":"fang","user_id":"7","updated_at":1}"#,
+        );
+        assert!(overlay.says_the_same(&again) && again.says_the_same(&overlay));
+        for patch in [
+            r#"{"tier":null}"#,
+            r#"{"risk_percent":3}"#,
+            r#"{"account_balance":100.00000001}"#,
+            r#"{"account_currency":"USD"}"#,
+            r#"{"win_rate":null}"#,
+            r#"{"trades_remaining":2}"#,
+            r#"{"a":1.0}"#,
+            r#"{"a":null}"#,
+            r#"{"c":null,"d":1}"#,
+        ] {
+            assert!(!overlay.says_the_same(&overlay.patched(&object(patch), NOW).unwrap()), "{patch}");
+        }
+        assert!(!overlay.says_the_same(&stored(&text.replace(r#""7""#, r#""8""#))));
+    }
+
+    #[test]
+    fn a_patch_leaves_what_it_does_not_name() {
+        let before = stored(
+            r#"{"user_id":"7","tier":"FANG","risk_percent":2,"account_balance":10850.47,"trades_remaining":3,
+                "broker":{"name":"A","server":{"port":1}}}"#,
+        );
+        let patched = |patch: &str| before.patched(&object(patch), NOW).unwrap();
+        assert_eq!(patched("{}"), Overlay { updated_at: NOW, ..before.clone() });
+        assert_eq!(
+            patched(r#"{"risk_percent":3}"#),
+            Overlay { risk_percent: Some(decimal("3")), updated_at: NOW, ..before.clone() }
+        );
+        assert_eq!(
+            patched(r#"{"tier":null,"trades_remaining":0,"updated_at":1}"#),
+            Overlay { tier: None, trades_remaining: Some(0), updated_at: UnixMillis::new(1_000), ..before.clone() }
+        );
+        assert_eq!(patched(r#"{"updated_at":null}"#).updated_at, NOW);
+        assert_eq!(
+            patched(r#"{"broker":{"server":{"port":null,"host":"h"}}}"#).members.to_json(),
+            r#"{"broker":{"name":"A","server":{"host":"h"}}}"#
+        );
+        assert_eq!(patched(r#"{"broker":null}"#).members, Object::default());
+    }
+
+    #[test]
+    fn a_patch_neither_loses_nor_invents_a_balance() {
+        let known = stored(r#"{"user_id":"7","account_balance":10850.47}"#);
+        let unknown = stored(r#"{"user_id":"7"}"#);
+        for patch in ["{}", r#"{"tier":"FANG"}"#, r#"{"risk_percent":1,"note":{"account":1}}"#] {
+            let patch = object(patch);
+            assert_eq!(known.patched(&patch, NOW).unwrap().account_balance, Some(decimal("10850.47")));
+            assert_eq!(unknown.patched(&patch, NOW).unwrap().account_balance, None);
+        }
+        let balance = |overlay: &Overlay, patch: &str| overlay.patched(&object(patch), NOW).unwrap().account_balance;
+        assert_eq!(balance(&known, r#"{"account_balance":0}"#), Some(Decimal::ZERO), "zero is zero when it is said");
+        assert_eq!(balance(&known, r#"{"account_balance":null}"#), None, "removed is not known, and not zero");
+        assert_eq!(balance(&unknown, r#"{"account_balance":5}"#), Some(decimal("5")));
+    }
+
+    #[test]
+    fn the_largest_overlay_can_still_be_patched_and_sent_again() {
+        let body = |extras: usize| {
+            let extras: Vec<_> = (0..extras).map(|at| format!(r#","extra_{at}":{at}"#)).collect();
+            format!(r#"{{"user_id":"7"{}}}"#, extras.concat())
+        };
+        check(read(&body(241)), InvalidKind::OutOfRange, "");
+        let largest = stored(&body(240));
+        let full = r#"{"tier":"FANG","risk_percent":2,"account_balance":1,"win_rate":2,"trades_remaining":3}"#;
+        let full = largest.patched(&object(full), NOW).unwrap();
+        let sent_again = String::from_utf8(crate::render::overlay_json(&full)).unwrap();
+        assert_eq!(read(&sent_again).unwrap().resolve(NOW), full);
+        check(full.patched(&object(r#"{"one_more":1}"#), NOW), InvalidKind::OutOfRange, "");
+    }
+
+    #[test]
+    fn a_patch_is_checked_as_a_body_is() {
+        let before = stored(r#"{"user_id":"7","account_balance":1}"#);
+        for (patch, kind, pointer) in [
+            (r#"{"user_id":null}"#, InvalidKind::MissingMember, "/user_id"),
+            (r#"{"user_id":"8"}"#, InvalidKind::IdMismatch, "/user_id"),
+            (r#"{"account_balance":-1}"#, InvalidKind::OutOfRange, "/account_balance"),
+            (r#"{"account_balance":{}}"#, InvalidKind::WrongType, "/account_balance"),
+            (r#"{"accountbalance":1}"#, InvalidKind::MisspelledMember, "/accountbalance"),
+            (r#"{"accountbalance":null}"#, InvalidKind::MisspelledMember, "/accountbalance"),
+        ] {
+            check(before.patched(&object(patch), NOW), kind, pointer);
+        }
+        assert!(before.patched(&object(r#"{"user_id":"7"}"#), NOW).is_ok());
     }
 }

@@ -26,6 +26,28 @@ pub struct Tier {
     pub aliases: Vec<TierName>,
 }
 
+/// What the tier table says of one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserTier<'a> {
+    /// The overlay names no tier: no tier's limits apply.
+    Unnamed,
+    /// The table has no such tier: the user's limits are not known.
+    Unknown,
+    /// The tier's limits.
+    Known(&'a Tier),
+}
+
+impl<'a> UserTier<'a> {
+    /// The limits, where they are known.
+    #[must_use]
+    pub const fn limits(self) -> Option<&'a Tier> {
+        match self {
+            Self::Known(tier) => Some(tier),
+            Self::Unnamed | Self::Unknown => None,
+        }
+    }
+}
+
 /// All tiers by name and by alias.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tiers {
@@ -76,6 +98,16 @@ impl Tiers {
     pub fn get(&self, name: &TierName) -> Option<(&TierName, &Tier)> {
         let own_name = self.names_by_alias.get(name).unwrap_or(name);
         self.by_name.get_key_value(own_name)
+    }
+
+    /// Looks up the tier that an overlay names.
+    #[must_use]
+    pub fn of_user(&self, name: Option<&TierName>) -> UserTier<'_> {
+        match name.map(|name| self.get(name)) {
+            None => UserTier::Unnamed,
+            Some(None) => UserTier::Unknown,
+            Some(Some((_, tier))) => UserTier::Known(tier),
+        }
     }
 
     /// All entries in the order of their names.

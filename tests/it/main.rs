@@ -1,7 +1,26 @@
-//! Everything that is tested through the public surface, in one binary.
+//! Everything that drives the program from outside, in one binary.
+//!
+//! What is pure is tested where it stands; here are properties held against oracles, the rules of the source tree itself, and the
+//! program as its users meet it: over HTTP and as a process.
 
 // Under `cfg(test)`, so that the lints that are lenient in tests are lenient with helpers too.
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod http_plumbing;
 #[cfg(test)]
 mod legacy;
 #[cfg(test)]
 mod legacy_tree;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod props;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod tidy;

@@ -1,0 +1,320 @@
+//! The cache in front of the store: decoded records with their JSON.
+//!
+//! It holds signals and overlays, never views and never the news that something is absent. What makes it more than a map is the order of
+//! things, by which no read that begins after a write was acknowledged sees what was there before it:
+//!
+//! - The writer commits, then raises the commit counter, then puts the new record here, then acknowledges ([`Cache::committed`]).
+//! - A reader that misses notes the counter, reads the file, and puts what it read only if the counter has not moved, all under the
+//!   key's lock ([`Cache::overlay`]). If the counter moved, a commit may have overtaken the read; the value is good for this reader,
+//!   whose request began before that write was acknowledged, but not for the next.
+//!
+//! Puts of one key are serialised by moka's lock on the key. If the reader's put comes first, the writer's replaces it before the
+//! acknowledgement; if the writer's comes first, the counter has moved and the reader puts nothing. A plain `get_with` and
+//! `invalidate` has no such order: an old value read before the commit can be put after the invalidation, to stay.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use moka::ops::compute::Op;
+
+use crate::domain::{Currency, SignalId, Terms, UserId};
+use crate::render;
+use crate::store::{Change, Commit, StoredOutcome, StoredOverlay, StoredSignal};
+
+/// Memory for signals: a busy day of 1,000 fits several times.
+const SIGNALS_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Memory for overlays: well above 10,000 users.
+const OVERLAYS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long a signal stays: as long as most are traded.
+const SIGNAL_LIFE: Duration = Duration::from_hours(1);
+/// How long an overlay stays.
+const OVERLAY_LIFE: Duration = Duration::from_hours(24);
+/// Most currencies that a signal's terms are kept for: accounts hold few.
+const CURRENCIES_MAX: usize = 16;
+/// What an entry costs beside the text of its record.
+const ENTRY_BYTES: usize = 384;
+
+/// A signal, its JSON, and what has happened on it.
+#[derive(Debug)]
+pub struct CachedSignal {
+    /// The record.
+    pub stored: StoredSignal,
+    /// What [`render::signal_json`] makes of it.
+    pub json: Box<[u8]>,
+    /// Its outcomes, in the order of users.
+    outcomes: Vec<Arc<StoredOutcome>>,
+    /// What it comes to, for the currencies that were asked for.
+    terms: RwLock<Vec<KnownTerms>>,
+}
+
+/// What a signal comes to in one currency, under one state of the rates.
+#[derive(Debug)]
+struct KnownTerms {
+    currency: Currency,
+    rates_seq: u64,
+    terms: Arc<Terms>,
+}
+
+/// An overlay and its JSON.
+#[derive(Debug)]
+pub struct CachedOverlay {
+    /// The record.
+    pub stored: Arc<StoredOverlay>,
+    /// What [`render::overlay_json`] makes of it.
+    pub json: Box<[u8]>,
+}
+
+impl CachedSignal {
+    /// Prepares an entry; `outcomes` are in the order of users.
+    #[must_use]
+    pub fn new(stored: StoredSignal, outcomes: Vec<Arc<StoredOutcome>>) -> Self {
+        let json = render::signal_json(&stored.signal).into_boxed_slice();
+        Self { stored, json, outcomes, terms: RwLock::default() }
+    }
+
+    /// Returns what the signal comes to in a currency, by `make` the first time: the fractions take longer than a whole view.
+    ///
+    /// - `rates_seq`: [`Rates::seq`](crate::domain::Rates::seq) of the rates that `make` uses.
+    pub fn terms(&self, currency: &Currency, rates_seq: u64, make: impl FnOnce() -> Terms) -> Arc<Terms> {
+        let known = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.iter().find(|known| known.rates_seq == rates_seq && known.currency == *currency) {
+            return Arc::clone(&known.terms);
+        }
+        drop(known);
+        let terms = Arc::new(make());
+        let mut known = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.rates_seq == rates_seq && known.currency != *currency);
+        if known.len() < CURRENCIES_MAX {
+            known.push(KnownTerms { currency: currency.clone(), rates_seq, terms: Arc::clone(&terms) });
+        }
+        terms
+    }
+
+    /// What happened for a user on this signal.
+    #[must_use]
+    pub fn outcome(&self, user: &UserId) -> Option<&Arc<StoredOutcome>> {
+        let at = self.outcomes.binary_search_by(|stored| stored.outcome.user_id.cmp(user)).ok()?;
+        self.outcomes.get(at)
+    }
+
+    /// All that has happened on it, in the order of users.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Arc<StoredOutcome>] {
+        &self.outcomes
+    }
+
+    fn with_outcomes<'a>(&self, changed: impl Iterator<Item = &'a Arc<StoredOutcome>>) -> Self {
+        let mut outcomes = self.outcomes.clone();
+        for outcome in changed {
+            let user = &outcome.outcome.user_id;
+            match outcomes.binary_search_by(|stored| stored.outcome.user_id.cmp(user)) {
+                Ok(at) => outcomes.get_mut(at).map_or((), |place| *place = Arc::clone(outcome)),
+                Err(at) => outcomes.insert(at, Arc::clone(outcome)),
+            }
+        }
+        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, terms: RwLock::default() }
+    }
+
+    fn weight(&self) -> u32 {
+        weight(2 * self.json.len() + ENTRY_BYTES * self.outcomes.len())
+    }
+}
+
+impl CachedOverlay {
+    /// Prepares an entry.
+    #[must_use]
+    pub fn new(stored: Arc<StoredOverlay>) -> Self {
+        let json = render::overlay_json(&stored.overlay).into_boxed_slice();
+        Self { stored, json }
+    }
+
+    fn weight(&self) -> u32 {
+        weight(2 * self.json.len())
+    }
+}
+
+fn weight(bytes: usize) -> u32 {
+    u32::try_from(bytes.saturating_add(ENTRY_BYTES)).unwrap_or(u32::MAX)
+}
+
+/// Signals and overlays in memory.
+#[derive(Debug)]
+pub struct Cache {
+    signals: moka::sync::Cache<SignalId, Arc<CachedSignal>>,
+    overlays: moka::sync::Cache<UserId, Arc<CachedOverlay>>,
+    /// The `seq` of the last commit that the cache was told of.
+    commits: AtomicU64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            signals: moka::sync::Cache::builder()
+                .max_capacity(SIGNALS_BYTES_MAX)
+                .weigher(|_, signal: &Arc<CachedSignal>| signal.weight())
+                .time_to_live(SIGNAL_LIFE)
+                .build(),
+            overlays: moka::sync::Cache::builder()
+                .max_capacity(OVERLAYS_BYTES_MAX)
+                .weigher(|_, overlay: &Arc<CachedOverlay>| overlay.weight())
+                .time_to_live(OVERLAY_LIFE)
+                .build(),
+            commits: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Cache {
+    /// Returns a signal if it is in memory.
+    #[must_use]
+    pub fn hot_signal(&self, id: &SignalId) -> Option<Arc<CachedSignal>> {
+        self.signals.get(id)
+    }
+
+    /// Returns an overlay if it is in memory.
+    #[must_use]
+    pub fn hot_overlay(&self, user: &UserId) -> Option<Arc<CachedOverlay>> {
+        self.overlays.get(user)
+    }
+
+    /// Returns a signal, by `read`ing it from the file if it is not in memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub fn signal<E>(
+        &self,
+        id: &SignalId,
+        read: impl FnOnce() -> Result<Option<CachedSignal>, E>,
+    ) -> Result<Option<Arc<CachedSignal>>, E> {
+        match self.hot_signal(id) {
+            Some(signal) => Ok(Some(signal)),
+            None => self.fill(&self.signals, id, read),
+        }
+    }
+
+    /// Returns an overlay, by `read`ing it from the file if it is not in memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub fn overlay<E>(
+        &self,
+        user: &UserId,
+        read: impl FnOnce() -> Result<Option<CachedOverlay>, E>,
+    ) -> Result<Option<Arc<CachedOverlay>>, E> {
+        match self.hot_overlay(user) {
+            Some(overlay) => Ok(Some(overlay)),
+            None => self.fill(&self.overlays, user, read),
+        }
+    }
+
+    fn fill<K, V, E>(
+        &self,
+        entries: &moka::sync::Cache<K, Arc<V>>,
+        key: &K,
+        read: impl FnOnce() -> Result<Option<V>, E>,
+    ) -> Result<Option<Arc<V>>, E>
+    where
+        K: Clone + Eq + std::hash::Hash + Send + Sync + 'static,
+        V: Send + Sync + 'static,
+    {
+        // Before the read: a commit in between must be noticed below.
+        let commits_before = self.commits.load(Ordering::SeqCst);
+        let Some(value) = read()?.map(Arc::new) else { return Ok(None) };
+        entries.entry_by_ref(key).and_compute_with(|_| {
+            // Under the key's lock, so that a writer's put comes either before this check or after this put.
+            if self.commits.load(Ordering::SeqCst) == commits_before { Op::Put(Arc::clone(&value)) } else { Op::Nop }
+        });
+        Ok(Some(value))
+    }
+
+    /// The number of the last commit that was taken in.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    /// Says what the file's last commit is, before any is taken in.
+    pub fn start_at(&self, seq: u64) {
+        self.commits.store(seq, Ordering::SeqCst);
+    }
+
+    /// Takes in a commit: after it is durable, before it is acknowledged, by the one writer.
+    pub fn committed(&self, commit: &Commit<'_>) {
+        // First, so that readers who read the file before this commit put nothing after the puts below.
+        self.commits.store(commit.seq, Ordering::SeqCst);
+        for change in commit.changes {
+            match change {
+                Change::Overlay(user, Some(stored)) => {
+                    let entry = Arc::new(CachedOverlay::new(Arc::clone(stored)));
+                    self.overlays.entry_by_ref(user).and_compute_with(|_| Op::Put(entry));
+                }
+                Change::Overlay(user, None) => {
+                    self.overlays.entry_by_ref(user).and_compute_with(|old| removal(old.is_some()));
+                }
+                Change::Signal(stored) => self.put_signal(stored),
+                Change::Outcome(..) | Change::Rate(..) | Change::Token(..) => {}
+            }
+        }
+        self.put_outcomes(commit.changes);
+    }
+
+    /// Puts a signal together with the outcomes of the entry that it replaces.
+    ///
+    /// Without such an entry a new signal has no outcomes; those of an old one are in the file, for the next reader to fetch.
+    fn put_signal(&self, stored: &StoredSignal) {
+        self.signals.entry_by_ref(&stored.signal.id).and_compute_with(|old| match old {
+            Some(old) => Op::Put(Arc::new(CachedSignal::new(stored.clone(), old.value().outcomes.clone()))),
+            None => Op::Nop,
+        });
+    }
+
+    /// Adds a commit's outcomes to their signals, each signal once.
+    fn put_outcomes(&self, changes: &[Change]) {
+        let outcomes = || {
+            changes.iter().filter_map(|change| match change {
+                Change::Outcome(_, stored) => Some(stored),
+                _ => None,
+            })
+        };
+        let mut signals: Vec<&SignalId> = outcomes().map(|stored| &stored.outcome.signal_id).collect();
+        signals.sort_unstable();
+        signals.dedup();
+        for id in signals {
+            self.signals.entry_by_ref(id).and_compute_with(|old| match old {
+                Some(old) => {
+                    let of_signal = outcomes().filter(|stored| stored.outcome.signal_id == *id);
+                    Op::Put(Arc::new(old.value().with_outcomes(of_signal)))
+                }
+                None => Op::Nop,
+            });
+        }
+    }
+
+    /// How many signals and overlays are in memory, and their weight in bytes.
+    #[must_use]
+    pub fn size(&self) -> CacheSize {
+        CacheSize {
+            signals: self.signals.entry_count(),
+            overlays: self.overlays.entry_count(),
+            bytes: self.signals.weighted_size() + self.overlays.weighted_size(),
+        }
+    }
+}
+
+fn removal<V>(is_there: bool) -> Op<V> {
+    if is_there { Op::Remove } else { Op::Nop }
+}
+
+/// How full the cache is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSize {
+    /// Signals in memory.
+    pub signals: u64,
+    /// Overlays in memory.
+    pub overlays: u64,
+    /// What they weigh together.
+    pub bytes: u64,
+}

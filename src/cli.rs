@@ -1,0 +1,179 @@
+//! The command line: what a person or a script at the server runs.
+//!
+//! A command opens the file itself, so it and a server exclude each other. The exit code is 0 when it is done, 1 when the answer is
+//! no (absent, refused lines), 2 when it could not be done; errors are one line with their causes.
+
+mod load;
+mod serve;
+mod show;
+mod token;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+use crate::service::{Service, Settings};
+use crate::store::{Store, StoreError};
+
+/// Serve mission views from shared signals and per-user overlays, kept in one file.
+///
+/// A signal is stored once for all users, each user's overlay (tier, risk, balance) once for all signals. The mission view,
+/// with its position size, is computed when it is read. Copying the file is a backup.
+#[derive(Debug, Parser)]
+#[command(name = "overlaid", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    config: Config,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve views and take writes over HTTP.
+    Serve(serve::Serve),
+    /// Put records in from NDJSON files or folders.
+    Load(load::Load),
+    /// Write all records out as NDJSON, to load elsewhere; tokens are left out.
+    Export(load::Export),
+    /// Show one user's mission on one signal.
+    Mission(show::ShowMission),
+    /// Show signals.
+    #[command(subcommand)]
+    Signal(show::ShowSignal),
+    /// Show overlays.
+    #[command(subcommand)]
+    Overlay(show::ShowOverlay),
+    /// Show how much is stored.
+    Stats(show::Stats),
+    /// Make, list and revoke access tokens.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+}
+
+/// How a command ended that could be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Done; exit code 0.
+    Done,
+    /// The answer is no; exit code 1.
+    No,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Wrong options end here, with clap's message and exit code 2; `--help` with 0.
+    let cli = Cli::parse();
+    start_log(cli.config.log_format);
+    match run(cli) {
+        Ok(Answer::Done) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        // A reader such as `head` has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+            // There is nobody left to tell if standard error is closed too.
+            let _ = writeln!(io::stderr(), "overlaid: {}", causes.join(": "));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Answer> {
+    let Cli { config, command } = cli;
+    match command {
+        Command::Serve(serve) => serve.run(&config),
+        Command::Load(load) => load.run(&config),
+        Command::Export(export) => export.run(&config),
+        Command::Mission(show) => show.run(&config),
+        Command::Signal(show) => show.run(&config),
+        Command::Overlay(show) => show.run(&config),
+        Command::Stats(stats) => stats.run(&config),
+        Command::Token(token) => token.run(&config),
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Human => log.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}
+
+/// Reads the tables and puts the settings together.
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    let mut settings = Settings::built_in().context("the built-in tables")?;
+    settings.signal_lifetime_ms = i64::from(config.signal_lifetime) * 1_000;
+    if let Some(path) = &config.instruments {
+        settings.instruments.override_with(&read(path)?).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &config.tiers {
+        settings.tiers.override_with(&read(path)?).with_context(|| path.display().to_string())?;
+    }
+    Ok(settings)
+}
+
+/// Opens the database that is there.
+fn open(config: &Config) -> anyhow::Result<Service> {
+    let path = config.database();
+    let store = Store::open(&path).map_err(|error| explain_open(error, &path))?;
+    Service::start(store, settings(config)?).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Opens the database, or makes one.
+fn open_or_create(config: &Config) -> anyhow::Result<Service> {
+    let path = config.database();
+    let settings = settings(config)?;
+    let store = Store::open_or_create(&path).map_err(|error| explain_open(error, &path))?;
+    Service::start(store, settings).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn explain_open(error: StoreError, path: &Path) -> anyhow::Error {
+    match error {
+        StoreError::InUse(_) => anyhow::anyhow!(
+            "{} is open in another process; if that is the server, ask it over HTTP (http://127.0.0.1:7717/v1/… unless it \
+             listens elsewhere) or stop it first",
+            path.display()
+        ),
+        StoreError::Absent(_) => anyhow::anyhow!(
+            "there is no database at {}; `overlaid serve` and `overlaid load` make one, and --data names another folder",
+            path.display()
+        ),
+        other => anyhow::Error::new(other).context(format!("cannot open {}", path.display())),
+    }
+}
+
+/// Runs async work on this thread.
+fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    Ok(runtime.block_on(work))
+}
+
+/// Where a command's answer goes: standard output, or a file that appears whole or not at all.
+fn write_file(path: &PathBuf, write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut name = path.file_name().context("the path names no file")?.to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let cannot = |what: &'static str| move || format!("cannot {what} the file");
+    let mut file = io::BufWriter::new(std::fs::File::create(&part).with_context(cannot("make"))?);
+    write(&mut file)?;
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(cannot("write"))?;
+    file.sync_all().with_context(cannot("sync"))?;
+    std::fs::rename(&part, path).with_context(cannot("rename"))
+}

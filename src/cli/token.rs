@@ -1,0 +1,96 @@
+//! `token`: make, list and revoke access tokens.
+
+use std::io::{self, Write};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+
+use super::{Answer, block_on, open, open_or_create};
+use crate::config::Config;
+use crate::domain::Scope;
+use crate::http::mint_token;
+use crate::service::ServiceError;
+use crate::store::Operation;
+
+/// Make, list and revoke access tokens.
+///
+/// As long as there is no token, the server answers everybody on this machine and refuses to listen anywhere else. Once
+/// there is one, every request needs one.
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token and print it; it is shown this once, and stored only as a hash.
+    Create {
+        /// What it allows: read, read:<user>, write, admin; may be given several times.
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        scopes: Vec<Scope>,
+        /// For whom or what it is.
+        #[arg(long, default_value = "")]
+        label: String,
+    },
+    /// List the tokens, without their secrets.
+    List {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a token.
+    Revoke {
+        /// Its id, as `list` shows it.
+        id: String,
+    },
+}
+
+/// Longest label, in bytes.
+const LABEL_BYTES_MAX: usize = 128;
+
+impl TokenCommand {
+    pub(super) fn run(self, config: &Config) -> anyhow::Result<Answer> {
+        let mut out = io::stdout().lock();
+        match self {
+            Self::Create { scopes, label } => {
+                anyhow::ensure!(label.len() <= LABEL_BYTES_MAX, "the label is longer than {LABEL_BYTES_MAX} bytes");
+                let service = open_or_create(config)?;
+                let (secret, token) = mint_token(scopes, label, service.now())?;
+                block_on(service.write(Operation::PutToken(token)))?.context("cannot keep the token")?;
+                service.stop();
+                writeln!(out, "{secret}")?;
+            }
+            Self::List { json } => {
+                let service = open(config)?;
+                let tokens = service.tokens();
+                let mut tokens: Vec<_> = tokens.values().collect();
+                tokens.sort_by_key(|token| (token.created_at, token.id.clone()));
+                for token in tokens {
+                    let scopes: Vec<String> = token.scopes.iter().map(ToString::to_string).collect();
+                    if json {
+                        let row = serde_json::json!({
+                            "id": token.id, "scopes": scopes, "label": token.label,
+                            "created_at": token.created_at.to_string(),
+                        });
+                        writeln!(out, "{row}")?;
+                    } else {
+                        writeln!(
+                            out,
+                            "{:<12} {:<24} {} {}",
+                            token.id,
+                            scopes.join(","),
+                            token.created_at,
+                            token.label
+                        )?;
+                    }
+                }
+            }
+            Self::Revoke { id } => {
+                let service = open(config)?;
+                let revoked = block_on(service.write(Operation::RevokeToken(id)))?;
+                service.stop();
+                if let Err(ServiceError::Absent(what)) = revoked {
+                    writeln!(io::stderr(), "overlaid: no {what}")?;
+                    return Ok(Answer::No);
+                }
+                revoked.context("cannot revoke the token")?;
+            }
+        }
+        Ok(Answer::Done)
+    }
+}

@@ -1,0 +1,49 @@
+//! What the operator sets for any command: where the data is, which tables hold, how to log.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// The database's name in its folder.
+const FILE_NAME: &str = "overlaid.redb";
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Config {
+    /// Folder of the database file, overlaid.redb; made on first use.
+    #[arg(long, value_name = "DIR", default_value = "data", env = "OVERLAID_DATA", global = true)]
+    pub data: PathBuf,
+
+    /// TOML file whose entries replace those of the built-in instrument table.
+    #[arg(long, value_name = "FILE", env = "OVERLAID_INSTRUMENTS", global = true)]
+    pub instruments: Option<PathBuf>,
+
+    /// TOML file whose entries replace those of the built-in tier table.
+    #[arg(long, value_name = "FILE", env = "OVERLAID_TIERS", global = true)]
+    pub tiers: Option<PathBuf>,
+
+    /// How long a signal lives that names no expiry, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..), env = "OVERLAID_SIGNAL_LIFETIME", global = true)]
+    pub signal_lifetime: u32,
+
+    /// How log lines look; they go to standard error. `RUST_LOG` sets what is logged.
+    #[arg(long, value_enum, default_value_t = LogFormat::Human, env = "OVERLAID_LOG_FORMAT", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For a person; in colour on a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Where the database file is.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data.join(FILE_NAME)
+    }
+}

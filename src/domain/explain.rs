@@ -1,0 +1,141 @@
+//! The computation of a mission, step by step, for a person who wants to know where a size comes from.
+
+use super::{Conversion, Decimal, Instrument, Levels, Market, Mission, Overlay, Reason, Round, Signal, Terms};
+
+/// One step: what it is called, and what went in and came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What the step works out.
+    pub name: &'static str,
+    /// With which numbers.
+    pub text: String,
+}
+
+/// Returns the steps by which `mission` came out of a signal and an overlay, with the limit that decided the size.
+///
+/// A number with more than eight decimals is shown cut; sizes are worked out from the exact one.
+#[must_use]
+pub fn explain(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Market<'_>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut step = |name, text| steps.push(Step { name, text });
+    let currency = &overlay.account_currency;
+    step("signal", format!("{} {} {}", signal.direction.as_str(), signal.symbol, levels(&signal.levels)));
+    let Some(instrument) = market.instruments.get(&signal.symbol) else {
+        step("stops here", format!("the instrument table has no {}, so a lot has no size", signal.symbol));
+        return steps;
+    };
+    step("distance", distance(&signal.levels, instrument, mission));
+    let Some(conversion) = super::mission::conversion(instrument, signal.levels.entry(), currency, market.rates) else {
+        let text = format!(
+            "nothing converts {} to {currency}: put a rate for {}{currency}",
+            instrument.quote, instrument.quote
+        );
+        step("stops here", text);
+        return steps;
+    };
+    step("conversion", shown_conversion(instrument, overlay, conversion, mission));
+    let terms = Terms::new(signal, currency, market);
+    if let Some(loss) = terms.loss_per_lot() {
+        let text = format!("distance × {} units a lot × conversion = {loss} {currency}", instrument.contract_size);
+        step("loss per lot", text);
+    }
+    let tier = market.tiers.of_user(overlay.tier.as_ref()).limits();
+    let (Some(balance), Some(percent), Some(budget)) =
+        (overlay.account_balance, mission.risk_percent, mission.risk_budget)
+    else {
+        let missing =
+            if overlay.account_balance.is_none() { "the overlay has no balance" } else { "no risk percent is known" };
+        step("stops here", missing.to_owned());
+        return steps;
+    };
+    let whose = if overlay.risk_percent.is_some() { "the user's" } else { "the tier's" };
+    step("risk budget", format!("{balance} × {percent} % ({whose}) = {budget} {currency}"));
+    let (Some(raw), Some(lots), Some(risk)) = (mission.lots_raw, mission.lots, mission.risk_amount) else {
+        let reasons: Vec<_> = mission.reasons.iter().map(Reason::as_str).collect();
+        step("stops here", format!("no size can be given: {}", reasons.join(", ")));
+        return steps;
+    };
+    step("raw size", format!("risk budget / loss per lot = {raw} lots"));
+    let tier_max = tier.map(|tier| tier.max_lots);
+    let tier_text = tier_max.map_or("no tier's limit".to_owned(), |most| format!("the tier's at most {most}"));
+    step(
+        "limits",
+        format!(
+            "steps of {}, at least {}, the instrument's at most {}, {tier_text}",
+            instrument.lot_step, instrument.min_lot, instrument.max_lot
+        ),
+    );
+    step("size", format!("{lots} lots: {}", decided_by(raw, lots, instrument, tier_max, mission)));
+    step("risk", format!("{lots} × loss per lot = {risk} {currency}"));
+    if let Some(reward) = mission.reward_amount {
+        step("reward", format!("{lots} lots at the target = {reward} {currency}"));
+    }
+    let reasons: Vec<_> = mission.reasons.iter().map(Reason::as_str).collect();
+    let verdict = if reasons.is_empty() { "yes".to_owned() } else { format!("no: {}", reasons.join(", ")) };
+    step("tradable", verdict);
+    steps
+}
+
+fn levels(levels: &Levels) -> String {
+    let optional =
+        |name: &str, value: Option<Decimal>| value.map_or(String::new(), |value| format!(", {name} {value}"));
+    match levels {
+        Levels::Prices { entry, stop, target } => {
+            format!("at {entry}, stop {stop}{}", optional("target", *target))
+        }
+        Levels::Pips { entry, stop, target } => {
+            let at = entry.map_or("at the market".to_owned(), |entry| format!("at {entry}"));
+            format!("{at}, stop {stop} pips away{}", optional("target pips", *target))
+        }
+    }
+}
+
+fn distance(levels: &Levels, instrument: &Instrument, mission: &Mission) -> String {
+    match levels {
+        Levels::Prices { entry, stop, .. } => {
+            let distance = entry.distance(*stop).unwrap_or_default();
+            let pips = mission.stop_pips.unwrap_or_default();
+            format!("|{entry} − {stop}| = {distance}, which is {pips} pips of {}", instrument.pip)
+        }
+        Levels::Pips { stop, .. } => {
+            let distance = stop.checked_mul(instrument.pip, Round::Up).unwrap_or_default();
+            format!("{stop} pips of {} = {distance}", instrument.pip)
+        }
+    }
+}
+
+fn shown_conversion(instrument: &Instrument, overlay: &Overlay, conversion: Conversion, mission: &Mission) -> String {
+    let (quote, account) = (&instrument.quote, &overlay.account_currency);
+    let value = mission.conversion_rate.unwrap_or_default();
+    if quote == account {
+        format!("{quote} is the account's currency: 1")
+    } else if conversion.denominator == Decimal::ONE {
+        format!("{quote} to {account} by the stored rate {quote}{account} = {value}")
+    } else if conversion.seq == 0 {
+        format!("{quote} to {account} by the entry price: 1 / {} = {value}", conversion.denominator)
+    } else {
+        format!("{quote} to {account} by the stored rate {account}{quote}: 1 / {} = {value}", conversion.denominator)
+    }
+}
+
+fn decided_by(
+    raw: Decimal,
+    lots: Decimal,
+    instrument: &Instrument,
+    tier_max: Option<Decimal>,
+    mission: &Mission,
+) -> String {
+    if lots.is_zero() {
+        let needed =
+            mission.minimum_balance.map_or(String::new(), |balance| format!("; a balance of {balance} would do"));
+        return format!("below the minimum lot of {}{needed}", instrument.min_lot);
+    }
+    let by_budget = raw.floor_to(instrument.lot_step);
+    if lots == by_budget {
+        "the budget decides, cut to the lot step".to_owned()
+    } else if tier_max.is_some_and(|most| most < instrument.max_lot) {
+        "the tier's largest size decides".to_owned()
+    } else {
+        "the instrument's largest size decides".to_owned()
+    }
+}

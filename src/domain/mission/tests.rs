@@ -1,0 +1,760 @@
+//! Missions as a table of values: a signal and an overlay in, the numbers and the reasons out.
+//!
+//! Each case names only what differs from one ordinary signal and one ordinary overlay, as a merge patch, and only
+//! those members of the answer that it is about; the numbers are compared as text, digit by digit. The expected
+//! sizes were worked out apart from this program, with fractions.
+
+use super::*;
+use crate::domain::{Object, OverlayDraft, Pair, Rate, SignalDraft, UserId};
+use crate::render;
+
+/// Long at 1.085 with 20 pips to lose and 40 to win, published at 16:00 for an hour.
+const SIGNAL: &str = r#"{"signal_id":"S","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,
+    "take_profit":1.089,"created_at":"2026-01-30T16:00:00Z","expires_at":"2026-01-30T17:00:00Z"}"#;
+/// A dollar account without a tier that risks 2 percent of 10,000.
+const OVERLAY: &str = r#"{"user_id":"7","risk_percent":2,"account_balance":10000}"#;
+/// A minute after publication.
+const NOW: &str = "2026-01-30T16:01:00Z";
+/// The prices that most cases convert by.
+const RATES: [(&str, &str); 5] =
+    [("USDJPY", "148.5"), ("GBPUSD", "1.34"), ("USDCAD", "1.37"), ("USDCHF", "0.8"), ("AUDUSD", "0.65")];
+/// Instruments that the built-in table does not have.
+const INSTRUMENTS: &str = "
+    [ODD]
+    quote = 'USD'
+    contract_size = 1
+    pip = 1
+    digits = 0
+    min_lot = '0.05'
+    lot_step = '0.03'
+    max_lot = '1.00'
+    [NARROW]
+    quote = 'USD'
+    contract_size = 1
+    pip = 1
+    digits = 0
+    min_lot = '0.05'
+    lot_step = '0.03'
+    max_lot = '0.05'
+    [VAST]
+    quote = 'USD'
+    contract_size = 90000000000
+    pip = 1
+    digits = 0
+    min_lot = 1
+    lot_step = 1
+    max_lot = 90000000000
+    [TINY]
+    quote = 'USD'
+    contract_size = '0.00000001'
+    pip = '0.00000001'
+    digits = 8
+    min_lot = '0.01'
+    lot_step = '0.01'
+    max_lot = 100
+    [COARSE]
+    quote = 'USD'
+    contract_size = 1
+    pip = 2
+    digits = 0
+    min_lot = 1
+    lot_step = 1
+    max_lot = 100
+    [XAUEUR]
+    base = 'XAU'
+    quote = 'EUR'
+    contract_size = 100
+    pip = '0.1'
+    digits = 2
+    min_lot = '0.01'
+    lot_step = '0.01'
+    max_lot = 100
+";
+/// Tiers that the built-in table does not have.
+const TIERS: &str = "
+    [UNEVEN]
+    risk_percent = 2
+    min_confidence = 0
+    max_lots = '0.335'
+    trades_per_day = 1
+    [RESTING]
+    risk_percent = 2
+    min_confidence = 0
+    max_lots = 1
+    trades_per_day = 0
+    [SMALL]
+    risk_percent = 2
+    min_confidence = 0
+    max_lots = '0.005'
+    trades_per_day = 1
+";
+
+/// What one computation reads.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    /// Merged into [`SIGNAL`].
+    signal: &'a str,
+    /// Merged into [`OVERLAY`].
+    overlay: &'a str,
+    outcome: Option<OutcomeStatus>,
+    rates: &'a [(&'a str, &'a str)],
+    now: &'a str,
+}
+
+fn case<'a>(signal: &'a str, overlay: &'a str) -> Case<'a> {
+    Case { signal, overlay, outcome: None, rates: &RATES, now: NOW }
+}
+
+impl Case<'_> {
+    fn compute(&self) -> (Mission, Terms) {
+        let merged = |base: &str, patch: &str| {
+            Object::parse(base.as_bytes()).unwrap().merged(&Object::parse(patch.as_bytes()).unwrap())
+        };
+        let now = UnixMillis::parse(self.now).unwrap();
+        let signal = SignalDraft::from_object(merged(SIGNAL, self.signal), None).unwrap().resolve(now, 1).unwrap();
+        let overlay = OverlayDraft::from_object(merged(OVERLAY, self.overlay), None).unwrap().resolve(now);
+        let outcome = self.outcome.map(|status| Outcome {
+            signal_id: signal.id.clone(),
+            user_id: UserId::parse("7").unwrap(),
+            status,
+            at: now,
+            members: Object::default(),
+        });
+        let mut rates = Rates::default();
+        for (seq, (pair, price)) in (1..).zip(self.rates) {
+            let (pair, price) = (Pair::parse(pair).unwrap(), Decimal::parse(price).unwrap());
+            rates.put(Rate { pair, price, updated_at: now }, seq);
+        }
+        let (mut instruments, mut tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
+        instruments.override_with(INSTRUMENTS).unwrap();
+        tiers.override_with(TIERS).unwrap();
+        let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates };
+        let mission = compute(&signal, &overlay, outcome.as_ref(), market, now);
+        (mission, Terms::new(&signal, &overlay.account_currency, market))
+    }
+}
+
+/// Compares the members of the answer that `expected` names; `null` means that it is not known, or absent.
+///
+/// `loss_per_lot` and `rate_seq` are no members of the answer, but what it rests on.
+#[track_caller]
+fn check(case: Case<'_>, expected: &str) {
+    let (mission, terms) = case.compute();
+    let mut view = Vec::new();
+    render::write_view(&mut view, b"{}", b"{}", &mission, &Currency::usd());
+    let view = Object::parse(&view).unwrap();
+    let mut answer = Object::parse(view.get("mission").unwrap().as_bytes()).unwrap();
+    answer.set("loss_per_lot", terms.loss_per_lot().map_or("null".to_owned(), |loss| loss.to_string()));
+    answer.set("rate_seq", terms.rate_seq().to_string());
+    for (name, value) in Object::parse(expected.as_bytes()).unwrap().iter() {
+        assert_eq!(answer.get(name).unwrap_or("null"), value, "{name} of {}", answer.to_json());
+    }
+    // Whatever the case is about, these hold.
+    assert_eq!(answer.get("tradable"), Some(if mission.reasons.is_empty() { "true" } else { "false" }));
+    if let (Some(amount), Some(budget)) = (mission.risk_amount, mission.risk_budget) {
+        assert!(amount <= budget, "{amount} is more than {budget}");
+    }
+}
+
+#[test]
+fn a_dollar_quote_needs_no_rate() {
+    check(
+        Case { rates: &[], ..case("{}", r#"{"account_balance":10850.47}"#) },
+        r#"{"loss_per_lot":200,"risk_budget":217.0094,"lots_raw":1.085047,"lots":1.08,"risk_amount":216,
+            "reward_amount":432,"risk_reward":2,"stop_pips":20,"target_pips":40,"risk_percent":2,"tradable":true,
+            "reasons":[],"status":"active","conversion_rate":1,"rate_seq":0,"minimum_balance":null}"#,
+    );
+}
+
+#[test]
+fn an_exact_lot_is_a_whole_lot() {
+    // Binary floats make 0.9999999999999991 lots of this, hence 0.99, and 0.28 of the other.
+    check(case("{}", "{}"), r#"{"loss_per_lot":200,"lots_raw":1,"lots":1,"risk_amount":200,"risk_budget":200}"#);
+    check(case("{}", r#"{"account_balance":2900}"#), r#"{"lots_raw":0.29,"lots":0.29,"risk_amount":58}"#);
+}
+
+#[test]
+fn yen_quotes_are_converted() {
+    check(
+        case(
+            r#"{"symbol":"EURJPY","entry_price":172.895,"stop_loss":172.7221,"take_profit":173.2408}"#,
+            r#"{"account_balance":15000,"risk_percent":3}"#,
+        ),
+        r#"{"loss_per_lot":116.43097643,"lots_raw":3.86495083,"lots":3.86,"risk_amount":449.42356902,
+            "risk_budget":450,"reward_amount":898.84713804,"stop_pips":17.29,"target_pips":34.58,
+            "conversion_rate":0.00673401,"rate_seq":1}"#,
+    );
+    check(
+        case(
+            r#"{"symbol":"USDJPY","entry_price":148.5,"stop_loss":148.3,"take_profit":148.9}"#,
+            r#"{"account_balance":15000,"risk_percent":3}"#,
+        ),
+        r#"{"loss_per_lot":134.68013468,"lots_raw":3.34125,"lots":3.34,"risk_amount":449.83164983,
+            "reward_amount":899.66329966,"stop_pips":20}"#,
+    );
+    check(
+        case(r#"{"symbol":"CHFJPY","entry_price":185.6,"stop_loss":185.4,"take_profit":null}"#, "{}"),
+        r#"{"loss_per_lot":134.68013468,"lots_raw":1.485,"lots":1.48,"risk_amount":199.32659932}"#,
+    );
+}
+
+#[test]
+fn franc_and_canadian_dollar_quotes_are_converted() {
+    check(
+        case(r#"{"symbol":"USDCHF","entry_price":0.80,"stop_loss":0.798,"take_profit":0.804}"#, "{}"),
+        r#"{"loss_per_lot":250,"lots":0.8,"risk_amount":200,"reward_amount":400,"conversion_rate":1.25}"#,
+    );
+    check(
+        case(r#"{"symbol":"GBPCHF","entry_price":1.08,"stop_loss":1.078,"take_profit":null}"#, "{}"),
+        r#"{"loss_per_lot":250,"lots":0.8,"risk_amount":200,"conversion_rate":1.25,"rate_seq":4}"#,
+    );
+    check(
+        case(r#"{"symbol":"USDCAD","entry_price":1.37,"stop_loss":1.368,"take_profit":1.374}"#, "{}"),
+        // 200 / 145.985… is 1.37 exactly, which only a fraction can tell.
+        r#"{"loss_per_lot":145.98540145,"lots_raw":1.37,"lots":1.37,"risk_amount":200,"reward_amount":400}"#,
+    );
+    check(
+        case(r#"{"symbol":"AUDCAD","entry_price":0.9,"stop_loss":0.898,"take_profit":null}"#, "{}"),
+        r#"{"loss_per_lot":145.98540145,"lots_raw":1.37,"lots":1.37,"risk_amount":200,"rate_seq":3}"#,
+    );
+}
+
+#[test]
+fn a_cross_uses_a_stored_rate_in_either_direction() {
+    let cross = case(r#"{"symbol":"EURGBP","entry_price":0.865,"stop_loss":0.863,"take_profit":0.869}"#, "{}");
+    check(
+        cross,
+        r#"{"loss_per_lot":268,"lots_raw":0.74626865,"lots":0.74,"risk_amount":198.32,"reward_amount":396.64,
+            "conversion_rate":1.34,"rate_seq":2}"#,
+    );
+    check(
+        Case { rates: &[("USDGBP", "0.8")], ..cross },
+        r#"{"loss_per_lot":250,"lots":0.8,"conversion_rate":1.25,"rate_seq":1}"#,
+    );
+    // With both at hand, the one that needs no division.
+    check(Case { rates: &[("USDGBP", "0.8"), ("GBPUSD", "1.34")], ..cross }, r#"{"lots":0.74,"rate_seq":2}"#);
+    check(
+        case(r#"{"symbol":"GBPAUD","entry_price":2.06,"stop_loss":2.058,"take_profit":2.064}"#, "{}"),
+        r#"{"loss_per_lot":130,"lots_raw":1.53846153,"lots":1.53,"risk_amount":198.9,"reward_amount":397.8}"#,
+    );
+}
+
+#[test]
+fn without_a_rate_there_are_no_lots() {
+    let cross = case(r#"{"symbol":"EURGBP","entry_price":0.865,"stop_loss":0.863,"take_profit":0.869}"#, "{}");
+    let unsized_ = r#"{"reasons":["no_conversion_rate"],"tradable":false,"lots_raw":null,"lots":null,
+        "risk_amount":null,"reward_amount":null,"conversion_rate":null,"loss_per_lot":null,"minimum_balance":null,
+        "risk_budget":200,"risk_reward":2,"stop_pips":20,"target_pips":40}"#;
+    check(Case { rates: &[], ..cross }, unsized_);
+    // Nor is a way sought around a third currency: pounds to euros to dollars.
+    check(Case { rates: &[("GBPEUR", "1.15"), ("EURUSD", "1.085")], ..cross }, unsized_);
+}
+
+#[test]
+fn an_account_in_the_pairs_base_converts_by_the_entry() {
+    // A stored rate of the same pair is older than the signal's own price.
+    check(
+        Case { rates: &[("EURUSD", "1.2")], ..case("{}", r#"{"account_currency":"EUR"}"#) },
+        r#"{"loss_per_lot":184.33179723,"lots_raw":1.085,"lots":1.08,"risk_amount":199.07834101,
+            "reward_amount":398.15668202,"conversion_rate":0.92165899,"rate_seq":0}"#,
+    );
+    check(
+        Case {
+            rates: &[],
+            ..case(r#"{"symbol":"USDJPY","entry_price":148.5,"stop_loss":148.3,"take_profit":null}"#, "{}")
+        },
+        r#"{"loss_per_lot":134.68013468,"conversion_rate":0.00673401,"rate_seq":0,"reasons":[]}"#,
+    );
+    // Without an entry it takes a stored rate.
+    check(
+        Case {
+            rates: &[("EURUSD", "1.25")],
+            ..case(
+                r#"{"entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20}"#,
+                r#"{"account_currency":"EUR"}"#,
+            )
+        },
+        r#"{"loss_per_lot":160,"lots":1.25,"conversion_rate":0.8,"rate_seq":1}"#,
+    );
+}
+
+#[test]
+fn accounts_hold_other_currencies_than_dollars() {
+    check(
+        case(
+            r#"{"symbol":"USDJPY","entry_price":148.5,"stop_loss":148.3,"take_profit":148.9}"#,
+            r#"{"account_currency":"JPY","account_balance":1000000}"#,
+        ),
+        r#"{"loss_per_lot":20000,"lots":1,"risk_amount":20000,"conversion_rate":1,"rate_seq":0}"#,
+    );
+    check(
+        case("{}", r#"{"account_currency":"JPY","account_balance":1000000}"#),
+        r#"{"loss_per_lot":29700,"lots_raw":0.67340067,"lots":0.67,"risk_amount":19899,"conversion_rate":148.5}"#,
+    );
+    check(
+        Case {
+            rates: &[("EURUSD", "1.1")],
+            ..case(r#"{"symbol":"GER40","entry_price":24000,"stop_loss":23950,"take_profit":24100}"#, "{}")
+        },
+        r#"{"loss_per_lot":55,"lots_raw":3.63636363,"lots":3.6,"risk_amount":198,"reward_amount":396}"#,
+    );
+}
+
+#[test]
+fn metals_and_coins_have_lots_of_their_own() {
+    check(
+        case(r#"{"symbol":"XAUUSD","entry_price":3400,"stop_loss":3395,"take_profit":3410}"#, "{}"),
+        r#"{"loss_per_lot":500,"lots":0.4,"risk_amount":200,"reward_amount":400,"stop_pips":50}"#,
+    );
+    check(
+        case(r#"{"symbol":"XAGUSD","entry_price":38.0,"stop_loss":37.8,"take_profit":38.4}"#, "{}"),
+        r#"{"loss_per_lot":1000,"lots":0.2,"risk_amount":200,"reward_amount":400,"stop_pips":20}"#,
+    );
+    check(
+        case(r#"{"symbol":"BTCUSD","entry_price":115000,"stop_loss":114000,"take_profit":117000}"#, "{}"),
+        r#"{"loss_per_lot":1000,"lots":0.2,"risk_amount":200,"reward_amount":400,"stop_pips":1000}"#,
+    );
+    check(
+        Case {
+            rates: &[("EURUSD", "1.1")],
+            ..case(
+                r#"{"symbol":"XAUEUR","entry_price":3400,"stop_loss":3395,"take_profit":3410}"#,
+                r#"{"account_currency":"USD"}"#,
+            )
+        },
+        r#"{"loss_per_lot":550,"lots":0.36,"risk_amount":198,"conversion_rate":1.1}"#,
+    );
+}
+
+#[test]
+fn a_sale_is_sized_like_a_purchase() {
+    check(
+        case(r#"{"direction":"SELL","entry_price":1.083,"stop_loss":1.085,"take_profit":1.078}"#, "{}"),
+        r#"{"lots":1,"risk_amount":200,"reward_amount":500,"risk_reward":2.5,"stop_pips":20,"target_pips":50}"#,
+    );
+}
+
+#[test]
+fn pips_alone_are_enough_for_a_known_symbol() {
+    let in_pips = r#"{"entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20,"target_pips":50}"#;
+    check(
+        case(in_pips, "{}"),
+        r#"{"lots":1,"risk_amount":200,"reward_amount":500,"risk_reward":2.5,"stop_pips":20,"target_pips":50}"#,
+    );
+    // An entry changes nothing where nothing is converted, and is what converts where the account holds the base.
+    let with_entry = r#"{"stop_loss":null,"take_profit":null,"stop_pips":20,"target_pips":50}"#;
+    check(case(with_entry, "{}"), r#"{"lots":1,"risk_amount":200}"#);
+    check(
+        Case { rates: &[], ..case(with_entry, r#"{"account_currency":"EUR"}"#) },
+        r#"{"lots":1.08,"risk_amount":199.07834101}"#,
+    );
+    check(
+        Case { rates: &[], ..case(in_pips, r#"{"account_currency":"EUR"}"#) },
+        r#"{"lots":null,"reasons":["no_conversion_rate"]}"#,
+    );
+    check(
+        case(
+            r#"{"symbol":"USDJPY","entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20}"#,
+            r#"{"account_balance":15000,"risk_percent":3}"#,
+        ),
+        r#"{"loss_per_lot":134.68013468,"lots":3.34,"target_pips":null,"reward_amount":null,"rate_seq":1}"#,
+    );
+}
+
+#[test]
+fn a_distance_below_the_last_digit_is_taken_as_longer_for_the_stop_and_nearer_for_the_target() {
+    // 1.00000001 pips of 0.0001 are more decimals than there are.
+    check(
+        case(
+            r#"{"entry_price":null,"stop_loss":null,"take_profit":null,
+                "stop_pips":20.00001,"target_pips":40.00009}"#,
+            "{}",
+        ),
+        r#"{"loss_per_lot":200.001,"lots":0.99,"risk_amount":198.00099,"reward_amount":396}"#,
+    );
+}
+
+#[test]
+fn a_target_too_near_to_have_a_distance_gains_nothing() {
+    check(
+        case(r#"{"entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20,"target_pips":0.00001}"#, "{}"),
+        r#"{"lots":1,"reward_amount":0,"target_pips":0.00001,"reasons":[]}"#,
+    );
+}
+
+#[test]
+fn without_a_target_there_is_no_reward() {
+    check(
+        case(r#"{"take_profit":null}"#, "{}"),
+        r#"{"lots":1,"risk_amount":200,"reward_amount":null,"risk_reward":null,"target_pips":null,"tradable":true}"#,
+    );
+}
+
+#[test]
+fn a_balance_of_zero_is_a_balance() {
+    check(
+        case("{}", r#"{"account_balance":0}"#),
+        r#"{"reasons":["below_minimum_lot"],"risk_budget":0,"lots_raw":0,"lots":0,"risk_amount":0,
+            "reward_amount":0,"minimum_balance":100}"#,
+    );
+}
+
+#[test]
+fn no_balance_is_never_made_one() {
+    check(
+        case("{}", r#"{"account_balance":null}"#),
+        r#"{"reasons":["no_balance"],"risk_budget":null,"lots_raw":null,"lots":null,"risk_amount":null,
+            "reward_amount":null,"minimum_balance":null,"risk_percent":2,"stop_pips":20,"risk_reward":2}"#,
+    );
+}
+
+#[test]
+fn a_risk_of_zero_sizes_nothing_and_no_balance_would_help() {
+    check(
+        case("{}", r#"{"risk_percent":0}"#),
+        r#"{"reasons":["zero_risk","below_minimum_lot"],"lots":0,"risk_amount":0,"minimum_balance":null}"#,
+    );
+    // The tier's risk is for overlays that name none, not for those that name zero.
+    check(case("{}", r#"{"risk_percent":0,"tier":"FANG"}"#), r#"{"risk_percent":0,"lots":0}"#);
+}
+
+#[test]
+fn the_tiers_risk_is_for_overlays_that_name_none() {
+    check(
+        case("{}", r#"{"risk_percent":null,"tier":"fang"}"#),
+        r#"{"risk_percent":2.5,"risk_budget":250,"lots":1.25,"reasons":[]}"#,
+    );
+    check(case("{}", r#"{"tier":"fang"}"#), r#"{"risk_percent":2,"lots":1}"#);
+    check(case("{}", r#"{"risk_percent":null,"tier":"predator"}"#), r#"{"risk_percent":2.5,"lots":1.25}"#);
+}
+
+#[test]
+fn without_a_tier_no_tiers_limits_apply() {
+    check(case(r#"{"confidence":1}"#, r#"{"account_balance":1000000}"#), r#"{"lots":100,"lots_raw":100,"reasons":[]}"#);
+    check(
+        case("{}", r#"{"risk_percent":null}"#),
+        r#"{"reasons":["no_risk_percent"],"risk_percent":null,"risk_budget":null,"lots":null}"#,
+    );
+}
+
+#[test]
+fn an_unknown_tier_has_unknown_limits() {
+    check(
+        case("{}", r#"{"tier":"AUTHORIZED"}"#),
+        r#"{"reasons":["unknown_tier"],"risk_budget":200,"lots_raw":null,"lots":null,"risk_amount":null}"#,
+    );
+    check(
+        case("{}", r#"{"tier":"AUTHORIZED","risk_percent":null}"#),
+        r#"{"reasons":["unknown_tier","no_risk_percent"],"risk_budget":null,"lots":null}"#,
+    );
+}
+
+#[test]
+fn the_tier_and_the_instrument_cap_the_size() {
+    let rich = |tier: &str| format!(r#"{{"account_balance":100000,"tier":"{tier}"}}"#);
+    check(
+        case("{}", &rich("NIBBLER")),
+        r#"{"lots_raw":10,"lots":1,"risk_amount":200,"risk_budget":2000,"reasons":[]}"#,
+    );
+    check(case("{}", &rich("COMMANDER")), r#"{"lots_raw":10,"lots":10}"#);
+    // A cap between two steps counts as the lower.
+    check(case("{}", &rich("UNEVEN")), r#"{"lots":0.33,"risk_amount":66,"reward_amount":132}"#);
+    check(
+        case("{}", r#"{"account_balance":2000000}"#),
+        r#"{"lots_raw":200,"lots":100,"risk_amount":20000,"risk_budget":40000,"tradable":true}"#,
+    );
+    let odd = r#"{"symbol":"ODD","entry_price":100,"stop_loss":90,"take_profit":null}"#;
+    check(case(odd, "{}"), r#"{"lots_raw":20,"lots":0.99,"risk_amount":9.9}"#);
+    // The lower of the two caps counts, whichever it is.
+    check(case(odd, &rich("COMMANDER")), r#"{"lots":0.99}"#);
+    check(case(odd, &rich("UNEVEN")), r#"{"lots":0.33}"#);
+    check(case(odd, r#"{"account_balance":49.9}"#), r#"{"lots_raw":0.0998,"lots":0.09,"risk_amount":0.9}"#);
+}
+
+#[test]
+fn a_cap_below_the_smallest_lot_leaves_nothing_and_no_balance_would_help() {
+    check(
+        case("{}", r#"{"tier":"SMALL"}"#),
+        r#"{"reasons":["below_minimum_lot"],"lots_raw":1,"lots":0,"risk_amount":0,"minimum_balance":null}"#,
+    );
+    // Steps of 0.03 reach 0.05 at 0.06, which is above the cap.
+    check(
+        case(r#"{"symbol":"NARROW","entry_price":100,"stop_loss":90,"take_profit":null}"#, "{}"),
+        r#"{"reasons":["below_minimum_lot"],"lots":0,"minimum_balance":null}"#,
+    );
+}
+
+#[test]
+fn one_unit_of_the_balance_decides_over_the_smallest_lot() {
+    // 0.01 lots lose 2 dollars, which are 2 percent of 100.
+    check(case("{}", r#"{"account_balance":100}"#), r#"{"lots_raw":0.01,"lots":0.01,"risk_amount":2,"reasons":[]}"#);
+    check(
+        case("{}", r#"{"account_balance":99.99999999}"#),
+        r#"{"lots_raw":0.00999999,"lots":0,"risk_amount":0,"reasons":["below_minimum_lot"],"minimum_balance":100,
+            "risk_budget":1.99999999}"#,
+    );
+}
+
+/// Checks that `balance` is named as the least that would do, does, and that one unit less does not.
+#[track_caller]
+fn check_minimum_balance(signal: &str, risk_percent: &str, balance: &str) {
+    let least = Decimal::parse(balance).unwrap();
+    let less = least.checked_sub(Decimal::from_units(1)).unwrap();
+    let overlay = |balance: Decimal| format!(r#"{{"account_balance":{balance},"risk_percent":{risk_percent}}}"#);
+    let below = format!(r#"{{"lots":0,"risk_amount":0,"reasons":["below_minimum_lot"],"minimum_balance":{balance}}}"#);
+    check(case(signal, &overlay(Decimal::from_units(1))), &below);
+    check(case(signal, &overlay(less)), &below);
+    check(case(signal, &overlay(least)), r#"{"reasons":[],"minimum_balance":null}"#);
+}
+
+#[test]
+fn the_minimum_balance_is_exactly_sufficient() {
+    check_minimum_balance("{}", "2", "100");
+    let yen = r#"{"symbol":"USDJPY","entry_price":148.5,"stop_loss":148.3,"take_profit":null}"#;
+    check_minimum_balance(yen, "3", "44.89337823");
+    check_minimum_balance(yen, "0.00000001", "13468013468.01346802");
+    let yen_cross = r#"{"symbol":"CHFJPY","entry_price":185.6,"stop_loss":185.4,"take_profit":null}"#;
+    check_minimum_balance(yen_cross, "2", "67.34006735");
+    // The smallest multiple of 0.03 from 0.05 on is 0.06, which loses 0.6.
+    let odd = r#"{"symbol":"ODD","entry_price":100,"stop_loss":90,"take_profit":null}"#;
+    check_minimum_balance(odd, "3", "20");
+    check_minimum_balance(odd, "7", "8.57142858");
+}
+
+#[test]
+fn a_minimum_balance_that_no_account_can_have_is_not_named() {
+    check(
+        case(r#"{"symbol":"VAST","entry_price":3,"stop_loss":1,"take_profit":null}"#, r#"{"risk_percent":1}"#),
+        r#"{"lots":0,"reasons":["below_minimum_lot"],"minimum_balance":null}"#,
+    );
+}
+
+#[test]
+fn trades_that_remain_are_the_users_else_the_tiers() {
+    check(case("{}", r#"{"trades_remaining":1,"tier":"RESTING"}"#), r#"{"reasons":[]}"#);
+    check(case("{}", r#"{"trades_remaining":0}"#), r#"{"reasons":["no_trades_remaining"],"lots":1}"#);
+    check(case("{}", r#"{"trades_remaining":0,"tier":"FANG"}"#), r#"{"reasons":["no_trades_remaining"]}"#);
+    check(case("{}", r#"{"tier":"RESTING"}"#), r#"{"reasons":["no_trades_remaining"],"lots":1}"#);
+    check(case("{}", r#"{"tier":"FANG"}"#), r#"{"reasons":[]}"#);
+}
+
+#[test]
+fn confidence_is_held_against_the_tiers() {
+    let fang = r#"{"tier":"FANG"}"#;
+    check(case(r#"{"confidence":70}"#, fang), r#"{"reasons":[]}"#);
+    check(case(r#"{"confidence":69.99999999}"#, fang), r#"{"reasons":["below_tier_confidence"],"lots":1}"#);
+    check(case(r#"{"confidence":0}"#, "{}"), r#"{"reasons":[]}"#);
+    // A signal that claims no confidence is not held against one.
+    check(case("{}", fang), r#"{"reasons":[]}"#);
+}
+
+#[test]
+fn a_signal_is_expired_from_its_last_moment_on() {
+    check(
+        Case { now: "2026-01-30T16:59:59.999Z", ..case("{}", "{}") },
+        r#"{"status":"active","seconds_remaining":1,"reasons":[]}"#,
+    );
+    check(
+        Case { now: "2026-01-30T17:00:00Z", ..case("{}", "{}") },
+        r#"{"status":"expired","seconds_remaining":0,"reasons":["expired"],"lots":1}"#,
+    );
+    check(
+        Case { now: "2027-01-01T00:00:00Z", ..case("{}", "{}") },
+        r#"{"status":"expired","seconds_remaining":0,"reasons":["expired"]}"#,
+    );
+    check(case("{}", "{}"), r#"{"seconds_remaining":3540}"#);
+    // Before it was published, which a clock that runs behind can bring about, it is not expired either.
+    check(Case { now: "2026-01-30T15:59:59Z", ..case("{}", "{}") }, r#"{"status":"active","seconds_remaining":3601}"#);
+}
+
+#[test]
+fn what_happened_speaks_against_trading_again() {
+    let (fired, failed) = (Some(OutcomeStatus::Fired), Some(OutcomeStatus::Failed));
+    check(
+        Case { outcome: fired, ..case("{}", "{}") },
+        r#"{"status":"fired","reasons":["already_fired"],"seconds_remaining":3540,"lots":1}"#,
+    );
+    check(Case { outcome: failed, ..case("{}", "{}") }, r#"{"status":"failed","reasons":["already_failed"],"lots":1}"#);
+    // What happened outlasts the signal.
+    check(
+        Case { outcome: fired, now: "2026-01-30T18:00:00Z", ..case("{}", "{}") },
+        r#"{"status":"fired","reasons":["expired","already_fired"]}"#,
+    );
+}
+
+#[test]
+fn an_unknown_symbol_has_no_size() {
+    check(
+        case(r#"{"symbol":"GBPXYZ"}"#, "{}"),
+        r#"{"reasons":["unknown_symbol"],"stop_pips":null,"target_pips":null,"risk_reward":2,"risk_budget":200,
+            "lots":null,"lots_raw":null,"conversion_rate":null,"loss_per_lot":null}"#,
+    );
+    // Pips are as published; only what one of them is worth is not known.
+    check(
+        case(
+            r#"{"symbol":"GBPXYZ","entry_price":null,"stop_loss":null,"take_profit":null,
+                "stop_pips":20,"target_pips":30}"#,
+            "{}",
+        ),
+        r#"{"reasons":["unknown_symbol"],"stop_pips":20,"target_pips":30,"risk_reward":1.5,"lots":null}"#,
+    );
+    // A broker's suffix makes another symbol.
+    check(case(r#"{"symbol":"EURUSD.m"}"#, "{}"), r#"{"reasons":["unknown_symbol"]}"#);
+}
+
+#[test]
+fn large_accounts_are_sized_exactly() {
+    check(
+        case("{}", r#"{"account_balance":1000000000}"#),
+        r#"{"risk_budget":20000000,"lots_raw":100000,"lots":100,"risk_amount":20000}"#,
+    );
+    let yen = r#"{"symbol":"USDJPY","entry_price":148.5,"stop_loss":148.3,"take_profit":148.9}"#;
+    check(
+        case(yen, r#"{"account_balance":1000000000,"account_currency":"JPY"}"#),
+        r#"{"risk_budget":20000000,"lots_raw":1000,"lots":100,"risk_amount":2000000,"reward_amount":4000000}"#,
+    );
+    check(
+        case("{}", r#"{"account_balance":92000000000}"#),
+        r#"{"risk_budget":1840000000,"lots_raw":9200000,"lots":100,"risk_amount":20000}"#,
+    );
+    check(
+        case("{}", r#"{"account_balance":92233720368.54775807,"risk_percent":100}"#),
+        r#"{"risk_budget":92233720368.54775807,"lots_raw":461168601.84273879,"lots":100}"#,
+    );
+    check(
+        case(
+            r#"{"symbol":"VAST","entry_price":1.00000001,"stop_loss":1,"take_profit":null}"#,
+            r#"{"account_balance":92233720368.54775807,"risk_percent":100}"#,
+        ),
+        r#"{"loss_per_lot":900,"lots_raw":102481911.52060862,"lots":102481911,"risk_amount":92233719900}"#,
+    );
+}
+
+/// Balance, percentage and a rate of ten digits: a product of more than 128 bits.
+#[test]
+fn the_largest_account_is_sized_exactly_by_the_longest_rate() {
+    check(
+        Case {
+            rates: &[("USDJPY", "148.50000001")],
+            ..case(
+                r#"{"symbol":"CHFJPY","entry_price":185.61234567,"stop_loss":185.41234566,"take_profit":null}"#,
+                r#"{"account_balance":92233720368.54775807,"risk_percent":100}"#,
+            )
+        },
+        r#"{"loss_per_lot":134.6801414,"lots_raw":684835339.54081698,"lots":100,"risk_amount":13468.0141405}"#,
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_said_and_never_wrapped() {
+    let nothing = r#"{"reasons":["out_of_range"],"lots_raw":null,"lots":null,"risk_amount":null,
+        "reward_amount":null,"minimum_balance":null}"#;
+    // The raw size, where a lot loses next to nothing.
+    let tiny = r#"{"symbol":"TINY","entry_price":1.00000001,"stop_loss":1,"take_profit":null}"#;
+    check(case(tiny, "{}"), nothing);
+    // The reward, where the target is billions of stops away.
+    check(
+        case(r#"{"entry_price":1,"stop_loss":0.99999999,"take_profit":92000000000}"#, r#"{"account_balance":1}"#),
+        nothing,
+    );
+    // The stop, or only the target, as a price distance, where a pip is more than one.
+    check(
+        case(
+            r#"{"symbol":"COARSE","entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":1,
+                "target_pips":92000000000}"#,
+            "{}",
+        ),
+        nothing,
+    );
+    check(
+        case(
+            r#"{"symbol":"COARSE","entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":92000000000}"#,
+            "{}",
+        ),
+        nothing,
+    );
+}
+
+#[test]
+fn numbers_that_no_input_can_hold_give_no_size() {
+    let now = UnixMillis::parse(NOW).unwrap();
+    let object = |text: &str| Object::parse(text.as_bytes()).unwrap();
+    let signal = SignalDraft::from_object(object(SIGNAL), None).unwrap().resolve(now, 1).unwrap();
+    let overlay = OverlayDraft::from_object(object(OVERLAY), None).unwrap().resolve(now);
+    let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
+    let market = Market { instruments: &instruments, tiers: &tiers, rates: &Rates::default() };
+    let (least, most) = (Decimal::from_units(i64::MIN), Decimal::from_units(i64::MAX));
+    let out_of_range = |signal: &Signal, overlay: &Overlay| {
+        let mission = compute(signal, overlay, None, market, now);
+        assert!(mission.reasons.contains(Reason::OutOfRange), "{mission:?}");
+        assert_eq!((mission.lots, mission.risk_amount), (None, None));
+    };
+    out_of_range(&signal, &Overlay { account_balance: Some(least), ..overlay.clone() });
+    out_of_range(&signal, &Overlay { risk_percent: Some(least), ..overlay.clone() });
+    out_of_range(&signal, &Overlay { risk_percent: Some(most), account_balance: Some(most), ..overlay.clone() });
+    for levels in [
+        Levels::Prices { entry: least, stop: most, target: None },
+        Levels::Prices { entry: most, stop: most, target: None },
+        Levels::Pips { entry: None, stop: least, target: Some(most) },
+        Levels::Pips { entry: None, stop: Decimal::ZERO, target: None },
+    ] {
+        out_of_range(&Signal { levels, ..signal.clone() }, &overlay);
+    }
+    let in_euros = Overlay { account_currency: Currency::parse("EUR").unwrap(), ..overlay };
+    for entry in [least, Decimal::ZERO] {
+        let levels = Levels::Pips { entry: Some(entry), stop: Decimal::ONE, target: None };
+        out_of_range(&Signal { levels, ..signal.clone() }, &in_euros);
+    }
+}
+
+/// One case for each reason; a new one does not compile until it has its own.
+#[test]
+fn every_reason_can_be_given() {
+    let cross = r#"{"symbol":"EURGBP"}"#;
+    for reason in Reason::ALL {
+        let case = match reason {
+            Reason::Expired => Case { now: "2026-01-30T17:00:00Z", ..case("{}", "{}") },
+            Reason::AlreadyFired => Case { outcome: Some(OutcomeStatus::Fired), ..case("{}", "{}") },
+            Reason::AlreadyFailed => Case { outcome: Some(OutcomeStatus::Failed), ..case("{}", "{}") },
+            Reason::UnknownSymbol => case(r#"{"symbol":"NOSUCH"}"#, "{}"),
+            Reason::UnknownTier => case("{}", r#"{"tier":"NOSUCH"}"#),
+            Reason::BelowTierConfidence => case(r#"{"confidence":10}"#, r#"{"tier":"FANG"}"#),
+            Reason::NoTradesRemaining => case("{}", r#"{"trades_remaining":0}"#),
+            Reason::NoBalance => case("{}", r#"{"account_balance":null}"#),
+            Reason::NoRiskPercent => case("{}", r#"{"risk_percent":null}"#),
+            Reason::ZeroRisk => case("{}", r#"{"risk_percent":0}"#),
+            Reason::NoConversionRate => Case { rates: &[], ..case(cross, "{}") },
+            Reason::BelowMinimumLot => case("{}", r#"{"account_balance":1}"#),
+            Reason::OutOfRange => {
+                case(r#"{"symbol":"TINY","entry_price":1.00000001,"stop_loss":1,"take_profit":null}"#, "{}")
+            }
+        };
+        let (mission, _) = case.compute();
+        assert!(mission.reasons.contains(reason), "{reason:?}: {mission:?}");
+        assert!(!mission.is_tradable());
+    }
+}
+
+/// All that can speak against a mission at once is listed, in the order of [`Reason::ALL`].
+#[test]
+fn reasons_are_listed_together() {
+    check(
+        Case {
+            outcome: Some(OutcomeStatus::Failed),
+            rates: &[],
+            now: "2026-01-30T17:00:00Z",
+            ..case(
+                r#"{"symbol":"EURGBP","confidence":1}"#,
+                r#"{"tier":"FANG","account_balance":null,"risk_percent":0,"trades_remaining":0}"#,
+            )
+        },
+        r#"{"status":"failed","reasons":["expired","already_failed","below_tier_confidence","no_trades_remaining",
+            "no_balance","zero_risk","no_conversion_rate"]}"#,
+    );
+    let mut all = Reasons::default();
+    assert!(all.is_empty());
+    for reason in Reason::ALL.into_iter().rev() {
+        all.insert(reason);
+    }
+    assert_eq!(all.iter().collect::<Vec<_>>(), Reason::ALL);
+}

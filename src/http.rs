@@ -1,0 +1,38 @@
+//! The HTTP layer: connections, problem documents and everything that reads a request.
+//!
+//! A request passes through here in this order: [`run`] accepts the connection and keeps its limits, the guard
+//! around the router catches panics and ends what takes too long, the extractors ([`PathId`], [`StrictQuery`],
+//! [`ObjectBody`], [`Lines`], [`IfMatch`], [`IfNoneMatch`]) parse it into domain types, and whatever goes wrong on the
+//! way leaves as a [`Problem`].
+//!
+//! This layer holds no rule of the domain, reads no clock but its timers, and never answers anything but a problem
+//! document when it refuses. It speaks HTTP/1 only, and no TLS: that is the business of a proxy in front.
+
+mod answer;
+mod auth;
+mod body;
+mod conditional;
+mod gather;
+mod guard;
+mod health;
+mod import;
+mod missions;
+mod pace;
+mod path;
+mod problem;
+mod query;
+mod rates;
+mod routes;
+mod server;
+mod signals;
+mod users;
+mod wire;
+
+pub use auth::mint_token;
+pub use body::{BODY_BYTES_MAX, LINE_BYTES_MAX, Line, Lines, ObjectBody};
+pub use conditional::{EntityTag, IfMatch, IfNoneMatch};
+pub use path::{PathId, PathParameter};
+pub use problem::{Problem, with_fallbacks};
+pub use query::StrictQuery;
+pub use routes::router;
+pub use server::{Limits, run};

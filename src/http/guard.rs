@@ -1,0 +1,92 @@
+//! What stands around the router for every request: no panic and no endless wait gets past.
+//!
+//! It is a plain function rather than layers of the router, as each layer boxes the future of every request again, and
+//! one that catches panics its body too. The limit on time ends when the head of the answer is ready; a body that is
+//! streamed after it takes as long as the client keeps reading.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::Poll;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::http::Request;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use tower::Service;
+
+use super::pace::{PacedBody, Progress};
+use super::{Limits, Problem};
+use crate::metrics::ResponseCounters;
+
+/// What answers the requests of a connection.
+#[derive(Clone)]
+pub(super) struct Answers {
+    pub(super) router: Router,
+    pub(super) limits: Limits,
+    pub(super) responses: ResponseCounters,
+}
+
+/// Answers one request.
+///
+/// `abandoned` is set if the request's body is not read to its end.
+pub(super) async fn answer(
+    answers: Answers,
+    request: Request<Incoming>,
+    abandoned: Arc<AtomicBool>,
+) -> Result<Response, Infallible> {
+    let Answers { mut router, limits, responses } = answers;
+    let mut progress = None;
+    let request = request.map(|incoming| {
+        // The usual request has no body, and then costs no allocation for one.
+        if incoming.is_end_stream() {
+            return Body::empty();
+        }
+        let watched = progress.insert(Arc::new(Progress::default()));
+        Body::new(PacedBody::new(incoming, limits.body_read, watched.clone(), abandoned))
+    });
+    let handler = pin!(async move { router.call(request).await });
+    let response = match within_limit(handler, progress.as_deref(), limits).await {
+        Ok(Ok(response)) => response,
+        Err(problem) => problem.into_response(),
+    };
+    responses.count(response.status().as_u16());
+    Ok(response)
+}
+
+/// Runs a handler until it answers, panics or takes too long.
+async fn within_limit<F: Future>(
+    mut handler: Pin<&mut F>,
+    progress: Option<&Progress>,
+    limits: Limits,
+) -> Result<F::Output, Problem> {
+    let mut caught = pin!(poll_fn(|cx| {
+        // A handler that panicked is dropped with all it held, so nobody can see it half done.
+        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(payload) => Poll::Ready(Err(Problem::panicked(&*payload))),
+        }
+    }));
+    // Most handlers answer at once and need no timer.
+    if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(caught.as_mut().poll(cx))).await {
+        return result;
+    }
+    loop {
+        let frames_before = progress.map(Progress::frames);
+        match tokio::time::timeout(limits.handler, &mut caught).await {
+            Ok(result) => return result,
+            // The time that a client takes to send its body has its own limit.
+            Err(_) if progress.is_some_and(Progress::is_waiting) => {}
+            Err(_) if progress.map(Progress::frames) != frames_before => {}
+            Err(_) => {
+                tracing::warn!(limit_s = limits.handler.as_secs(), "request reached the time limit");
+                return Err(Problem::time_limit());
+            }
+        }
+    }
+}

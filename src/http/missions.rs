@@ -1,0 +1,225 @@
+//! Mission views: one, a user's, a signal's.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Frame;
+use serde::Deserialize;
+
+use super::auth::Access;
+use super::{IfNoneMatch, PathId, Problem, StrictQuery, answer};
+use crate::domain::{SignalId, Status, TierName, UserId};
+use crate::render;
+use crate::service::{Batch, PAGE_ROWS_MAX, Page, Separator, Service, SignalCursor, StatusFilter};
+
+/// Rows of a page, unless the client asks for another number.
+pub(super) const PAGE_ROWS: usize = 100;
+/// Size of a streamed piece: large enough to cost few system calls, small enough that many streams fit in memory.
+const PIECE_BYTES: usize = 128 * 1024;
+const NDJSON: &str = "application/x-ndjson";
+
+/// `GET /v1/users/{user}/missions/{signal}`: the mission view as of now.
+///
+/// 200 with the view; 304 if the client's tag still holds, which is known before a size is computed; 400 if an id is malformed;
+/// 404 if the signal or the user's overlay is absent.
+pub(super) async fn get_mission(
+    access: Access,
+    State(service): State<Service>,
+    PathId(user): PathId<UserId>,
+    PathId(signal): PathId<SignalId>,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    access.read_user(&user)?;
+    let view = service.mission(&signal, &user).await?;
+    let tag = answer::view_tag(view.tag());
+    Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || {
+        let mut json = Vec::with_capacity(view.size_hint());
+        view.write_to(&service, &mut json);
+        json
+    }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UserMissionsQuery {
+    status: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// `GET /v1/users/{user}/missions`: a page of a user's missions.
+///
+/// `status` is `active` (unless given), `expired`, `fired`, `failed` or `all`. Active ones come soonest to expire first, all
+/// others newest first. 404 if the user's overlay is absent.
+pub(super) async fn list_missions_of_user(
+    access: Access,
+    State(service): State<Service>,
+    PathId(user): PathId<UserId>,
+    StrictQuery(query): StrictQuery<UserMissionsQuery>,
+) -> Result<Response, Problem> {
+    access.read_user(&user)?;
+    let filter = match query.status.as_deref() {
+        None | Some("active") => StatusFilter::Only(Status::Active),
+        Some("expired") => StatusFilter::Only(Status::Expired),
+        Some("fired") => StatusFilter::Only(Status::Fired),
+        Some("failed") => StatusFilter::Only(Status::Failed),
+        Some("all") => StatusFilter::All,
+        Some(_) => {
+            return Err(Problem::invalid_parameter("status", "status is active, expired, fired, failed or all"));
+        }
+    };
+    let cursor = signal_cursor(query.cursor.as_deref())?;
+    let page = service.missions_of_user(&user, filter, cursor, page_rows(query.limit)?).await?;
+    Ok(answer::page("missions", &page, |_| {}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignalMissionsQuery {
+    tier: Option<String>,
+    users: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// `GET /v1/signals/{signal}/missions`: the missions of all users on a signal.
+///
+/// JSON pages in the order of users, or everything at once as lines if the client accepts `application/x-ndjson`. `tier` and
+/// `users` (a list with commas) narrow it down. 404 if the signal is absent.
+pub(super) async fn list_missions_of_signal(
+    access: Access,
+    State(service): State<Service>,
+    PathId(signal): PathId<SignalId>,
+    StrictQuery(query): StrictQuery<SignalMissionsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    access.read_all()?;
+    let malformed =
+        |name: &'static str| move |error: crate::domain::Invalid| Problem::invalid_parameter(name, error.to_string());
+    let tier = query.tier.as_deref().map(TierName::parse).transpose().map_err(malformed("tier"))?;
+    let users = query.users.as_deref().map(parse_users).transpose()?;
+    let is_paged = query.limit.is_some() || query.cursor.is_some();
+    let after = query.cursor.as_deref().map(UserId::parse).transpose().map_err(malformed("cursor"))?;
+    let rows_max = page_rows(query.limit)?;
+    let batch = service.batch(&signal, tier).await?;
+    match (users, accepts_lines(&headers)) {
+        (Some(_), _) if is_paged => {
+            Err(Problem::invalid_parameter("users", "a list of users is answered whole: leave out limit and cursor"))
+        }
+        (_, true) if is_paged => {
+            Err(Problem::invalid_parameter("limit", "lines are answered whole: leave out limit and cursor"))
+        }
+        (Some(users), lines) => users_answer(batch, users, lines).await,
+        (None, true) => Ok(lines_response(Body::new(LinesBody(batch)))),
+        (None, false) => {
+            let mut batch = batch;
+            if let Some(after) = &after {
+                batch.skip_to_after(after);
+            }
+            let mut page = Page::default();
+            page.count = batch.write_some(rows_max, usize::MAX, Separator::Comma, &mut page.rows);
+            page.next_cursor = batch.next_cursor().map(|user| user.to_string());
+            Ok(answer::page("missions", &page, |_| {}))
+        }
+    }
+}
+
+async fn users_answer(mut batch: Batch, users: Vec<UserId>, lines: bool) -> Result<Response, Problem> {
+    let separator = if lines { Separator::Newline } else { Separator::Comma };
+    let (page, absent) = on_worker(move || {
+        let mut page = Page::default();
+        let (count, absent) = batch.write_users(&users, separator, &mut page.rows)?;
+        page.count = count;
+        Ok((page, absent))
+    })
+    .await?;
+    if lines {
+        return Ok(lines_response(Body::from(page.rows)));
+    }
+    Ok(answer::page("missions", &page, |body| {
+        body.extend_from_slice(b",\"absent\":[");
+        for (index, user) in absent.iter().enumerate() {
+            if index > 0 {
+                body.push(b',');
+            }
+            render::write_string(body, user.as_str());
+        }
+        body.push(b']');
+    }))
+}
+
+/// All views as lines, in pieces: the next is made when the client has taken the one before.
+struct LinesBody(Batch);
+
+impl HttpBody for LinesBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let batch = &mut self.get_mut().0;
+        // A filter may leave a stretch of users with nothing to write.
+        while !batch.is_done() {
+            let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+            if batch.write_some(usize::MAX, PIECE_BYTES, Separator::Newline, &mut piece) > 0 {
+                return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_done()
+    }
+}
+
+fn lines_response(body: Body) -> Response {
+    ([(CONTENT_TYPE, NDJSON), (CACHE_CONTROL, "private, no-cache")], body).into_response()
+}
+
+async fn on_worker<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, crate::service::ServiceError> + Send + 'static,
+) -> Result<T, Problem> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    Ok(joined.map_err(|_| crate::service::ServiceError::Worker)??)
+}
+
+fn parse_users(list: &str) -> Result<Vec<UserId>, Problem> {
+    let malformed = |error: crate::domain::Invalid| Problem::invalid_parameter("users", error.to_string());
+    let users = list.split(',').map(UserId::parse).collect::<Result<Vec<_>, _>>().map_err(malformed)?;
+    if users.len() > PAGE_ROWS_MAX {
+        return Err(Problem::invalid_parameter("users", format!("at most {PAGE_ROWS_MAX} users may be listed")));
+    }
+    Ok(users)
+}
+
+/// How many rows a page shall have.
+pub(super) fn page_rows(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit {
+        None => Ok(PAGE_ROWS),
+        Some(limit) if (1..=PAGE_ROWS_MAX).contains(&limit) => Ok(limit),
+        Some(_) => Err(Problem::invalid_parameter("limit", format!("limit is 1 to {PAGE_ROWS_MAX}"))),
+    }
+}
+
+/// Where a page of signals shall begin.
+pub(super) fn signal_cursor(cursor: Option<&str>) -> Result<Option<SignalCursor>, Problem> {
+    let parse = |text| {
+        SignalCursor::parse(text)
+            .ok_or_else(|| Problem::invalid_parameter("cursor", "not the next_cursor of a page of this list"))
+    };
+    cursor.map(parse).transpose()
+}
+
+fn accepts_lines(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        let media_type = range.split(';').next().unwrap_or_default().trim();
+        media_type.eq_ignore_ascii_case(NDJSON)
+    })
+}

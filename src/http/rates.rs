@@ -1,0 +1,55 @@
+//! Rates: prices of currency pairs.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::auth::Access;
+use super::{IfNoneMatch, ObjectBody, PathId, Problem, answer};
+use crate::domain::{Pair, RateDraft};
+use crate::render;
+use crate::service::{Page, Service, ServiceError};
+use crate::store::{Change, Operation, Precedence};
+
+/// `GET /v1/rates`: all rates.
+pub(super) async fn list_rates(access: Access, State(service): State<Service>) -> Result<Response, Problem> {
+    access.read_shared()?;
+    let mut page = Page::default();
+    for rate in service.rates().iter() {
+        page.begin_row();
+        page.rows.extend_from_slice(&render::rate_json(rate));
+    }
+    Ok(answer::page("rates", &page, |_| {}))
+}
+
+/// `GET /v1/rates/{pair}`: one rate. 404 if it is absent.
+pub(super) async fn get_rate(
+    access: Access,
+    State(service): State<Service>,
+    PathId(pair): PathId<Pair>,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    access.read_shared()?;
+    let rates = service.rates();
+    let (rate, seq) = rates.get(&pair).ok_or_else(|| ServiceError::Absent(format!("rate {pair}")))?;
+    let tag = answer::record_tag(&service, seq);
+    Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || render::rate_json(rate)))
+}
+
+/// `PUT /v1/rates/{pair}`: publish a price, as `{"price":1.34}`. 204 when it is on the disk.
+pub(super) async fn put_rate(
+    access: Access,
+    State(service): State<Service>,
+    PathId(pair): PathId<Pair>,
+    ObjectBody(body): ObjectBody,
+) -> Result<Response, Problem> {
+    access.write()?;
+    let draft = RateDraft::from_object(body, Some(&pair))?;
+    let operation = Operation::PutRate { draft, now: service.now(), precedence: Precedence::Replace };
+    let seq = match service.write(operation).await?.change {
+        Change::Rate(_, seq) => seq,
+        // A write of a rate leaves a rate.
+        _ => 0,
+    };
+    Ok(answer::no_content(&answer::record_tag(&service, seq)))
+}

@@ -1,0 +1,34 @@
+//! The routes: which request goes to which handler.
+
+use axum::Router;
+use axum::routing::{get, post, put};
+use tower_http::compression::CompressionLayer;
+
+use super::{health, import, missions, rates, signals, users, with_fallbacks};
+use crate::service::Service;
+
+/// Makes the router.
+pub fn router(service: Service) -> Router {
+    // One view costs a few microseconds and compressing it some hundred: only batches are worth it, and only when asked.
+    let batches = Router::new()
+        .route("/v1/signals/{signal}/missions", get(missions::list_missions_of_signal))
+        .route("/v1/users/{user}/missions", get(missions::list_missions_of_user))
+        .layer(CompressionLayer::new());
+    let router = Router::new()
+        .route("/v1/users/{user}/missions/{signal}", get(missions::get_mission))
+        .route("/v1/signals", get(signals::list_signals))
+        .route("/v1/signals/{signal}", get(signals::get_signal).put(signals::put_signal).patch(signals::patch_signal))
+        .route(
+            "/v1/users/{user}/overlay",
+            get(users::get_overlay).put(users::put_overlay).patch(users::patch_overlay).delete(users::delete_overlay),
+        )
+        .route("/v1/users/{user}/outcomes/{signal}", get(users::get_outcome).put(users::put_outcome))
+        .route("/v1/rates", get(rates::list_rates))
+        .route("/v1/rates/{pair}", put(rates::put_rate).get(rates::get_rate))
+        .route("/v1/import", post(import::import))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .merge(batches);
+    with_fallbacks(router).with_state(service)
+}

@@ -1,0 +1,229 @@
+//! The accept loop and the connections: every wait has a limit, and so has everything that is held.
+//!
+//! `axum::serve` sets no limit on how slowly a client may send the head of a request or read an answer, so a few
+//! slow clients hold their connections for ever. Hence an own loop over hyper's HTTP/1 connections.
+//!
+//! hyper's `pipeline_flush` stays off. With it on, hyper takes everything a streamed body yields into memory without
+//! regard to whether the client reads, and holds an answer back while part of a next request has come in.
+
+use std::error::Error;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+
+use super::gather::Gather;
+use super::guard;
+use super::guard::Answers;
+use super::problem::panic_message;
+use super::wire::Wire;
+use crate::metrics::ResponseCounters;
+
+/// How long to wait after a failed accept: long enough not to spin while file descriptors are short.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+/// How long a client that was refused may go on sending before it is cut off.
+const DRAIN_REFUSED: Duration = Duration::from_secs(2);
+/// hyper accepts no smaller buffer.
+const HEAD_BYTES_LEAST: usize = 8 * 1024;
+
+/// What one server holds at most, and how long it waits. Public so that tests can shorten the waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections open at once; more wait in the listener's backlog.
+    pub connections_max: usize,
+    /// Largest head of a request, and the most that is buffered of an answer; not below 8 KiB.
+    pub head_bytes_max: usize,
+    /// How long a client may take to send the head of a request. An idle connection is closed after it too.
+    pub head_read: Duration,
+    /// How long a client may take to send each 64 KiB of a body, or what is left of it.
+    pub body_read: Duration,
+    /// How long a handler may take until the head of its answer, not counting the wait for the client's body.
+    pub handler: Duration,
+    /// How long a client may take nothing of an answer.
+    pub write: Duration,
+    /// How long requests in flight may take after shutdown was asked for.
+    pub shutdown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // A few hundred clients keep connections open; the rest is room for a bad day, at some 14 KB each.
+            connections_max: 4_096,
+            // A list of a thousand users in a query fits; all connections at once hold some 200 MB of heads.
+            head_bytes_max: 32 * 1024,
+            head_read: Duration::from_secs(10),
+            body_read: Duration::from_secs(10),
+            handler: Duration::from_secs(10),
+            write: Duration::from_secs(30),
+            shutdown: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves `router` on `listener` until `shutdown` is ready, then finishes the requests in flight.
+///
+/// Failed accepts are logged and tried again; no client can end the server.
+///
+/// # Errors
+///
+/// If the listener has no address any more. Nothing was served then.
+pub async fn run(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    responses: ResponseCounters,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "serving http");
+    let http = connection_settings(limits);
+    let mut shutdown = pin!(shutdown);
+    let (stop, stopping) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut accepting = Accepting::Freely;
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next() => log_end(ended),
+            accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
+                Ok((stream, _)) => {
+                    let answers = Answers { router: router.clone(), limits, responses: responses.clone() };
+                    connections.spawn(serve(stream, answers, http.clone(), stopping.clone()));
+                    accepting.accepted(connections.len(), limits.connections_max);
+                }
+                Err(error) => {
+                    accepting.failed(&error);
+                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                }
+            },
+        }
+    }
+    // Closed before anything else, so that new clients are turned away and can try elsewhere.
+    drop(listener);
+    drop(stop);
+    tracing::info!(connections = connections.len(), "shutting down http");
+    let finish = async {
+        while let Some(ended) = connections.join_next().await {
+            log_end(ended);
+        }
+    };
+    if tokio::time::timeout(limits.shutdown, finish).await.is_err() {
+        tracing::warn!(connections = connections.len(), "dropping connections that did not end in time");
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+/// How accepting goes, so that each trouble is logged once and not for every connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepting {
+    Freely,
+    Full,
+    Failing,
+}
+
+impl Accepting {
+    fn accepted(&mut self, open: usize, connections_max: usize) {
+        if *self == Self::Failing {
+            tracing::info!("accepting connections again");
+            *self = Self::Freely;
+        }
+        if *self == Self::Freely && open >= connections_max {
+            tracing::warn!(connections_max, "all connections are taken; new ones wait");
+            *self = Self::Full;
+        } else if *self == Self::Full && open < connections_max / 2 {
+            *self = Self::Freely;
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        // The client went away before it was accepted: no trouble of ours.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            tracing::debug!(%error, "connection ended before it was accepted");
+        } else if *self != Self::Failing {
+            tracing::error!(%error, "can not accept connections; trying again");
+            *self = Self::Failing;
+        }
+    }
+}
+
+fn connection_settings(limits: Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // The number of header fields stays at hyper's 100: another number moves them from the stack to the heap.
+    let head_bytes_max = limits.head_bytes_max.max(HEAD_BYTES_LEAST);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_read)
+        // Alone this is only where growing stops; a head of twice the size can get through.
+        .max_buf_size(head_bytes_max)
+        .max_header_size(head_bytes_max);
+    http
+}
+
+/// Serves one connection to its end.
+async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut stopping: watch::Receiver<()>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "can not set TCP_NODELAY");
+    }
+    let abandoned = Arc::new(AtomicBool::new(false));
+    let on_request = |request| guard::answer(answers.clone(), request, abandoned.clone());
+    let socket = TokioIo::new(Gather::new(Wire::new(stream, answers.limits.write)));
+    let mut connection = http.serve_connection(socket, service_fn(on_request));
+    let ended = tokio::select! {
+        biased;
+        // The sender is only ever dropped, which ends this wait with an error. It is looked at first, so that an
+        // answer that becomes ready at the same time still says that the connection is closed after it.
+        _ = stopping.changed() => None,
+        result = &mut connection => Some(result),
+    };
+    let result = if let Some(result) = ended {
+        result
+    } else {
+        Pin::new(&mut connection).graceful_shutdown();
+        (&mut connection).await
+    };
+    let parts = connection.into_parts();
+    let mut wire = parts.io.into_inner().into_inner();
+    if let Err(error) = result {
+        let cause = error.source().map(ToString::to_string);
+        tracing::debug!(%error, cause, "connection failed");
+        say_why(&error, !parts.read_buf.is_empty(), &mut wire).await;
+    }
+    if wire.gave_up() || abandoned.load(Ordering::Relaxed) {
+        // Whether the client ended by itself or ran out of time makes no difference any more.
+        let _ = tokio::time::timeout(DRAIN_REFUSED, wire.drain()).await;
+    }
+}
+
+/// Answers where hyper ends a connection without a word. One that was idle ends without a word here too, as an
+/// answer to no request would be taken for the answer to the next.
+async fn say_why(error: &hyper::Error, began_a_request: bool, wire: &mut Wire) {
+    let status = if error.is_timeout() && began_a_request {
+        StatusCode::REQUEST_TIMEOUT
+    } else if error.is_parse_version_h2() {
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    } else {
+        return;
+    };
+    if let Err(error) = wire.refuse(status).await {
+        tracing::debug!(%error, "client did not take its refusal");
+    }
+}
+
+fn log_end(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(panic = panic_message(&*error.into_panic()), "connection panicked");
+    }
+}

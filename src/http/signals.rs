@@ -1,0 +1,111 @@
+//! Signals: publish, patch, read.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::auth::Access;
+use super::missions::{page_rows, signal_cursor};
+use super::{IfMatch, IfNoneMatch, ObjectBody, PathId, Problem, StrictQuery, answer};
+use crate::domain::{SignalDraft, SignalId, Symbol};
+use crate::render;
+use crate::service::{Service, SignalFilter};
+use crate::store::{Change, Effect, Operation, Precedence, Receipt};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignalsQuery {
+    status: Option<String>,
+    symbol: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// `GET /v1/signals`: a page of signals.
+///
+/// `status` is `active`, `expired` or `all` (unless given); `symbol` narrows it down. Active ones come soonest to expire first, all
+/// others newest first.
+pub(super) async fn list_signals(
+    access: Access,
+    State(service): State<Service>,
+    StrictQuery(query): StrictQuery<SignalsQuery>,
+) -> Result<Response, Problem> {
+    access.read_shared()?;
+    let active = match query.status.as_deref() {
+        None | Some("all") => None,
+        Some("active") => Some(true),
+        Some("expired") => Some(false),
+        Some(_) => return Err(Problem::invalid_parameter("status", "status is active, expired or all")),
+    };
+    let malformed = |error: crate::domain::Invalid| Problem::invalid_parameter("symbol", error.to_string());
+    let symbol = query.symbol.as_deref().map(Symbol::parse).transpose().map_err(malformed)?;
+    let cursor = signal_cursor(query.cursor.as_deref())?;
+    let page = service.signals(SignalFilter { active, symbol }, cursor, page_rows(query.limit)?).await?;
+    Ok(answer::page("signals", &page, |_| {}))
+}
+
+/// `GET /v1/signals/{signal}`: one signal as published. 404 if it is absent.
+pub(super) async fn get_signal(
+    access: Access,
+    State(service): State<Service>,
+    PathId(signal): PathId<SignalId>,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    access.read_shared()?;
+    let signal = service.signal(&signal).await?;
+    let tag = answer::record_tag(&service, signal.stored.seq);
+    Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || signal.json.to_vec()))
+}
+
+/// `PUT /v1/signals/{signal}`: publish a signal.
+///
+/// 201 with the signal as stored; 200 if the same was published before; 409 if another was. 422 if it breaks a rule.
+pub(super) async fn put_signal(
+    access: Access,
+    State(service): State<Service>,
+    PathId(signal): PathId<SignalId>,
+    ObjectBody(body): ObjectBody,
+) -> Result<Response, Problem> {
+    access.write()?;
+    let receipt = service
+        .write(Operation::PutSignal {
+            draft: SignalDraft::from_object(body, Some(&signal))?,
+            now: service.now(),
+            lifetime_ms: service.lifetime_ms(),
+            precedence: Precedence::Replace,
+        })
+        .await?;
+    Ok(written(&service, &receipt))
+}
+
+/// `PATCH /v1/signals/{signal}`: change members of a signal (RFC 7396). 200 with the signal as it is now.
+///
+/// 404 if it is absent; 412 if it is not the one that `If-Match` names; 422 if the result breaks a rule.
+pub(super) async fn patch_signal(
+    access: Access,
+    State(service): State<Service>,
+    PathId(id): PathId<SignalId>,
+    if_match: IfMatch,
+    ObjectBody(patch): ObjectBody,
+) -> Result<Response, Problem> {
+    access.write()?;
+    let condition = if if_match.is_present() {
+        let seq = service.signal(&id).await?.stored.seq;
+        answer::write_condition(&service, &if_match, &IfNoneMatch::default(), Some(seq))?
+    } else {
+        crate::store::Condition::None
+    };
+    let receipt = service.write(Operation::PatchSignal { id, patch, condition }).await?;
+    Ok(written(&service, &receipt))
+}
+
+fn written(service: &Service, receipt: &Receipt) -> Response {
+    let status = if receipt.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
+    let (seq, body) = match &receipt.change {
+        Change::Signal(stored) => (stored.seq, render::signal_json(&stored.signal)),
+        // A write of a signal leaves a signal.
+        _ => (0, Vec::new()),
+    };
+    answer::tagged_json(status, &answer::record_tag(service, seq), &IfNoneMatch::default(), || body)
+}

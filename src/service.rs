@@ -1,0 +1,470 @@
+//! What the program does: the only place that holds both store and cache, and the only seam between async and blocking code.
+//!
+//! Writing is always: commit, then cache, then reply. Reading comes from the cache; what is not there is read from the file on a
+//! thread where blocking is allowed. A view is computed on the spot and never kept.
+
+mod clock;
+mod missions;
+mod records;
+mod roster;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::oneshot;
+
+pub use clock::{Clock, Stopwatch};
+pub use missions::{
+    Batch, MissionView, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter, ViewTag,
+};
+pub use records::{LINE_BYTES_MAX, LineReader, RecordKind, export_lines};
+
+use roster::{Roster, TierTable};
+
+use crate::cache::{Cache, CacheSize, CachedOverlay, CachedSignal};
+use crate::domain::{
+    Instruments, Invalid, Market, Object, Overlay, Rates, SignalId, Tiers, Token, UnixMillis, UserId, UserTier,
+};
+use crate::metrics::Metrics;
+use crate::store::{
+    Change, Commit, Condition, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError, WriteError,
+    Writer,
+};
+
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Contract sizes, pips and lot steps.
+    pub instruments: Instruments,
+    /// Limits of the tiers.
+    pub tiers: Tiers,
+    /// How long a signal lives that names no expiry, in milliseconds.
+    pub signal_lifetime_ms: i64,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+/// How long a signal lives unless the operator says otherwise: an hour.
+pub const SIGNAL_LIFETIME_MS: i64 = 3_600_000;
+
+impl Settings {
+    /// The built-in tables, an hour, the machine's clock.
+    ///
+    /// # Errors
+    ///
+    /// None in a tested build: the tables are compiled in.
+    pub fn built_in() -> Result<Self, Invalid> {
+        Ok(Self {
+            instruments: Instruments::built_in()?,
+            tiers: Tiers::built_in()?,
+            signal_lifetime_ms: SIGNAL_LIFETIME_MS,
+            clock: Clock::System,
+        })
+    }
+}
+
+/// Why a request could not be answered.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The record is not there.
+    #[error("no {0}")]
+    Absent(String),
+    /// Another record stands in the way.
+    #[error("{0}")]
+    Conflict(String),
+    /// The condition of a write does not hold.
+    #[error("the record is not as the condition expects it")]
+    ConditionFailed,
+    /// The input breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Too many writes are waiting, or the server is stopping.
+    #[error("too many writes are waiting, or the server is stopping")]
+    Busy,
+    /// The file could not be read.
+    #[error("the store failed")]
+    Store(#[source] Arc<StoreError>),
+    /// A write could not be made durable; it may be tried again.
+    #[error("the write could not be made durable")]
+    WriteFailed(#[source] Arc<StoreError>),
+    /// A worker thread failed; the log has its message.
+    #[error("a worker failed")]
+    Worker,
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy | StoreError::Stopped => Self::Busy,
+            other => Self::Store(Arc::new(other)),
+        }
+    }
+}
+
+impl From<WriteError> for ServiceError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(Refusal::Absent(what)) => Self::Absent(what),
+            WriteError::Refused(Refusal::Conflict(detail)) => Self::Conflict(detail),
+            WriteError::Refused(Refusal::ConditionFailed) => Self::ConditionFailed,
+            WriteError::Refused(Refusal::Invalid(invalid)) => Self::Invalid(invalid),
+            WriteError::Failed(error) => Self::WriteFailed(error),
+        }
+    }
+}
+
+/// Everything the program does; a handle that is cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<Store>,
+    writer: Writer,
+    memory: Arc<Memory>,
+    settings: Settings,
+    metrics: Metrics,
+    tier_table: TierTable,
+    roster: Mutex<Arc<Roster>>,
+    /// Sets the tags of this run apart from those of any other: tables, program and file may have changed in between.
+    run: u32,
+}
+
+/// What the writer keeps up to date before it acknowledges.
+#[derive(Debug, Default)]
+struct Memory {
+    cache: Cache,
+    rates: RwLock<Arc<Rates>>,
+    tokens: RwLock<Arc<HashMap<String, Token>>>,
+}
+
+impl Memory {
+    fn committed(&self, commit: &Commit<'_>) {
+        self.cache.committed(commit);
+        for change in commit.changes {
+            match change {
+                Change::Rate(rate, seq) => {
+                    let mut rates = self.rates.write().unwrap_or_else(PoisonError::into_inner);
+                    Arc::make_mut(&mut rates).put(rate.clone(), *seq);
+                }
+                Change::Token(id, token) => {
+                    let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+                    let tokens = Arc::make_mut(&mut tokens);
+                    match token {
+                        Some(token) => drop(tokens.insert(id.clone(), token.clone())),
+                        None => drop(tokens.remove(id)),
+                    }
+                }
+                Change::Signal(_) | Change::Overlay(..) | Change::Outcome(..) => {}
+            }
+        }
+    }
+}
+
+/// A write on its way.
+#[derive(Debug)]
+#[must_use = "the write may yet be refused"]
+pub struct Pending(oneshot::Receiver<Result<Receipt, WriteError>>);
+
+impl Pending {
+    /// Waits for the acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`]; [`ServiceError::Busy`] if the writer stopped before it came to this write.
+    pub async fn done(self) -> Result<Receipt, ServiceError> {
+        Ok(self.0.await.map_err(|_| ServiceError::Busy)??)
+    }
+
+    /// Waits for the acknowledgement, on a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pending::done`].
+    pub fn done_blocking(self) -> Result<Receipt, ServiceError> {
+        Ok(self.0.blocking_recv().map_err(|_| ServiceError::Busy)??)
+    }
+}
+
+impl Service {
+    /// Opens the database at `path`, or makes one, and starts the writer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn open(path: &Path, settings: Settings) -> Result<Self, StoreError> {
+        Self::start(Store::open_or_create(path)?, settings)
+    }
+
+    /// Starts the writer on an open database.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn start(store: Arc<Store>, settings: Settings) -> Result<Self, StoreError> {
+        let snapshot = store.snapshot()?;
+        let tokens = snapshot.tokens()?.into_iter().map(|token| (token.id.clone(), token)).collect();
+        let memory = Arc::new(Memory {
+            cache: Cache::default(),
+            rates: RwLock::new(Arc::new(snapshot.rates()?)),
+            tokens: RwLock::new(Arc::new(tokens)),
+        });
+        memory.cache.start_at(snapshot.seq()?);
+        let observed = Arc::clone(&memory);
+        let writer = Writer::start(Arc::clone(&store), move |commit| observed.committed(commit))?;
+        let run = u32::try_from(settings.clock.now().millis() / 1_000 % i64::from(u32::MAX)).unwrap_or_default();
+        let metrics = Metrics::default();
+        let tier_table = TierTable::new(&settings.tiers);
+        let roster = Mutex::default();
+        Ok(Self { shared: Arc::new(Shared { store, writer, memory, settings, metrics, tier_table, roster, run }) })
+    }
+
+    /// Queues a write.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Busy`] if too many wait.
+    pub fn submit(&self, operation: Operation) -> Result<Pending, ServiceError> {
+        let (sender, receiver) = oneshot::channel();
+        let metrics = self.shared.metrics.clone();
+        let arrival = Stopwatch::start();
+        let acknowledge = Box::new(move |result: Result<Receipt, WriteError>| {
+            metrics.write_seconds.observe(arrival.seconds());
+            match &result {
+                Ok(Receipt { effect: Effect::Unchanged | Effect::Kept, .. }) => metrics.writes_unchanged.inc(),
+                Ok(_) => metrics.writes_changed.inc(),
+                Err(WriteError::Refused(_)) => metrics.writes_refused.inc(),
+                Err(WriteError::Failed(_)) => metrics.writes_failed.inc(),
+            };
+            // A caller that has gone away does not want the receipt; the write stands.
+            drop(sender.send(result));
+        });
+        self.shared.writer.submit(operation, acknowledge).inspect_err(|_| {
+            self.shared.metrics.writes_turned_away.inc();
+        })?;
+        Ok(Pending(receiver))
+    }
+
+    /// Writes, and waits until the write is on the disk and every read shows it.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`].
+    pub async fn write(&self, operation: Operation) -> Result<Receipt, ServiceError> {
+        self.submit(operation)?.done().await
+    }
+
+    /// Applies a merge patch to an overlay; one that changes nothing is answered without a write.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`].
+    pub async fn patch_overlay(
+        &self,
+        user: UserId,
+        patch: Object,
+        condition: Condition,
+    ) -> Result<Receipt, ServiceError> {
+        let now = self.now();
+        if condition == Condition::None
+            && let Some(cached) = self.shared.memory.cache.hot_overlay(&user)
+            && cached.stored.overlay.patched(&patch, now)?.says_the_same(&cached.stored.overlay)
+        {
+            // The cache is no older than the last acknowledged write; a write still under way counts as coming after this one.
+            let change = Change::Overlay(user, Some(Arc::clone(&cached.stored)));
+            self.shared.metrics.writes_unchanged.inc();
+            return Ok(Receipt { effect: Effect::Unchanged, change });
+        }
+        self.write(Operation::PatchOverlay { user, patch, now, condition }).await
+    }
+
+    /// Returns a signal, with its JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Absent`], or [`ServiceError::Store`].
+    pub async fn signal(&self, id: &SignalId) -> Result<Arc<CachedSignal>, ServiceError> {
+        if let Some(signal) = self.shared.memory.cache.hot_signal(id) {
+            return Ok(signal);
+        }
+        let (service, wanted) = (self.clone(), id.clone());
+        let signal = blocking(move || service.read_signal(&wanted)).await?;
+        signal.ok_or_else(|| ServiceError::Absent(format!("signal {id}")))
+    }
+
+    /// Returns a user's overlay, with its JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Absent`], or [`ServiceError::Store`].
+    pub async fn overlay(&self, user: &UserId) -> Result<Arc<CachedOverlay>, ServiceError> {
+        if let Some(overlay) = self.shared.memory.cache.hot_overlay(user) {
+            return Ok(overlay);
+        }
+        let (service, wanted) = (self.clone(), user.clone());
+        let overlay = blocking(move || service.read_overlay(&wanted)).await?;
+        overlay.ok_or_else(|| ServiceError::Absent(format!("overlay for user {user}")))
+    }
+
+    /// Returns a signal from the cache or the file, on a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Store`].
+    pub fn read_signal(&self, id: &SignalId) -> Result<Option<Arc<CachedSignal>>, ServiceError> {
+        self.shared.memory.cache.signal(id, || {
+            self.shared.metrics.cache_misses.inc();
+            let snapshot = self.shared.store.snapshot()?;
+            let Some(stored) = snapshot.signal(id)? else { return Ok(None) };
+            let outcomes =
+                snapshot.outcomes_on(stored.number)?.map(|row| row.map(Arc::new)).collect::<Result<_, _>>()?;
+            Ok(Some(CachedSignal::new(stored, outcomes)))
+        })
+    }
+
+    /// Returns an overlay from the cache or the file, on a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Store`].
+    pub fn read_overlay(&self, user: &UserId) -> Result<Option<Arc<CachedOverlay>>, ServiceError> {
+        self.shared.memory.cache.overlay(user, || {
+            self.shared.metrics.cache_misses.inc();
+            let stored = self.shared.store.snapshot()?.overlay(user)?;
+            Ok(stored.map(|stored| CachedOverlay::new(Arc::new(stored))))
+        })
+    }
+
+    /// Returns a roster that is as new as the last acknowledged write.
+    async fn roster(&self) -> Result<Arc<Roster>, ServiceError> {
+        // The counter is raised before a write is acknowledged.
+        let seq = self.shared.memory.cache.seq();
+        if let Ok(roster) = self.shared.roster.try_lock()
+            && roster.seq() == seq
+        {
+            return Ok(Arc::clone(&roster));
+        }
+        let service = self.clone();
+        blocking(move || {
+            // Whoever comes meanwhile waits, and finds it done.
+            let mut roster = service.shared.roster.lock().unwrap_or_else(PoisonError::into_inner);
+            if roster.seq() < seq {
+                let Shared { store, settings, tier_table, .. } = &*service.shared;
+                *roster = Arc::new(roster.at(&store.snapshot()?, &settings.tiers, tier_table)?);
+            }
+            Ok(Arc::clone(&roster))
+        })
+        .await
+    }
+
+    /// All rates.
+    #[must_use]
+    pub fn rates(&self) -> Arc<Rates> {
+        Arc::clone(&self.shared.memory.rates.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All tokens by the public part of their text.
+    #[must_use]
+    pub fn tokens(&self) -> Arc<HashMap<String, Token>> {
+        Arc::clone(&self.shared.memory.tokens.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a snapshot of the file, on a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Store`].
+    pub fn snapshot(&self) -> Result<Snapshot, ServiceError> {
+        Ok(self.shared.store.snapshot()?)
+    }
+
+    /// Counts records and what is in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Store`].
+    pub fn stats(&self) -> Result<Stats, ServiceError> {
+        let snapshot = self.shared.store.snapshot()?;
+        let file_bytes = std::fs::metadata(self.shared.store.path()).map_or(0, |file| file.len());
+        let roster = Arc::clone(&self.shared.roster.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Stats {
+            seq: snapshot.seq()?,
+            counts: snapshot.counts()?,
+            cache: self.shared.memory.cache.size(),
+            roster_users: roster.rows(),
+            roster_bytes: roster.bytes(),
+            file_bytes,
+        })
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        self.shared.settings.clock.now()
+    }
+
+    /// How long a signal lives that names no expiry, in milliseconds.
+    #[must_use]
+    pub fn lifetime_ms(&self) -> i64 {
+        self.shared.settings.signal_lifetime_ms
+    }
+
+    /// The number that sets the entity tags of this run apart from those of any other.
+    #[must_use]
+    pub fn run(&self) -> u32 {
+        self.shared.run
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.shared.store.path()
+    }
+
+    /// Writes and acknowledges what is queued, then stops writing for good. Blocks.
+    pub fn stop(&self) {
+        self.shared.writer.stop();
+    }
+
+    fn market<'a>(&'a self, rates: &'a Rates) -> Market<'a> {
+        let Settings { instruments, tiers, .. } = &self.shared.settings;
+        Market { instruments, tiers, rates }
+    }
+
+    fn tier_of(&self, overlay: &Overlay) -> UserTier<'_> {
+        self.shared.settings.tiers.of_user(overlay.tier.as_ref())
+    }
+}
+
+/// What `stats` shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats {
+    /// The number of the last commit.
+    pub seq: u64,
+    /// Records in the file.
+    pub counts: Counts,
+    /// Records in memory.
+    pub cache: CacheSize,
+    /// Users in the roster; none before the first batch.
+    pub roster_users: usize,
+    /// What the roster takes in memory.
+    pub roster_bytes: usize,
+    /// Length of the file.
+    pub file_bytes: u64,
+}
+
+/// Runs something that reads the file where blocking is allowed.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
+) -> Result<T, ServiceError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ServiceError::Worker)?
+}

@@ -1,0 +1,502 @@
+//! Reading missions and signals: one view, a page of a user's, a page or all of a signal's.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use super::roster::{Member, Position, Roster};
+use super::{Service, ServiceError, blocking};
+use crate::cache::{CachedOverlay, CachedSignal};
+use crate::domain::{
+    self, Account, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName,
+    UnixMillis, UserId, UserTier,
+};
+use crate::render::{self, ViewFrame};
+use crate::store::{Snapshot, StoreError, StoredSignal};
+
+/// Most rows of a page, and most users that a request may list.
+pub const PAGE_ROWS_MAX: usize = 1_000;
+/// Most signals that a page looks at: a filter that matches few of many years must still answer soon.
+const SIGNALS_SCANNED_MAX: usize = 10_000;
+
+/// One mission view, with all that its entity tag is made of known before a size is computed.
+#[derive(Debug)]
+pub struct MissionView {
+    signal: Arc<CachedSignal>,
+    overlay: Arc<CachedOverlay>,
+    terms: Arc<Terms>,
+    tag: ViewTag,
+    now: UnixMillis,
+}
+
+/// What a view rests on: as long as this is the same the view is, its seconds aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewTag {
+    /// Sets runs of the server apart: the tables of rules may have changed in between.
+    pub run: u32,
+    /// The `seq` of the signal.
+    pub signal_seq: u64,
+    /// The `seq` of the overlay.
+    pub overlay_seq: u64,
+    /// The `seq` of the rate that converts; 0 without one.
+    pub rate_seq: u64,
+    /// The `seq` of the outcome; 0 without one.
+    pub outcome_seq: u64,
+    /// Whether the signal is expired. With the outcome this gives the status.
+    pub is_expired: bool,
+}
+
+impl MissionView {
+    /// What it rests on.
+    #[must_use]
+    pub fn tag(&self) -> ViewTag {
+        self.tag
+    }
+
+    /// Computes the mission.
+    #[must_use]
+    pub fn mission(&self, service: &Service) -> Mission {
+        let overlay = &self.overlay.stored.overlay;
+        self.terms.mission(overlay.account(), service.tier_of(overlay), self.status(), self.now)
+    }
+
+    /// About how long its JSON is, in bytes.
+    #[must_use]
+    pub fn size_hint(&self) -> usize {
+        /// The computed part with the longest numbers and several reasons.
+        const MISSION_BYTES: usize = 512;
+        self.signal.json.len() + self.overlay.json.len() + MISSION_BYTES
+    }
+
+    /// Appends the view as JSON.
+    pub fn write_to(&self, service: &Service, out: &mut Vec<u8>) {
+        service.metrics().views.inc();
+        let currency = &self.overlay.stored.overlay.account_currency;
+        render::write_view(out, &self.signal.json, &self.overlay.json, &self.mission(service), currency);
+    }
+
+    /// The currency that the amounts are in.
+    #[must_use]
+    pub fn currency(&self) -> &Currency {
+        &self.overlay.stored.overlay.account_currency
+    }
+
+    /// The steps by which it is computed, for a person.
+    #[must_use]
+    pub fn explain(&self, service: &Service) -> Vec<Step> {
+        let rates = service.rates();
+        let market = service.market(&rates);
+        let (signal, overlay) = (&self.signal.stored.signal, &self.overlay.stored.overlay);
+        domain::explain(signal, overlay, &self.mission(service), market)
+    }
+
+    fn status(&self) -> Status {
+        let outcome = self.signal.outcome(&self.overlay.stored.overlay.user_id);
+        Status::of(&self.signal.stored.signal, outcome.map(|stored| stored.outcome.status), self.now)
+    }
+}
+
+/// Which of a user's missions to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusFilter {
+    /// Those in one status.
+    Only(Status),
+    /// All.
+    All,
+}
+
+/// Which signals to list.
+#[derive(Clone, Debug, Default)]
+pub struct SignalFilter {
+    /// `Some(true)`: not expired; `Some(false)`: expired; `None`: both.
+    pub active: Option<bool>,
+    /// Only this symbol.
+    pub symbol: Option<Symbol>,
+}
+
+/// A page of signals or views.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The rows as JSON, with commas between.
+    pub rows: Vec<u8>,
+    /// How many.
+    pub count: usize,
+    /// Where the next page begins; `None` at the end.
+    pub next_cursor: Option<String>,
+}
+
+impl Page {
+    /// Sets the row that is to be written next apart from the one before it.
+    pub fn begin_row(&mut self) {
+        if self.count > 0 {
+            self.rows.push(b',');
+        }
+        self.count += 1;
+    }
+}
+
+/// Where a page of signals ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalCursor {
+    /// In the order of expiry, after this expiry and number.
+    Expiry(UnixMillis, u64),
+    /// From new to old, before this number.
+    Number(u64),
+}
+
+impl SignalCursor {
+    /// Reads what a page gave as `next_cursor`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once('.') {
+            Some((expiry, number)) => Some(Self::Expiry(UnixMillis::new(expiry.parse().ok()?), number.parse().ok()?)),
+            None => Some(Self::Number(text.parse().ok()?)),
+        }
+    }
+}
+
+impl fmt::Display for SignalCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expiry(expiry, number) => write!(f, "{}.{number}", expiry.millis()),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// Signals with where to go on after each.
+type SignalRows<'a> = Box<dyn Iterator<Item = Result<(SignalCursor, StoredSignal), StoreError>> + 'a>;
+
+impl Service {
+    /// Returns one user's mission on one signal, as of now.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Absent`] if the signal or the overlay is not there; [`ServiceError::Store`].
+    pub async fn mission(&self, signal: &SignalId, user: &UserId) -> Result<MissionView, ServiceError> {
+        let signal = self.signal(signal).await?;
+        let overlay = self.overlay(user).await?;
+        Ok(self.view_of(signal, overlay))
+    }
+
+    /// Joins a signal and an overlay, as of now.
+    #[must_use]
+    pub fn view_of(&self, signal: Arc<CachedSignal>, overlay: Arc<CachedOverlay>) -> MissionView {
+        self.view(signal, overlay, &self.rates(), self.now())
+    }
+
+    fn view(
+        &self,
+        signal: Arc<CachedSignal>,
+        overlay: Arc<CachedOverlay>,
+        rates: &Rates,
+        now: UnixMillis,
+    ) -> MissionView {
+        let terms = self.terms(&signal, &overlay.stored.overlay.account_currency, rates);
+        let tag = ViewTag {
+            run: self.run(),
+            signal_seq: signal.stored.seq,
+            overlay_seq: overlay.stored.seq,
+            rate_seq: terms.rate_seq(),
+            outcome_seq: signal.outcome(&overlay.stored.overlay.user_id).map_or(0, |outcome| outcome.seq),
+            is_expired: signal.stored.signal.is_expired(now),
+        };
+        MissionView { signal, overlay, terms, tag, now }
+    }
+
+    fn terms(&self, signal: &CachedSignal, currency: &Currency, rates: &Rates) -> Arc<Terms> {
+        signal.terms(currency, rates.seq(), || Terms::new(&signal.stored.signal, currency, self.market(rates)))
+    }
+
+    /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Absent`] if the overlay is not there; [`ServiceError::Store`].
+    pub async fn missions_of_user(
+        &self,
+        user: &UserId,
+        filter: StatusFilter,
+        cursor: Option<SignalCursor>,
+        rows_max: usize,
+    ) -> Result<Page, ServiceError> {
+        let overlay = self.overlay(user).await?;
+        let service = self.clone();
+        blocking(move || {
+            let snapshot = service.snapshot()?;
+            let (now, rates) = (service.now(), service.rates());
+            let active = (filter == StatusFilter::Only(Status::Active)).then_some(true);
+            let mut page = Page::default();
+            for row in signal_rows(&snapshot, active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
+                let (cursor, stored) = row?;
+                if page.count == rows_max {
+                    return Ok(page);
+                }
+                page.next_cursor = Some(cursor.to_string());
+                let outcome = snapshot.outcome(stored.number, &overlay.stored.overlay.user_id)?;
+                let signal = Arc::new(CachedSignal::new(stored, outcome.into_iter().map(Arc::new).collect()));
+                let view = service.view(signal, Arc::clone(&overlay), &rates, now);
+                if filter == StatusFilter::All || filter == StatusFilter::Only(view.status()) {
+                    page.begin_row();
+                    view.write_to(&service, &mut page.rows);
+                }
+            }
+            end_unless_cut(&snapshot, active, now, page)
+        })
+        .await
+    }
+
+    /// Returns a page of signals: active ones soonest to expire first, all others newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Store`].
+    pub async fn signals(
+        &self,
+        filter: SignalFilter,
+        cursor: Option<SignalCursor>,
+        rows_max: usize,
+    ) -> Result<Page, ServiceError> {
+        let service = self.clone();
+        blocking(move || {
+            let snapshot = service.snapshot()?;
+            let now = service.now();
+            let mut page = Page::default();
+            for row in signal_rows(&snapshot, filter.active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
+                let (cursor, stored) = row?;
+                if page.count == rows_max {
+                    return Ok(page);
+                }
+                page.next_cursor = Some(cursor.to_string());
+                let is_active = !stored.signal.is_expired(now);
+                let is_wanted = filter.active.is_none_or(|active| active == is_active)
+                    && filter.symbol.as_ref().is_none_or(|symbol| *symbol == stored.signal.symbol);
+                if is_wanted {
+                    page.begin_row();
+                    page.rows.extend_from_slice(&render::signal_json(&stored.signal));
+                }
+            }
+            end_unless_cut(&snapshot, filter.active, now, page)
+        })
+        .await
+    }
+
+    /// Prepares the missions of all users on one signal, as of now.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Absent`] if the signal is not there; [`ServiceError::Store`].
+    pub async fn batch(&self, signal: &SignalId, tier: Option<TierName>) -> Result<Batch, ServiceError> {
+        let signal = self.signal(signal).await?;
+        // By its own name, so that an alias finds those who have the name, and the other way round.
+        let tiers = &self.shared.settings.tiers;
+        let tier = tier.map(|tier| tiers.get(&tier).map_or(tier.clone(), |(own_name, _)| own_name.clone()));
+        let roster = self.roster().await?;
+        Ok(Batch {
+            service: self.clone(),
+            signal,
+            tier,
+            rates: self.rates(),
+            now: self.now(),
+            roster,
+            position: Position::default(),
+            outcomes_passed: 0,
+            frames: Vec::new(),
+        })
+    }
+}
+
+/// The signals of a list in its order.
+fn signal_rows(
+    snapshot: &Snapshot,
+    active: Option<bool>,
+    cursor: Option<SignalCursor>,
+    now: UnixMillis,
+) -> Result<SignalRows<'_>, StoreError> {
+    if active == Some(true) {
+        let after = match cursor {
+            Some(SignalCursor::Expiry(expiry, number)) => Some((expiry, number)),
+            Some(SignalCursor::Number(_)) | None => None,
+        };
+        let rows = snapshot.signals_active(now, after)?;
+        return Ok(Box::new(
+            rows.map(|row| row.map(|stored| (SignalCursor::Expiry(stored.signal.expires_at, stored.number), stored))),
+        ));
+    }
+    let before = match cursor {
+        Some(SignalCursor::Number(number)) => Some(number),
+        Some(SignalCursor::Expiry(..)) | None => None,
+    };
+    let rows = snapshot.signals_newest_first(before)?;
+    Ok(Box::new(rows.map(|row| row.map(|stored| (SignalCursor::Number(stored.number), stored)))))
+}
+
+/// Takes the cursor off a page behind which there is nothing more.
+fn end_unless_cut(
+    snapshot: &Snapshot,
+    active: Option<bool>,
+    now: UnixMillis,
+    mut page: Page,
+) -> Result<Page, ServiceError> {
+    if let Some(cursor) = page.next_cursor.as_deref().and_then(SignalCursor::parse)
+        && signal_rows(snapshot, active, Some(cursor), now)?.next().is_none()
+    {
+        page.next_cursor = None;
+    }
+    Ok(page)
+}
+
+/// The missions of all users on one signal, written piece by piece, so that any number of users fits in little memory.
+#[derive(Debug)]
+pub struct Batch {
+    service: Service,
+    signal: Arc<CachedSignal>,
+    tier: Option<TierName>,
+    rates: Arc<Rates>,
+    now: UnixMillis,
+    roster: Arc<Roster>,
+    position: Position,
+    /// How many of the signal's outcomes belong to users before the position.
+    outcomes_passed: usize,
+    /// Worked out once for each currency that occurs, by its place in the roster.
+    frames: Vec<Option<Frame>>,
+}
+
+/// What the views of all users with one currency have in common.
+#[derive(Debug)]
+struct Frame {
+    terms: Arc<Terms>,
+    json: ViewFrame,
+}
+
+/// How views of a batch are set apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Separator {
+    /// A comma between two views.
+    Comma,
+    /// A newline after each view.
+    Newline,
+}
+
+impl Batch {
+    /// Goes on after a user instead of at the beginning.
+    pub fn skip_to_after(&mut self, user: &UserId) {
+        self.position = self.roster.position_after(Some(user));
+        let outcomes = self.signal.outcomes();
+        self.outcomes_passed = outcomes.partition_point(|stored| stored.outcome.user_id <= *user);
+    }
+
+    /// Appends the next views, until there are `rows_max` or `bytes_max` is passed; returns how many.
+    pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
+        let roster = Arc::clone(&self.roster);
+        let mut count = 0;
+        while count < rows_max && out.len() < bytes_max {
+            let Some(member) = roster.next(&mut self.position) else { break };
+            if self.tier.as_ref().is_none_or(|tier| member.has_tier(tier, &self.service.shared.tier_table)) {
+                if separator == Separator::Comma && count > 0 {
+                    out.push(b',');
+                }
+                self.write_member(&roster, &member, out);
+                if separator == Separator::Newline {
+                    out.push(b'\n');
+                }
+                count += 1;
+            }
+        }
+        self.service.metrics().views.inc_by(count as u64);
+        count
+    }
+
+    /// Whether all users have been looked at.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.roster.is_end(self.position)
+    }
+
+    /// The user after whom to go on; `None` at the end.
+    #[must_use]
+    pub fn next_cursor(&self) -> Option<UserId> {
+        if self.is_done() { None } else { self.roster.user_before(self.position) }
+    }
+
+    /// Appends the views of the users in a list; returns how many, and those who have no overlay. For a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Store`].
+    pub fn write_users(
+        &mut self,
+        users: &[UserId],
+        separator: Separator,
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, Vec<UserId>), ServiceError> {
+        let mut count = 0;
+        let mut absent = Vec::new();
+        for user in users {
+            let Some(overlay) = self.service.read_overlay(user)? else {
+                absent.push(user.clone());
+                continue;
+            };
+            if self.is_wanted(&overlay) {
+                if separator == Separator::Comma && count > 0 {
+                    out.push(b',');
+                }
+                let view = self.service.view(Arc::clone(&self.signal), overlay, &self.rates, self.now);
+                view.write_to(&self.service, out);
+                if separator == Separator::Newline {
+                    out.push(b'\n');
+                }
+                count += 1;
+            }
+        }
+        Ok((count, absent))
+    }
+
+    fn is_wanted(&self, overlay: &CachedOverlay) -> bool {
+        let Some(wanted) = &self.tier else { return true };
+        let tiers = &self.service.shared.settings.tiers;
+        let own_name = |name: &TierName| tiers.get(name).map_or(name.clone(), |(own_name, _)| own_name.clone());
+        overlay.stored.overlay.tier.as_ref().is_some_and(|tier| own_name(tier) == *wanted)
+    }
+
+    fn write_member(&mut self, roster: &Roster, member: &Member<'_>, out: &mut Vec<u8>) {
+        let outcome = self.outcome_of(member.user());
+        let status = Status::of(&self.signal.stored.signal, outcome, self.now);
+        if self.frames.get(member.currency).is_none_or(Option::is_none) {
+            self.make_frame(roster, member.currency);
+        }
+        if let Some(Some(frame)) = self.frames.get(member.currency) {
+            let tier = member.tier(&self.service.shared.tier_table);
+            let mission = frame.terms.mission(member.account, tier, status, self.now);
+            frame.json.write(out, member.json, &mission);
+        }
+    }
+
+    /// Outcomes and users come in the same order, so one look at the next outcome is enough.
+    fn outcome_of(&mut self, user: &[u8]) -> Option<OutcomeStatus> {
+        loop {
+            let stored = self.signal.outcomes().get(self.outcomes_passed)?;
+            match stored.outcome.user_id.as_str().as_bytes().cmp(user) {
+                Ordering::Less => self.outcomes_passed += 1,
+                Ordering::Equal => return Some(stored.outcome.status),
+                Ordering::Greater => return None,
+            }
+        }
+    }
+
+    #[cold]
+    fn make_frame(&mut self, roster: &Roster, currency: usize) {
+        let Some(name) = roster.currency(currency) else { return };
+        let terms = self.service.terms(&self.signal, name, &self.rates);
+        // What is the same for all users is the same for one without any data.
+        let status = Status::of(&self.signal.stored.signal, None, self.now);
+        let common = terms.mission(Account::default(), UserTier::Unnamed, status, self.now);
+        let json = ViewFrame::new(&self.signal.json, &common, name);
+        if self.frames.len() <= currency {
+            self.frames.resize_with(currency + 1, || None);
+        }
+        if let Some(place) = self.frames.get_mut(currency) {
+            *place = Some(Frame { terms, json });
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Records as lines of text: what `load`, `export` and `POST /v1/import` speak (NDJSON).
+//!
+//! A line is an object with one member that says what it is: `{"signal":{…}}`, `{"overlay":{…}}`, `{"rate":{…}}`,
+//! `{"outcome":{…}}`. A line `{"sample_time":"…"}` says to which moment the times in the lines after it are relative: they are
+//! moved so that this moment is now, which keeps sample data from expiring.
+
+use super::Service;
+use crate::domain::{
+    Invalid, InvalidKind, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UnixMillis, UserId,
+};
+use crate::render;
+use crate::store::{Condition, Operation, Precedence, Snapshot, StoreError};
+
+/// Longest line, in bytes; the body of a single record has the same limit.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Turns lines of one file into writes.
+#[derive(Clone, Debug)]
+pub struct LineReader {
+    precedence: Precedence,
+    lifetime_ms: i64,
+    /// Set by a `sample_time` line.
+    shift_ms: Option<i64>,
+}
+
+/// Which record a document without a wrapping member holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A signal.
+    Signal,
+    /// An overlay.
+    Overlay,
+}
+
+impl LineReader {
+    pub(super) fn new(precedence: Precedence, lifetime_ms: i64) -> Self {
+        Self { precedence, lifetime_ms, shift_ms: None }
+    }
+
+    /// Reads one line; `None` for one that holds no record.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with the member to blame.
+    pub fn line(&mut self, line: &[u8], now: UnixMillis) -> Result<Option<Operation>, Invalid> {
+        let object = Object::parse_wrapped(line)?;
+        let mut members = object.iter();
+        let (Some((kind, value)), None) = (members.next(), members.next()) else {
+            return Err(unknown_record());
+        };
+        let inner = |value: &str| {
+            Object::parse(value.as_bytes())
+                .map_err(|_| Invalid::member(InvalidKind::WrongType, kind, format!("{kind} must be an object")))
+        };
+        let operation = match kind {
+            "signal" => self.signal(inner(value)?, None, now)?,
+            "overlay" => self.overlay(inner(value)?, None, now)?,
+            "rate" => {
+                let draft = RateDraft::from_object(inner(value)?, None)?;
+                Operation::PutRate { draft, now, precedence: self.precedence }
+            }
+            "outcome" => {
+                let mut outcome = Outcome::from_object(inner(value)?, None, None, now)?;
+                outcome.at = outcome.at.plus_millis(self.shift_ms.unwrap_or(0));
+                Operation::PutOutcome { outcome, precedence: self.precedence }
+            }
+            "sample_time" => {
+                let mut object = object.clone();
+                let moment = object.take_time("sample_time")?.ok_or_else(unknown_record)?;
+                self.shift_ms = Some(now.millis() - moment.millis());
+                return Ok(None);
+            }
+            _ => return Err(unknown_record()),
+        };
+        Ok(Some(operation))
+    }
+
+    /// Reads a whole file that holds one record without a wrapping member; `name` is the file's name without `.json`, and
+    /// gives the id where the record names none.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with the member to blame.
+    pub fn document(&self, kind: RecordKind, name: &str, json: &[u8], now: UnixMillis) -> Result<Operation, Invalid> {
+        let object = Object::parse(json)?;
+        match kind {
+            RecordKind::Signal if object.get("signal_id").is_none() => {
+                self.signal(object, Some(&SignalId::parse(name)?), now)
+            }
+            RecordKind::Signal => self.signal(object, None, now),
+            RecordKind::Overlay if object.get("user_id").is_none() => {
+                self.overlay(object, Some(&UserId::parse(name)?), now)
+            }
+            RecordKind::Overlay => self.overlay(object, None, now),
+        }
+    }
+
+    fn signal(&self, object: Object, id: Option<&SignalId>, now: UnixMillis) -> Result<Operation, Invalid> {
+        let mut draft = SignalDraft::from_object(object, id)?;
+        draft.shift_times(self.shift_ms.unwrap_or(0));
+        Ok(Operation::PutSignal { draft, now, lifetime_ms: self.lifetime_ms, precedence: self.precedence })
+    }
+
+    fn overlay(&self, object: Object, user: Option<&UserId>, now: UnixMillis) -> Result<Operation, Invalid> {
+        let mut draft = OverlayDraft::from_object(object, user)?;
+        draft.shift_time(self.shift_ms.unwrap_or(0));
+        Ok(Operation::PutOverlay { draft, now, condition: Condition::None, precedence: self.precedence })
+    }
+}
+
+fn unknown_record() -> Invalid {
+    let detail = "a line must hold one of {\"signal\":…}, {\"overlay\":…}, {\"rate\":…}, {\"outcome\":…}";
+    Invalid::document(InvalidKind::MissingMember, detail)
+}
+
+/// All records of a snapshot as lines, each with its newline: signals before the outcomes on them.
+///
+/// Tokens are left out: an export is data to hand on, not access.
+///
+/// # Errors
+///
+/// [`StoreError`]; items too.
+pub fn export_lines(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Vec<u8>, StoreError>>, StoreError> {
+    let signals = snapshot.signals()?.map(|row| row.map(|row| line("signal", &render::signal_json(&row.signal))));
+    let overlays =
+        snapshot.overlays(None)?.map(|row| row.map(|row| line("overlay", &render::overlay_json(&row.overlay))));
+    let rates = snapshot.rates()?;
+    let rates: Vec<_> = rates.iter().map(|rate| Ok(line("rate", &render::rate_json(rate)))).collect();
+    let outcomes = snapshot.outcomes()?.map(|row| row.map(|row| line("outcome", &render::outcome_json(&row.outcome))));
+    Ok(signals.chain(overlays).chain(rates).chain(outcomes))
+}
+
+fn line(kind: &str, json: &[u8]) -> Vec<u8> {
+    let mut line = format!("{{\"{kind}\":").into_bytes();
+    line.extend_from_slice(json);
+    line.extend_from_slice(b"}\n");
+    line
+}
+
+impl Service {
+    /// Makes a reader for the lines of one file.
+    #[must_use]
+    pub fn line_reader(&self, precedence: Precedence) -> LineReader {
+        LineReader::new(precedence, self.lifetime_ms())
+    }
+}

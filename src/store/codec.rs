@@ -1,0 +1,373 @@
+//! Stored records: a version byte, then bincode.
+//!
+//! The structs here are the file format. They are frozen once released, since bincode is positional: a change is a new struct
+//! with a new version byte. The layout is bincode's legacy one (little endian, fixed width), byte for byte that of
+//! bincode 1.3.3, so that another implementation could take over without touching a file.
+//!
+//! Decoding never trusts the bytes: it is bounded in size, must consume all of them, and parses names again, since the file
+//! may have been damaged outside.
+
+use bincode::{Decode, Encode};
+
+use crate::domain::{
+    Currency, Decimal, Direction, Levels, Object, Outcome, OutcomeStatus, Overlay, Pair, Rate, Scope, Signal, SignalId,
+    Symbol, TierName, Token, UnixMillis, UserId,
+};
+
+/// Largest record, in bytes: twice the largest body, as patches add up.
+const RECORD_BYTES_MAX: usize = 128 * 1024;
+/// Largest row of the change log, in bytes: a full batch of the longest keys.
+const CHANGES_BYTES_MAX: usize = 1024 * 1024;
+/// Most members that a record keeps; more could not be read back as one object.
+const MEMBERS_MAX: usize = 256;
+/// The version byte of every record in this module.
+const VERSION: u8 = 1;
+
+/// Why a record can not be encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record is larger than can be stored")]
+pub(super) struct TooLarge;
+
+/// Why bytes are not a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DecodeError {
+    /// A newer program wrote it, or it is damaged.
+    #[error("record version {0}")]
+    Version(u8),
+    /// There are no bytes.
+    #[error("empty record")]
+    Empty,
+    /// bincode can not read it.
+    #[error("{0}")]
+    Layout(String),
+    /// Bytes are left over.
+    #[error("{0} bytes too many")]
+    Trailing(usize),
+    /// A value breaks a rule that holds for every record.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// A record, and the `seq` of the commit that wrote it.
+type Decoded<T> = Result<(T, u64), DecodeError>;
+
+#[derive(Debug, Encode, Decode)]
+struct SignalV1 {
+    seq: u64,
+    id: String,
+    symbol: String,
+    /// 0 buy, 1 sell.
+    direction: u8,
+    /// 0 prices, 1 pips.
+    levels: u8,
+    /// This and all other decimals: units of 10⁻⁸.
+    entry: Option<i64>,
+    stop: i64,
+    target: Option<i64>,
+    pattern_type: Option<String>,
+    confidence: Option<i64>,
+    created_at_ms: i64,
+    expires_at_ms: i64,
+    members: Vec<(String, String)>,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct OverlayV1 {
+    seq: u64,
+    user_id: String,
+    tier: Option<String>,
+    risk_percent: Option<i64>,
+    account_balance: Option<i64>,
+    account_currency: String,
+    win_rate: Option<i64>,
+    trades_remaining: Option<u32>,
+    updated_at_ms: i64,
+    members: Vec<(String, String)>,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct OutcomeV1 {
+    seq: u64,
+    signal_id: String,
+    user_id: String,
+    /// 0 fired, 1 failed.
+    status: u8,
+    at_ms: i64,
+    members: Vec<(String, String)>,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct RateV1 {
+    seq: u64,
+    pair: String,
+    price: i64,
+    updated_at_ms: i64,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct TokenV1 {
+    seq: u64,
+    id: String,
+    sha256: [u8; 32],
+    scopes: Vec<String>,
+    label: String,
+    created_at_ms: i64,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct ChangeV1 {
+    /// 0 signal, 1 overlay, 2 outcome, 3 rate, 4 token.
+    kind: u8,
+    /// Signal id, user id, pair or token id.
+    key: String,
+    /// The user of an outcome, else empty.
+    user: String,
+}
+
+/// One entry of the change log: which record a commit put or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// A signal was put.
+    Signal(SignalId),
+    /// An overlay was put or deleted.
+    Overlay(UserId),
+    /// An outcome was put.
+    Outcome(SignalId, UserId),
+    /// A rate was put.
+    Rate(Pair),
+    /// A token was made or revoked.
+    Token(String),
+}
+
+pub(super) fn encode_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
+    let (levels, entry, stop, target) = match signal.levels {
+        Levels::Prices { entry, stop, target } => (0, Some(entry), stop, target),
+        Levels::Pips { entry, stop, target } => (1, entry, stop, target),
+    };
+    encode(
+        &SignalV1 {
+            seq,
+            id: signal.id.as_str().to_owned(),
+            symbol: signal.symbol.as_str().to_owned(),
+            direction: u8::from(signal.direction == Direction::Sell),
+            levels,
+            entry: entry.map(Decimal::units),
+            stop: stop.units(),
+            target: target.map(Decimal::units),
+            pattern_type: signal.pattern_type.clone(),
+            confidence: signal.confidence.map(Decimal::units),
+            created_at_ms: signal.created_at.millis(),
+            expires_at_ms: signal.expires_at.millis(),
+            members: members_of(&signal.members)?,
+        },
+        RECORD_BYTES_MAX,
+    )
+}
+
+pub(super) fn decode_signal(bytes: &[u8]) -> Decoded<Signal> {
+    let record: SignalV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let direction = match record.direction {
+        0 => Direction::Buy,
+        1 => Direction::Sell,
+        other => return Err(DecodeError::Value(format!("direction {other}"))),
+    };
+    let entry = record.entry.map(Decimal::from_units);
+    let stop = Decimal::from_units(record.stop);
+    let target = record.target.map(Decimal::from_units);
+    let levels = match (record.levels, entry) {
+        (0, Some(entry)) => Levels::prices(direction, entry, stop, target).map_err(value)?,
+        (1, entry) => Levels::pips(entry, stop, target).map_err(value)?,
+        (other, _) => return Err(DecodeError::Value(format!("levels {other}"))),
+    };
+    let signal = Signal {
+        id: SignalId::parse(&record.id).map_err(value)?,
+        symbol: Symbol::parse(&record.symbol).map_err(value)?,
+        direction,
+        levels,
+        pattern_type: record.pattern_type,
+        confidence: record.confidence.map(Decimal::from_units),
+        created_at: UnixMillis::new(record.created_at_ms),
+        expires_at: UnixMillis::new(record.expires_at_ms),
+        members: Object::from_members(record.members),
+    };
+    Ok((signal, record.seq))
+}
+
+pub(super) fn encode_overlay(overlay: &Overlay, seq: u64) -> Result<Vec<u8>, TooLarge> {
+    encode(
+        &OverlayV1 {
+            seq,
+            user_id: overlay.user_id.as_str().to_owned(),
+            tier: overlay.tier.as_ref().map(|tier| tier.as_str().to_owned()),
+            risk_percent: overlay.risk_percent.map(Decimal::units),
+            account_balance: overlay.account_balance.map(Decimal::units),
+            account_currency: overlay.account_currency.as_str().to_owned(),
+            win_rate: overlay.win_rate.map(Decimal::units),
+            trades_remaining: overlay.trades_remaining,
+            updated_at_ms: overlay.updated_at.millis(),
+            members: members_of(&overlay.members)?,
+        },
+        RECORD_BYTES_MAX,
+    )
+}
+
+pub(super) fn decode_overlay(bytes: &[u8]) -> Decoded<Overlay> {
+    let record: OverlayV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let overlay = Overlay {
+        user_id: UserId::parse(&record.user_id).map_err(value)?,
+        tier: record.tier.map(|tier| TierName::parse(&tier)).transpose().map_err(value)?,
+        risk_percent: record.risk_percent.map(Decimal::from_units),
+        account_balance: record.account_balance.map(Decimal::from_units),
+        account_currency: Currency::parse(&record.account_currency).map_err(value)?,
+        win_rate: record.win_rate.map(Decimal::from_units),
+        trades_remaining: record.trades_remaining,
+        updated_at: UnixMillis::new(record.updated_at_ms),
+        members: Object::from_members(record.members),
+    };
+    Ok((overlay, record.seq))
+}
+
+pub(super) fn encode_outcome(outcome: &Outcome, seq: u64) -> Result<Vec<u8>, TooLarge> {
+    encode(
+        &OutcomeV1 {
+            seq,
+            signal_id: outcome.signal_id.as_str().to_owned(),
+            user_id: outcome.user_id.as_str().to_owned(),
+            status: u8::from(outcome.status == OutcomeStatus::Failed),
+            at_ms: outcome.at.millis(),
+            members: members_of(&outcome.members)?,
+        },
+        RECORD_BYTES_MAX,
+    )
+}
+
+pub(super) fn decode_outcome(bytes: &[u8]) -> Decoded<Outcome> {
+    let record: OutcomeV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let outcome = Outcome {
+        signal_id: SignalId::parse(&record.signal_id).map_err(value)?,
+        user_id: UserId::parse(&record.user_id).map_err(value)?,
+        status: match record.status {
+            0 => OutcomeStatus::Fired,
+            1 => OutcomeStatus::Failed,
+            other => return Err(DecodeError::Value(format!("outcome {other}"))),
+        },
+        at: UnixMillis::new(record.at_ms),
+        members: Object::from_members(record.members),
+    };
+    Ok((outcome, record.seq))
+}
+
+pub(super) fn encode_rate(rate: &Rate, seq: u64) -> Result<Vec<u8>, TooLarge> {
+    let record = RateV1 {
+        seq,
+        pair: rate.pair.as_str().to_owned(),
+        price: rate.price.units(),
+        updated_at_ms: rate.updated_at.millis(),
+    };
+    encode(&record, RECORD_BYTES_MAX)
+}
+
+pub(super) fn decode_rate(bytes: &[u8]) -> Decoded<Rate> {
+    let record: RateV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let price = Decimal::from_units(record.price);
+    if !price.is_positive() {
+        return Err(DecodeError::Value(format!("price {price}")));
+    }
+    let pair = Pair::parse(&record.pair).map_err(value)?;
+    Ok((Rate { pair, price, updated_at: UnixMillis::new(record.updated_at_ms) }, record.seq))
+}
+
+pub(super) fn encode_token(token: &Token, seq: u64) -> Result<Vec<u8>, TooLarge> {
+    let record = TokenV1 {
+        seq,
+        id: token.id.clone(),
+        sha256: token.sha256,
+        scopes: token.scopes.iter().map(ToString::to_string).collect(),
+        label: token.label.clone(),
+        created_at_ms: token.created_at.millis(),
+    };
+    encode(&record, RECORD_BYTES_MAX)
+}
+
+pub(super) fn decode_token(bytes: &[u8]) -> Decoded<Token> {
+    let record: TokenV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let scopes = record.scopes.iter().map(|scope| Scope::parse(scope)).collect::<Result<_, _>>().map_err(value)?;
+    let token = Token {
+        id: record.id,
+        sha256: record.sha256,
+        scopes,
+        label: record.label,
+        created_at: UnixMillis::new(record.created_at_ms),
+    };
+    Ok((token, record.seq))
+}
+
+pub(super) fn encode_changes(changes: &[Changed]) -> Result<Vec<u8>, TooLarge> {
+    let record: Vec<ChangeV1> = changes
+        .iter()
+        .map(|change| {
+            let (kind, key, user) = match change {
+                Changed::Signal(id) => (0, id.as_str(), ""),
+                Changed::Overlay(user) => (1, user.as_str(), ""),
+                Changed::Outcome(id, user) => (2, id.as_str(), user.as_str()),
+                Changed::Rate(pair) => (3, pair.as_str(), ""),
+                Changed::Token(id) => (4, id.as_str(), ""),
+            };
+            ChangeV1 { kind, key: key.to_owned(), user: user.to_owned() }
+        })
+        .collect();
+    encode(&record, CHANGES_BYTES_MAX)
+}
+
+pub(super) fn decode_changes(bytes: &[u8]) -> Result<Vec<Changed>, DecodeError> {
+    let record: Vec<ChangeV1> = decode::<_, { 2 * CHANGES_BYTES_MAX }>(bytes)?;
+    record
+        .into_iter()
+        .map(|change| match change.kind {
+            0 => Ok(Changed::Signal(SignalId::parse(&change.key).map_err(value)?)),
+            1 => Ok(Changed::Overlay(UserId::parse(&change.key).map_err(value)?)),
+            2 => Ok(Changed::Outcome(
+                SignalId::parse(&change.key).map_err(value)?,
+                UserId::parse(&change.user).map_err(value)?,
+            )),
+            3 => Ok(Changed::Rate(Pair::parse(&change.key).map_err(value)?)),
+            4 => Ok(Changed::Token(change.key)),
+            other => Err(DecodeError::Value(format!("change {other}"))),
+        })
+        .collect()
+}
+
+fn members_of(object: &Object) -> Result<Vec<(String, String)>, TooLarge> {
+    if object.iter().len() > MEMBERS_MAX {
+        return Err(TooLarge);
+    }
+    Ok(object.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+fn encode(record: &impl Encode, bytes_max: usize) -> Result<Vec<u8>, TooLarge> {
+    let mut bytes = vec![VERSION];
+    // Encoding into memory has no other way to fail than a record beyond all bounds.
+    bincode::encode_into_std_write(record, &mut bytes, bincode::config::legacy()).map_err(|_| TooLarge)?;
+    if bytes.len() > bytes_max { Err(TooLarge) } else { Ok(bytes) }
+}
+
+/// Decodes with a limit: without one, nine corrupt bytes can ask for more memory than there is. The limit is twice that of
+/// encoding, as bincode counts a list's elements by their size in memory before it reads them.
+fn decode<T: Decode<()>, const BYTES_MAX: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
+    if *version != VERSION {
+        return Err(DecodeError::Version(*version));
+    }
+    let config = bincode::config::legacy().with_limit::<BYTES_MAX>();
+    let (record, consumed) =
+        bincode::decode_from_slice(rest, config).map_err(|error| DecodeError::Layout(error.to_string()))?;
+    match rest.len().checked_sub(consumed) {
+        Some(0) => Ok(record),
+        left => Err(DecodeError::Trailing(left.unwrap_or_default())),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
+fn value(error: crate::domain::Invalid) -> DecodeError {
+    DecodeError::Value(error.to_string())
+}

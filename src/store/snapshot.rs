@@ -1,0 +1,305 @@
+//! Reading: one committed state of the file, for as long as it is held.
+
+use std::fmt::Display;
+use std::ops::Bound;
+
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
+
+use super::codec::{self, Changed, DecodeError};
+use super::{StoreError, tables};
+use crate::domain::{Outcome, Overlay, Rates, Signal, SignalId, Token, UnixMillis, UserId};
+
+/// A signal with what the file knows about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSignal {
+    /// Its number: ascending in the order of first publication.
+    pub number: u64,
+    /// The `seq` of the commit that wrote it.
+    pub seq: u64,
+    /// The signal.
+    pub signal: Signal,
+}
+
+/// An overlay with what the file knows about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOverlay {
+    /// The `seq` of the commit that wrote it.
+    pub seq: u64,
+    /// The overlay.
+    pub overlay: Overlay,
+}
+
+/// An outcome with what the file knows about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOutcome {
+    /// The `seq` of the commit that wrote it.
+    pub seq: u64,
+    /// The outcome.
+    pub outcome: Outcome,
+}
+
+/// How many records of each kind there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Signals, expired ones too.
+    pub signals: u64,
+    /// Overlays.
+    pub overlays: u64,
+    /// Outcomes.
+    pub outcomes: u64,
+    /// Rates.
+    pub rates: u64,
+    /// Tokens.
+    pub tokens: u64,
+}
+
+/// One committed state of the file.
+pub struct Snapshot {
+    tx: ReadTransaction,
+}
+
+impl Snapshot {
+    pub(super) fn new(tx: ReadTransaction) -> Self {
+        Self { tx }
+    }
+
+    /// The number of the last commit that changed anything; 0 in a new file.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`].
+    pub fn seq(&self) -> Result<u64, StoreError> {
+        let changes = self.tx.open_table(tables::CHANGES)?;
+        Ok(changes.last()?.map_or(0, |(seq, _)| seq.value()))
+    }
+
+    /// Finds a signal by its id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
+    pub fn signal(&self, id: &SignalId) -> Result<Option<StoredSignal>, StoreError> {
+        let numbers = self.tx.open_table(tables::SIGNAL_NUMBERS)?;
+        match numbers.get(id.as_str())? {
+            Some(number) => self.signal_numbered(number.value()),
+            None => Ok(None),
+        }
+    }
+
+    fn signal_numbered(&self, number: u64) -> Result<Option<StoredSignal>, StoreError> {
+        let signals = self.tx.open_table(tables::SIGNALS)?;
+        signals.get(number)?.map(|bytes| stored_signal(number, bytes.value())).transpose()
+    }
+
+    /// Finds a user's overlay.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
+    pub fn overlay(&self, user: &UserId) -> Result<Option<StoredOverlay>, StoreError> {
+        let overlays = self.tx.open_table(tables::OVERLAYS)?;
+        overlays.get(user.as_str())?.map(|bytes| stored_overlay(user.as_str(), bytes.value())).transpose()
+    }
+
+    /// Finds what happened for a user on the signal with this number.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
+    pub fn outcome(&self, number: u64, user: &UserId) -> Result<Option<StoredOutcome>, StoreError> {
+        let outcomes = self.tx.open_table(tables::OUTCOMES)?;
+        outcomes.get((number, user.as_str()))?.map(|bytes| stored_outcome(user.as_str(), bytes.value())).transpose()
+    }
+
+    /// All outcomes on the signal with this number, in the order of users.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`]; items: also [`StoreError::CorruptRow`].
+    pub fn outcomes_on(
+        &self,
+        number: u64,
+    ) -> Result<impl Iterator<Item = Result<StoredOutcome, StoreError>>, StoreError> {
+        let outcomes = self.tx.open_table(tables::OUTCOMES)?;
+        let of_signal = (number, "")..(number.saturating_add(1), "");
+        Ok(outcomes.range(of_signal)?.map(|row| {
+            let (key, bytes) = row?;
+            stored_outcome(key.value().1, bytes.value())
+        }))
+    }
+
+    /// All outcomes, in the order of signals.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`]; items: also [`StoreError::CorruptRow`].
+    pub fn outcomes(&self) -> Result<impl Iterator<Item = Result<StoredOutcome, StoreError>>, StoreError> {
+        let outcomes = self.tx.open_table(tables::OUTCOMES)?;
+        Ok(outcomes.range::<(u64, &str)>(..)?.map(|row| {
+            let (key, bytes) = row?;
+            stored_outcome(key.value().1, bytes.value())
+        }))
+    }
+
+    /// Signals numbered below `before` (`None`: all), newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`]; items: also [`StoreError::CorruptRow`].
+    pub fn signals_newest_first(
+        &self,
+        before: Option<u64>,
+    ) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
+        Ok(self.signals_in((Bound::Unbounded, before.map_or(Bound::Unbounded, Bound::Excluded)))?.rev())
+    }
+
+    /// All signals in the order of first publication.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`]; items: also [`StoreError::CorruptRow`].
+    pub fn signals(&self) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
+        self.signals_in((Bound::Unbounded, Bound::Unbounded))
+    }
+
+    fn signals_in(
+        &self,
+        range: (Bound<u64>, Bound<u64>),
+    ) -> Result<impl DoubleEndedIterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
+        let signals = self.tx.open_table(tables::SIGNALS)?;
+        Ok(signals.range::<u64>(range)?.map(|row| {
+            let (number, bytes) = row?;
+            stored_signal(number.value(), bytes.value())
+        }))
+    }
+
+    /// Numbers of the signals that are not expired at `now`, soonest to expire first, after the (expiry, number) of `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`].
+    pub fn signals_active(
+        &self,
+        now: UnixMillis,
+        after: Option<(UnixMillis, u64)>,
+    ) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
+        let by_expiry = self.tx.open_table(tables::SIGNALS_BY_EXPIRY)?;
+        let signals = self.tx.open_table(tables::SIGNALS)?;
+        let unexpired = (now.millis(), u64::MAX);
+        let start = after.map_or(unexpired, |(expiry, number)| unexpired.max((expiry.millis(), number)));
+        let range = (Bound::Excluded(start), Bound::Unbounded);
+        Ok(by_expiry.range::<(i64, u64)>(range)?.map(move |row| {
+            let (_, number) = row?.0.value();
+            let missing = || corrupt("signals-by-expiry-1", number, "it names a signal that is not there");
+            let bytes = signals.get(number)?.ok_or_else(missing)?;
+            stored_signal(number, bytes.value())
+        }))
+    }
+
+    /// Overlays after the user `after` (`None`: all), in the order of users.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`]; items: also [`StoreError::CorruptRow`].
+    pub fn overlays(
+        &self,
+        after: Option<&UserId>,
+    ) -> Result<impl Iterator<Item = Result<StoredOverlay, StoreError>> + use<>, StoreError> {
+        let overlays = self.tx.open_table(tables::OVERLAYS)?;
+        let start = after.map_or(Bound::Unbounded, |user| Bound::Excluded(user.as_str()));
+        Ok(overlays.range::<&str>((start, Bound::Unbounded))?.map(|row| {
+            let (user, bytes) = row?;
+            stored_overlay(user.value(), bytes.value())
+        }))
+    }
+
+    /// All rates.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`] or [`StoreError::CorruptRow`].
+    pub fn rates(&self) -> Result<Rates, StoreError> {
+        let table = self.tx.open_table(tables::RATES)?;
+        let mut rates = Rates::default();
+        for row in table.range::<&str>(..)? {
+            let (pair, bytes) = row?;
+            let (rate, seq) = codec::decode_rate(bytes.value()).map_err(damaged("rates-1", pair.value()))?;
+            rates.put(rate, seq);
+        }
+        Ok(rates)
+    }
+
+    /// All tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`] or [`StoreError::CorruptRow`].
+    pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        let table = self.tx.open_table(tables::TOKENS)?;
+        let rows = table.range::<&str>(..)?.map(|row| {
+            let (id, bytes) = row?;
+            codec::decode_token(bytes.value()).map(|(token, _)| token).map_err(damaged("tokens-1", id.value()))
+        });
+        rows.collect()
+    }
+
+    /// What the commits after `seq` changed, oldest first; `None` if the log does not reach back that far.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`] or [`StoreError::CorruptRow`].
+    pub fn changes_after(&self, seq: u64) -> Result<Option<Vec<Changed>>, StoreError> {
+        let table = self.tx.open_table(tables::CHANGES)?;
+        let next = seq.saturating_add(1);
+        let mut changes = Vec::new();
+        for (expected, row) in (next..).zip(table.range(next..)?) {
+            let (seq, bytes) = row?;
+            if seq.value() != expected {
+                return Ok(None);
+            }
+            changes.extend(codec::decode_changes(bytes.value()).map_err(damaged("changes-1", seq.value()))?);
+        }
+        Ok(Some(changes))
+    }
+
+    /// How many records there are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`].
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        Ok(Counts {
+            signals: self.tx.open_table(tables::SIGNALS)?.len()?,
+            overlays: self.tx.open_table(tables::OVERLAYS)?.len()?,
+            outcomes: self.tx.open_table(tables::OUTCOMES)?.len()?,
+            rates: self.tx.open_table(tables::RATES)?.len()?,
+            tokens: self.tx.open_table(tables::TOKENS)?.len()?,
+        })
+    }
+}
+
+pub(super) fn stored_signal(number: u64, bytes: &[u8]) -> Result<StoredSignal, StoreError> {
+    let (signal, seq) = codec::decode_signal(bytes).map_err(damaged("signals-1", number))?;
+    Ok(StoredSignal { number, seq, signal })
+}
+
+pub(super) fn stored_overlay(user: &str, bytes: &[u8]) -> Result<StoredOverlay, StoreError> {
+    let (overlay, seq) = codec::decode_overlay(bytes).map_err(damaged("overlays-1", user))?;
+    if overlay.user_id.as_str() != user {
+        return Err(corrupt("overlays-1", user, "it holds another user's overlay"));
+    }
+    Ok(StoredOverlay { seq, overlay })
+}
+
+pub(super) fn stored_outcome(user: &str, bytes: &[u8]) -> Result<StoredOutcome, StoreError> {
+    let (outcome, seq) = codec::decode_outcome(bytes).map_err(damaged("outcomes-1", user))?;
+    Ok(StoredOutcome { seq, outcome })
+}
+
+fn damaged<K: Display>(table: &'static str, key: K) -> impl FnOnce(DecodeError) -> StoreError {
+    move |error| corrupt(table, key, &error.to_string())
+}
+
+pub(super) fn corrupt(table: &'static str, key: impl Display, detail: &str) -> StoreError {
+    StoreError::CorruptRow { table, key: key.to_string(), detail: detail.to_owned() }
+}

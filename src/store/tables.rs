@@ -1,0 +1,55 @@
+//! The tables of the file: what each key and value is.
+//!
+//! Values are opaque bytes that `codec` reads and writes. The `-1` in a name is the layout's version: a new key or value
+//! type is a new table and a step in `schema`, never a new meaning for an old name.
+
+use redb::TableDefinition;
+
+/// Facts about the file itself.
+///
+/// - key: `schema`; value: the layout's version
+/// - written when the file is made or upgraded
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// One row per signal, shared by every user.
+///
+/// - key: number given at first publication, ascending, so that inserts pack tightly
+/// - value: `codec` record of a signal
+pub(super) const SIGNALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signals-1");
+
+/// Finds a signal by its id.
+///
+/// - key: signal id; value: the number that keys [`SIGNALS`]
+pub(super) const SIGNAL_NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("signal-numbers-1");
+
+/// Finds the signals that expire after a moment.
+///
+/// - key: expiry in Unix milliseconds, signal number
+pub(super) const SIGNALS_BY_EXPIRY: TableDefinition<'_, (i64, u64), ()> = TableDefinition::new("signals-by-expiry-1");
+
+/// One row per user.
+///
+/// - key: user id; value: `codec` record of an overlay
+pub(super) const OVERLAYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("overlays-1");
+
+/// What happened for one user on one signal; most have no row.
+///
+/// - key: signal number, user id; value: `codec` record of an outcome
+pub(super) const OUTCOMES: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("outcomes-1");
+
+/// Prices of currency pairs.
+///
+/// - key: pair; value: `codec` record of a rate
+pub(super) const RATES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rates-1");
+
+/// Access tokens, without their secrets.
+///
+/// - key: the token's public part; value: `codec` record of a token
+pub(super) const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens-1");
+
+/// What the last commits changed.
+///
+/// - key: `seq` of the commit; value: `codec` list of changes
+/// - written by every commit, which also deletes the oldest rows beyond the bound, but never the newest: its key is
+///   the file's `seq`
+pub(super) const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes-1");

@@ -1,0 +1,200 @@
+//! The command line: what a person at the server sees.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use insta::assert_snapshot;
+
+use crate::process::{Server, run};
+
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
+
+fn shown(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("exit {}\n{out}{err}", output.status.code().unwrap())
+}
+
+fn export(folder: &Path) -> String {
+    String::from_utf8(run(folder, &["export"]).stdout).unwrap()
+}
+
+#[test]
+fn an_export_loaded_into_an_empty_file_gives_the_same_export() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_snapshot!(shown(&run(first.path(), &["load", SAMPLES])), @r"
+    exit 0
+    80 created, 0 changed, 0 unchanged, 0 kept as they were, 0 refused
+    ");
+    let out = second.path().join("all.ndjson");
+    assert_eq!(run(first.path(), &["export", "--out", out.to_str().unwrap()]).status.code(), Some(0));
+    run(second.path(), &["load", out.to_str().unwrap()]);
+    assert_eq!(export(second.path()), export(first.path()));
+    assert_eq!(export(second.path()), fs::read_to_string(&out).unwrap());
+    assert_snapshot!(shown(&run(second.path(), &["load", "--json", out.to_str().unwrap()])), @r#"
+    exit 0
+    {"created":0,"changed":0,"unchanged":80,"kept":0,"refused":0}
+    "#);
+}
+
+#[test]
+fn a_bad_line_is_named_and_the_others_go_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.ndjson");
+    let long = format!("{{\"overlay\":{{\"user_id\":\"8\",\"x\":\"{}\"}}}}", "x".repeat(70_000));
+    let lines = [
+        r#"{"outcome":{"signal_id":"S1","user_id":"7","status":"failed"}}"#,
+        r#"{"overlay":{"user_id":"7","account_balance":5}}"#,
+        "",
+        r#"{"overlay":{"user_id":"7","account_balance":"x"}}"#,
+        &long,
+        r#"{"signal":{"signal_id":"S1","symbol":"EURUSD","direction":"SELL","stop_pips":20}}"#,
+        r#"{"user":{}}"#,
+        r#"{"outcome":{"signal_id":"S9","user_id":"7","status":"failed"}}"#,
+    ];
+    fs::write(&file, lines.join("\n")).unwrap();
+    let output = run(folder.path(), &["load", file.to_str().unwrap()]);
+    let text = shown(&output).replace(folder.path().to_str().unwrap(), "DIR");
+    assert_snapshot!(text, @r#"
+    exit 1
+    3 created, 0 changed, 0 unchanged, 0 kept as they were, 4 refused
+    DIR/in.ndjson:4: account_balance must be a decimal number (wrong-type)
+    DIR/in.ndjson:5: the line is longer than 65536 bytes
+    DIR/in.ndjson:7: a line must hold one of {"signal":…}, {"overlay":…}, {"rate":…}, {"outcome":…} (missing-member)
+    DIR/in.ndjson:8: no signal S9
+    "#);
+}
+
+#[test]
+fn one_record_a_file_is_loaded_from_the_plans_own_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    fs::create_dir_all(tree.join("signals/shared")).unwrap();
+    fs::create_dir_all(tree.join("user_overlays")).unwrap();
+    let signal = r#"{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"sl_pips":20.000000000000018,"created_at":"2025-08-08T16:11:10.425865","expires_at":"2025-08-08T17:11:10.425808"}"#;
+    fs::write(tree.join("signals/shared/ELITE_EURUSD_1.json"), signal).unwrap();
+    fs::write(tree.join("user_overlays/7001.json"), r#"{"tier":"press pass","account_balance":"250.5"}"#).unwrap();
+    fs::write(tree.join("notes.txt"), "not a record").unwrap();
+    assert_eq!(run(folder.path(), &["load", tree.to_str().unwrap()]).status.code(), Some(0));
+    let overlay = String::from_utf8(run(folder.path(), &["overlay", "get", "7001"]).stdout).unwrap();
+    assert!(overlay.contains(r#""tier":"PRESS_PASS","account_balance":250.5"#), "{overlay}");
+    assert_snapshot!(shown(&run(folder.path(), &["signal", "list"])), @r"
+    exit 0
+    SIGNAL                                   SYMBOL     SIDE EXPIRES                  STATUS
+    ELITE_EURUSD_1                           EURUSD     BUY  2025-08-08T17:11:10.425Z expired
+    ");
+    assert_snapshot!(shown(&run(folder.path(), &["signal", "get", "ELITE_EURUSD_1"])), @r#"
+    exit 0
+    {"signal_id":"ELITE_EURUSD_1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-08-08T16:11:10.425Z","expires_at":"2025-08-08T17:11:10.425Z","sl_pips":20.000000000000018}
+    "#);
+}
+
+#[test]
+fn each_step_of_a_size_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &["load", SAMPLES]);
+    let explain =
+        |user: &str| shown(&run(folder.path(), &["mission", "ELITE_GUARD_EURUSD_1763905800", user, "--explain"]));
+    assert_snapshot!(explain("7002"), @"
+    exit 0
+    signal        BUY EURUSD at 1.085, stop 1.083, target 1.089
+    distance      |1.085 − 1.083| = 0.002, which is 20 pips of 0.0001
+    conversion    USD to EUR by the entry price: 1 / 1.085 = 0.92165899
+    loss per lot  distance × 100000 units a lot × conversion = 184.33179723 EUR
+    risk budget   15000 × 3 % (the user's) = 450 EUR
+    raw size      risk budget / loss per lot = 2.44125 lots
+    limits        steps of 0.01, at least 0.01, the instrument's at most 100, the tier's at most 20
+    size          2.44 lots: the budget decides, cut to the lot step
+    risk          2.44 × loss per lot = 449.76958525 EUR
+    reward        2.44 lots at the target = 899.5391705 EUR
+    tradable      yes
+    ");
+    assert_snapshot!(explain("7009"), @"
+    exit 0
+    signal        BUY EURUSD at 1.085, stop 1.083, target 1.089
+    distance      |1.085 − 1.083| = 0.002, which is 20 pips of 0.0001
+    conversion    USD is the account's currency: 1
+    loss per lot  distance × 100000 units a lot × conversion = 200 USD
+    risk budget   40 × 1 % (the user's) = 0.4 USD
+    raw size      risk budget / loss per lot = 0.002 lots
+    limits        steps of 0.01, at least 0.01, the instrument's at most 100, the tier's at most 0.1
+    size          0 lots: below the minimum lot of 0.01; a balance of 200 would do
+    risk          0 × loss per lot = 0 USD
+    reward        0 lots at the target = 0 USD
+    tradable      no: below_minimum_lot
+    ");
+    assert_snapshot!(explain("7010"), @"
+    exit 0
+    signal        BUY EURUSD at 1.085, stop 1.083, target 1.089
+    distance      |1.085 − 1.083| = 0.002, which is 20 pips of 0.0001
+    conversion    USD is the account's currency: 1
+    loss per lot  distance × 100000 units a lot × conversion = 200 USD
+    stops here    the overlay has no balance
+    ");
+}
+
+#[test]
+fn what_is_absent_is_exit_code_1_and_what_can_not_be_done_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let shown = |arguments: &[&str]| shown(&run(&data, arguments)).replace(data.to_str().unwrap(), "DIR");
+    assert_snapshot!(shown(&["stats"]), @"
+    exit 2
+    overlaid: there is no database at DIR/overlaid.redb; `overlaid serve` and `overlaid load` make one, and --data names another folder
+    ");
+    run(&data, &["load", SAMPLES]);
+    assert_snapshot!(shown(&["mission", "S1", "7001"]), @"
+    exit 1
+    overlaid: no signal S1
+    ");
+    assert_snapshot!(shown(&["overlay", "get", "--", "-5"]), @"
+    exit 1
+    overlaid: no overlay for user -5
+    ");
+    assert_snapshot!(shown(&["token", "revoke", "abc"]), @"
+    exit 1
+    overlaid: no token abc
+    ");
+    assert_snapshot!(shown(&["load", "/nowhere"]), @"
+    exit 2
+    overlaid: cannot read /nowhere: No such file or directory (os error 2)
+    ");
+    assert_snapshot!(shown(&["serve", "--listen", "0.0.0.0:0"]), @"
+    exit 2
+    overlaid: without a token only this machine may be served: listen on 127.0.0.1, or make one with `overlaid token create`
+    ");
+    let server = Server::start(&data, &[]);
+    assert_snapshot!(shown(&["stats"]), @"
+    exit 2
+    overlaid: DIR/overlaid.redb is open in another process; if that is the server, ask it over HTTP (http://127.0.0.1:7717/v1/… unless it listens elsewhere) or stop it first
+    ");
+    drop(server);
+    fs::write(folder.path().join("t.toml"), "[FANG]\nrisk=1\n").unwrap();
+    let tiers = folder.path().join("t.toml");
+    let output = run(&data, &["--tiers", tiers.to_str().unwrap(), "stats"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unknown field `risk`"));
+}
+
+#[test]
+fn a_token_is_shown_once_listed_without_its_secret_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = run(folder.path(), &["token", "create", "--scope", "read", "--scope", "write", "--label", "bot"]);
+    let secret = String::from_utf8(secret.stdout).unwrap();
+    let id = secret.trim().split('_').nth(1).unwrap().to_owned();
+    let list = String::from_utf8(run(folder.path(), &["token", "list"]).stdout).unwrap();
+    assert!(list.contains(&id) && list.contains("read,write") && list.contains("bot"), "{list}");
+    assert!(!list.contains(secret.trim()));
+    assert_eq!(run(folder.path(), &["token", "revoke", &id]).status.code(), Some(0));
+    assert!(run(folder.path(), &["token", "list"]).stdout.is_empty());
+}
+
+#[test]
+fn the_data_folder_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("new");
+    run(&data, &["load", SAMPLES]);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&data), mode(&data.join("overlaid.redb"))), (0o700, 0o600));
+}

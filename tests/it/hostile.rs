@@ -1,0 +1,179 @@
+//! Bad input: each is refused with a problem that says what is wrong, and changes nothing.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::process::{Answer, Server};
+
+/// Sends a body and expects a refusal with this status, code and pointer.
+#[track_caller]
+fn refused(answer: &Answer, status: u16, code: &str, pointer: Option<&str>) {
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
+    let problem = answer.json();
+    assert_eq!(
+        (answer.status, problem["code"].as_str(), problem["pointer"].as_str()),
+        (status, Some(code), pointer),
+        "{}",
+        answer.body
+    );
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], format!("urn:overlaid:problem:{code}"));
+    assert!(answer.body.len() < 1_024, "a refusal is short: {}", answer.body);
+}
+
+#[test]
+fn a_bad_signal_is_refused_with_a_pointer_and_not_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let good = r#""symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089"#;
+    let check = |body: &str, status: u16, code: &str, pointer: Option<&str>| {
+        refused(&server.send("PUT", "/v1/signals/S1", body), status, code, pointer);
+        assert_eq!(server.get("/v1/signals/S1").status, 404, "{body}");
+    };
+    check("", 400, "malformed-json", None);
+    check("{", 400, "malformed-json", None);
+    check("[1]", 400, "malformed-json", None);
+    check("{\"symbol\":NaN}", 400, "malformed-json", None);
+    check("{\"entry_price\":Infinity}", 400, "malformed-json", None);
+    check("{\"entry_price\":1e999}", 400, "malformed-json", None);
+    check(&format!("{{{good},\"symbol\":\"EURUSD\"}}"), 400, "duplicate-member", Some("/symbol"));
+    check(&format!("{{{good},\"x\":{{\"a\":1,\"a\":1}}}}"), 400, "duplicate-member", Some("/a"));
+    check("{}", 422, "missing-member", Some("/symbol"));
+    check(r#"{"symbol":5}"#, 422, "wrong-type", Some("/symbol"));
+    check(r#"{"symbol":"EUR USD"}"#, 422, "invalid-name", Some("/symbol"));
+    check(r#"{"symbol":"EURUSD","direction":"UP"}"#, 422, "wrong-type", Some("/direction"));
+    check(r#"{"symbol":"EURUSD","direction":"BUY"}"#, 422, "missing-member", Some("/stop_loss"));
+    check(r#"{"symbol":"EURUSD","direction":"BUY","stop_loss":1}"#, 422, "missing-member", Some("/entry_price"));
+    let levels = |levels: &str| format!(r#"{{"symbol":"EURUSD","direction":"BUY",{levels}}}"#);
+    check(&levels(r#""entry_price":1.085,"stop_loss":1.087"#), 422, "stop-wrong-side", Some("/stop_loss"));
+    check(&levels(r#""entry_price":1.085,"stop_loss":1.085"#), 422, "zero-distance", Some("/stop_loss"));
+    check(
+        &levels(r#""entry_price":1.085,"stop_loss":1.083,"take_profit":1.08"#),
+        422,
+        "target-wrong-side",
+        Some("/take_profit"),
+    );
+    check(
+        &levels(r#""entry_price":1.085,"stop_loss":1.083,"take_profit":1.085"#),
+        422,
+        "zero-distance",
+        Some("/take_profit"),
+    );
+    check(&levels(r#""stop_pips":0"#), 422, "zero-distance", Some("/stop_pips"));
+    check(&levels(r#""stop_pips":-5"#), 422, "out-of-range", Some("/stop_pips"));
+    check(&levels(r#""entry_price":0,"stop_loss":1"#), 422, "out-of-range", Some("/entry_price"));
+    check(&levels(r#""entry_price":" 1.085","stop_loss":1.083"#), 422, "wrong-type", Some("/entry_price"));
+    check(&levels(r#""entry_price":"1e999","stop_loss":1.083"#), 422, "out-of-range", Some("/entry_price"));
+    check(&levels(r#""entry_price":100000000000,"stop_loss":1.083"#), 422, "out-of-range", Some("/entry_price"));
+    check(&levels(r#""entry_price":true,"stop_loss":1.083"#), 422, "wrong-type", Some("/entry_price"));
+    check(&format!("{{{good},\"confidence\":101}}"), 422, "out-of-range", Some("/confidence"));
+    check(&format!("{{{good},\"confidance\":80}}"), 422, "misspelled-member", Some("/confidance"));
+    check(&format!("{{{good},\"expires_at\":\"soon\"}}"), 422, "invalid-time", Some("/expires_at"));
+    check(
+        &format!("{{{good},\"created_at\":\"2026-01-01T01:00:00Z\",\"expires_at\":\"2026-01-01T01:00:00Z\"}}"),
+        422,
+        "expiry-before-creation",
+        Some("/expires_at"),
+    );
+    check(&format!("{{{good},\"signal_id\":\"S2\"}}"), 422, "id-mismatch", Some("/signal_id"));
+    let long = "x".repeat(70_000);
+    check(&format!("{{{good},\"note\":\"{long}\"}}"), 413, "body-too-large", None);
+    check(&format!("{{{good},\"note\":{}1{}}}", "[".repeat(500), "]".repeat(500)), 400, "malformed-json", None);
+    let many: Vec<String> = (0..300).map(|index| format!(",\"m{index}\":1")).collect();
+    check(&format!("{{{good}{}}}", many.concat()), 422, "out-of-range", None);
+}
+
+#[test]
+fn a_bad_overlay_rate_or_outcome_is_refused_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.send("PUT", "/v1/users/7/overlay", r#"{"account_balance":10000,"risk_percent":2}"#);
+    let before = server.get("/v1/users/7/overlay").body;
+    for (body, code, pointer) in [
+        (r#"{"risk_percent":101}"#, "out-of-range", "/risk_percent"),
+        (r#"{"risk_percent":-1}"#, "out-of-range", "/risk_percent"),
+        (r#"{"account_balance":-0.01}"#, "out-of-range", "/account_balance"),
+        (r#"{"account_balance":"1 000"}"#, "wrong-type", "/account_balance"),
+        (r#"{"account_balance":"12 "}"#, "wrong-type", "/account_balance"),
+        (r#"{"account_balance":[]}"#, "wrong-type", "/account_balance"),
+        (r#"{"acount_balance":5}"#, "misspelled-member", "/acount_balance"),
+        (r#"{"account_currency":"$"}"#, "invalid-name", "/account_currency"),
+        (r#"{"tier":"*"}"#, "invalid-name", "/tier"),
+        (r#"{"win_rate":100.1}"#, "out-of-range", "/win_rate"),
+        (r#"{"trades_remaining":1.5}"#, "wrong-type", "/trades_remaining"),
+        (r#"{"trades_remaining":-1}"#, "out-of-range", "/trades_remaining"),
+        (r#"{"user_id":"8"}"#, "id-mismatch", "/user_id"),
+    ] {
+        for method in ["PUT", "PATCH"] {
+            refused(&server.send(method, "/v1/users/7/overlay", body), 422, code, Some(pointer));
+        }
+    }
+    assert_eq!(server.get("/v1/users/7/overlay").body, before);
+    refused(&server.send("PUT", "/v1/rates/GBPUSD", r#"{"price":0}"#), 422, "out-of-range", Some("/price"));
+    refused(&server.send("PUT", "/v1/rates/GBPUSD", r#"{"prize":1}"#), 422, "missing-member", Some("/price"));
+    refused(&server.send("PUT", "/v1/users/7/outcomes/S1", r#"{"status":"fired"}"#), 404, "not-found", None);
+    refused(&server.send("PUT", "/v1/users/7/outcomes/S1", r#"{"status":"won"}"#), 422, "wrong-type", Some("/status"));
+}
+
+#[test]
+fn bad_ids_paths_and_queries_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let long = "x".repeat(10_000);
+    for id in ["a%2Fb", "%00", "..%2f..", "%2e%2e", "%ff%fe", "a%20b", "caf%C3%A9", long.as_str()] {
+        refused(&server.get(&format!("/v1/users/{id}/overlay")), 400, "invalid-id", None);
+        refused(&server.send("PUT", &format!("/v1/signals/{id}"), "{}"), 400, "invalid-id", None);
+    }
+    for path in ["/", "/v1", "/v2/signals", "/v1/users//overlay", "/v1/users/7", "/v1/signals/a/b/c"] {
+        assert_eq!(server.get(path).header("content-type"), Some("application/problem+json"), "{path}");
+        assert!([400, 404].contains(&server.get(path).status), "{path}");
+    }
+    refused(&server.get("/v1/signals?limt=5"), 400, "unknown-parameter", None);
+    refused(&server.get("/v1/signals?limit=0"), 400, "invalid-parameter", None);
+    refused(&server.get("/v1/signals?limit=1001"), 400, "invalid-parameter", None);
+    refused(&server.get("/v1/signals?limit=ten"), 400, "invalid-parameter", None);
+    refused(&server.get("/v1/signals?status=dead"), 400, "invalid-parameter", None);
+    refused(&server.get("/v1/signals?cursor=%00"), 400, "invalid-parameter", None);
+}
+
+#[test]
+fn wrong_methods_and_media_types_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let wrong = server.send("POST", "/v1/signals/S1", "{}");
+    refused(&wrong, 405, "method-not-allowed", None);
+    assert!(wrong.header("allow").is_some_and(|allow| allow.contains("PUT")));
+    refused(&server.send_with("BREW", "/v1/signals/S1", &[], b""), 405, "method-not-allowed", None);
+    refused(
+        &server.send_with("PUT", "/v1/signals/S1", &[("content-type", "text/plain")], b"{}"),
+        415,
+        "unsupported-media-type",
+        None,
+    );
+    refused(&server.send_with("PUT", "/v1/signals/S1", &[], b"{}"), 415, "unsupported-media-type", None);
+    refused(
+        &server.send_with("POST", "/v1/import", &[("content-type", "application/json")], b"{}"),
+        415,
+        "unsupported-media-type",
+        None,
+    );
+}
+
+#[test]
+fn a_half_sent_request_and_a_thousand_idle_connections_do_not_disturb_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let mut half = TcpStream::connect(server.address).unwrap();
+    half.write_all(b"PUT /v1/users/7/overlay HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"acc").unwrap();
+    let idle: Vec<TcpStream> = (0..1_000).map_while(|_| TcpStream::connect(server.address).ok()).collect();
+    assert!(idle.len() >= 500, "this machine lets a process open few connections: {}", idle.len());
+    for _ in 0..20 {
+        assert_eq!(server.get("/healthz").status, 200);
+    }
+    drop(idle);
+    half.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    let _ = half.read_to_string(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert_eq!(server.get("/v1/users/7/overlay").status, 404, "a half-sent body changes nothing");
+}

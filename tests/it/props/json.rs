@@ -1,0 +1,158 @@
+//! JSON that is kept to the letter: nothing panics, nothing is lost, and a merge patch is RFC 7396's.
+
+use std::collections::BTreeMap;
+
+use overlaid::domain::{Invalid, Object, Overlay, OverlayDraft, UnixMillis, check_json};
+use overlaid::render::overlay_json;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+/// Values whose objects draw their names from a few, so that two of them meet.
+fn any_value() -> impl Strategy<Value = Value> {
+    let plain = prop_oneof![
+        3 => Just(Value::Null),
+        2 => any::<bool>().prop_map(Value::from),
+        2 => any::<i64>().prop_map(Value::from),
+        2 => any::<f64>().prop_map(Value::from),
+        2 => any::<String>().prop_map(Value::from),
+    ];
+    plain.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            1 => vec(inner.clone(), 0..4).prop_map(Value::from),
+            3 => any_members(inner).prop_map(Value::from),
+        ]
+    })
+}
+
+fn any_members(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
+    let name = prop::sample::select(vec!["alpha", "bravo", "charlie", "delta \"\\\n", "écho 😀", ""]);
+    btree_map(name, value, 0..5)
+        .prop_map(|members: BTreeMap<_, _>| members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// RFC 7396, section 2, line by line.
+fn merge_patch(target: Value, patch: &Value) -> Value {
+    let Value::Object(patch) = patch else { return patch.clone() };
+    let mut merged = match target {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    for (name, value) in patch {
+        if value.is_null() {
+            merged.remove(name);
+        } else {
+            let old = merged.remove(name).unwrap_or(Value::Null);
+            merged.insert(name.clone(), merge_patch(old, value));
+        }
+    }
+    Value::Object(merged)
+}
+
+/// Writes a value with blanks between its tokens and with escapes that need not be.
+fn spaced(value: &Value, blank: &str) -> String {
+    let text = |text: &str| {
+        let plain = serde_json::to_string(text).unwrap();
+        plain.replace('a', "\\u0061").replace('/', "\\/")
+    };
+    match value {
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(|item| spaced(item, blank)).collect();
+            format!("[{blank}{}{blank}]", items.join(&format!("{blank},{blank}")))
+        }
+        Value::Object(members) => {
+            let members: Vec<_> = members
+                .iter()
+                .map(|(name, value)| format!("{}{blank}:{blank}{}", text(name), spaced(value, blank)))
+                .collect();
+            format!("{{{blank}{}{blank}}}", members.join(&format!("{blank},{blank}")))
+        }
+        Value::String(string) => text(string),
+        other => other.to_string(),
+    }
+}
+
+fn value_of(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
+}
+
+fn overlay(members: &Map<String, Value>) -> Result<Overlay, Invalid> {
+    let object = Object::parse(Value::from(members.clone()).to_string().as_bytes())?;
+    Ok(OverlayDraft::from_object(object, None)?.resolve(UnixMillis::MIN))
+}
+
+/// Text that is nearly JSON: that of a value, with a few bytes changed, dropped or doubled.
+fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
+    let edits = vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 0..4);
+    (any_members(any_value()), edits).prop_map(|(members, edits)| {
+        let mut bytes = Value::from(members).to_string().into_bytes();
+        for (at, byte, edit) in edits {
+            let at = at.index(bytes.len());
+            match edit {
+                0 => bytes[at] = byte,
+                1 if bytes.len() > 1 => {
+                    bytes.remove(at);
+                }
+                _ => bytes.insert(at, bytes[at]),
+            }
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop_oneof![vec(any::<u8>(), 0..64), nearly_json()]) {
+        let is_json = check_json(&bytes).is_ok();
+        let is_object = Object::parse(&bytes).is_ok();
+        let value = serde_json::from_slice::<Value>(&bytes);
+        prop_assert!(!is_json || value.is_ok(), "what is taken for JSON has to be JSON");
+        prop_assert_eq!(is_object, is_json && value.is_ok_and(|value| value.is_object()));
+        if let Ok(object) = Object::parse(&bytes) {
+            for (name, value) in object.iter() {
+                prop_assert_eq!(object.get(name), Some(value));
+            }
+            let _read_or_refused = OverlayDraft::from_object(object, None);
+        }
+    }
+
+    #[test]
+    fn the_compact_text_says_the_same(members in any_members(any_value()), blank in "[ \t\r\n]{0,3}") {
+        let value = Value::from(members);
+        let text = spaced(&value, &blank);
+        let object = Object::parse(text.as_bytes()).unwrap();
+        let compact = object.to_json();
+        prop_assert_eq!(value_of(&compact), value_of(&text));
+        prop_assert!(!compact.contains('\n') && !compact.contains('\r'));
+        prop_assert_eq!(&Object::parse(compact.as_bytes()).unwrap(), &object, "compact text is its own compact text");
+        // Without needless escapes it is what serde_json writes.
+        let plain = Object::parse(value_of(&compact).to_string().as_bytes()).unwrap();
+        prop_assert_eq!(plain.to_json(), value_of(&compact).to_string());
+    }
+
+    #[test]
+    fn a_patch_merges_as_rfc_7396_says(
+        base in any_members(any_value()),
+        patch in any_members(any_value()),
+        balances in any::<(Option<u32>, Option<Option<u32>>)>(),
+    ) {
+        let (mut base, mut patch) = (base, patch);
+        base.insert("user_id".to_owned(), json!("7"));
+        base.insert("account_currency".to_owned(), json!("EUR"));
+        base.insert("updated_at".to_owned(), json!("1970-01-01T00:00:00Z"));
+        // Patched like any other member: kept where the patch is silent, gone where it says null.
+        let (balance, patched_balance) = balances;
+        base.extend(balance.map(|balance| ("account_balance".to_owned(), json!(balance))));
+        patch.extend(patched_balance.map(|balance| ("account_balance".to_owned(), json!(balance))));
+
+        let stored = overlay(&base).unwrap();
+        let patch = Value::from(patch);
+        let patched = stored.patched(&Object::parse(patch.to_string().as_bytes()).unwrap(), UnixMillis::MIN).unwrap();
+        let actual = value_of(&String::from_utf8(overlay_json(&patched)).unwrap());
+        // Through text, as serde_json does not read every float back to the last bit.
+        let (base, patch) = (value_of(&Value::from(base).to_string()), value_of(&patch.to_string()));
+        prop_assert_eq!(actual, merge_patch(base, &patch));
+    }
+}

@@ -1,0 +1,469 @@
+//! Sizes against exact fractions of any length, worked out from the same input by the definition and not by the code.
+//!
+//! A size is right if it is the *largest* multiple of the lot step whose exact loss fits the exact budget, within the
+//! caps; a minimum balance is right if it is the *least* that gives a size. Steps that are no power of ten, and rates
+//! that are used upside down, are where cutting in the wrong place would show.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::{One, Signed, Zero};
+use overlaid::domain::{
+    Currency, Decimal, Direction, Instruments, Levels, Market, Mission, Object, Overlay, Pair, Rate, Rates, Reason,
+    Signal, SignalId, Symbol, TierName, Tiers, UnixMillis, UserId, compute,
+};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::numbers::any_units;
+
+/// What the oracle knows of an instrument, in the table's own words.
+struct Plain {
+    symbol: &'static str,
+    base: Option<&'static str>,
+    quote: &'static str,
+    contract_size: &'static str,
+    pip: &'static str,
+    min_lot: &'static str,
+    lot_step: &'static str,
+    max_lot: &'static str,
+}
+
+const INSTRUMENTS: [Plain; 6] = [
+    Plain {
+        symbol: "PENNY",
+        base: Some("EUR"),
+        quote: "USD",
+        contract_size: "100000",
+        pip: "0.0001",
+        min_lot: "0.01",
+        lot_step: "0.01",
+        max_lot: "100",
+    },
+    Plain {
+        symbol: "TENTH",
+        base: None,
+        quote: "USD",
+        contract_size: "1",
+        pip: "1",
+        min_lot: "0.1",
+        lot_step: "0.1",
+        max_lot: "250",
+    },
+    Plain {
+        symbol: "THIRD",
+        base: Some("XAU"),
+        quote: "EUR",
+        contract_size: "0.7",
+        pip: "0.1",
+        min_lot: "0.05",
+        lot_step: "0.03",
+        max_lot: "7",
+    },
+    Plain {
+        symbol: "WHOLE",
+        base: Some("USD"),
+        quote: "JPY",
+        contract_size: "1000",
+        pip: "0.01",
+        min_lot: "1",
+        lot_step: "1",
+        max_lot: "1000000",
+    },
+    Plain {
+        symbol: "VAST",
+        base: Some("USD"),
+        quote: "JPY",
+        contract_size: "92233720368.54775807",
+        pip: "92233720368.54775807",
+        min_lot: "0.00000001",
+        lot_step: "0.00000001",
+        max_lot: "92233720368.54775807",
+    },
+    Plain {
+        symbol: "TINY",
+        base: Some("EUR"),
+        quote: "JPY",
+        contract_size: "0.00000001",
+        pip: "0.00000001",
+        min_lot: "46116860184.27387903",
+        lot_step: "0.00000007",
+        max_lot: "92233720368.54775807",
+    },
+];
+/// The last two are for extremes only.
+const ORDINARY: usize = 4;
+
+const TIERS: &str = "
+    [OPEN]
+    risk_percent = 2
+    min_confidence = 0
+    max_lots = 1000000
+    trades_per_day = 1
+    [UNEVEN]
+    risk_percent = '0.7'
+    min_confidence = 0
+    max_lots = '3.335'
+    trades_per_day = 1
+";
+
+/// The generated part of the input.
+#[derive(Clone, Debug)]
+struct Input {
+    instrument: usize,
+    levels: Levels,
+    account: &'static str,
+    balance: Decimal,
+    risk_percent: Option<Decimal>,
+    tier: Option<&'static str>,
+    rates: Vec<(&'static str, Decimal)>,
+}
+
+impl Input {
+    fn plain(&self) -> &'static Plain {
+        &INSTRUMENTS[self.instrument]
+    }
+
+    fn with_balance(&self, balance: Decimal) -> Self {
+        Self { balance, ..self.clone() }
+    }
+
+    fn mission(&self) -> Mission {
+        let signal = Signal {
+            id: SignalId::parse("S").unwrap(),
+            symbol: Symbol::parse(self.plain().symbol).unwrap(),
+            direction: Direction::Buy,
+            levels: self.levels,
+            pattern_type: None,
+            confidence: None,
+            created_at: UnixMillis::MIN,
+            expires_at: UnixMillis::MAX,
+            members: Object::default(),
+        };
+        let overlay = Overlay {
+            user_id: UserId::parse("7").unwrap(),
+            tier: self.tier.map(|name| TierName::parse(name).unwrap()),
+            risk_percent: self.risk_percent,
+            account_balance: Some(self.balance),
+            account_currency: Currency::parse(self.account).unwrap(),
+            win_rate: None,
+            trades_remaining: None,
+            updated_at: UnixMillis::MIN,
+            members: Object::default(),
+        };
+        let (mut instruments, mut tiers, mut rates) =
+            (Instruments::default(), Tiers::built_in().unwrap(), Rates::default());
+        for plain in &INSTRUMENTS {
+            let base = plain.base.map(|base| format!("base = '{base}'\n")).unwrap_or_default();
+            let Plain { symbol, quote, contract_size, pip, min_lot, lot_step, max_lot, .. } = plain;
+            let text = format!(
+                "[{symbol}]\n{base}quote = '{quote}'\ncontract_size = '{contract_size}'\npip = '{pip}'\ndigits = 2\n\
+                 min_lot = '{min_lot}'\nlot_step = '{lot_step}'\nmax_lot = '{max_lot}'\n"
+            );
+            instruments.override_with(&text).unwrap();
+        }
+        tiers.override_with(TIERS).unwrap();
+        for (pair, price) in &self.rates {
+            let pair = Pair::parse(pair).unwrap();
+            rates.put(Rate { pair, price: *price, updated_at: UnixMillis::MIN }, 1);
+        }
+        let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates };
+        compute(&signal, &overlay, None, market, UnixMillis::MIN)
+    }
+}
+
+/// Exact answers, by definition.
+struct Oracle {
+    budget: BigRational,
+    /// Price distances to the stop and to the target.
+    stop: BigRational,
+    target: Option<BigRational>,
+    /// What one lot loses, and gains if there is a target.
+    loss: BigRational,
+    gain: Option<BigRational>,
+    risk_percent: BigRational,
+    step: BigRational,
+    min_lot: BigRational,
+    cap: BigRational,
+}
+
+fn fraction(text: &str) -> BigRational {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits: BigInt = format!("{whole}{decimals}").parse().unwrap();
+    BigRational::new(digits, num_traits::pow(BigInt::from(10), decimals.len()))
+}
+
+fn exact(number: Decimal) -> BigRational {
+    fraction(&number.to_string())
+}
+
+fn unit() -> BigRational {
+    fraction("0.00000001")
+}
+
+impl Oracle {
+    /// `None` if nothing converts the quote currency to the account's.
+    fn of(input: &Input) -> Option<Self> {
+        let plain = input.plain();
+        let stored =
+            |pair: String| input.rates.iter().rev().find(|(known, _)| *known == pair).map(|(_, price)| exact(*price));
+        let rate = if plain.quote == input.account {
+            BigRational::one()
+        } else if let (true, Some(entry)) = (plain.base == Some(input.account), input.levels.entry()) {
+            exact(entry).recip()
+        } else if let Some(price) = stored(format!("{}{}", plain.quote, input.account)) {
+            price
+        } else {
+            stored(format!("{}{}", input.account, plain.quote))?.recip()
+        };
+        let (stop, target) = match input.levels {
+            Levels::Prices { entry, stop, target } => {
+                let distance = |price: Decimal| (exact(price) - exact(entry)).abs();
+                (distance(stop), target.map(distance))
+            }
+            // Distances are prices of eight decimals: a longer stop and a nearer target promise less.
+            Levels::Pips { stop, target, .. } => {
+                let units = |pips: Decimal| exact(pips) * fraction(plain.pip) / unit();
+                (units(stop).ceil() * unit(), target.map(|target| units(target).floor() * unit()))
+            }
+        };
+        let tier = match input.tier {
+            None => None,
+            Some("OPEN") => Some(("2", "1000000")),
+            Some("UNEVEN") => Some(("0.7", "3.335")),
+            Some(other) => panic!("no tier {other}"),
+        };
+        let risk_percent = input.risk_percent.map(exact).or(tier.map(|(risk, _)| fraction(risk))).unwrap();
+        let max_lot = fraction(plain.max_lot);
+        let lot_value = fraction(plain.contract_size) * rate;
+        Some(Self {
+            budget: exact(input.balance) * &risk_percent / fraction("100"),
+            loss: &stop * &lot_value,
+            gain: target.as_ref().map(|target| target * lot_value),
+            stop,
+            target,
+            risk_percent,
+            step: fraction(plain.lot_step),
+            min_lot: fraction(plain.min_lot),
+            cap: tier.map_or(max_lot.clone(), |(_, cap)| max_lot.min(fraction(cap))),
+        })
+    }
+
+    fn fits(&self, lots: &BigRational) -> bool {
+        lots * &self.loss <= self.budget && *lots <= self.cap
+    }
+
+    /// The least size that trades, whether it fits or not.
+    fn least(&self) -> BigRational {
+        (&self.min_lot / &self.step).ceil() * &self.step
+    }
+
+    /// Checks a size against what makes it the right one.
+    fn check(&self, lots: Decimal) -> Result<(), TestCaseError> {
+        let lots = exact(lots);
+        if lots.is_zero() {
+            prop_assert!(!self.fits(&self.least()), "the least size would fit");
+        } else {
+            prop_assert!((&lots / &self.step).is_integer(), "no multiple of the step");
+            prop_assert!(lots >= self.min_lot, "below the smallest lot");
+            prop_assert!(self.fits(&lots), "too large");
+            prop_assert!(!self.fits(&(lots + &self.step)), "one step more would fit");
+        }
+        Ok(())
+    }
+
+    /// Whether every number on the way to the answer, and in it, is one that can be shown.
+    fn is_in_range(&self) -> bool {
+        let raw = &self.budget / &self.loss;
+        let lots = (raw.clone().min(self.cap.clone()) / &self.step).floor() * &self.step;
+        let lots = if lots < self.min_lot { BigRational::zero() } else { lots };
+        let reward = self.gain.as_ref().map(|gain| gain * lots);
+        let numbers = [Some(&raw), Some(&self.stop), self.target.as_ref(), reward.as_ref()];
+        numbers.into_iter().flatten().all(|number| cut(number).is_some())
+    }
+
+    /// The least balance in units; `None` if no balance would do, or none that an account can have.
+    fn minimum_balance(&self) -> Option<Decimal> {
+        if self.least() > self.cap || self.risk_percent.is_zero() {
+            return None;
+        }
+        let balance = self.least() * &self.loss * fraction("100") / &self.risk_percent;
+        decimal((balance / unit()).ceil().to_integer())
+    }
+}
+
+fn decimal(units: BigInt) -> Option<Decimal> {
+    i64::try_from(units).ok().map(Decimal::from_units)
+}
+
+/// An exact number as it is shown: cut to eight decimals.
+fn cut(number: &BigRational) -> Option<Decimal> {
+    decimal((number / unit()).floor().to_integer())
+}
+
+fn any_units_in(range: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = Decimal> {
+    range.prop_map(Decimal::from_units)
+}
+
+fn any_levels(prices: impl Strategy<Value = Decimal> + Clone) -> impl Strategy<Value = Levels> {
+    let given = (prices.clone(), prices.clone(), option::of(prices.clone()))
+        .prop_filter("no distance", |(entry, stop, _)| entry != stop)
+        .prop_map(|(entry, stop, target)| Levels::Prices { entry, stop, target });
+    let pips = (option::of(prices), any_units_in(1..=100_000_000_000), option::of(any_units_in(1..=100_000_000_000)))
+        .prop_map(|(entry, stop, target)| Levels::Pips { entry, stop, target });
+    prop_oneof![2 => given, 1 => pips]
+}
+
+fn any_rates(prices: impl Strategy<Value = Decimal>) -> impl Strategy<Value = Vec<(&'static str, Decimal)>> {
+    let pairs = ["EURUSD", "USDEUR", "USDJPY", "JPYUSD", "EURJPY", "JPYEUR"];
+    prop::collection::vec((prop::sample::select(pairs.to_vec()), prices), 0..6)
+}
+
+fn any_account() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["USD", "EUR", "JPY", "GBP"])
+}
+
+/// Prices from a tenth of a cent to a thousand, with no more decimals than a quote has or with all eight.
+fn any_price() -> impl Strategy<Value = Decimal> + Clone {
+    prop_oneof![
+        (100..20_000_000_i64).prop_map(|units| Decimal::from_units(units * 1_000)),
+        (100_000..100_000_000_000_i64).prop_map(Decimal::from_units),
+    ]
+}
+
+/// What a market could bring.
+fn ordinary() -> impl Strategy<Value = Input> {
+    let balance = prop_oneof![
+        (0..10_000_000_i64).prop_map(|cents| Decimal::from_units(cents * 1_000_000)),
+        any_units_in(0..=100_000_000_000_000),
+    ];
+    let risk = prop_oneof![
+        (1..=50_i64).prop_map(|tenths| Decimal::from_units(tenths * 10_000_000)),
+        any_units_in(1..=10_000_000_000),
+    ];
+    let limits = prop_oneof![
+        (Just(None), risk.clone().prop_map(Some)),
+        (prop::sample::select(vec![Some("OPEN"), Some("UNEVEN")]), option::of(risk)),
+    ];
+    (0..ORDINARY, any_levels(any_price()), any_account(), balance, limits, any_rates(any_price())).prop_map(
+        |(instrument, levels, account, balance, (tier, risk_percent), rates)| Input {
+            instrument,
+            levels,
+            account,
+            balance,
+            risk_percent,
+            tier,
+            rates,
+        },
+    )
+}
+
+/// Every number that a body could carry, however absurd.
+fn extreme() -> impl Strategy<Value = Input> {
+    let positive = || any_units().prop_map(|units| Decimal::from_units(units.saturating_abs().max(1)));
+    let pips = (option::of(positive()), positive(), option::of(positive()))
+        .prop_map(|(entry, stop, target)| Levels::Pips { entry, stop, target });
+    let risk = prop_oneof![any_units_in(0..=10_000_000_000), Just(Decimal::HUNDRED), Just(Decimal::from_units(1))];
+    let levels = prop_oneof![any_levels(positive().boxed()), pips];
+    (0..INSTRUMENTS.len(), levels, any_account(), positive(), risk, any_rates(positive())).prop_map(
+        |(instrument, levels, account, balance, risk_percent, rates)| Input {
+            instrument,
+            levels,
+            account,
+            balance,
+            risk_percent: Some(risk_percent),
+            tier: None,
+            rates,
+        },
+    )
+}
+
+/// Checks every number of one mission that was sized.
+fn check_sized(oracle: &Oracle, mission: &Mission) -> Result<(), TestCaseError> {
+    let lots = mission.lots.unwrap();
+    oracle.check(lots)?;
+    prop_assert_eq!(mission.risk_budget, cut(&oracle.budget));
+    prop_assert_eq!(mission.lots_raw, cut(&(&oracle.budget / &oracle.loss)));
+    prop_assert_eq!(mission.risk_amount, cut(&(exact(lots) * &oracle.loss)));
+    prop_assert!(mission.risk_amount <= mission.risk_budget);
+    prop_assert_eq!(mission.reward_amount, oracle.gain.as_ref().and_then(|gain| cut(&(exact(lots) * gain))));
+    let expected = if lots.is_zero() { oracle.minimum_balance() } else { None };
+    prop_assert_eq!(mission.minimum_balance, expected);
+    prop_assert_eq!(mission.reasons.contains(Reason::BelowMinimumLot), lots.is_zero());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_size_is_the_largest_that_fits(input in ordinary()) {
+        let mission = input.mission();
+        match Oracle::of(&input) {
+            None => {
+                prop_assert!(mission.reasons.contains(Reason::NoConversionRate));
+                prop_assert_eq!((mission.lots, mission.risk_amount), (None, None));
+            }
+            Some(oracle) => {
+                prop_assert!(!mission.reasons.contains(Reason::OutOfRange), "an ordinary market is in range");
+                check_sized(&oracle, &mission)?;
+            }
+        }
+    }
+
+    #[test]
+    fn the_minimum_balance_is_the_least_that_will_do(input in ordinary()) {
+        let poor = input.with_balance(Decimal::from_units(1));
+        if let Some(least) = poor.mission().minimum_balance {
+            let enough = input.with_balance(least).mission();
+            prop_assert!(enough.lots.unwrap().is_positive());
+            prop_assert!(enough.is_tradable());
+            let less = least.checked_sub(Decimal::from_units(1)).unwrap();
+            let short = input.with_balance(less).mission();
+            prop_assert_eq!(short.lots, Some(Decimal::ZERO));
+            prop_assert_eq!(short.minimum_balance, Some(least));
+        }
+    }
+
+    #[test]
+    fn a_larger_balance_never_gives_a_smaller_size(input in ordinary(), more in 0..=100_000_000_000_000_i64) {
+        let more = input.balance.checked_add(Decimal::from_units(more)).unwrap();
+        let (one, other) = (input.mission(), input.with_balance(more).mission());
+        prop_assert_eq!(one.lots.is_some(), other.lots.is_some());
+        prop_assert!(one.lots <= other.lots);
+        prop_assert!(one.risk_amount <= other.risk_amount);
+    }
+
+    #[test]
+    fn absurd_numbers_are_sized_exactly_or_out_of_range(input in extreme()) {
+        let mission = input.mission();
+        prop_assert!(mission.risk_amount.is_none() || mission.risk_amount <= mission.risk_budget);
+        let Some(oracle) = Oracle::of(&input) else {
+            prop_assert!(mission.reasons.contains(Reason::NoConversionRate));
+            return Ok(());
+        };
+        prop_assert_eq!(mission.reasons.contains(Reason::OutOfRange), !oracle.is_in_range());
+        if oracle.is_in_range() {
+            check_sized(&oracle, &mission)?;
+        } else {
+            prop_assert_eq!((mission.lots, mission.risk_amount, mission.reward_amount), (None, None, None));
+        }
+    }
+
+    /// Nothing that can be built is too absurd, even what no body could carry.
+    #[test]
+    fn nothing_panics(
+        input in extreme(),
+        numbers in prop::array::uniform5(any_units().prop_map(Decimal::from_units)),
+        is_in_pips in any::<bool>(),
+    ) {
+        let [entry, stop, target, balance, risk_percent] = numbers;
+        let levels = if is_in_pips {
+            Levels::Pips { entry: Some(entry), stop, target: Some(target) }
+        } else {
+            Levels::Prices { entry, stop, target: Some(target) }
+        };
+        let rates = input.rates.iter().map(|(pair, _)| (*pair, target)).collect();
+        let mission = Input { levels, balance, risk_percent: Some(risk_percent), rates, ..input }.mission();
+        prop_assert!(mission.risk_amount.is_none() || mission.risk_amount <= mission.risk_budget);
+    }
+}

@@ -1,0 +1,62 @@
+//! Runs what the README tells its readers to paste, and compares what they are told to see.
+
+use std::process::Command;
+
+use crate::process::Server;
+
+const README: &str = include_str!("../../README.md");
+
+/// Commands and the output that the README shows under each.
+fn session() -> Vec<(String, String)> {
+    let mut steps: Vec<(String, String)> = Vec::new();
+    for block in README.split("```console\n").skip(1) {
+        for line in block.split("```").next().unwrap().lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => steps.push((command.to_owned(), String::new())),
+                None => steps.last_mut().unwrap().1 += &[line, "\n"].concat(),
+            }
+        }
+    }
+    steps
+}
+
+/// Whether `text` is `pattern` with something in the place of each `…`.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let first = parts.next().unwrap();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let parts: Vec<_> = parts.collect();
+    for (index, part) in parts.iter().enumerate() {
+        if index + 1 == parts.len() {
+            return rest.ends_with(part);
+        }
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.is_empty()
+}
+
+#[test]
+fn the_session_in_the_readme_goes_as_it_says() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        println!("skipped: curl is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--load", concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples")]);
+    let steps = session();
+    assert!(steps.len() >= 6, "the README shows publish, patch, view, all views, 304 and a refusal");
+    for (command, expected) in steps {
+        let command = command.replace("127.0.0.1:7717", &server.address.to_string());
+        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        let (shown, expected) = (shown.trim_end(), expected.trim_end());
+        assert!(matches(expected, shown), "\n$ {command}\nthe README shows: {expected}\nit printed:       {shown}");
+    }
+}
+
+#[test]
+fn the_readme_names_two_commands_for_a_fresh_machine() {
+    let commands: Vec<_> = README.split("```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap()).collect();
+    assert_eq!(commands, ["cargo run --release -- serve --load data/samples", "cargo test"]);
+}
