@@ -1,8 +1,11 @@
 //! Old missions computed again and compared with what their files say.
 //!
 //! Each file is read once more, its records are looked up, and the mission is computed from the facts that the file states,
-//! by today's rule. Every number that differs is explained by a named cause, or it is listed. A cause must prove itself: the
-//! old pip formula explains a size only if it gives that size.
+//! by today's rule. Every number that differs is explained by a named cause, or it is listed.
+//!
+//! Causes are not equally strong. The old pip formula, rounding and the budget must give the file's number. Stale facts only need an
+//! overlay that is newer than the file, levels only the note of how they were read. A shared volume, a stated ratio and a time
+//! that stood still are names for whatever differs there: such a number is never listed, and proves nothing.
 
 use std::collections::BTreeMap;
 use std::io::Write;
