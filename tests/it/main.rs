@@ -11,6 +11,8 @@ mod format;
 mod hostile;
 mod http;
 mod http_plumbing;
+mod legacy;
+mod legacy_tree;
 mod model;
 mod paging;
 mod process;
