@@ -3,6 +3,7 @@
 
 mod cache;
 mod direct;
+mod file;
 mod format;
 mod model;
 mod paging;
