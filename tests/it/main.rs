@@ -7,6 +7,7 @@
 mod cache;
 mod cli;
 mod direct;
+mod file;
 mod format;
 mod hostile;
 mod http;
