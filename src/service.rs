@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 
 pub use clock::{Clock, Stopwatch};
 pub use missions::{
-    Batch, MissionView, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter, ViewTag,
+    Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter,
+    ViewTag,
 };
 pub use records::{LINE_BYTES_MAX, LineReader, RecordKind, export_lines};
 

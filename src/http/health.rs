@@ -5,22 +5,29 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::auth::Access;
-use super::{Problem, answer};
+use super::{Problem, StrictQuery, answer};
 use crate::service::Service;
 
 /// `GET /healthz`: the process answers.
-pub(super) async fn healthz() -> Response {
+pub(super) async fn healthz(StrictQuery(()): StrictQuery<()>) -> Response {
     answer::json(b"{\"status\":\"ok\"}".to_vec())
 }
 
 /// `GET /readyz`: the file can be read.
-pub(super) async fn readyz(State(service): State<Service>) -> Result<Response, Problem> {
+pub(super) async fn readyz(
+    State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
+) -> Result<Response, Problem> {
     let stats = stats(service).await?;
     Ok(answer::json(format!("{{\"status\":\"ok\",\"seq\":{}}}", stats.seq).into_bytes()))
 }
 
 /// `GET /metrics`: counters for Prometheus.
-pub(super) async fn metrics(access: Access, State(service): State<Service>) -> Result<Response, Problem> {
+pub(super) async fn metrics(
+    access: Access,
+    State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
+) -> Result<Response, Problem> {
     access.read_shared()?;
     let stats = stats(service.clone()).await?;
     let text = service.metrics().encode(&stats);

@@ -3,9 +3,10 @@
 //! `axum::serve` sets no limit on how slowly a client may send the head of a request or read an answer, so a few
 //! slow clients hold their connections for ever. Hence an own loop over hyper's HTTP/1 connections.
 //!
-//! hyper's `pipeline_flush` stays off. With it on, hyper takes everything a streamed body yields into memory without
+//! hyper's `pipeline_flush` stays off, and `gather` does in its place what it is good for. With it on, hyper takes everything a streamed body yields into memory without
 //! regard to whether the client reads, and holds an answer back while part of a next request has come in.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::pin::{Pin, pin};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -176,7 +178,19 @@ async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut st
         tracing::debug!(%error, "can not set TCP_NODELAY");
     }
     let abandoned = Arc::new(AtomicBool::new(false));
-    let on_request = |request| guard::answer(answers.clone(), request, abandoned.clone());
+    let stop_seen = stopping.clone();
+    let on_request = |request| {
+        let answer = guard::answer(answers.clone(), request, abandoned.clone());
+        let stop_seen = stop_seen.clone();
+        async move {
+            let mut response = answer.await?;
+            // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
+            if stop_seen.has_changed().is_err() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    };
     let socket = TokioIo::new(Gather::new(Wire::new(stream, answers.limits.write)));
     let mut connection = http.serve_connection(socket, service_fn(on_request));
     let ended = tokio::select! {

@@ -16,6 +16,8 @@ use crate::store::{Snapshot, StoreError, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
+/// A page ends early once it has this many bytes, so that no answer takes much memory; its cursor goes on from there.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most signals that a page looks at: a filter that matches few of many years must still answer soon.
 const SIGNALS_SCANNED_MAX: usize = 10_000;
 
@@ -126,6 +128,10 @@ pub struct Page {
 }
 
 impl Page {
+    fn is_full(&self, rows_max: usize) -> bool {
+        self.count >= rows_max.max(1) || self.rows.len() >= PAGE_BYTES_MAX
+    }
+
     /// Sets the row that is to be written next apart from the one before it.
     pub fn begin_row(&mut self) {
         if self.count > 0 {
@@ -231,7 +237,7 @@ impl Service {
             let mut page = Page::default();
             for row in signal_rows(&snapshot, active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
                 let (cursor, stored) = row?;
-                if page.count >= rows_max.max(1) {
+                if page.is_full(rows_max) {
                     return Ok(page);
                 }
                 page.next_cursor = Some(cursor.to_string());
@@ -268,7 +274,7 @@ impl Service {
             let mut page = Page::default();
             for row in signal_rows(&snapshot, filter.active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
                 let (cursor, stored) = row?;
-                if page.count >= rows_max.max(1) {
+                if page.is_full(rows_max) {
                     return Ok(page);
                 }
                 page.next_cursor = Some(cursor.to_string());
@@ -426,7 +432,8 @@ impl Batch {
         if self.is_done() { None } else { self.roster.user_before(self.position) }
     }
 
-    /// Appends the views of the users in a list; returns how many, and those who have no overlay. For a thread that may block.
+    /// Appends the views of the users in a list; returns how many, and those who have no overlay. Ends early when `out` has
+    /// `bytes_max`. For a thread that may block.
     ///
     /// # Errors
     ///
@@ -434,12 +441,16 @@ impl Batch {
     pub fn write_users(
         &mut self,
         users: &[UserId],
+        bytes_max: usize,
         separator: Separator,
         out: &mut Vec<u8>,
     ) -> Result<(usize, Vec<UserId>), ServiceError> {
         let mut count = 0;
         let mut absent = Vec::new();
         for user in users {
+            if out.len() >= bytes_max {
+                break;
+            }
             let Some(overlay) = self.service.read_overlay(user)? else {
                 absent.push(user.clone());
                 continue;

@@ -72,6 +72,8 @@ impl LineReader {
                 let mut object = object.clone();
                 let moment = object.take_time("sample_time")?.ok_or_else(unknown_record)?;
                 self.shift_ms = Some(now.millis() - moment.millis());
+                // Sample data never stands against what is there.
+                self.precedence = Precedence::Seed;
                 return Ok(None);
             }
             _ => return Err(unknown_record()),

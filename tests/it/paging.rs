@@ -211,7 +211,7 @@ async fn steps_of_a_batch_are_the_whole_whatever_their_size() {
 
     let mut out = Vec::new();
     let users = ["3", "9", "1", "8"].map(user_id);
-    let (count, absent) = batch.write_users(&users, Separator::Newline, &mut out).unwrap();
+    let (count, absent) = batch.write_users(&users, usize::MAX, Separator::Newline, &mut out).unwrap();
     assert_eq!((count, absent), (2, vec![user_id("9"), user_id("8")]));
     let lines = String::from_utf8(out).unwrap();
     let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
