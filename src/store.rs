@@ -11,6 +11,7 @@ mod codec;
 mod schema;
 mod snapshot;
 mod tables;
+mod untouched;
 mod writer;
 
 use std::fs;
@@ -19,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase};
+
+use untouched::Untouched;
 
 pub use codec::Changed;
 pub use snapshot::{Counts, Snapshot, StoredOutcome, StoredOverlay, StoredSignal};
@@ -101,7 +104,8 @@ pub struct Store {
 impl Store {
     /// Opens a database, or makes one: its folder with mode 0700, the file with mode 0600.
     ///
-    /// The whole file is checked: a damaged one is refused here and not met later.
+    /// The whole file is checked: a damaged one is refused here and not met later. What is refused is not changed, not
+    /// even by the engine's own tidying.
     ///
     /// # Errors
     ///
@@ -133,14 +137,8 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Absent(path.to_owned()));
         }
-        let database = Database::builder()
-            .set_cache_size(PAGE_CACHE_BYTES)
-            .set_check_integrity_on_open(true)
-            .create(path)
-            .map_err(|error| match error {
-                redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
-                other => StoreError::Engine(Box::new(other.into())),
-            })?;
+        look_at(path)?;
+        let database = builder().create(path).map_err(|error| not_opened(path, error))?;
         schema::ensure(&database)?;
         Ok(Arc::new(Self { database, path: path.to_owned() }))
     }
@@ -161,6 +159,30 @@ impl Store {
     /// [`StoreError::Engine`].
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Ok(Snapshot::new(self.database.begin_read()?))
+    }
+}
+
+/// Refuses a file that is damaged or not this program's, before the engine opens it in earnest: that changes it.
+fn look_at(path: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::Engine(Box::new(redb::Error::Io(error)));
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() == 0 {
+        return Ok(());
+    }
+    let database = builder().create_with_backend(Untouched::new(file)?).map_err(|error| not_opened(path, error))?;
+    schema::is_empty(&database).map(|_| ())
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
+}
+
+fn not_opened(path: &Path, error: redb::DatabaseError) -> StoreError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
+        other => StoreError::Engine(Box::new(other.into())),
     }
 }
 

@@ -18,8 +18,9 @@ use crate::domain::{
 const RECORD_BYTES_MAX: usize = 128 * 1024;
 /// Largest row of the change log, in bytes: a full batch of the longest keys.
 const CHANGES_BYTES_MAX: usize = 1024 * 1024;
-/// Most members that a record keeps; more could not be read back as one object.
-const MEMBERS_MAX: usize = 256;
+/// Most members that a record keeps beside the known ones; with more, the whole could not be read back as one object, which
+/// may have 256.
+const MEMBERS_MAX: usize = 240;
 /// The version byte of every record in this module.
 const VERSION: u8 = 1;
 
@@ -320,7 +321,8 @@ pub(super) fn encode_changes(changes: &[Changed]) -> Result<Vec<u8>, TooLarge> {
 }
 
 pub(super) fn decode_changes(bytes: &[u8]) -> Result<Vec<Changed>, DecodeError> {
-    let record: Vec<ChangeV1> = decode::<_, { 2 * CHANGES_BYTES_MAX }>(bytes)?;
+    // A change takes 18 bytes at least, and 56 in memory.
+    let record: Vec<ChangeV1> = decode::<_, { 4 * CHANGES_BYTES_MAX }>(bytes)?;
     record
         .into_iter()
         .map(|change| match change.kind {
@@ -371,3 +373,6 @@ fn decode<T: Decode<()>, const BYTES_MAX: usize>(bytes: &[u8]) -> Result<T, Deco
 fn value(error: crate::domain::Invalid) -> DecodeError {
     DecodeError::Value(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,9 +14,18 @@ const SCHEMA_KEY: &str = "schema";
 ///
 /// # Errors
 ///
-/// [`StoreError::NewerSchema`] for a file that a newer program wrote, [`StoreError::NotOurs`] for a redb file
-/// with other tables. Neither is changed.
+/// Those of [`is_empty`].
 pub(super) fn ensure(database: &Database) -> Result<(), StoreError> {
+    if is_empty(database)? { create(database) } else { Ok(()) }
+}
+
+/// Whether a file has no tables yet; if not, it is of this program's layout.
+///
+/// # Errors
+///
+/// [`StoreError::NewerSchema`] for a file that a newer program wrote, [`StoreError::NotOurs`] for a redb file
+/// with other tables.
+pub(super) fn is_empty(database: &Database) -> Result<bool, StoreError> {
     let tx = database.begin_read()?;
     let is_empty = tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none();
     let found = match tx.open_table(tables::META) {
@@ -27,9 +36,9 @@ pub(super) fn ensure(database: &Database) -> Result<(), StoreError> {
     };
     tx.close()?;
     match found {
-        Some(SCHEMA) => Ok(()),
+        Some(SCHEMA) => Ok(false),
         Some(found) if found > SCHEMA => Err(StoreError::NewerSchema { found, supported: SCHEMA }),
-        None if is_empty => create(database),
+        None if is_empty => Ok(true),
         Some(_) | None => Err(StoreError::NotOurs),
     }
 }

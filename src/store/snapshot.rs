@@ -7,14 +7,14 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::codec::{self, Changed, DecodeError};
 use super::{StoreError, tables};
-use crate::domain::{Outcome, Overlay, Rates, Signal, SignalId, Token, UnixMillis, UserId};
+use crate::domain::{Outcome, Overlay, Rate, Rates, Signal, SignalId, Token, UnixMillis, UserId};
 
 /// A signal with what the file knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSignal {
     /// Its number: ascending in the order of first publication.
     pub number: u64,
-    /// The `seq` of the commit that wrote it.
+    /// The number of the change that wrote it.
     pub seq: u64,
     /// The signal.
     pub signal: Signal,
@@ -23,7 +23,7 @@ pub struct StoredSignal {
 /// An overlay with what the file knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredOverlay {
-    /// The `seq` of the commit that wrote it.
+    /// The number of the change that wrote it.
     pub seq: u64,
     /// The overlay.
     pub overlay: Overlay,
@@ -32,7 +32,7 @@ pub struct StoredOverlay {
 /// An outcome with what the file knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredOutcome {
-    /// The `seq` of the commit that wrote it.
+    /// The number of the change that wrote it.
     pub seq: u64,
     /// The outcome.
     pub outcome: Outcome,
@@ -63,7 +63,7 @@ impl Snapshot {
         Self { tx }
     }
 
-    /// The number of the last commit that changed anything; 0 in a new file.
+    /// The number of the last change; 0 in a new file.
     ///
     /// # Errors
     ///
@@ -80,15 +80,10 @@ impl Snapshot {
     /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
     pub fn signal(&self, id: &SignalId) -> Result<Option<StoredSignal>, StoreError> {
         let numbers = self.tx.open_table(tables::SIGNAL_NUMBERS)?;
-        match numbers.get(id.as_str())? {
-            Some(number) => self.signal_numbered(number.value()),
-            None => Ok(None),
-        }
-    }
-
-    fn signal_numbered(&self, number: u64) -> Result<Option<StoredSignal>, StoreError> {
+        let Some(number) = numbers.get(id.as_str())?.map(|number| number.value()) else { return Ok(None) };
         let signals = self.tx.open_table(tables::SIGNALS)?;
-        signals.get(number)?.map(|bytes| stored_signal(number, bytes.value())).transpose()
+        let row = signals.get(number)?;
+        signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
     }
 
     /// Finds a user's overlay.
@@ -108,7 +103,8 @@ impl Snapshot {
     /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
     pub fn outcome(&self, number: u64, user: &UserId) -> Result<Option<StoredOutcome>, StoreError> {
         let outcomes = self.tx.open_table(tables::OUTCOMES)?;
-        outcomes.get((number, user.as_str()))?.map(|bytes| stored_outcome(user.as_str(), bytes.value())).transpose()
+        let key = (number, user.as_str());
+        outcomes.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()
     }
 
     /// All outcomes on the signal with this number, in the order of users.
@@ -124,7 +120,7 @@ impl Snapshot {
         let of_signal = (number, "")..(number.saturating_add(1), "");
         Ok(outcomes.range(of_signal)?.map(|row| {
             let (key, bytes) = row?;
-            stored_outcome(key.value().1, bytes.value())
+            stored_outcome(key.value(), bytes.value())
         }))
     }
 
@@ -137,7 +133,7 @@ impl Snapshot {
         let outcomes = self.tx.open_table(tables::OUTCOMES)?;
         Ok(outcomes.range::<(u64, &str)>(..)?.map(|row| {
             let (key, bytes) = row?;
-            stored_outcome(key.value().1, bytes.value())
+            stored_outcome(key.value(), bytes.value())
         }))
     }
 
@@ -223,7 +219,7 @@ impl Snapshot {
         let mut rates = Rates::default();
         for row in table.range::<&str>(..)? {
             let (pair, bytes) = row?;
-            let (rate, seq) = codec::decode_rate(bytes.value()).map_err(damaged("rates-1", pair.value()))?;
+            let (rate, seq) = stored_rate(pair.value(), bytes.value())?;
             rates.put(rate, seq);
         }
         Ok(rates)
@@ -238,26 +234,28 @@ impl Snapshot {
         let table = self.tx.open_table(tables::TOKENS)?;
         let rows = table.range::<&str>(..)?.map(|row| {
             let (id, bytes) = row?;
-            codec::decode_token(bytes.value()).map(|(token, _)| token).map_err(damaged("tokens-1", id.value()))
+            stored_token(id.value(), bytes.value())
         });
         rows.collect()
     }
 
-    /// What the commits after `seq` changed, oldest first; `None` if the log does not reach back that far.
+    /// What was changed after the change `seq`, oldest first; `None` if the log does not reach back that far.
     ///
     /// # Errors
     ///
     /// [`StoreError::Engine`] or [`StoreError::CorruptRow`].
     pub fn changes_after(&self, seq: u64) -> Result<Option<Vec<Changed>>, StoreError> {
         let table = self.tx.open_table(tables::CHANGES)?;
-        let next = seq.saturating_add(1);
+        let mut known = seq;
         let mut changes = Vec::new();
-        for (expected, row) in (next..).zip(table.range(next..)?) {
-            let (seq, bytes) = row?;
-            if seq.value() != expected {
-                return Ok(None);
-            }
-            changes.extend(codec::decode_changes(bytes.value()).map_err(damaged("changes-1", seq.value()))?);
+        for row in table.range(seq.saturating_add(1)..)? {
+            let (last, bytes) = row?;
+            let of_commit = codec::decode_changes(bytes.value()).map_err(damaged("changes-1", last.value()))?;
+            // A row is keyed by the last of its changes, so this is the one before the first.
+            let before = last.value().saturating_sub(of_commit.len() as u64);
+            let Some(known_of_commit) = known.checked_sub(before) else { return Ok(None) };
+            changes.extend(of_commit.into_iter().skip(usize::try_from(known_of_commit).unwrap_or(usize::MAX)));
+            known = last.value();
         }
         Ok(Some(changes))
     }
@@ -278,6 +276,13 @@ impl Snapshot {
     }
 }
 
+/// The signal called `id`, by the row that its number leads to.
+pub(super) fn signal_called(id: &SignalId, number: u64, row: Option<&[u8]>) -> Result<StoredSignal, StoreError> {
+    let bytes = row.ok_or_else(|| corrupt("signal-numbers-1", id, "it names a signal that is not there"))?;
+    let stored = stored_signal(number, bytes)?;
+    if stored.signal.id == *id { Ok(stored) } else { Err(corrupt("signals-1", number, "it holds another signal")) }
+}
+
 pub(super) fn stored_signal(number: u64, bytes: &[u8]) -> Result<StoredSignal, StoreError> {
     let (signal, seq) = codec::decode_signal(bytes).map_err(damaged("signals-1", number))?;
     Ok(StoredSignal { number, seq, signal })
@@ -291,9 +296,29 @@ pub(super) fn stored_overlay(user: &str, bytes: &[u8]) -> Result<StoredOverlay, 
     Ok(StoredOverlay { seq, overlay })
 }
 
-pub(super) fn stored_outcome(user: &str, bytes: &[u8]) -> Result<StoredOutcome, StoreError> {
-    let (outcome, seq) = codec::decode_outcome(bytes).map_err(damaged("outcomes-1", user))?;
+pub(super) fn stored_outcome((number, user): (u64, &str), bytes: &[u8]) -> Result<StoredOutcome, StoreError> {
+    let key = format_args!("{number}/{user}");
+    let (outcome, seq) = codec::decode_outcome(bytes).map_err(damaged("outcomes-1", key))?;
+    if outcome.user_id.as_str() != user {
+        return Err(corrupt("outcomes-1", key, "it holds another user's outcome"));
+    }
     Ok(StoredOutcome { seq, outcome })
+}
+
+pub(super) fn stored_rate(pair: &str, bytes: &[u8]) -> Result<(Rate, u64), StoreError> {
+    let (rate, seq) = codec::decode_rate(bytes).map_err(damaged("rates-1", pair))?;
+    if rate.pair.as_str() != pair {
+        return Err(corrupt("rates-1", pair, "it holds another pair's rate"));
+    }
+    Ok((rate, seq))
+}
+
+fn stored_token(id: &str, bytes: &[u8]) -> Result<Token, StoreError> {
+    let (token, _) = codec::decode_token(bytes).map_err(damaged("tokens-1", id))?;
+    if token.id != id {
+        return Err(corrupt("tokens-1", id, "it holds another token"));
+    }
+    Ok(token)
 }
 
 fn damaged<K: Display>(table: &'static str, key: K) -> impl FnOnce(DecodeError) -> StoreError {

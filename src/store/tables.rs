@@ -49,7 +49,7 @@ pub(super) const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 
 /// What the last commits changed.
 ///
-/// - key: `seq` of the commit; value: `codec` list of changes
+/// - key: number of the commit's last change; value: `codec` list of its changes, numbered up to the key
 /// - written by every commit, which also deletes the oldest rows beyond the bound, but never the newest: its key is
 ///   the file's `seq`
 pub(super) const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes-1");

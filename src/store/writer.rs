@@ -7,6 +7,9 @@
 //!
 //! An operation is checked against the state it meets before it touches a table; one that is refused leaves no trace and does
 //! not disturb the others in its batch. One that would change nothing is not written.
+//!
+//! Changes are numbered one by one, also within a commit. The number is a record's `seq`: no two states of a
+//! record share one, so that whoever names a `seq` in a condition, or has it in an entity tag, names one state.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +18,13 @@ use std::thread;
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::codec::{self, Changed, TooLarge};
-use super::snapshot::{StoredOutcome, StoredOverlay, StoredSignal, stored_outcome, stored_overlay, stored_signal};
+use super::snapshot::{
+    StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
+};
 use super::{Store, StoreError, tables};
 use crate::domain::{
-    Invalid, InvalidKind, Object, Outcome, OverlayDraft, Rate, RateDraft, SignalDraft, SignalId, Token, UnixMillis,
-    UserId,
+    Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, SignalDraft, SignalId, Token,
+    UnixMillis, UserId,
 };
 
 /// Most operations that wait; beyond it a caller is told to come back.
@@ -125,7 +130,7 @@ pub enum Condition {
     Exists,
     /// It is not there.
     Absent,
-    /// It is there, and was written by one of these commits.
+    /// It is there, and was written by one of these changes.
     SeqIn(Vec<u64>),
 }
 
@@ -149,7 +154,7 @@ pub enum Effect {
 pub struct Receipt {
     /// What happened.
     pub effect: Effect,
-    /// The record as it is now, with the `seq` of the commit that wrote it.
+    /// The record as it is now, with the number of the change that wrote it.
     pub change: Change,
 }
 
@@ -202,9 +207,9 @@ pub type Acknowledge = Box<dyn FnOnce(Result<Receipt, WriteError>) + Send>;
 /// What one commit changed.
 #[derive(Debug)]
 pub struct Commit<'a> {
-    /// Its number.
+    /// The number of its last change.
     pub seq: u64,
-    /// The records, each as it is after the commit, in the order of writing; a record may stand there twice.
+    /// The records in the order of writing; where one stands there twice, the last is how the commit left it.
     pub changes: &'a [Change],
 }
 
@@ -254,9 +259,10 @@ impl Writer {
     pub fn stop(&self) {
         // The thread may have ended before; then there is nothing to stop.
         let _ = self.queue.send(Message::Stop);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Held while waiting, so that of two who stop it neither returns early.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         // A panic of the thread was reported when it happened.
-        let _ = thread.map(thread::JoinHandle::join);
+        let _ = thread.take().map(thread::JoinHandle::join);
     }
 }
 
@@ -326,14 +332,14 @@ fn write_batch(
             Err(Failure::Store(error)) => return Err(error),
         }
     }
-    let seq = batch.seq;
+    let seq = batch.last_seq();
     let changes = std::mem::take(&mut batch.changes);
     if changes.is_empty() {
         drop(batch);
         tx.abort()?;
         return Ok(Written { seq, results, changes });
     }
-    *logged_changes = Some(batch.log(&changes, *logged_changes)?);
+    *logged_changes = Some(batch.log(seq, &changes, *logged_changes)?);
     drop(batch);
     tx.commit()?;
     Ok(Written { seq, results, changes })
@@ -379,8 +385,8 @@ type Applied = Result<Receipt, Failure>;
 
 /// The tables of one write transaction.
 struct Batch<'tx> {
-    /// The number of this commit.
-    seq: u64,
+    /// The number of the last change before this batch.
+    seq_before: u64,
     changes: Vec<Change>,
     signals: Table<'tx, u64, &'static [u8]>,
     signal_numbers: Table<'tx, &'static str, u64>,
@@ -397,7 +403,7 @@ impl<'tx> Batch<'tx> {
         let log = tx.open_table(tables::CHANGES)?;
         let last = log.last()?.map_or(0, |(seq, _)| seq.value());
         Ok(Self {
-            seq: last.saturating_add(1),
+            seq_before: last,
             changes: Vec::new(),
             signals: tx.open_table(tables::SIGNALS)?,
             signal_numbers: tx.open_table(tables::SIGNAL_NUMBERS)?,
@@ -408,6 +414,16 @@ impl<'tx> Batch<'tx> {
             tokens: tx.open_table(tables::TOKENS)?,
             log,
         })
+    }
+
+    /// The number of the last change so far.
+    fn last_seq(&self) -> u64 {
+        self.seq_before.saturating_add(self.changes.len() as u64)
+    }
+
+    /// The number of the change to come.
+    fn next_seq(&self) -> u64 {
+        self.last_seq().saturating_add(1)
     }
 
     fn apply(&mut self, operation: Operation) -> Applied {
@@ -434,7 +450,7 @@ impl<'tx> Batch<'tx> {
         let Some(stored) = self.stored_signal(draft.id())? else {
             let signal = draft.resolve(now, lifetime_ms)?;
             let number = self.signals.last()?.map_or(0, |(number, _)| number.value().saturating_add(1));
-            let stored = StoredSignal { number, seq: self.seq, signal };
+            let stored = StoredSignal { number, seq: self.next_seq(), signal };
             self.write_signal(&stored, None)?;
             return Ok(self.done(Effect::Created, Change::Signal(Arc::new(stored))));
         };
@@ -448,7 +464,7 @@ impl<'tx> Batch<'tx> {
         let same = draft.same_but_times(&stored.signal);
         let signal = draft.resolve(now, lifetime_ms)?;
         if same && stored.signal.is_expired(now) && !signal.is_expired(now) {
-            let renewed = StoredSignal { number: stored.number, seq: self.seq, signal };
+            let renewed = StoredSignal { number: stored.number, seq: self.next_seq(), signal };
             self.write_signal(&renewed, Some(&stored))?;
             return Ok(self.done(Effect::Changed, Change::Signal(Arc::new(renewed))));
         }
@@ -463,14 +479,15 @@ impl<'tx> Batch<'tx> {
         if signal == stored.signal {
             return Ok(unchanged(Change::Signal(Arc::new(stored))));
         }
-        let patched = StoredSignal { number: stored.number, seq: self.seq, signal };
+        let patched = StoredSignal { number: stored.number, seq: self.next_seq(), signal };
         self.write_signal(&patched, Some(&stored))?;
         Ok(self.done(Effect::Changed, Change::Signal(Arc::new(patched))))
     }
 
     fn stored_signal(&self, id: &SignalId) -> Result<Option<StoredSignal>, StoreError> {
         let Some(number) = self.signal_numbers.get(id.as_str())?.map(|number| number.value()) else { return Ok(None) };
-        self.signals.get(number)?.map(|bytes| stored_signal(number, bytes.value())).transpose()
+        let row = self.signals.get(number)?;
+        signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
     }
 
     fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {
@@ -504,9 +521,9 @@ impl<'tx> Batch<'tx> {
             if !wins(precedence, named_time, now, stored.overlay.updated_at) {
                 return Ok(Receipt { effect: Effect::Kept, change: Change::Overlay(user, Some(Arc::new(stored))) });
             }
-            return self.write_overlay(StoredOverlay { seq: self.seq, overlay }, Effect::Changed);
+            return self.write_overlay(overlay, Effect::Changed);
         }
-        self.write_overlay(StoredOverlay { seq: self.seq, overlay }, Effect::Created)
+        self.write_overlay(overlay, Effect::Created)
     }
 
     fn patch_overlay(&mut self, user: UserId, patch: &Object, now: UnixMillis, condition: &Condition) -> Applied {
@@ -517,7 +534,7 @@ impl<'tx> Batch<'tx> {
         if overlay.says_the_same(&stored.overlay) {
             return Ok(unchanged(Change::Overlay(user, Some(Arc::new(stored)))));
         }
-        self.write_overlay(StoredOverlay { seq: self.seq, overlay }, Effect::Changed)
+        self.write_overlay(overlay, Effect::Changed)
     }
 
     fn delete_overlay(&mut self, user: UserId, condition: &Condition) -> Applied {
@@ -534,7 +551,8 @@ impl<'tx> Batch<'tx> {
         self.overlays.get(user.as_str())?.map(|bytes| stored_overlay(user.as_str(), bytes.value())).transpose()
     }
 
-    fn write_overlay(&mut self, stored: StoredOverlay, effect: Effect) -> Applied {
+    fn write_overlay(&mut self, overlay: Overlay, effect: Effect) -> Applied {
+        let stored = StoredOverlay { seq: self.next_seq(), overlay };
         let bytes = codec::encode_overlay(&stored.overlay, stored.seq)?;
         let user = stored.overlay.user_id.clone();
         self.overlays.insert(user.as_str(), bytes.as_slice())?;
@@ -546,7 +564,7 @@ impl<'tx> Batch<'tx> {
         let number = number.ok_or_else(|| Refusal::Absent(format!("signal {}", outcome.signal_id)))?;
         let user = outcome.user_id.clone();
         let key = (number, user.as_str());
-        let old = self.outcomes.get(key)?.map(|bytes| stored_outcome(user.as_str(), bytes.value())).transpose()?;
+        let old = self.outcomes.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()?;
         let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
         if let Some(old) = old {
             if old.outcome.says_the_same(&outcome) {
@@ -556,7 +574,7 @@ impl<'tx> Batch<'tx> {
                 return Ok(Receipt { effect: Effect::Kept, change: Change::Outcome(number, Arc::new(old)) });
             }
         }
-        let stored = StoredOutcome { seq: self.seq, outcome };
+        let stored = StoredOutcome { seq: self.next_seq(), outcome };
         let bytes = codec::encode_outcome(&stored.outcome, stored.seq)?;
         self.outcomes.insert(key, bytes.as_slice())?;
         Ok(self.done(effect, Change::Outcome(number, Arc::new(stored))))
@@ -565,12 +583,8 @@ impl<'tx> Batch<'tx> {
     fn put_rate(&mut self, draft: RateDraft, now: UnixMillis, precedence: Precedence) -> Applied {
         let named_time = draft.updated_at();
         let rate = draft.resolve(now);
-        let old = match self.rates.get(rate.pair.as_str())? {
-            Some(bytes) => Some(codec::decode_rate(bytes.value()).map_err(|error| {
-                Failure::Store(super::snapshot::corrupt("rates-1", &rate.pair, &error.to_string()))
-            })?),
-            None => None,
-        };
+        let pair = rate.pair.as_str();
+        let old = self.rates.get(pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
         let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
         if let Some((old, seq)) = old {
             if old.price == rate.price {
@@ -580,9 +594,9 @@ impl<'tx> Batch<'tx> {
                 return Ok(Receipt { effect: Effect::Kept, change: Change::Rate(old, seq) });
             }
         }
-        let bytes = codec::encode_rate(&rate, self.seq)?;
+        let seq = self.next_seq();
+        let bytes = codec::encode_rate(&rate, seq)?;
         self.rates.insert(rate.pair.as_str(), bytes.as_slice())?;
-        let seq = self.seq;
         Ok(self.done(effect, Change::Rate(rate, seq)))
     }
 
@@ -590,7 +604,7 @@ impl<'tx> Batch<'tx> {
         if self.tokens.get(token.id.as_str())?.is_some() {
             return Err(Refusal::Conflict(format!("token {} is there already", token.id)).into());
         }
-        let bytes = codec::encode_token(&token, self.seq)?;
+        let bytes = codec::encode_token(&token, self.next_seq())?;
         self.tokens.insert(token.id.as_str(), bytes.as_slice())?;
         Ok(self.done(Effect::Created, Change::Token(token.id.clone(), Some(token))))
     }
@@ -608,7 +622,10 @@ impl<'tx> Batch<'tx> {
     }
 
     /// Adds this commit to the change log and drops the oldest rows beyond the bound; returns how many changes it holds.
-    fn log(&mut self, changes: &[Change], logged: Option<u64>) -> Result<u64, StoreError> {
+    ///
+    /// - `last`: the number of the last of the changes.
+    /// - `logged`: how many the log holds, where that is known.
+    fn log(&mut self, last: u64, changes: &[Change], logged: Option<u64>) -> Result<u64, StoreError> {
         let mut logged = match logged {
             Some(logged) => logged,
             None => count_logged(&self.log)?,
@@ -616,20 +633,20 @@ impl<'tx> Batch<'tx> {
         let entries: Vec<Changed> = changes.iter().map(logged_as).collect();
         // A row of at most a full batch with the longest keys is within the codec's bound.
         let bytes = codec::encode_changes(&entries)
-            .map_err(|error| super::snapshot::corrupt("changes-1", self.seq, &error.to_string()))?;
-        self.log.insert(self.seq, bytes.as_slice())?;
-        logged += count(&entries);
+            .map_err(|error| super::snapshot::corrupt("changes-1", last, &error.to_string()))?;
+        self.log.insert(last, bytes.as_slice())?;
+        logged += entries.len() as u64;
         while logged > LOGGED_CHANGES_MAX {
             let Some((seq, bytes)) = self.log.pop_first()?.map(|(seq, bytes)| (seq.value(), bytes.value().to_vec()))
             else {
                 break;
             };
-            if seq == self.seq {
+            if seq == last {
                 // The newest row stays, as its key is the file's seq; a batch is far below the bound anyway.
                 self.log.insert(seq, bytes.as_slice())?;
                 break;
             }
-            logged = logged.saturating_sub(count(&decode_logged(seq, &bytes)?));
+            logged = logged.saturating_sub(count(&bytes));
         }
         Ok(logged)
     }
@@ -638,18 +655,15 @@ impl<'tx> Batch<'tx> {
 fn count_logged(log: &Table<'_, u64, &'static [u8]>) -> Result<u64, StoreError> {
     let mut logged = 0;
     for row in log.range::<u64>(..)? {
-        let (seq, bytes) = row?;
-        logged += count(&decode_logged(seq.value(), bytes.value())?);
+        logged += count(row?.1.value());
     }
     Ok(logged)
 }
 
-fn decode_logged(seq: u64, bytes: &[u8]) -> Result<Vec<Changed>, StoreError> {
-    codec::decode_changes(bytes).map_err(|error| super::snapshot::corrupt("changes-1", seq, &error.to_string()))
-}
-
-fn count(entries: &[Changed]) -> u64 {
-    u64::try_from(entries.len()).unwrap_or(u64::MAX)
+/// How many changes a row of the log holds. A damaged row counts as one: it must not keep anybody from writing, and whoever
+/// reads the log is told.
+fn count(row: &[u8]) -> u64 {
+    codec::decode_changes(row).map_or(1, |changes| changes.len() as u64)
 }
 
 fn logged_as(change: &Change) -> Changed {
