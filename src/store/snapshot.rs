@@ -2,11 +2,12 @@
 
 use std::fmt::Display;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::codec::{self, Changed, DecodeError};
-use super::{StoreError, tables};
+use super::{Opened, StoreError, tables};
 use crate::domain::{Outcome, Overlay, Rate, Rates, Signal, SignalId, Token, UnixMillis, UserId};
 
 /// A signal with what the file knows about it.
@@ -55,12 +56,18 @@ pub struct Counts {
 
 /// One committed state of the file.
 pub struct Snapshot {
-    tx: ReadTransaction,
+    tx: Arc<ReadTransaction>,
+    /// Ends after the transaction: an engine that is closed answers no reader.
+    opened: Arc<Opened>,
 }
 
 impl Snapshot {
-    pub(super) fn new(tx: ReadTransaction) -> Self {
-        Self { tx }
+    pub(super) fn new(tx: Arc<ReadTransaction>, opened: Arc<Opened>) -> Self {
+        Self { tx, opened }
+    }
+
+    pub(super) fn tx(&self) -> &ReadTransaction {
+        &self.tx
     }
 
     /// The number of the last change; 0 in a new file.
@@ -203,7 +210,10 @@ impl Snapshot {
     ) -> Result<impl Iterator<Item = Result<StoredOverlay, StoreError>> + use<>, StoreError> {
         let overlays = self.tx.open_table(tables::OVERLAYS)?;
         let start = after.map_or(Bound::Unbounded, |user| Bound::Excluded(user.as_str()));
-        Ok(overlays.range::<&str>((start, Bound::Unbounded))?.map(|row| {
+        let opened = Arc::clone(&self.opened);
+        Ok(overlays.range::<&str>((start, Bound::Unbounded))?.map(move |row| {
+            // The rows may outlive the snapshot; the engine must not end before them.
+            let _ = &opened;
             let (user, bytes) = row?;
             stored_overlay(user.value(), bytes.value())
         }))

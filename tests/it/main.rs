@@ -6,7 +6,11 @@
 
 mod cache;
 mod cli;
+mod crash;
+mod damage;
 mod direct;
+mod disk;
+mod faults;
 mod file;
 mod format;
 mod hostile;
