@@ -3,6 +3,7 @@
 //! A command opens the file itself, so it and a server exclude each other. The exit code is 0 when it is done, 1 when the answer is
 //! no (absent, refused lines), 2 when it could not be done; errors are one line with their causes.
 
+mod legacy;
 mod load;
 mod serve;
 mod show;
@@ -54,6 +55,12 @@ enum Command {
     /// Make, list and revoke access tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Bring old per-user mission files in, compare, and pack them away.
+    #[command(subcommand)]
+    Legacy(legacy::Legacy),
+    /// As `legacy import`.
+    #[command(hide = true)]
+    Migrate(legacy::Import),
 }
 
 /// How a command ended that could be done.
@@ -96,6 +103,8 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Overlay(show) => show.run(&config),
         Command::Stats(stats) => stats.run(&config),
         Command::Token(token) => token.run(&config),
+        Command::Legacy(legacy) => legacy.run(&config),
+        Command::Migrate(import) => import.run(&config),
     }
 }
 

@@ -26,7 +26,8 @@ use untouched::Untouched;
 pub use codec::Changed;
 pub use snapshot::{Counts, Snapshot, StoredOutcome, StoredOverlay, StoredSignal};
 pub use writer::{
-    Acknowledge, Change, Commit, Condition, Effect, Operation, Precedence, Receipt, Refusal, WriteError, Writer,
+    Acknowledge, Change, Commit, Condition, Effect, IMPORT_RECORDS_MAX, Imported, Operation, Precedence, Receipt,
+    Refusal, WriteError, Writer,
 };
 
 /// Memory that redb may use for pages: a day of ten times the usual traffic fits, and it is far below its default
@@ -112,18 +113,12 @@ impl Store {
     /// [`StoreError::InUse`], [`StoreError::NewerSchema`], [`StoreError::NotOurs`], [`StoreError::Create`] or
     /// [`StoreError::Engine`].
     pub fn open_or_create(path: &Path) -> Result<Arc<Self>, StoreError> {
-        let failed = |at: &Path| {
-            let at = at.to_owned();
-            move |source| StoreError::Create { path: at, source }
-        };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         if !folder.exists() {
-            make_private_folder(folder).map_err(failed(folder))?;
+            make_private_folder(folder).map_err(not_made(folder))?;
         }
         if !path.exists() {
-            private_file().create_new(true).open(path).map_err(failed(path))?;
-            // A file is only there after a crash once its folder's entry is.
-            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
+            make(path, folder)?;
         }
         Self::open(path)
     }
@@ -160,6 +155,31 @@ impl Store {
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Ok(Snapshot::new(self.database.begin_read()?))
     }
+}
+
+/// Makes an empty database under another name first: a kill halfway would leave a file that is no database, and that no start
+/// after it could open.
+fn make(path: &Path, folder: &Path) -> Result<(), StoreError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    // Two programs that start at once each make their own.
+    name.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(name);
+    private_file().create_new(true).open(&new).map_err(not_made(&new))?;
+    let made = builder().create(&new).map_err(|error| not_opened(path, error)).and_then(|new| schema::ensure(&new));
+    let linked = made.map(|()| fs::hard_link(&new, path));
+    fs::remove_file(&new).map_err(not_made(&new))?;
+    match linked? {
+        // Another program was first: its file is as good, and may hold something already.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        linked => linked.map_err(not_made(path))?,
+    }
+    // A file is only there after a crash once its folder's entry is.
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(not_made(folder))
+}
+
+fn not_made(at: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = at.to_owned();
+    move |source| StoreError::Create { path, source }
 }
 
 /// Refuses a file that is damaged or not this program's, before the engine opens it in earnest: that changes it.

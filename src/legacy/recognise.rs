@@ -66,6 +66,15 @@ pub struct Part {
     pub claims: Claims,
 }
 
+impl Part {
+    /// The moment that the record speaks of, where it says so.
+    #[must_use]
+    pub fn moment(&self) -> Option<UnixMillis> {
+        let made = self.signal.as_ref().map(|part| part.signal.created_at);
+        made.or_else(|| self.overlay.as_ref().and_then(|part| part.at))
+    }
+}
+
 /// Numbers of an old file that the new computation is compared with; never imported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claims {

@@ -53,3 +53,10 @@ pub(super) const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 /// - written by every commit, which also deletes the oldest rows beyond the bound, but never the newest: its key is
 ///   the file's `seq`
 pub(super) const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes-1");
+
+/// How far imports of old mission files are.
+///
+/// - key: the folder that is imported; value: how far that is, in the importer's own words
+/// - written in the same commit as the records that it covers
+/// - made by the first import: a file that never saw one lacks the table
+pub(super) const LEGACY_CHECKPOINT: TableDefinition<'_, &str, &str> = TableDefinition::new("legacy-checkpoint-1");
