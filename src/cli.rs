@@ -5,6 +5,7 @@
 
 mod backup;
 mod client;
+mod legacy;
 mod load;
 mod serve;
 mod show;
@@ -64,6 +65,12 @@ enum Command {
     Restore(backup::Restore),
     /// Make the database file as small as it can be.
     Compact(backup::Compact),
+    /// Bring old per-user mission files in, compare, and pack them away.
+    #[command(subcommand)]
+    Legacy(legacy::Legacy),
+    /// As `legacy import`.
+    #[command(hide = true)]
+    Migrate(legacy::Import),
 }
 
 /// How a command ended that could be done.
@@ -110,6 +117,8 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Verify(verify) => verify.run(),
         Command::Restore(restore) => restore.run(&config),
         Command::Compact(compact) => compact.run(&config),
+        Command::Legacy(legacy) => legacy.run(&config),
+        Command::Migrate(import) => import.run(&config),
     }
 }
 

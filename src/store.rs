@@ -40,8 +40,8 @@ pub use copy_gate::{CopyGate, Unavailable, Waited};
 pub use disk::Disk;
 pub use snapshot::{Counts, Snapshot, StoredOutcome, StoredOverlay, StoredSignal};
 pub use writer::{
-    Acknowledge, Change, Commit, Condition, Effect, GateWaits, Operation, Precedence, Receipt, Refusal, WriteError,
-    Writer,
+    Acknowledge, Change, Commit, Condition, Effect, GateWaits, IMPORT_RECORDS_MAX, Imported, Operation, Precedence,
+    Receipt, Refusal, WriteError, Writer,
 };
 
 /// Memory that redb may use for pages: a day of ten times the usual traffic fits, and it is far below its default

@@ -83,6 +83,31 @@ pub enum Cause {
     Unexplained,
 }
 
+impl Cause {
+    /// A sentence for an operator.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::OldPipFormula => "the old formula, distance × 10,000 × $10",
+            Self::StopInPips => "pips in the field of a price",
+            Self::PipOfAnotherSymbol => "stop set with the pip of another symbol",
+            Self::PlaceholderEntry => "entry that is no price of the symbol",
+            Self::MissingStop => "no stop price, only a distance",
+            Self::StaleBalance => "facts of the user that changed since",
+            Self::Rounding => "last digit",
+            Self::BudgetAsRisk => "budget given as the risk",
+            Self::SharedVolume => "size written alike into every copy",
+            Self::StatedRatio => "ratio that the writer had as a constant",
+            Self::LotLimit => "largest size of instrument or tier",
+            Self::BelowMinimumLot => "smallest size does not fit the budget",
+            Self::NoConversionRate => "no rate to the account's currency",
+            Self::NotSized => "instrument or tier not known",
+            Self::TimeStoodStill => "seconds left, frozen when written",
+            Self::Unexplained => "without a cause",
+        }
+    }
+}
+
 /// One number that is not what the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {

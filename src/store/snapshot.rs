@@ -93,6 +93,43 @@ impl Snapshot {
         signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
     }
 
+    /// All signals whose id begins with `prefix`, in the order of ids.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
+    pub fn signals_under(&self, prefix: &str) -> Result<Vec<StoredSignal>, StoreError> {
+        let numbers = self.tx.open_table(tables::SIGNAL_NUMBERS)?;
+        let signals = self.tx.open_table(tables::SIGNALS)?;
+        let mut found = Vec::new();
+        for row in numbers.range::<&str>(prefix..)? {
+            let (id, number) = row?;
+            if !id.value().starts_with(prefix) {
+                break;
+            }
+            let number = number.value();
+            let row = signals.get(number)?;
+            let id = SignalId::parse(id.value())
+                .map_err(|error| corrupt("signal-numbers-1", id.value(), &error.to_string()))?;
+            found.push(signal_called(&id, number, row.as_ref().map(redb::AccessGuard::value))?);
+        }
+        Ok(found)
+    }
+
+    /// How far the import called `name` is; `None` if there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`].
+    pub fn checkpoint(&self, name: &str) -> Result<Option<String>, StoreError> {
+        match self.tx.open_table(tables::LEGACY_CHECKPOINT) {
+            Ok(table) => Ok(table.get(name)?.map(|state| state.value().to_owned())),
+            // Only an import makes the table.
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Finds a user's overlay.
     ///
     /// # Errors

@@ -56,6 +56,14 @@ pub(super) const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 ///   the file's `seq`
 pub(super) const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes-1");
 
+/// How far imports of old mission files are.
+///
+/// - key: the folder that is imported; value: how far that is, in the importer's own words
+/// - written in the same commit as the records that it covers
+/// - made by the first import: a file that never saw one lacks the table
+/// - left out of backups: an import that is begun again ends with the same records
+pub(super) const LEGACY_CHECKPOINT: TableDefinition<'_, &str, &str> = TableDefinition::new("legacy-checkpoint-1");
+
 /// Something to do with every table, whatever its types.
 pub(super) trait ForEachTable {
     /// Does it with one table.

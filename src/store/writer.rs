@@ -16,6 +16,8 @@
 //! Changes are numbered one by one, also within a commit. The number is a record's `seq`: no two states of a
 //! record share one, so that whoever names a `seq` in a condition, or has it in an entity tag, names one state.
 
+mod import;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +36,8 @@ use crate::domain::{
     Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, SignalDraft, SignalId, Token,
     UnixMillis, UserId,
 };
+
+pub use import::{IMPORT_RECORDS_MAX, Imported};
 
 /// Most operations that wait; beyond it a caller is told to come back.
 const QUEUE_MAX: usize = 4_096;
@@ -688,7 +692,7 @@ impl<'tx> Batch<'tx> {
     fn put_signal(&mut self, draft: SignalDraft, now: UnixMillis, lifetime_ms: i64, precedence: Precedence) -> Applied {
         let Some(stored) = self.stored_signal(draft.id())? else {
             let signal = draft.resolve(now, lifetime_ms)?;
-            let number = self.signals.last()?.map_or(0, |(number, _)| number.value().saturating_add(1));
+            let number = self.next_number()?;
             let stored = StoredSignal { number, seq: self.next_seq(), signal };
             self.write_signal(&stored, None)?;
             return Ok(self.done(Effect::Created, Change::Signal(Arc::new(stored))));
@@ -727,6 +731,11 @@ impl<'tx> Batch<'tx> {
         let Some(number) = self.signal_numbers.get(id.as_str())?.map(|number| number.value()) else { return Ok(None) };
         let row = self.signals.get(number)?;
         signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
+    }
+
+    /// The number of the next new signal.
+    fn next_number(&self) -> Result<u64, StoreError> {
+        Ok(self.signals.last()?.map_or(0, |(number, _)| number.value().saturating_add(1)))
     }
 
     fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {

@@ -17,6 +17,8 @@ mod hostile;
 mod http;
 mod http_plumbing;
 mod legacy;
+mod legacy_cli;
+mod legacy_kill;
 mod legacy_tree;
 mod model;
 mod paging;
