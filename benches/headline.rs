@@ -22,9 +22,15 @@ mod rig;
 use contest::table::{self, Row};
 use contest::{Lab, TOPICS, ceilings, footprint};
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Text,
+    Markdown,
+    Json,
+}
+
 struct Options {
-    markdown: bool,
-    json: bool,
+    shape: Shape,
     check: bool,
     quick: bool,
     only: Vec<String>,
@@ -55,14 +61,14 @@ fn main() {
 }
 
 fn options(arguments: &[String]) -> Options {
-    let mut options = Options { markdown: false, json: false, check: false, quick: false, only: Vec::new() };
+    let mut options = Options { shape: Shape::Text, check: false, quick: false, only: Vec::new() };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // cargo says so to every benchmark.
             "--bench" => {}
-            "--markdown" => options.markdown = true,
-            "--json" => options.json = true,
+            "--markdown" => options.shape = Shape::Markdown,
+            "--json" => options.shape = Shape::Json,
             "--check" => options.check = true,
             "--quick" => options.quick = true,
             "--only" => options.only.extend(arguments.next().cloned()),
@@ -84,14 +90,12 @@ fn usage(unknown: &str) -> ! {
 fn print(options: &Options, lab: &Lab, rows: &[Row]) {
     let machine = rig::process::machine();
     let (rounds, turn) = (lab.rounds, lab.turn);
-    if options.json {
-        println!("{}", serde_json::json!({ "machine": machine, "rounds": rounds, "rows": table::json(rows) }));
-        return;
-    }
     let how = format!("{machine}; medians of {rounds} rounds, turns of {turn:?} over HTTP");
-    if options.markdown {
-        println!("{how}.\n\n{}", table::markdown(rows));
-    } else {
-        println!("{how}\n\n{}", table::text(rows));
+    match options.shape {
+        Shape::Json => {
+            println!("{}", serde_json::json!({ "machine": machine, "rounds": rounds, "rows": table::json(rows) }));
+        }
+        Shape::Markdown => println!("{how}.\n\n{}", table::markdown(rows)),
+        Shape::Text => println!("{how}\n\n{}", table::text(rows)),
     }
 }

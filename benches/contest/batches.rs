@@ -37,7 +37,7 @@ pub(super) fn in_process(lab: &Lab) -> Vec<Row> {
         let mut output = Vec::new();
         let mut piece = Vec::with_capacity(2 * PIECE_BYTES);
         library.batch(&mut piece, |bytes| output.extend_from_slice(bytes));
-        assert_eq!(output.iter().filter(|byte| **byte == b'\n').count(), users);
+        assert_eq!(output.split(|byte| *byte == b'\n').count() - 1, users);
         // Small batches are repeated, so that a turn is long enough to be timed.
         let times = (20 * USERS / users).max(1);
         let mut copy = Vec::with_capacity(2 * PIECE_BYTES);
@@ -221,7 +221,7 @@ fn rows_of_peers(contest: &Contest<'_>) -> Vec<Row> {
             "one view in process, against reading its file from memory",
             Goal::None,
             Unit::Times,
-            contest.ratio("files, warm", "ours, one", |sample| sample.each_ms()).map(|mut spread| {
+            contest.ratio("files, warm", "ours, one", Sample::each_ms).map(|mut spread| {
                 // The file's turn reads all users' files, ours makes one view.
                 for figure in [&mut spread.median, &mut spread.low, &mut spread.high] {
                     *figure /= USERS as f64;

@@ -1,6 +1,6 @@
 //! From a thousand users to a million: what a view costs, and how soon a server answers that was just started.
 
-use super::rounds::{Contender, Sample, interleave, spread};
+use super::rounds::{Contender, Sample, Spread, interleave, spread};
 use super::table::{Goal, Row, Unit, cpu};
 use super::{Lab, USERS};
 use crate::rig::client::Client;
@@ -15,7 +15,7 @@ pub(super) fn run(lab: &Lab) -> Vec<Row> {
     let growth = "CPU of one view over HTTP, with 1,000,000 users by that with 1,000";
     let start = "exec to first answer";
     let mut rows = Vec::new();
-    let first = first_answer(lab, lab.database(), USERS);
+    let first = first_answer(lab, &lab.database(), USERS);
     if lab.quick {
         rows.push(Row::missing(growth, Goal::AtMost(1.3), "left out by --quick"));
         rows.push(Row::new(
@@ -35,7 +35,7 @@ pub(super) fn run(lab: &Lab) -> Vec<Row> {
     let copy = process::copy_database(many.path());
     rows.push(cost(lab, growth, few.path(), many.path()));
     rows.push(Row::new(format!("{start}, {USERS} users"), Goal::AtMost(5.0), Unit::Milliseconds, Some(first), "", ""));
-    let first = first_answer(lab, copy, 1_000_000);
+    let first = first_answer(lab, &copy, 1_000_000);
     rows.push(Row::new(
         format!("{start}, 1000000 users"),
         Goal::AtMost(100.0),
@@ -76,7 +76,7 @@ fn cost(lab: &Lab, what: &str, few: &std::path::Path, many: &std::path::Path) ->
 }
 
 /// Milliseconds from starting the program to the end of its first view.
-fn first_answer(lab: &Lab, database: tempfile::TempDir, users: usize) -> super::rounds::Spread {
+fn first_answer(lab: &Lab, database: &tempfile::TempDir, users: usize) -> Spread {
     let request = data::get(&data::view_path(users / 2), "");
     let times = (0..=lab.rounds).map(|_| {
         let server = Overlaid::start(&lab.program, database.path(), Cpus::All);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ http {{
     )
 }
 
-fn spawn(program: &PathBuf, folder: &Path, settings: &Path, cpus: Cpus) -> Running {
+fn spawn(program: &Path, folder: &Path, settings: &Path, cpus: Cpus) -> Running {
     let mut command: Command = process::command(program, cpus);
     command.arg("-e").arg("stderr").arg("-p").arg(folder).arg("-c").arg(settings);
     Running(command.stderr(Stdio::inherit()).stdout(Stdio::null()).spawn().unwrap())

@@ -66,7 +66,7 @@ impl<'a> Contender<'a> {
 }
 
 /// Lets the contenders take turns.
-pub(crate) fn interleave<'a>(rounds: usize, mut contenders: Vec<Contender<'a>>) -> Contest<'a> {
+pub(crate) fn interleave(rounds: usize, mut contenders: Vec<Contender<'_>>) -> Contest<'_> {
     for contender in &mut contenders {
         // What is slow only the first time is none of the contest's business; cold files see to their coldness themselves.
         (contender.turn)(rounds);

@@ -87,7 +87,7 @@ impl Row {
         };
         let measured = match &self.measured {
             Ok(Measured { spread: Spread { median, low, high }, unit, detail }) => {
-                let range = if low == high {
+                let range = if high <= low {
                     String::new()
                 } else {
                     format!(" ({}–{})", unit.number(*low), unit.number(*high))

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
 
 use overlaid::domain::{Object, SignalDraft, UserId};
 use overlaid::store::{Condition, Operation, Precedence};
@@ -19,8 +18,10 @@ use crate::rig::data;
 use crate::rig::load::{self, Requests, Shape};
 use crate::rig::process::{self, Cpus, Overlaid, cpu_ns};
 
-/// Writes in a turn: some tenths of a second on common disks.
-const WRITES: usize = 200;
+/// Writes in a turn. Short turns, and many of them: how fast a disk syncs changes from second to second.
+const WRITES: usize = 50;
+/// Turns for each of the other topics' turns.
+const TURNS: usize = 4;
 /// Connections that push balances at once.
 const CONNECTIONS: usize = 64;
 
@@ -38,46 +39,37 @@ pub(super) fn durable(lab: &Lab) -> Vec<Row> {
         redis.borrow_mut().sync("always");
     }
     let mut signals = 0;
-    let turn = |write: &mut dyn FnMut(usize, u64)| {
-        let took = timed(|| (0..WRITES).for_each(|push| write(push, push as u64)));
+    let turn = |write: &mut dyn FnMut(usize)| {
+        let took = timed(|| (0..WRITES).for_each(write));
         Sample::each(took, WRITES)
-    };
-    let mut version = 0;
-    let mut next_version = move || {
-        version += 1;
-        version
     };
     let mut contenders = vec![
         Contender::new("append", |_| {
-            turn(&mut |_, _| {
+            turn(&mut |_| {
                 file.write_all(&[b'x'; 32]).unwrap();
                 file.sync_data().unwrap();
             })
         }),
-        Contender::new("update", |_| {
-            let version = next_version();
-            turn(&mut |push, _| update(&library, push, version))
-        }),
+        Contender::new("update", |round| turn(&mut |push| update(&library, push, 1 + round as u64))),
         Contender::new("update, http", |round| {
-            turn(&mut |push, _| {
-                let number = push + WRITES * (round % 7);
-                client.send(&data::patch(number, &data::balance(number, 1 + (round as u64) * 11)));
+            turn(&mut |push| {
+                client.send(&data::patch(push, &data::balance(push, 1 + round as u64)));
             })
         }),
         Contender::new("publish", |_| {
-            turn(&mut |_, _| {
+            turn(&mut |_| {
                 signals += 1;
                 publish(&library, signals);
             })
         }),
-        Contender::new("sqlite", |round| turn(&mut |push, _| sqlite.put(push, &overlay(push, 1 + round as u64)))),
+        Contender::new("sqlite", |round| turn(&mut |push| sqlite.put(push, &overlay(push, 1 + round as u64)))),
     ];
     if let Some(redis) = &redis {
         contenders.push(Contender::new("redis", |round| {
-            turn(&mut |push, _| redis.borrow_mut().put(push, &overlay(push, 1 + round as u64)))
+            turn(&mut |push| redis.borrow_mut().put(push, &overlay(push, 1 + round as u64)))
         }));
     }
-    let contest = interleave(lab.rounds, contenders);
+    let contest = interleave(TURNS * lab.rounds, contenders);
     let row = |name: &str, what: &str, goal, missing| {
         let detail = format!(
             "{} against {}",
@@ -133,7 +125,7 @@ pub(super) fn over_http(lab: &Lab) -> Vec<Row> {
     let database = lab.database();
     let ours = Overlaid::start(&lab.program, database.path(), Cpus::All);
     let views = Requests::new((0..USERS).map(|number| data::get(&data::view_path(number), "")));
-    // Twice as many balances as users, so that each push finds another one in place.
+    // Three balances for each user in turn, so that each push finds another one in place.
     let pushes = Requests::new(
         (0..3 * USERS).map(|push| data::patch(push % USERS, &data::balance(push % USERS, 1 + (push / USERS) as u64))),
     );
@@ -146,17 +138,17 @@ pub(super) fn over_http(lab: &Lab) -> Vec<Row> {
     let turn = |requests: &Requests, offset: usize| {
         let shape = Shape { connections: CONNECTIONS, depth: 1, duration: lab.turn, offset: offset % requests.len() };
         let before = cpu_ns(&ours.pids());
-        let outcome = load::run(address(&ours), requests, shape);
+        let outcome = load::run(ours.address, requests, shape);
         Sample::load(outcome, cpu_ns(&ours.pids()) - before)
     };
-    let mut pushed = 0;
+    let mut begin = 0;
     let contest = interleave(
         lab.rounds,
         vec![
             Contender::new("get", |_| turn(&views, 0)),
             Contender::new("push", |_| {
-                pushed += 1;
-                turn(&pushes, pushed * 1_009)
+                begin += 1_009;
+                turn(&pushes, begin)
             }),
             Contender::new("same", |_| {
                 restore();
@@ -194,8 +186,4 @@ pub(super) fn over_http(lab: &Lab) -> Vec<Row> {
             rates("same"),
         ),
     ]
-}
-
-fn address(ours: &Overlaid) -> SocketAddr {
-    ours.address
 }

@@ -119,7 +119,7 @@ fn load(address: SocketAddr, requests: &Requests, shape: Shape) -> Outcome {
     let mut now = start;
     let mut under_way = shape.connections;
     while under_way > 0 {
-        poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+        poll.poll(&mut events, Some(Duration::from_mins(1))).unwrap();
         assert!(!events.is_empty(), "the server does not answer");
         for event in &events {
             let connection = &mut connections[event.token().0];
