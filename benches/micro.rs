@@ -48,7 +48,7 @@ fn views(c: &mut Criterion) {
     let terms = Terms::new(&signal, currency, market);
     let mission = || {
         let tier = tiers.of_user(overlay.tier.as_ref());
-        terms.mission(&overlay, tier, Status::Active, UnixMillis::MIN)
+        terms.mission(overlay.account(), tier, Status::Active, UnixMillis::MIN)
     };
     c.bench_function("terms of a signal", |b| b.iter(|| Terms::new(black_box(&signal), currency, market)));
     c.bench_function("mission from terms", |b| b.iter(|| black_box(mission())));

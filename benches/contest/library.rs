@@ -32,16 +32,10 @@ impl Library {
     /// Writes the views of all users, piece by piece, into `piece`.
     pub(crate) fn batch(&self, piece: &mut Vec<u8>, mut done: impl FnMut(&[u8])) {
         let mut batch = self.runtime.block_on(self.service.batch(&self.signal, None)).unwrap();
-        let mut after = None;
-        loop {
+        while !batch.is_done() {
             piece.clear();
-            let (_, next) =
-                batch.write_some(after.as_ref(), usize::MAX, PIECE_BYTES, Separator::Newline, piece).unwrap();
+            batch.write_some(usize::MAX, PIECE_BYTES, Separator::Newline, piece);
             done(piece);
-            if next.is_none() {
-                return;
-            }
-            after = next;
         }
     }
 
@@ -102,7 +96,7 @@ impl Renderer {
             self.terms.len() - 1
         });
         let tier = self.tiers.of_user(overlay.tier.as_ref());
-        let mission = self.terms[at].1.mission(&overlay, tier, Status::Active, UnixMillis::MIN);
+        let mission = self.terms[at].1.mission(overlay.account(), tier, Status::Active, UnixMillis::MIN);
         render::write_view(out, signal_json, overlay_json, &mission, currency);
         out.push(b'\n');
     }
