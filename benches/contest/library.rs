@@ -1,0 +1,108 @@
+//! This store in the same process, through its public surface; and its computation over records that a peer stored.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use overlaid::domain::{
+    Currency, Instruments, Market, Object, Overlay, OverlayDraft, Rates, Signal, SignalDraft, SignalId, Status, Terms,
+    Tiers, UnixMillis, UserId,
+};
+use overlaid::render;
+use overlaid::service::{Separator, Service, Settings};
+
+use crate::rig::data;
+
+/// Size of the piece of memory that is written again and again.
+pub(crate) const PIECE_BYTES: usize = 128 * 1024;
+
+/// A service on a database.
+pub(crate) struct Library {
+    pub(crate) service: Service,
+    runtime: tokio::runtime::Runtime,
+    signal: SignalId,
+}
+
+impl Library {
+    pub(crate) fn open(folder: &Path) -> Self {
+        let service = Service::open(&folder.join("overlaid.redb"), Settings::built_in().unwrap()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        Self { service, runtime, signal: SignalId::parse(data::SIGNAL).unwrap() }
+    }
+
+    /// Writes the views of all users, piece by piece, into `piece`.
+    pub(crate) fn batch(&self, piece: &mut Vec<u8>, mut done: impl FnMut(&[u8])) {
+        let mut batch = self.runtime.block_on(self.service.batch(&self.signal, None)).unwrap();
+        while !batch.is_done() {
+            piece.clear();
+            batch.write_some(usize::MAX, PIECE_BYTES, Separator::Newline, piece);
+            done(piece);
+        }
+    }
+
+    /// Writes one view into `out`.
+    pub(crate) fn view(&self, user: &UserId, out: &mut Vec<u8>) {
+        out.clear();
+        let signal = self.service.read_signal(&self.signal).unwrap().unwrap();
+        let overlay = self.service.read_overlay(user).unwrap().unwrap();
+        self.service.view_of(signal, overlay).write_to(&self.service, out);
+    }
+}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        self.service.stop();
+    }
+}
+
+/// Computes and renders what a peer has stored as JSON.
+pub(crate) struct Renderer {
+    instruments: Instruments,
+    tiers: Tiers,
+    rates: Rates,
+    signal: Option<(Signal, Vec<u8>)>,
+    terms: Vec<(Currency, Terms)>,
+}
+
+impl Renderer {
+    pub(crate) fn new() -> Self {
+        let mut rates = Rates::default();
+        for (pair, price) in [("EURUSD", "1.085"), ("GBPUSD", "1.34"), ("USDJPY", "148.5")] {
+            let body = format!(r#"{{"pair":"{pair}","price":{price}}}"#);
+            let draft =
+                overlaid::domain::RateDraft::from_object(Object::parse(body.as_bytes()).unwrap(), None).unwrap();
+            rates.put(draft.resolve(UnixMillis::MIN), 1);
+        }
+        let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
+        Self { instruments, tiers, rates, signal: None, terms: Vec::new() }
+    }
+
+    /// Takes the signal for the views that follow.
+    pub(crate) fn signal(&mut self, json: &[u8]) {
+        let draft = SignalDraft::from_object(Object::parse(json).unwrap(), None).unwrap();
+        self.signal = Some((draft.resolve(UnixMillis::MIN, 1).unwrap(), json.to_vec()));
+        self.terms.clear();
+    }
+
+    /// Appends one view as a line.
+    pub(crate) fn view(&mut self, overlay_json: &[u8], out: &mut Vec<u8>) {
+        let (signal, signal_json) = self.signal.as_ref().unwrap();
+        let draft = OverlayDraft::from_object(Object::parse(overlay_json).unwrap(), None).unwrap();
+        let overlay: Overlay = draft.resolve(UnixMillis::MAX);
+        let currency = &overlay.account_currency;
+        let known = self.terms.iter().position(|(own, _)| own == currency);
+        let at = known.unwrap_or_else(|| {
+            let market = Market { instruments: &self.instruments, tiers: &self.tiers, rates: &self.rates };
+            self.terms.push((currency.clone(), Terms::new(signal, currency, market)));
+            self.terms.len() - 1
+        });
+        let tier = self.tiers.of_user(overlay.tier.as_ref());
+        let mission = self.terms[at].1.mission(overlay.account(), tier, Status::Active, UnixMillis::MIN);
+        render::write_view(out, signal_json, overlay_json, &mission, currency);
+        out.push(b'\n');
+    }
+}
+
+/// The ids of users.
+pub(crate) fn users(numbers: impl Iterator<Item = usize>) -> Arc<[UserId]> {
+    numbers.map(|number| UserId::parse(&data::user_id(number)).unwrap()).collect()
+}
