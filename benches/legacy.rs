@@ -9,9 +9,9 @@
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::float_arithmetic,
     clippy::cast_precision_loss,
+    clippy::indexing_slicing,
     reason = "a failed step ends it; ratios are shown"
 )]
 
