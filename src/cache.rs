@@ -12,13 +12,13 @@
 //! acknowledgement; if the writer's comes first, the counter has moved and the reader puts nothing. A plain `get_with` and
 //! `invalidate` has no such order: an old value read before the commit can be put after the invalidation, to stay.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use moka::ops::compute::Op;
 
-use crate::domain::{SignalId, UserId};
+use crate::domain::{Currency, SignalId, Terms, UserId};
 use crate::render;
 use crate::store::{Change, Commit, StoredOutcome, StoredOverlay, StoredSignal};
 
@@ -30,6 +30,8 @@ const OVERLAYS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const SIGNAL_LIFE: Duration = Duration::from_hours(1);
 /// How long an overlay stays.
 const OVERLAY_LIFE: Duration = Duration::from_hours(24);
+/// Most currencies that a signal's terms are kept for: accounts hold few.
+const CURRENCIES_MAX: usize = 16;
 /// What an entry costs beside the text of its record.
 const ENTRY_BYTES: usize = 384;
 
@@ -42,6 +44,16 @@ pub struct CachedSignal {
     pub json: Box<[u8]>,
     /// Its outcomes, in the order of users.
     outcomes: Vec<Arc<StoredOutcome>>,
+    /// What it comes to, for the currencies that were asked for.
+    terms: RwLock<Vec<KnownTerms>>,
+}
+
+/// What a signal comes to in one currency, under one state of the rates.
+#[derive(Debug)]
+struct KnownTerms {
+    currency: Currency,
+    rates_seq: u64,
+    terms: Arc<Terms>,
 }
 
 /// An overlay and its JSON.
@@ -58,7 +70,25 @@ impl CachedSignal {
     #[must_use]
     pub fn new(stored: StoredSignal, outcomes: Vec<Arc<StoredOutcome>>) -> Self {
         let json = render::signal_json(&stored.signal).into_boxed_slice();
-        Self { stored, json, outcomes }
+        Self { stored, json, outcomes, terms: RwLock::default() }
+    }
+
+    /// Returns what the signal comes to in a currency, by `make` the first time: the fractions take longer than a whole view.
+    ///
+    /// - `rates_seq`: [`Rates::seq`](crate::domain::Rates::seq) of the rates that `make` uses.
+    pub fn terms(&self, currency: &Currency, rates_seq: u64, make: impl FnOnce() -> Terms) -> Arc<Terms> {
+        let known = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.iter().find(|known| known.rates_seq == rates_seq && known.currency == *currency) {
+            return Arc::clone(&known.terms);
+        }
+        drop(known);
+        let terms = Arc::new(make());
+        let mut known = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.rates_seq == rates_seq && known.currency != *currency);
+        if known.len() < CURRENCIES_MAX {
+            known.push(KnownTerms { currency: currency.clone(), rates_seq, terms: Arc::clone(&terms) });
+        }
+        terms
     }
 
     /// What happened for a user on this signal.
@@ -83,7 +113,7 @@ impl CachedSignal {
                 Err(at) => outcomes.insert(at, Arc::clone(outcome)),
             }
         }
-        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes }
+        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, terms: RwLock::default() }
     }
 
     fn weight(&self) -> u32 {
@@ -261,6 +291,14 @@ impl Cache {
                 None => Op::Nop,
             });
         }
+    }
+
+    /// Forgets everything, so that the next readers go to the file: for those who measure or test that way.
+    ///
+    /// It may be called at any time, as nobody relies on an entry being there.
+    pub fn clear(&self) {
+        self.signals.invalidate_all();
+        self.overlays.invalidate_all();
     }
 
     /// How many signals and overlays are in memory, and their weight in bytes.

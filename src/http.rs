@@ -12,6 +12,7 @@ mod answer;
 mod auth;
 mod body;
 mod conditional;
+mod gather;
 mod guard;
 mod health;
 mod import;

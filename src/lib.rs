@@ -6,7 +6,7 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! main → cli → { http, config } → service → { cache, store, render } → domain
+//! main → cli → { http, legacy, config } → service → { cache, store, render } → domain
 //! ```
 //!
 //! - [`domain`] is the rules of the trade, pure: no I/O, no clock, no lock.
@@ -15,6 +15,7 @@
 //! - [`cache`] keeps decoded records in memory, never older than an acknowledged write.
 //! - [`service`] joins store and cache; it alone reads the clock and bridges async and blocking code.
 //! - [`http`] turns requests into calls of the service, and its errors into problem documents.
+//! - [`legacy`] brings the files of the service before this one in, compares, and packs them away.
 //! - [`cli`] and [`config`] are what the operator meets.
 //!
 //! Two promises shape the whole: a size never risks more than the user allows, to the last lot step; and what is acknowledged is
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod legacy;
 pub mod metrics;
 pub mod render;
 pub mod service;

@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 pub use backup::{Backup, BackupPlan, Health};
 pub use clock::{Clock, Stopwatch};
 pub use missions::{
-    Batch, MissionView, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter, ViewTag,
+    Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter,
+    ViewTag,
 };
 pub use records::{LINE_BYTES_MAX, LineReader, RecordKind, export_lines};
 
@@ -427,6 +428,12 @@ impl Service {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// Forgets what is in memory of signals and overlays, so that the next readers go to the file: for those who measure
+    /// or test that way.
+    pub fn clear_cache(&self) {
+        self.shared.memory.cache.clear();
     }
 
     /// The time now.

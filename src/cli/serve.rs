@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::load::{find_files, load};
@@ -95,7 +95,7 @@ impl Serve {
 }
 
 async fn serve(address: SocketAddr, backup_every: Option<Duration>, service: Service) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     let shutdown = async move {
@@ -112,6 +112,16 @@ async fn serve(address: SocketAddr, backup_every: Option<Duration>, service: Ser
     http::run(listener, http::router(service), http::Limits::default(), responses, shutdown)
         .await
         .context("cannot serve")
+}
+
+/// Binds with a backlog for as many as may be connected at once: the usual 128 would stall a burst of clients.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    const BACKLOG: u32 = 4_096;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for the connections of the run before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Warns once when the disk runs low, and once more when it does so again.

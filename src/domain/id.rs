@@ -163,7 +163,8 @@ impl Pair {
             None => text.split_at_checked(3).filter(|(_, quote)| quote.len() == 3).ok_or_else(error)?,
         };
         let code = |text: &str| Currency::parse(text).map_err(|_| error());
-        Ok(Self::of(&code(base)?, &code(quote)?))
+        let (base, quote) = (code(base)?, code(quote)?);
+        if base == quote { Err(error()) } else { Ok(Self::of(&base, &quote)) }
     }
 
     /// The pair whose price is that of one `base` in `quote`.
@@ -267,7 +268,7 @@ mod tests {
         for text in ["", "US", "US$", "DOLLARSANDCENTS"] {
             assert!(Currency::parse(text).is_err(), "{text}");
         }
-        for text in ["", "EUR", "EURUS", "USDTUSD", "EUR-", "-USD", "EUR-US-D", "EUR USD", "ÉURUSD"] {
+        for text in ["", "EUR", "EURUS", "USDTUSD", "EUR-", "-USD", "EUR-US-D", "EUR USD", "ÉURUSD", "EUREUR"] {
             assert!(Pair::parse(text).is_err(), "{text}");
         }
         assert!(TierName::parse("").is_err());

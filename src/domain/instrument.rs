@@ -57,7 +57,7 @@ impl Instruments {
     /// is replaced then.
     pub fn override_with(&mut self, text: &str) -> Result<(), Invalid> {
         let entries: BTreeMap<Symbol, Instrument> =
-            toml::from_str(text).map_err(|error| Invalid::document(InvalidKind::WrongType, error.to_string()))?;
+            toml::from_str(text).map_err(|error| Invalid::table(text, &error))?;
         for (symbol, instrument) in &entries {
             instrument.check(symbol)?;
         }

@@ -73,14 +73,32 @@ impl InvalidKind {
 impl Invalid {
     /// Blames the member called `member`.
     pub(crate) fn member(kind: InvalidKind, member: &str, detail: impl Into<String>) -> Self {
-        // RFC 6901 escapes these two in a pointer.
-        let pointer = format!("/{}", member.replace('~', "~0").replace('/', "~1"));
+        Self::at(kind, std::iter::once(member), detail)
+    }
+
+    /// Blames the member at `place`: names and indices from the outside in; none for the whole document.
+    pub(crate) fn at<'a>(kind: InvalidKind, place: impl Iterator<Item = &'a str>, detail: impl Into<String>) -> Self {
+        let mut pointer = String::new();
+        for name in place {
+            pointer.push('/');
+            // RFC 6901 escapes these two in a pointer.
+            pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        }
         Self { kind, pointer: pointer.into(), detail: detail.into() }
     }
 
     /// Blames the whole document.
     pub(crate) fn document(kind: InvalidKind, detail: impl Into<String>) -> Self {
         Self { kind, pointer: "".into(), detail: detail.into() }
+    }
+
+    /// Blames a line of a TOML table.
+    pub(crate) fn table(text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let above = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+        let line = text.lines().nth(above).unwrap_or_default().trim();
+        let message = error.message().replace('\n', " ");
+        Self::document(InvalidKind::WrongType, format!("line {}, {line}: {message}", above + 1))
     }
 
     /// What kind of rule was broken.

@@ -4,9 +4,11 @@
 //! (`1.10` stays `1.10`), less the white space between tokens, so that a record is one line. Reading is strict: an object
 //! that holds a member twice is refused at any depth, as two readers may disagree on what it says.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Decimal, DecimalError, Invalid, InvalidKind, UnixMillis};
@@ -253,19 +255,23 @@ pub fn check_json(json: &[u8]) -> Result<(), Invalid> {
 }
 
 fn check_levels(json: &[u8], levels_max: usize) -> Result<(), Invalid> {
+    let place = RefCell::default();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let read = Strict { levels: levels_max }.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    let strict = Strict { levels: levels_max, place: &place };
+    let read = strict.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     read.map_err(|error| {
         let text = error.to_string();
-        match text.strip_prefix(DUPLICATE) {
-            Some(rest) => {
-                // The name may hold quotes itself; what stands after it, line and column, does not.
-                let quoted = rest.strip_prefix('"').and_then(|rest| rest.rsplit_once('"'));
-                let name = quoted.map(|(name, _)| name).unwrap_or_default();
-                Invalid::member(InvalidKind::DuplicateMember, name, format!("member \"{name}\" stands there twice"))
-            }
-            None => Invalid::document(InvalidKind::MalformedJson, text),
-        }
+        let kind = if text.starts_with(DUPLICATE) {
+            InvalidKind::DuplicateMember
+        } else if text.starts_with(TOO_LARGE) {
+            InvalidKind::OutOfRange
+        } else {
+            InvalidKind::MalformedJson
+        };
+        // Where a text breaks off is no member's fault, and where it is too deep has too long a name.
+        let is_nowhere = error.is_eof() || text.starts_with(TOO_DEEP);
+        let place = if is_nowhere { Vec::new() } else { place.into_inner() };
+        Invalid::at(kind, place.iter().rev().map(String::as_str), text)
     })
 }
 
@@ -279,6 +285,13 @@ fn decimal_of_json(raw: &str) -> Result<Decimal, DecimalError> {
 
 /// Whether `name` looks like a slip of the pen for `known`.
 fn nearly_spells(name: &str, known: &str) -> bool {
+    let letters = |text: &str| text.bytes().filter(u8::is_ascii_alphanumeric).count();
+    // One slip in a short name, two in a long one; a shorter name than four letters is no evidence. Each slip changes the
+    // length by one at most, which settles nearly every pair of names before anything is allocated.
+    let slips = if letters(known) >= 9 { 2 } else { 1 };
+    if letters(name) < 4 || letters(name).abs_diff(letters(known)) > slips {
+        return false;
+    }
     let bare = |text: &str| -> String {
         text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
     };
@@ -286,9 +299,7 @@ fn nearly_spells(name: &str, known: &str) -> bool {
     if name.trim_end_matches(|digit: char| digit.is_ascii_digit()) == known && name != known {
         return false;
     }
-    // One slip in a short name, two in a long one; a shorter name than four letters is no evidence.
-    let slips = if known.len() >= 9 { 2 } else { 1 };
-    name.len() >= 4 && strsim::osa_distance(&name, &known) <= slips
+    strsim::osa_distance(&name, &known) <= slips
 }
 
 /// Drops the white space between tokens.
@@ -334,15 +345,22 @@ impl<'de> Deserialize<'de> for RawMembers<'de> {
     }
 }
 
-/// How the error about a duplicate begins; what follows is the member's name in quotes.
-const DUPLICATE: &str = "duplicate member ";
+/// How the error about a duplicate begins.
+const DUPLICATE: &str = "the member stands there twice";
+/// How the error about nesting begins.
+const TOO_DEEP: &str = "nested too deeply";
+/// How the parser's error about a number that an ordinary reader can not hold begins.
+const TOO_LARGE: &str = "number out of range";
 
 /// Any JSON value in which no object holds a member twice, with so many more levels allowed inside.
-struct Strict {
+#[derive(Clone, Copy)]
+struct Strict<'a> {
     levels: usize,
+    /// Where reading failed: names and indices from the inside out.
+    place: &'a RefCell<Vec<String>>,
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -350,14 +368,14 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl Strict {
-    fn inside<E: serde::de::Error>(&self) -> Result<Self, E> {
+impl Strict<'_> {
+    fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
         let levels = self.levels.checked_sub(1);
-        Ok(Self { levels: levels.ok_or_else(|| E::custom("nested too deeply"))? })
+        Ok(Self { levels: levels.ok_or_else(|| E::custom(TOO_DEEP))?, ..self })
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -389,19 +407,29 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(self.inside()?)?.is_some() {}
+        let inside = self.inside()?;
+        for index in 0_usize.. {
+            let element = seq.next_element_seed(inside);
+            if element.inspect_err(|_| self.place.borrow_mut().push(index.to_string()))?.is_none() {
+                break;
+            }
+        }
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut names = std::collections::HashSet::new();
+        let inside = self.inside()?;
+        let mut names = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             if names.contains(&name) {
-                let _: IgnoredAny = map.next_value()?;
-                return Err(serde::de::Error::custom(format_args!("{DUPLICATE}\"{name}\"")));
+                self.place.borrow_mut().push(name);
+                return Err(serde::de::Error::custom(DUPLICATE));
+            }
+            if let Err(error) = map.next_value_seed(inside) {
+                self.place.borrow_mut().push(name);
+                return Err(error);
             }
             names.insert(name);
-            map.next_value_seed(self.inside()?)?;
         }
         Ok(())
     }
@@ -430,28 +458,20 @@ mod tests {
     #[test]
     fn a_member_given_twice_is_refused_at_any_depth() {
         refused(r#"{"a":1,"a":2}"#, InvalidKind::DuplicateMember, "/a");
-        refused(r#"{"x":[{"b":1,"b":1}]}"#, InvalidKind::DuplicateMember, "/b");
+        refused(r#"{"x":[{"b":1,"b":1}]}"#, InvalidKind::DuplicateMember, "/x/0/b");
         refused(r#"{"a":1,"\u0061":2}"#, InvalidKind::DuplicateMember, "/a");
         refused(r#"{"say \"a\"/~":1,"say \"a\"/~":2}"#, InvalidKind::DuplicateMember, "/say \"a\"~1~0");
     }
 
     #[test]
     fn what_is_not_one_json_object_is_refused() {
-        for text in [
-            "",
-            "{",
-            "[]",
-            "1",
-            "{}{}",
-            "\u{feff}{}",
-            "{\"a\":NaN}",
-            "{\"a\":Infinity}",
-            "{\"a\":1e999}",
-            "{'a':1}",
-            "{\"a\":01}",
-        ] {
+        for text in ["", "{", "[]", "1", "{}{}", "\u{feff}{}", "{'a':1}", "{\"a\":1"] {
             refused(text, InvalidKind::MalformedJson, "");
         }
+        for value in ["NaN", "Infinity", "01", "+1"] {
+            refused(&format!("{{\"a\":[0,{value}]}}"), InvalidKind::MalformedJson, "/a/1");
+        }
+        refused("{\"a\":{\"b\":1e999}}", InvalidKind::OutOfRange, "/a/b");
         assert!(Object::parse(b"{\"a\":\"\xff\"}").is_err());
         let nested = |lists: usize| format!("{{\"a\":{}{}}}", "[".repeat(lists), "]".repeat(lists));
         refused(&nested(200), InvalidKind::MalformedJson, "");

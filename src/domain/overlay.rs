@@ -105,12 +105,6 @@ impl OverlayDraft {
         &self.overlay.user_id
     }
 
-    /// The time that the body names.
-    #[must_use]
-    pub fn updated_at(&self) -> Option<UnixMillis> {
-        self.has_time.then_some(self.overlay.updated_at)
-    }
-
     /// Moves the time, if one is given, by `millis`.
     pub fn shift_time(&mut self, millis: i64) {
         if self.has_time {

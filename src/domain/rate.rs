@@ -60,12 +60,6 @@ impl RateDraft {
         &self.pair
     }
 
-    /// The time that the body names.
-    #[must_use]
-    pub fn updated_at(&self) -> Option<UnixMillis> {
-        self.updated_at
-    }
-
     /// Fills in `now` where the body named no time, or one that is yet to come.
     #[must_use]
     pub fn resolve(self, now: UnixMillis) -> Rate {
@@ -77,6 +71,7 @@ impl RateDraft {
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
     by_pair: BTreeMap<Pair, (Rate, u64)>,
+    seq: u64,
 }
 
 /// How an amount in one currency becomes one in another: times `numerator`, by `denominator`.
@@ -101,6 +96,13 @@ impl Rates {
     /// Adds or replaces a rate.
     pub fn put(&mut self, rate: Rate, seq: u64) {
         self.by_pair.insert(rate.pair.clone(), (rate, seq));
+        self.seq = self.seq.max(seq);
+    }
+
+    /// The highest `seq` that was put: it rises with every change.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// Returns a rate and the `seq` that wrote it.

@@ -74,8 +74,7 @@ impl Tiers {
     /// [`Invalid`] that names the entry, if the text is no such table, a number makes no sense, or an
     /// alias would stand for two tiers. Nothing is replaced then.
     pub fn override_with(&mut self, text: &str) -> Result<(), Invalid> {
-        let entries: BTreeMap<TierName, Tier> =
-            toml::from_str(text).map_err(|error| Invalid::document(InvalidKind::WrongType, error.to_string()))?;
+        let entries: BTreeMap<TierName, Tier> = toml::from_str(text).map_err(|error| Invalid::table(text, &error))?;
         let mut by_name = self.by_name.clone();
         by_name.extend(entries);
         let mut names_by_alias = BTreeMap::new();

@@ -1,20 +1,21 @@
 //! What stands around the router for every request: no panic and no endless wait gets past.
 //!
-//! It is a plain function rather than layers of the router: a layer boxes the future and the body of each request
-//! again, which would cost more than everything it does. The limit on time ends when the head of the answer is
-//! ready; a body that is streamed after it takes as long as the client keeps reading.
+//! It is a plain function rather than layers of the router, as each layer boxes the future of every request again, and
+//! one that catches panics its body too. The limit on time ends when the head of the answer is ready; a body that is
+//! streamed after it takes as long as the client keeps reading.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::http::Request;
+use axum::http::header::{CONNECTION, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use tower::Service;
@@ -47,13 +48,23 @@ pub(super) async fn answer(
             return Body::empty();
         }
         let watched = progress.insert(Arc::new(Progress::default()));
-        Body::new(PacedBody::new(incoming, limits.body_read, watched.clone(), abandoned))
+        Body::new(PacedBody::new(incoming, limits.body_read, watched.clone(), abandoned.clone()))
     });
     let handler = pin!(async move { router.call(request).await });
-    let response = match within_limit(handler, progress.as_deref(), limits).await {
+    let mut response = match within_limit(handler, progress.as_deref(), limits).await {
         Ok(Ok(response)) => response,
         Err(problem) => problem.into_response(),
     };
+    // The rest of a body that was refused unread would be taken for the next request. If it is little it is read first; if not, the
+    // connection ends here, and a client that is told so does not lose the request that it would have sent next.
+    if let Some(progress) = progress
+        && progress.drain().await
+    {
+        abandoned.store(true, Ordering::Relaxed);
+    }
+    if abandoned.load(Ordering::Relaxed) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     responses.count(response.status().as_u16());
     Ok(response)
 }

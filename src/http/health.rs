@@ -7,11 +7,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::auth::Access;
-use super::{Problem, answer};
+use super::{Problem, StrictQuery, answer};
 use crate::service::{Backup, Health, Service, ServiceError, Stats};
 
 /// `GET /healthz`: the process answers.
-pub(super) async fn healthz() -> Response {
+pub(super) async fn healthz(StrictQuery(()): StrictQuery<()>) -> Response {
     answer::json(b"{\"status\":\"ok\"}".to_vec())
 }
 
@@ -19,7 +19,10 @@ pub(super) async fn healthz() -> Response {
 ///
 /// 200 as long as reads are answered. `status` is `degraded` while writes are refused: whoever sends reads here should go on
 /// doing so.
-pub(super) async fn readyz(State(service): State<Service>) -> Result<Response, Problem> {
+pub(super) async fn readyz(
+    State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
+) -> Result<Response, Problem> {
     let (stats, health) = look(service.clone()).await?;
     let age_s = |backup: &Backup| (service.now().millis() - backup.made_at.millis()) / 1_000;
     let backup = health.backup.as_ref().map(|backup| {
@@ -40,7 +43,11 @@ pub(super) async fn readyz(State(service): State<Service>) -> Result<Response, P
 }
 
 /// `GET /metrics`: counters for Prometheus.
-pub(super) async fn metrics(access: Access, State(service): State<Service>) -> Result<Response, Problem> {
+pub(super) async fn metrics(
+    access: Access,
+    State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
+) -> Result<Response, Problem> {
     access.read_shared()?;
     let (stats, health) = look(service.clone()).await?;
     let text = service.metrics().encode(&stats, &health, service.now());
@@ -48,7 +55,11 @@ pub(super) async fn metrics(access: Access, State(service): State<Service>) -> R
 }
 
 /// `POST /v1/admin/backup`: makes a backup in the server's backup folder. 200 when it is verified, with where it is.
-pub(super) async fn post_backup(access: Access, State(service): State<Service>) -> Result<Response, Problem> {
+pub(super) async fn post_backup(
+    access: Access,
+    State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
+) -> Result<Response, Problem> {
     access.admin()?;
     let backup = tokio::task::spawn_blocking(move || service.back_up()).await.map_err(|_| ServiceError::Worker)??;
     let contents = backup.contents.as_ref();

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::Access;
-use super::{Line, Lines, Problem};
+use super::{Line, Lines, Problem, StrictQuery};
 use crate::service::{LINE_BYTES_MAX, LineReader, Pending, Service, ServiceError};
 use crate::store::{Effect, Operation, Precedence, Receipt};
 
@@ -30,7 +30,12 @@ const BUSY_TRIES: u32 = 2_000;
 ///
 /// A result is `{"line":1,"effect":"created"}`, with `code`, `detail` and `pointer` for one that is `refused`. The last line is
 /// `{"lines":…,"created":…,…}`; an answer without it was broken off. A signal must come before the outcomes on it.
-pub(super) async fn import(access: Access, State(service): State<Service>, lines: Lines) -> Result<Response, Problem> {
+pub(super) async fn import(
+    access: Access,
+    State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
+    lines: Lines,
+) -> Result<Response, Problem> {
     access.write()?;
     let (results, receiver) = mpsc::channel(2);
     let reader = service.line_reader(Precedence::Newest);
@@ -95,8 +100,9 @@ impl Import {
             match lines.next().await {
                 Ok(Some(Line::Text { number, bytes })) => self.line(number, &bytes).await?,
                 Ok(Some(Line::TooLong { number })) => {
+                    self.counts.lines += 1;
                     self.settle(0).await?;
-                    self.refuse(number, &Problem::payload_too_large(LINE_BYTES_MAX)).await?;
+                    self.refuse(number, &Problem::line_too_long(LINE_BYTES_MAX)).await?;
                 }
                 Ok(None) => break,
                 Err(problem) => {

@@ -16,12 +16,14 @@ use super::auth::Access;
 use super::{IfNoneMatch, PathId, Problem, StrictQuery, answer};
 use crate::domain::{SignalId, Status, TierName, UserId};
 use crate::render;
-use crate::service::{Batch, PAGE_ROWS_MAX, Page, Separator, Service, SignalCursor, StatusFilter};
+use crate::service::{Batch, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, Service, SignalCursor, StatusFilter};
 
 /// Rows of a page, unless the client asks for another number.
 pub(super) const PAGE_ROWS: usize = 100;
 /// Size of a streamed piece: large enough to cost few system calls, small enough that many streams fit in memory.
 const PIECE_BYTES: usize = 128 * 1024;
+/// Most bytes of the views of a list of users: several times what a thousand usual ones take.
+const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
 const NDJSON: &str = "application/x-ndjson";
 
 /// `GET /v1/users/{user}/missions/{signal}`: the mission view as of now.
@@ -31,6 +33,7 @@ const NDJSON: &str = "application/x-ndjson";
 pub(super) async fn get_mission(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(user): PathId<UserId>,
     PathId(signal): PathId<SignalId>,
     condition: IfNoneMatch,
@@ -74,7 +77,7 @@ pub(super) async fn list_missions_of_user(
             return Err(Problem::invalid_parameter("status", "status is active, expired, fired, failed or all"));
         }
     };
-    let cursor = signal_cursor(query.cursor.as_deref())?;
+    let cursor = signal_cursor(query.cursor.as_deref(), filter == StatusFilter::Only(Status::Active))?;
     let page = service.missions_of_user(&user, filter, cursor, page_rows(query.limit)?).await?;
     Ok(answer::page("missions", &page, |_| {}))
 }
@@ -123,7 +126,7 @@ pub(super) async fn list_missions_of_signal(
                 batch.skip_to_after(after);
             }
             let mut page = Page::default();
-            page.count = batch.write_some(rows_max, usize::MAX, Separator::Comma, &mut page.rows);
+            page.count = batch.write_some(rows_max, PAGE_BYTES_MAX, Separator::Comma, &mut page.rows);
             page.next_cursor = batch.next_cursor().map(|user| user.to_string());
             Ok(answer::page("missions", &page, |_| {}))
         }
@@ -134,11 +137,15 @@ async fn users_answer(mut batch: Batch, users: Vec<UserId>, lines: bool) -> Resu
     let separator = if lines { Separator::Newline } else { Separator::Comma };
     let (page, absent) = on_worker(move || {
         let mut page = Page::default();
-        let (count, absent) = batch.write_users(&users, separator, &mut page.rows)?;
+        let (count, absent) = batch.write_users(&users, LIST_BYTES_MAX, separator, &mut page.rows)?;
         page.count = count;
         Ok((page, absent))
     })
     .await?;
+    if page.rows.len() >= LIST_BYTES_MAX {
+        let detail = format!("the views of these users come to more than {LIST_BYTES_MAX} bytes: list fewer");
+        return Err(Problem::invalid_parameter("users", detail));
+    }
     if lines {
         return Ok(lines_response(Body::from(page.rows)));
     }
@@ -207,10 +214,12 @@ pub(super) fn page_rows(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-/// Where a page of signals shall begin.
-pub(super) fn signal_cursor(cursor: Option<&str>) -> Result<Option<SignalCursor>, Problem> {
+/// Where a page of signals shall begin. A list of active ones goes by expiry, any other by age; a cursor of the one is none of
+/// the other.
+pub(super) fn signal_cursor(cursor: Option<&str>, is_by_expiry: bool) -> Result<Option<SignalCursor>, Problem> {
     let parse = |text| {
         SignalCursor::parse(text)
+            .filter(|cursor| matches!(cursor, SignalCursor::Expiry(..)) == is_by_expiry)
             .ok_or_else(|| Problem::invalid_parameter("cursor", "not the next_cursor of a page of this list"))
     };
     cursor.map(parse).transpose()
@@ -219,7 +228,15 @@ pub(super) fn signal_cursor(cursor: Option<&str>) -> Result<Option<SignalCursor>
 fn accepts_lines(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|range| {
-        let media_type = range.split(';').next().unwrap_or_default().trim();
-        media_type.eq_ignore_ascii_case(NDJSON)
+        let mut parts = range.split(';').map(str::trim);
+        let is_lines = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(NDJSON));
+        // A quality of zero is the way to say "not this" (RFC 9110 §12.4.2).
+        is_lines && !parts.any(is_zero_quality)
     })
+}
+
+/// Whether a parameter is `q=0`, `q=0.0` and so on.
+pub(super) fn is_zero_quality(parameter: &str) -> bool {
+    let value = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
+    value.is_some_and(|value| value.starts_with('0') && value.bytes().all(|byte| matches!(byte, b'0' | b'.')))
 }

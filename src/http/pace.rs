@@ -5,12 +5,13 @@
 //! for as long as the client keeps sending. Time that the server itself takes between two frames does not count.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
+use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -29,12 +30,49 @@ pub(super) struct Progress {
     frames: AtomicU32,
     /// Whether the handler is waiting for the client at this moment.
     waiting: AtomicBool,
+    rest: Mutex<Rest>,
 }
+
+/// What became of the part of a body that the handler did not read.
+#[derive(Debug, Default)]
+enum Rest {
+    /// The handler has the body yet, or read it to its end.
+    #[default]
+    None,
+    /// The handler let go of it.
+    Left(Incoming),
+    /// The request was answered; who lets go of the body now does so too late.
+    Answered,
+}
+
+/// Most bytes of a refused body that are read to keep the connection: what any record's body may have.
+const DRAINED_BYTES_MAX: u64 = 64 * 1024;
+/// How long the client may take to send them.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 impl Progress {
     /// Counts frames, so that two calls tell whether any came in between.
     pub(super) fn frames(&self) -> u32 {
         self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Reads and drops what the handler left of the body, if that is little; returns whether anything is left after all.
+    pub(super) async fn drain(&self) -> bool {
+        let rest = std::mem::replace(&mut *self.rest.lock().unwrap_or_else(PoisonError::into_inner), Rest::Answered);
+        let Rest::Left(mut incoming) = rest else { return false };
+        let to_the_end = async {
+            let mut left = DRAINED_BYTES_MAX;
+            // A body that says that it is longer is not begun with.
+            while incoming.size_hint().lower() <= left {
+                match incoming.frame().await {
+                    None => return true,
+                    Some(Ok(frame)) => left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64)),
+                    Some(Err(_)) => return false,
+                }
+            }
+            false
+        };
+        !tokio::time::timeout(DRAIN_TIME, to_the_end).await.unwrap_or(false)
     }
 
     /// Whether the handler waits for the client, whose pace has its own limit.
@@ -45,7 +83,8 @@ impl Progress {
 
 /// A request body whose reader is told when the client is too slow.
 pub(super) struct PacedBody {
-    incoming: Incoming,
+    /// Only given away when the body is dropped.
+    incoming: Option<Incoming>,
     limit: Duration,
     /// How much longer the client may be waited for in this window.
     left: Duration,
@@ -69,7 +108,16 @@ impl PacedBody {
         progress: Arc<Progress>,
         abandoned: Arc<AtomicBool>,
     ) -> Self {
-        Self { incoming, limit, left: limit, window_bytes: 0, wait: None, ended: false, progress, abandoned }
+        Self {
+            incoming: Some(incoming),
+            limit,
+            left: limit,
+            window_bytes: 0,
+            wait: None,
+            ended: false,
+            progress,
+            abandoned,
+        }
     }
 
     /// Takes note of a frame, an error or the end.
@@ -96,10 +144,9 @@ impl HttpBody for PacedBody {
     type Error = axum::BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+        let ended = self.ended;
+        let Some(incoming) = self.incoming.as_mut().filter(|_| !ended) else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
             self.received(frame.as_ref());
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
@@ -114,19 +161,24 @@ impl HttpBody for PacedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.incoming.is_end_stream()
+        self.ended || self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 
 impl Drop for PacedBody {
     fn drop(&mut self) {
         self.progress.waiting.store(false, Ordering::Relaxed);
-        if !self.is_end_stream() {
-            self.abandoned.store(true, Ordering::Relaxed);
+        if self.is_end_stream() {
+            return;
+        }
+        let mut rest = self.progress.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*rest, self.incoming.take()) {
+            (Rest::None, Some(incoming)) => *rest = Rest::Left(incoming),
+            _ => self.abandoned.store(true, Ordering::Relaxed),
         }
     }
 }

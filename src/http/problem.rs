@@ -191,6 +191,13 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large", detail)
     }
 
+    /// 413 `line-too-long`, for one line of an import.
+    #[must_use]
+    pub fn line_too_long(bytes_max: usize) -> Self {
+        let detail = format!("the line is longer than {bytes_max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "line-too-long", "Line too long", detail)
+    }
+
     /// 415 `unsupported-media-type`: the body is in a form that this route does not read.
     #[must_use]
     pub fn unsupported_media_type(detail: impl Into<Cow<'static, str>>) -> Self {

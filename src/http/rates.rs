@@ -5,14 +5,18 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::auth::Access;
-use super::{IfNoneMatch, ObjectBody, PathId, Problem, answer};
+use super::{IfNoneMatch, ObjectBody, PathId, Problem, StrictQuery, answer};
 use crate::domain::{Pair, RateDraft};
 use crate::render;
 use crate::service::{Page, Service, ServiceError};
 use crate::store::{Change, Operation, Precedence};
 
 /// `GET /v1/rates`: all rates.
-pub(super) async fn list_rates(access: Access, State(service): State<Service>) -> Result<Response, Problem> {
+pub(super) async fn list_rates(
+    access: Access,
+    State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
+) -> Result<Response, Problem> {
     access.read_shared()?;
     let mut page = Page::default();
     for rate in service.rates().iter() {
@@ -26,6 +30,7 @@ pub(super) async fn list_rates(access: Access, State(service): State<Service>) -
 pub(super) async fn get_rate(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(pair): PathId<Pair>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
@@ -40,6 +45,7 @@ pub(super) async fn get_rate(
 pub(super) async fn put_rate(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(pair): PathId<Pair>,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {

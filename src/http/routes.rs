@@ -1,6 +1,10 @@
 //! The routes: which request goes to which handler.
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::ACCEPT_ENCODING;
+use axum::middleware::map_request;
 use axum::routing::{get, post, put};
 use tower_http::compression::CompressionLayer;
 
@@ -13,7 +17,8 @@ pub fn router(service: Service) -> Router {
     let batches = Router::new()
         .route("/v1/signals/{signal}/missions", get(missions::list_missions_of_signal))
         .route("/v1/users/{user}/missions", get(missions::list_missions_of_user))
-        .layer(CompressionLayer::new());
+        .layer(CompressionLayer::new())
+        .layer(map_request(async |request: Request| settle_encoding(request)));
     let router = Router::new()
         .route("/v1/users/{user}/missions/{signal}", get(missions::get_mission))
         .route("/v1/signals", get(signals::list_signals))
@@ -32,4 +37,23 @@ pub fn router(service: Service) -> Router {
         .route("/metrics", get(health::metrics))
         .merge(batches);
     with_fallbacks(router).with_state(service)
+}
+
+/// Leaves in `Accept-Encoding` only what a batch can be sent in; without any it is sent plain, also to a client that says it would
+/// rather have nothing than that.
+fn settle_encoding(mut request: Request) -> Request {
+    let accepts = |name: &str| {
+        let values = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case(name))
+                && !parts.any(missions::is_zero_quality)
+        })
+    };
+    let chosen = ["zstd", "gzip"].into_iter().find(|coding| accepts(coding));
+    request.headers_mut().remove(ACCEPT_ENCODING);
+    if let Some(chosen) = chosen {
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(chosen));
+    }
+    request
 }

@@ -3,9 +3,11 @@
 //! `axum::serve` sets no limit on how slowly a client may send the head of a request or read an answer, so a few
 //! slow clients hold their connections for ever. Hence an own loop over hyper's HTTP/1 connections.
 //!
-//! hyper's `pipeline_flush` stays off. With it on, hyper takes everything a streamed body yields into memory without
+//! hyper's `pipeline_flush` stays off, and `gather` does in its place what it is good for. With it on, hyper takes everything a streamed body yields into memory without
 //! regard to whether the client reads, and holds an answer back while part of a next request has come in.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use super::gather::Gather;
 use super::guard;
 use super::guard::Answers;
 use super::problem::panic_message;
@@ -56,10 +60,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // A few hundred clients keep connections open; the rest is room for a bad day, at some 10 KB each.
+            // A few hundred clients keep connections open; the rest is room for a bad day, at some 14 KB each.
             connections_max: 4_096,
-            // A list of a thousand users in a query fits.
-            head_bytes_max: 64 * 1024,
+            // A list of a thousand users in a query fits; all connections at once hold some 200 MB of heads.
+            head_bytes_max: 32 * 1024,
             head_read: Duration::from_secs(10),
             body_read: Duration::from_secs(10),
             handler: Duration::from_secs(10),
@@ -159,9 +163,12 @@ impl Accepting {
 fn connection_settings(limits: Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // The number of header fields stays at hyper's 100: another number moves them from the stack to the heap.
+    let head_bytes_max = limits.head_bytes_max.max(HEAD_BYTES_LEAST);
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_read)
-        .max_buf_size(limits.head_bytes_max.max(HEAD_BYTES_LEAST));
+        // Alone this is only where growing stops; a head of twice the size can get through.
+        .max_buf_size(head_bytes_max)
+        .max_header_size(head_bytes_max);
     http
 }
 
@@ -171,14 +178,27 @@ async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut st
         tracing::debug!(%error, "can not set TCP_NODELAY");
     }
     let abandoned = Arc::new(AtomicBool::new(false));
-    let on_request = |request| guard::answer(answers.clone(), request, abandoned.clone());
-    let socket = TokioIo::new(Wire::new(stream, answers.limits.write));
+    let stop_seen = stopping.clone();
+    let on_request = |request| {
+        let answer = guard::answer(answers.clone(), request, abandoned.clone());
+        let stop_seen = stop_seen.clone();
+        async move {
+            let mut response = answer.await?;
+            // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
+            if stop_seen.has_changed().is_err() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    };
+    let socket = TokioIo::new(Gather::new(Wire::new(stream, answers.limits.write)));
     let mut connection = http.serve_connection(socket, service_fn(on_request));
     let ended = tokio::select! {
         biased;
-        result = &mut connection => Some(result),
-        // The sender is only ever dropped, which ends this wait with an error.
+        // The sender is only ever dropped, which ends this wait with an error. It is looked at first, so that an
+        // answer that becomes ready at the same time still says that the connection is closed after it.
         _ = stopping.changed() => None,
+        result = &mut connection => Some(result),
     };
     let result = if let Some(result) = ended {
         result
@@ -187,24 +207,30 @@ async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut st
         (&mut connection).await
     };
     let parts = connection.into_parts();
-    let mut wire = parts.io.into_inner();
+    let mut wire = parts.io.into_inner().into_inner();
     if let Err(error) = result {
-        tracing::debug!(%error, cause = std::error::Error::source(&error).map(ToString::to_string), "connection failed");
-        let began_a_request = !parts.read_buf.is_empty();
-        let refusal = match () {
-            () if error.is_timeout() && began_a_request => Some(StatusCode::REQUEST_TIMEOUT),
-            () if error.is_parse_version_h2() => Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED),
-            () => None,
-        };
-        if let Some(status) = refusal
-            && let Err(error) = wire.refuse(status).await
-        {
-            tracing::debug!(%error, "client did not take its refusal");
-        }
+        let cause = error.source().map(ToString::to_string);
+        tracing::debug!(%error, cause, "connection failed");
+        say_why(&error, !parts.read_buf.is_empty(), &mut wire).await;
     }
     if wire.gave_up() || abandoned.load(Ordering::Relaxed) {
         // Whether the client ended by itself or ran out of time makes no difference any more.
         let _ = tokio::time::timeout(DRAIN_REFUSED, wire.drain()).await;
+    }
+}
+
+/// Answers where hyper ends a connection without a word. One that was idle ends without a word here too, as an
+/// answer to no request would be taken for the answer to the next.
+async fn say_why(error: &hyper::Error, began_a_request: bool, wire: &mut Wire) {
+    let status = if error.is_timeout() && began_a_request {
+        StatusCode::REQUEST_TIMEOUT
+    } else if error.is_parse_version_h2() {
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    } else {
+        return;
+    };
+    if let Err(error) = wire.refuse(status).await {
+        tracing::debug!(%error, "client did not take its refusal");
     }
 }
 

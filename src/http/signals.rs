@@ -40,7 +40,7 @@ pub(super) async fn list_signals(
     };
     let malformed = |error: crate::domain::Invalid| Problem::invalid_parameter("symbol", error.to_string());
     let symbol = query.symbol.as_deref().map(Symbol::parse).transpose().map_err(malformed)?;
-    let cursor = signal_cursor(query.cursor.as_deref())?;
+    let cursor = signal_cursor(query.cursor.as_deref(), active == Some(true))?;
     let page = service.signals(SignalFilter { active, symbol }, cursor, page_rows(query.limit)?).await?;
     Ok(answer::page("signals", &page, |_| {}))
 }
@@ -49,6 +49,7 @@ pub(super) async fn list_signals(
 pub(super) async fn get_signal(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(signal): PathId<SignalId>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
@@ -64,6 +65,7 @@ pub(super) async fn get_signal(
 pub(super) async fn put_signal(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(signal): PathId<SignalId>,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
@@ -79,12 +81,14 @@ pub(super) async fn put_signal(
     Ok(written(&service, &receipt))
 }
 
-/// `PATCH /v1/signals/{signal}`: change members of a signal (RFC 7396). 200 with the signal as it is now.
+/// `PATCH /v1/signals/{signal}`: change members of a signal (RFC 7396). 200 with the signal as it is now, 204 for a token that
+/// may not read it.
 ///
 /// 404 if it is absent; 412 if it is not the one that `If-Match` names; 422 if the result breaks a rule.
 pub(super) async fn patch_signal(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(id): PathId<SignalId>,
     if_match: IfMatch,
     ObjectBody(patch): ObjectBody,
@@ -97,7 +101,12 @@ pub(super) async fn patch_signal(
         crate::store::Condition::None
     };
     let receipt = service.write(Operation::PatchSignal { id, patch, condition }).await?;
-    Ok(written(&service, &receipt))
+    match &receipt.change {
+        Change::Signal(stored) if access.read_shared().is_err() => {
+            Ok(answer::no_content(&answer::record_tag(&service, stored.seq)))
+        }
+        _ => Ok(written(&service, &receipt)),
+    }
 }
 
 fn written(service: &Service, receipt: &Receipt) -> Response {

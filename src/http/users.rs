@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::auth::Access;
-use super::{IfMatch, IfNoneMatch, ObjectBody, PathId, Problem, answer};
+use super::{IfMatch, IfNoneMatch, ObjectBody, PathId, Problem, StrictQuery, answer};
 use crate::domain::{Outcome, OverlayDraft, SignalId, UserId};
 use crate::render;
 use crate::service::{Service, ServiceError};
@@ -15,6 +15,7 @@ use crate::store::{Change, Condition, Operation, Precedence, Receipt};
 pub(super) async fn get_overlay(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(user): PathId<UserId>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
@@ -30,6 +31,7 @@ pub(super) async fn get_overlay(
 pub(super) async fn put_overlay(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(user): PathId<UserId>,
     if_match: IfMatch,
     if_none_match: IfNoneMatch,
@@ -44,20 +46,25 @@ pub(super) async fn put_overlay(
 }
 
 /// `PATCH /v1/users/{user}/overlay`: change members of an overlay (RFC 7396); what the patch lacks stays. 200 with the overlay
-/// as it is now.
+/// as it is now, 204 for a token that may not read it.
 ///
 /// 404 if it is absent; 412 if it is not the one that `If-Match` names; 422 if the result breaks a rule.
 pub(super) async fn patch_overlay(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(user): PathId<UserId>,
     if_match: IfMatch,
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
     access.write()?;
     let condition = condition(&service, &user, &if_match, &IfNoneMatch::default()).await?;
+    let may_read = access.read_user(&user).is_ok();
     let receipt = service.patch_overlay(user, patch, condition).await?;
     let tag = answer::record_tag(&service, seq_of(&receipt));
+    if !may_read {
+        return Ok(answer::no_content(&tag));
+    }
     Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || match &receipt.change {
         Change::Overlay(_, Some(stored)) => render::overlay_json(&stored.overlay),
         // A patch leaves an overlay.
@@ -69,6 +76,7 @@ pub(super) async fn patch_overlay(
 pub(super) async fn delete_overlay(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(user): PathId<UserId>,
     if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {
@@ -82,6 +90,7 @@ pub(super) async fn delete_overlay(
 pub(super) async fn get_outcome(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(user): PathId<UserId>,
     PathId(id): PathId<SignalId>,
     condition: IfNoneMatch,
@@ -100,6 +109,7 @@ pub(super) async fn get_outcome(
 pub(super) async fn put_outcome(
     access: Access,
     State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
     PathId(user): PathId<UserId>,
     PathId(signal): PathId<SignalId>,
     ObjectBody(body): ObjectBody,

@@ -31,6 +31,8 @@ pub(super) struct Wire {
     farewell: Vec<u8>,
     /// Whether a request could not be read, so that the client may still be sending the rest of it.
     gave_up: bool,
+    /// Whether hyper holds part of an answer that is not written yet. It flushes once it holds nothing more.
+    mid_answer: bool,
 }
 
 impl Wire {
@@ -38,7 +40,7 @@ impl Wire {
     pub(super) fn new(stream: TcpStream, write_limit: Duration) -> Self {
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(write_limit));
-        Self { stream: Box::pin(stream), farewell: Vec::new(), gave_up: false }
+        Self { stream: Box::pin(stream), farewell: Vec::new(), gave_up: false, mid_answer: false }
     }
 
     /// Whether a request could not be read.
@@ -47,7 +49,12 @@ impl Wire {
     }
 
     /// Answers a request that hyper itself did not answer, and ends the connection.
+    ///
+    /// Writes nothing in the middle of an earlier answer, where it would be taken for a part of that.
     pub(super) async fn refuse(&mut self, status: StatusCode) -> io::Result<()> {
+        if self.mid_answer {
+            return Ok(());
+        }
         let reason = status.canonical_reason().unwrap_or_default();
         let head = format!("HTTP/1.1 {} {reason}\r\nconnection: close\r\n", status.as_u16());
         self.farewell = problem_answer(head.as_bytes(), b"", status);
@@ -126,6 +133,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.mid_answer = true;
         match split_bare_head(bytes) {
             None => self.stream.as_mut().poll_write(cx, bytes),
             // Answers to earlier requests go first; hyper then writes the rest again.
@@ -143,11 +151,12 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match bufs {
-            // A head alone: only this can be hyper's own answer.
-            [head] => self.poll_write(cx, head),
-            _ => self.stream.as_mut().poll_write_vectored(cx, bufs),
+        // A head alone: only this can be hyper's own answer.
+        if let [head] = bufs {
+            return self.poll_write(cx, head);
         }
+        self.mid_answer = true;
+        self.stream.as_mut().poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -156,6 +165,7 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_farewell(cx))?;
+        self.mid_answer = false;
         self.stream.as_mut().poll_flush(cx)
     }
 

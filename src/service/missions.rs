@@ -16,6 +16,8 @@ use crate::store::{Snapshot, StoreError, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
+/// A page ends early once it has this many bytes, so that no answer takes much memory; its cursor goes on from there.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most signals that a page looks at: a filter that matches few of many years must still answer soon.
 const SIGNALS_SCANNED_MAX: usize = 10_000;
 
@@ -24,7 +26,7 @@ const SIGNALS_SCANNED_MAX: usize = 10_000;
 pub struct MissionView {
     signal: Arc<CachedSignal>,
     overlay: Arc<CachedOverlay>,
-    terms: Terms,
+    terms: Arc<Terms>,
     tag: ViewTag,
     now: UnixMillis,
 }
@@ -126,6 +128,10 @@ pub struct Page {
 }
 
 impl Page {
+    fn is_full(&self, rows_max: usize) -> bool {
+        self.count >= rows_max.max(1) || self.rows.len() >= PAGE_BYTES_MAX
+    }
+
     /// Sets the row that is to be written next apart from the one before it.
     pub fn begin_row(&mut self) {
         if self.count > 0 {
@@ -192,7 +198,7 @@ impl Service {
         rates: &Rates,
         now: UnixMillis,
     ) -> MissionView {
-        let terms = Terms::new(&signal.stored.signal, &overlay.stored.overlay.account_currency, self.market(rates));
+        let terms = self.terms(&signal, &overlay.stored.overlay.account_currency, rates);
         let tag = ViewTag {
             run: self.run(),
             signal_seq: signal.stored.seq,
@@ -204,7 +210,13 @@ impl Service {
         MissionView { signal, overlay, terms, tag, now }
     }
 
+    fn terms(&self, signal: &CachedSignal, currency: &Currency, rates: &Rates) -> Arc<Terms> {
+        signal.terms(currency, rates.seq(), || Terms::new(&signal.stored.signal, currency, self.market(rates)))
+    }
+
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
+    ///
+    /// A page has one row at least, if there is one.
     ///
     /// # Errors
     ///
@@ -225,7 +237,7 @@ impl Service {
             let mut page = Page::default();
             for row in signal_rows(&snapshot, active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
                 let (cursor, stored) = row?;
-                if page.count == rows_max {
+                if page.is_full(rows_max) {
                     return Ok(page);
                 }
                 page.next_cursor = Some(cursor.to_string());
@@ -244,6 +256,8 @@ impl Service {
 
     /// Returns a page of signals: active ones soonest to expire first, all others newest first.
     ///
+    /// A page has one row at least, if there is one.
+    ///
     /// # Errors
     ///
     /// [`ServiceError::Store`].
@@ -260,7 +274,7 @@ impl Service {
             let mut page = Page::default();
             for row in signal_rows(&snapshot, filter.active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
                 let (cursor, stored) = row?;
-                if page.count == rows_max {
+                if page.is_full(rows_max) {
                     return Ok(page);
                 }
                 page.next_cursor = Some(cursor.to_string());
@@ -361,7 +375,7 @@ pub struct Batch {
 /// What the views of all users with one currency have in common.
 #[derive(Debug)]
 struct Frame {
-    terms: Terms,
+    terms: Arc<Terms>,
     json: ViewFrame,
 }
 
@@ -382,12 +396,12 @@ impl Batch {
         self.outcomes_passed = outcomes.partition_point(|stored| stored.outcome.user_id <= *user);
     }
 
-    /// Appends the next views, until there are `rows_max` or `bytes_max` is passed; returns how many.
+    /// Appends the next views, until there are `rows_max` or `out` has `bytes_max`; returns how many. One user is looked at
+    /// in any case, so that each step gets further.
     pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
         let roster = Arc::clone(&self.roster);
         let mut count = 0;
-        while count < rows_max && out.len() < bytes_max {
-            let Some(member) = roster.next(&mut self.position) else { break };
+        while let Some(member) = roster.next(&mut self.position) {
             if self.tier.as_ref().is_none_or(|tier| member.has_tier(tier, &self.service.shared.tier_table)) {
                 if separator == Separator::Comma && count > 0 {
                     out.push(b',');
@@ -397,6 +411,9 @@ impl Batch {
                     out.push(b'\n');
                 }
                 count += 1;
+            }
+            if count >= rows_max || out.len() >= bytes_max {
+                break;
             }
         }
         self.service.metrics().views.inc_by(count as u64);
@@ -415,7 +432,8 @@ impl Batch {
         if self.is_done() { None } else { self.roster.user_before(self.position) }
     }
 
-    /// Appends the views of the users in a list; returns how many, and those who have no overlay. For a thread that may block.
+    /// Appends the views of the users in a list; returns how many, and those who have no overlay. Ends early when `out` has
+    /// `bytes_max`. For a thread that may block.
     ///
     /// # Errors
     ///
@@ -423,12 +441,16 @@ impl Batch {
     pub fn write_users(
         &mut self,
         users: &[UserId],
+        bytes_max: usize,
         separator: Separator,
         out: &mut Vec<u8>,
     ) -> Result<(usize, Vec<UserId>), ServiceError> {
         let mut count = 0;
         let mut absent = Vec::new();
         for user in users {
+            if out.len() >= bytes_max {
+                break;
+            }
             let Some(overlay) = self.service.read_overlay(user)? else {
                 absent.push(user.clone());
                 continue;
@@ -483,7 +505,7 @@ impl Batch {
     #[cold]
     fn make_frame(&mut self, roster: &Roster, currency: usize) {
         let Some(name) = roster.currency(currency) else { return };
-        let terms = Terms::new(&self.signal.stored.signal, name, self.service.market(&self.rates));
+        let terms = self.service.terms(&self.signal, name, &self.rates);
         // What is the same for all users is the same for one without any data.
         let status = Status::of(&self.signal.stored.signal, None, self.now);
         let common = terms.mission(Account::default(), UserTier::Unnamed, status, self.now);

@@ -60,14 +60,20 @@ impl LineReader {
                 Operation::PutRate { draft, now, precedence: self.precedence }
             }
             "outcome" => {
-                let mut outcome = Outcome::from_object(inner(value)?, None, None, now)?;
-                outcome.at = outcome.at.plus_millis(self.shift_ms.unwrap_or(0));
+                let object = inner(value)?;
+                let has_time = object.get("at").is_some_and(|at| at != "null");
+                let mut outcome = Outcome::from_object(object, None, None, now)?;
+                if has_time {
+                    outcome.at = outcome.at.plus_millis(self.shift_ms.unwrap_or(0));
+                }
                 Operation::PutOutcome { outcome, precedence: self.precedence }
             }
             "sample_time" => {
                 let mut object = object.clone();
                 let moment = object.take_time("sample_time")?.ok_or_else(unknown_record)?;
                 self.shift_ms = Some(now.millis() - moment.millis());
+                // Sample data never stands against what is there.
+                self.precedence = Precedence::Seed;
                 return Ok(None);
             }
             _ => return Err(unknown_record()),

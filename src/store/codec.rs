@@ -14,8 +14,8 @@ use crate::domain::{
     Symbol, TierName, Token, UnixMillis, UserId,
 };
 
-/// Largest record, in bytes: twice the largest body, as patches add up.
-const RECORD_BYTES_MAX: usize = 128 * 1024;
+/// Largest record, in bytes: as JSON it stays within the 64 KiB of a body or a line, so that what is exported can be loaded.
+const RECORD_BYTES_MAX: usize = 63 * 1024;
 /// Largest row of the change log, in bytes: a full batch of the longest keys.
 const CHANGES_BYTES_MAX: usize = 1024 * 1024;
 /// Most members that a record keeps beside the known ones; with more, the whole could not be read back as one object, which

@@ -751,13 +751,12 @@ impl<'tx> Batch<'tx> {
         let stored = self.stored_overlay(draft.user_id())?;
         check(condition, stored.as_ref().map(|stored| stored.seq))?;
         let user = draft.user_id().clone();
-        let named_time = draft.updated_at();
         let overlay = draft.resolve(now);
         if let Some(stored) = stored {
             if stored.overlay.says_the_same(&overlay) {
                 return Ok(unchanged(Change::Overlay(user, Some(Arc::new(stored)))));
             }
-            if !wins(precedence, named_time, now, stored.overlay.updated_at) {
+            if !wins(precedence, overlay.updated_at, stored.overlay.updated_at) {
                 return Ok(Receipt { effect: Effect::Kept, change: Change::Overlay(user, Some(Arc::new(stored))) });
             }
             return self.write_overlay(overlay, Effect::Changed);
@@ -809,7 +808,7 @@ impl<'tx> Batch<'tx> {
             if old.outcome.says_the_same(&outcome) {
                 return Ok(unchanged(Change::Outcome(number, Arc::new(old))));
             }
-            if !wins(precedence, Some(outcome.at), outcome.at, old.outcome.at) {
+            if !wins(precedence, outcome.at, old.outcome.at) {
                 return Ok(Receipt { effect: Effect::Kept, change: Change::Outcome(number, Arc::new(old)) });
             }
         }
@@ -820,7 +819,6 @@ impl<'tx> Batch<'tx> {
     }
 
     fn put_rate(&mut self, draft: RateDraft, now: UnixMillis, precedence: Precedence) -> Applied {
-        let named_time = draft.updated_at();
         let rate = draft.resolve(now);
         let pair = rate.pair.as_str();
         let old = self.rates.get(pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
@@ -829,7 +827,7 @@ impl<'tx> Batch<'tx> {
             if old.price == rate.price {
                 return Ok(unchanged(Change::Rate(old, seq)));
             }
-            if !wins(precedence, named_time, now, old.updated_at) {
+            if !wins(precedence, rate.updated_at, old.updated_at) {
                 return Ok(Receipt { effect: Effect::Kept, change: Change::Rate(old, seq) });
             }
         }
@@ -930,11 +928,11 @@ fn check(condition: &Condition, seq: Option<u64>) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(Refusal::ConditionFailed) }
 }
 
-/// Whether a new record goes over one from `stored_time`.
-fn wins(precedence: Precedence, named_time: Option<UnixMillis>, now: UnixMillis, stored_time: UnixMillis) -> bool {
+/// Whether a new record goes over the stored one, by their times.
+fn wins(precedence: Precedence, new_time: UnixMillis, stored_time: UnixMillis) -> bool {
     match precedence {
         Precedence::Replace => true,
-        Precedence::Newest => named_time.unwrap_or(now) >= stored_time,
+        Precedence::Newest => new_time >= stored_time,
         Precedence::Seed => false,
     }
 }

@@ -33,11 +33,11 @@ fn a_bad_signal_is_refused_with_a_pointer_and_not_stored() {
     check("", 400, "malformed-json", None);
     check("{", 400, "malformed-json", None);
     check("[1]", 400, "malformed-json", None);
-    check("{\"symbol\":NaN}", 400, "malformed-json", None);
-    check("{\"entry_price\":Infinity}", 400, "malformed-json", None);
-    check("{\"entry_price\":1e999}", 400, "malformed-json", None);
+    check("{\"symbol\":NaN}", 400, "malformed-json", Some("/symbol"));
+    check("{\"entry_price\":Infinity}", 400, "malformed-json", Some("/entry_price"));
+    check("{\"entry_price\":1e999}", 422, "out-of-range", Some("/entry_price"));
     check(&format!("{{{good},\"symbol\":\"EURUSD\"}}"), 400, "duplicate-member", Some("/symbol"));
-    check(&format!("{{{good},\"x\":{{\"a\":1,\"a\":1}}}}"), 400, "duplicate-member", Some("/a"));
+    check(&format!("{{{good},\"x\":{{\"a\":1,\"a\":1}}}}"), 400, "duplicate-member", Some("/x/a"));
     check("{}", 422, "missing-member", Some("/symbol"));
     check(r#"{"symbol":5}"#, 422, "wrong-type", Some("/symbol"));
     check(r#"{"symbol":"EUR USD"}"#, 422, "invalid-name", Some("/symbol"));
@@ -176,4 +176,81 @@ fn a_half_sent_request_and_a_thousand_idle_connections_do_not_disturb_others() {
     let _ = half.read_to_string(&mut answer);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert_eq!(server.get("/v1/users/7/overlay").status, 404, "a half-sent body changes nothing");
+}
+
+#[test]
+fn a_refusal_does_not_cost_the_client_its_next_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let mut client = TcpStream::connect(server.address).unwrap();
+    client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    for _ in 0..20 {
+        client.write_all(b"PUT /v1/rates/BAD HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n").unwrap();
+        // As clients do that send the body in a packet of its own, after the refusal is already clear.
+        std::thread::yield_now();
+        client.write_all(b"{\"price\":1.3}GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut answers = String::new();
+        while !answers.contains("\"status\":\"ok\"") {
+            let mut bytes = [0; 4096];
+            let read = client.read(&mut bytes).unwrap();
+            assert!(read > 0, "closed after {answers}");
+            answers.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        }
+        assert!(answers.starts_with("HTTP/1.1 400") && !answers.contains("connection: close"), "{answers}");
+    }
+}
+
+#[test]
+fn an_encoding_that_can_not_be_is_no_reason_to_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.send("PUT", "/v1/signals/S1", r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20}"#);
+    for accepted in ["identity;q=0", "*;q=0", "br", "gzip;q=0", ""] {
+        let answer = server.send_with("GET", "/v1/signals/S1/missions", &[("accept-encoding", accepted)], b"");
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, None), "{accepted}");
+        let absent = server.send_with("GET", "/v1/signals/S2/missions", &[("accept-encoding", accepted)], b"");
+        refused(&absent, 404, "not-found", None);
+    }
+}
+
+#[test]
+fn an_unknown_parameter_is_refused_on_every_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    for path in [
+        "/v1/users/7/missions/S1",
+        "/v1/users/7/overlay",
+        "/v1/signals/S1",
+        "/v1/rates",
+        "/v1/rates/GBPUSD",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    ] {
+        refused(&server.get(&format!("{path}?x=1")), 400, "unknown-parameter", None);
+    }
+}
+
+#[test]
+fn a_page_of_large_records_ends_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.send("PUT", "/v1/signals/S1", r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20}"#);
+    let note = "x".repeat(50_000);
+    let lines: Vec<String> =
+        (0..40).map(|user| format!("{{\"overlay\":{{\"user_id\":\"u{user:02}\",\"note\":\"{note}\"}}}}\n")).collect();
+    server.send_with("POST", "/v1/import", &[("content-type", "application/x-ndjson")], lines.concat().as_bytes());
+    let mut seen = 0;
+    let mut cursor = String::new();
+    loop {
+        let page = server.get(&format!("/v1/signals/S1/missions?limit=1000{cursor}"));
+        assert!(page.body.len() < 1_200_000, "{}", page.body.len());
+        let page = page.json();
+        seen += page["missions"].as_array().unwrap().len();
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, 40);
 }

@@ -1,28 +1,32 @@
 //! Everything that drives the program from outside, in one binary.
 //!
 //! What is pure is tested where it stands; here are properties held against oracles, the rules of the source tree itself, and the
-//! program as its users meet it: over HTTP and as a process.
+//! program as its users meet it: as a library, over HTTP and as a process.
+#![cfg(test)]
 
-// Under `cfg(test)`, so that the lints that are lenient in tests are lenient with helpers too.
-#[cfg(test)]
+mod backup;
+mod cache;
 mod cli;
-#[cfg(test)]
+mod copies;
 mod crash;
-#[cfg(test)]
 mod damage;
-#[cfg(test)]
+mod direct;
 mod disk;
-#[cfg(test)]
 mod faults;
-#[cfg(test)]
+mod file;
+mod format;
 mod hostile;
-#[cfg(test)]
 mod http;
-#[cfg(test)]
+mod http_plumbing;
+mod kill;
+mod legacy;
+mod legacy_tree;
+mod model;
+mod paging;
 mod process;
-#[cfg(test)]
 mod props;
-#[cfg(test)]
 mod readme;
-#[cfg(test)]
+mod records;
+mod store;
 mod tidy;
+mod world;

@@ -1,0 +1,34 @@
+//! Old personalized missions: found, understood, joined, checked and packed away.
+//!
+//! The old service wrote a file per user and signal. Reading them back is three steps: [`scan`] walks the tree,
+//! [`recognise`] says what one file holds, [`collect`] and [`resolve`] join what all files hold into records. Each file
+//! ends in exactly one class of the [`report`]; nothing is guessed silently and nothing is dropped. [`verify`] computes the
+//! old missions again and explains each difference, and [`archive`] packs the files away.
+//!
+//! Five million files need no more memory than five thousand: what grows with them goes through [`sorter`], which keeps a
+//! bound in memory and the rest in sorted runs on disk. Signals and users are merged as they come (30 signals and 5,000
+//! users stay in memory whole), a file itself costs one byte, its number and the hash of its content.
+//!
+//! Nothing here writes to the database: that is the job of a [`Target`](resolve::Target).
+
+pub mod archive;
+pub mod collect;
+mod levels;
+mod names;
+mod reason;
+pub mod recognise;
+pub mod report;
+pub mod resolve;
+pub mod scan;
+mod signal;
+pub mod sorter;
+mod spelling;
+mod state;
+mod tree;
+mod user;
+pub mod verify;
+
+pub use reason::{Note, Refusal};
+pub use recognise::{Claims, Context, FILE_BYTES_MAX, Part, Quarantine};
+pub use signal::SignalPart;
+pub use user::{OutcomePart, OverlayPart};

@@ -1,0 +1,330 @@
+//! Packing old files away, so that nothing is lost and nothing is left.
+//!
+//! A pack is a `tar.zst` of one day's files, beside it lies its index: one line a file, with size, time, hash and what
+//! became of it. A pack is written under a temporary name, synced, read back and compared with the files' hashes, and only
+//! then renamed; its index comes last and makes it count. So a run that is killed at any moment leaves a pack that
+//! counts or one that does not, and the next run goes on. Originals are removed only on request, only once every pack was
+//! read back, and only while their hash is still the packed one.
+
+mod index;
+mod pack;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+pub use index::{Item, Kind};
+pub use pack::Check;
+
+use super::report::{Line, PathText, day_of};
+use super::scan::{Stat, Walk};
+use super::sorter::Sorter;
+
+/// Memory for the list of what is packed and what is to be packed, each.
+const LIST_BYTES_MAX: usize = 16 << 20;
+
+/// How files are packed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether originals are removed once they are packed and compared.
+    pub delete: bool,
+    /// Where lists too large for memory go.
+    pub temporary: PathBuf,
+    /// Most files in a pack, so that one lost pack is not everything.
+    pub pack_files_max: u64,
+    /// Most bytes in a pack, before it is compressed.
+    pub pack_bytes_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { delete: false, temporary: std::env::temp_dir(), pack_files_max: 500_000, pack_bytes_max: 1 << 30 }
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Entries of the tree that are no folders.
+    pub seen: u64,
+    /// Of these, packed by an earlier run and unchanged since.
+    pub packed_before: u64,
+    /// Packed by this run.
+    pub packed: u64,
+    /// Sockets and the like, and what can not be read: named in the index, nothing to pack.
+    pub listed_only: u64,
+    /// Changed while they were packed: they stay, and the next run packs them.
+    pub changed: u64,
+    /// Packs that this run made.
+    pub packs: u64,
+    /// Originals removed.
+    pub deleted: u64,
+    /// Originals that stayed since they are not what was packed.
+    pub kept: u64,
+}
+
+/// Packs a tree into a folder.
+///
+/// `report` is the report of a plan or an import of the same tree: what each file became goes into the index. `progress` is
+/// called after each file with the number of files done.
+///
+/// # Errors
+///
+/// If a pack can not be written, or does not read back as what was packed; nothing is removed then.
+pub fn archive(
+    root: &Path,
+    out: &Path,
+    report: Option<&mut dyn BufRead>,
+    options: &Options,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Summary> {
+    fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    let out = fs::canonicalize(out)?;
+    let walk = Walk::new(root, &options.temporary)?;
+    let root = walk.root().to_owned();
+    if out.starts_with(&root) {
+        bail!("{} lies inside the tree that is to be archived", out.display());
+    }
+    index::remove_leftovers(&out)?;
+    let mut summary = Summary::default();
+    let todo = list(walk, &out, report, options, &mut summary)?;
+    pack_all(todo, &root, &out, options, &mut summary, progress)?;
+    if options.delete {
+        for pack in index::packs(&out)? {
+            pack::check(&out, &pack).require_whole(&pack)?;
+        }
+        for pack in index::packs(&out)? {
+            delete_originals(&root, &out, &pack, &mut summary)?;
+        }
+    }
+    Ok(summary)
+}
+
+/// Sorts what is not packed yet by day and path.
+fn list(
+    walk: Walk,
+    out: &Path,
+    report: Option<&mut dyn BufRead>,
+    options: &Options,
+    summary: &mut Summary,
+) -> Result<Sorter> {
+    let mut packed = Sorter::new(options.temporary.clone(), LIST_BYTES_MAX);
+    for pack in index::packs(out)? {
+        for item in index::read(out, &pack)? {
+            let item = item?;
+            if item.kind != Kind::Changed {
+                packed.push(&order_of(&item.path()?), &item.identity())?;
+            }
+        }
+    }
+    let mut packed = packed.finish()?;
+    let mut lines = report.map(Lines::new);
+    let mut todo = Sorter::new(options.temporary.clone(), LIST_BYTES_MAX);
+    let root = walk.root().to_owned();
+    for entry in walk {
+        let entry = entry?;
+        summary.seen += 1;
+        let order = order_of(&entry.path);
+        let stat = fs::symlink_metadata(root.join(&entry.path)).map(|metadata| Stat::of(&metadata)).unwrap_or_default();
+        let mut is_packed = false;
+        while packed.peek().is_some_and(|(key, _)| *key <= *order) {
+            let Some(pair) = packed.next() else { break };
+            let (key, identity) = pair?;
+            is_packed |= *key == *order && *identity == index::identity(&stat);
+        }
+        let line = lines.as_mut().map_or(Ok(None), |lines| lines.of(&order))?;
+        if is_packed {
+            summary.packed_before += 1;
+            continue;
+        }
+        let day = line.as_ref().and_then(|line| line.day.clone()).unwrap_or_else(|| day_of(stat.modified()));
+        let kind = index::kind_of(entry.refusal);
+        let item = Item::new(&entry.path, kind, &stat, entry.refusal, line.as_ref());
+        let mut key = day.into_bytes();
+        key.push(0);
+        key.extend_from_slice(&order);
+        todo.push(&key, &serde_json::to_vec(&item)?)?;
+    }
+    Ok(todo)
+}
+
+/// The bytes by which paths stand in the order of the walk: folder by folder.
+fn order_of(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect()
+}
+
+/// The lines of a report, taken in the order of the walk.
+struct Lines<'r> {
+    report: &'r mut dyn BufRead,
+    next: Option<(Vec<u8>, Line)>,
+}
+
+impl<'r> Lines<'r> {
+    fn new(report: &'r mut dyn BufRead) -> Self {
+        Self { report, next: None }
+    }
+
+    /// Returns the line of a path; those of files that are gone are passed over.
+    fn of(&mut self, order: &[u8]) -> Result<Option<Line>> {
+        loop {
+            match &self.next {
+                Some((key, _)) if key.as_slice() > order => return Ok(None),
+                Some((key, _)) if key.as_slice() == order => return Ok(self.next.take().map(|(_, line)| line)),
+                _ => {}
+            }
+            let mut text = String::new();
+            if self.report.read_line(&mut text).context("cannot read the report")? == 0 {
+                self.next = None;
+                return Ok(None);
+            }
+            let line: Line = serde_json::from_str(&text).context("a line of the report is damaged")?;
+            let path = line.path.path().context("a line of the report is damaged")?;
+            self.next = Some((order_of(&path), line));
+        }
+    }
+}
+
+fn pack_all(
+    todo: Sorter,
+    root: &Path,
+    out: &Path,
+    options: &Options,
+    summary: &mut Summary,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let mut open: Option<(String, pack::Writer)> = None;
+    for pair in todo.finish()? {
+        let (key, item) = pair?;
+        let day = key.split(|byte| *byte == 0).next().unwrap_or_default();
+        let day = std::str::from_utf8(day).context("a sorted run is damaged")?;
+        let item: Item = serde_json::from_slice(&item).context("a sorted run is damaged")?;
+        let is_full = |(known, writer): &(String, pack::Writer)| {
+            known != day || writer.files() >= options.pack_files_max || writer.bytes() >= options.pack_bytes_max
+        };
+        if let Some((_, writer)) = open.take_if(|open| is_full(open)) {
+            writer.commit()?;
+            summary.packs += 1;
+        }
+        let (_, writer) = match &mut open {
+            Some(open) => open,
+            None => open.insert((day.to_owned(), pack::Writer::create(out, &index::next_name(out, day)?)?)),
+        };
+        match writer.add(root, item)? {
+            Kind::File | Kind::Link => summary.packed += 1,
+            Kind::Other => summary.listed_only += 1,
+            Kind::Changed => summary.changed += 1,
+        }
+        progress(summary.packed + summary.listed_only + summary.changed);
+    }
+    if let Some((_, writer)) = open {
+        writer.commit()?;
+        summary.packs += 1;
+    }
+    Ok(())
+}
+
+/// Removes the originals of a pack, and the folders that are empty then.
+fn delete_originals(root: &Path, out: &Path, pack: &str, summary: &mut Summary) -> Result<()> {
+    let mut last_folder = PathBuf::new();
+    for item in index::read(out, pack)? {
+        let item = item?;
+        let path = item.path()?;
+        if !index::is_safe(&path) {
+            bail!("the index of {pack} names a path outside of the tree: {}", path.display());
+        }
+        let original = root.join(&path);
+        let Ok(found) = pack::hash_of(&original) else { continue };
+        if matches!(item.kind, Kind::File | Kind::Link) && found.as_deref() == item.blake3.as_deref() {
+            fs::remove_file(&original).with_context(|| format!("cannot remove {}", original.display()))?;
+            summary.deleted += 1;
+        } else {
+            summary.kept += 1;
+        }
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        if folder != last_folder {
+            remove_empty(root, &last_folder);
+            last_folder = folder;
+        }
+    }
+    remove_empty(root, &last_folder);
+    Ok(())
+}
+
+/// Removes a folder and those above it as far as they are empty; never the root.
+fn remove_empty(root: &Path, folder: &Path) {
+    let mut folder = folder;
+    while !folder.as_os_str().is_empty() && fs::remove_dir(root.join(folder)).is_ok() {
+        folder = folder.parent().unwrap_or(Path::new(""));
+    }
+}
+
+/// Calls `each` with every packed file, pack by pack.
+///
+/// # Errors
+///
+/// If an index can not be read, or `each` fails.
+pub fn for_each(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result<()> {
+    for pack in index::packs(out)? {
+        for item in index::read(out, &pack)? {
+            each(&item?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the newest packed content of one file; `false` if it is in no pack.
+///
+/// # Errors
+///
+/// If a pack can not be read or does not hold what its index says.
+pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
+    let mut found: Option<(String, Item)> = None;
+    let wanted = PathText::of(path);
+    for pack in index::packs(out)? {
+        for item in index::read(out, &pack)? {
+            let item = item?;
+            if item.path == wanted && item.kind == Kind::File {
+                found = found.filter(|(_, known)| known.modified_ns > item.modified_ns).or(Some((pack.clone(), item)));
+            }
+        }
+    }
+    let Some((pack, item)) = found else { return Ok(false) };
+    to.write_all(&pack::content(out, &pack, &item)?)?;
+    Ok(true)
+}
+
+/// Writes all packed files, or those under `prefix`, into a folder; returns how many. A file that is there already is
+/// an error, never replaced.
+///
+/// # Errors
+///
+/// If a pack is damaged, names a path outside of the folder, or a file can not be written.
+pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<u64> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    let to = fs::canonicalize(to)?;
+    let mut files = 0;
+    for pack in index::packs(out)? {
+        files += pack::extract(out, &pack, prefix, &to)?;
+    }
+    Ok(files)
+}
+
+/// Reads every pack back and compares it with its index.
+///
+/// # Errors
+///
+/// If a folder or an index can not be read. A damaged pack is an answer: it is in the result.
+pub fn check(out: &Path) -> Result<BTreeMap<String, Check>> {
+    index::packs(out)?.into_iter().map(|pack| Ok((pack.clone(), pack::check(out, &pack)))).collect()
+}
+
+/// Hashes whatever a reader gives.
+fn hash_reader(mut reader: impl Read) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    std::io::copy(&mut reader, &mut hasher)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}

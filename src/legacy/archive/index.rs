@@ -1,0 +1,167 @@
+//! The index of a pack: one line a file, compressed, and the names of packs.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::super::reason::Refusal;
+use super::super::report::{Class, Line, PathText};
+use super::super::scan::Stat;
+
+/// How a pack's name ends.
+pub(super) const PACK: &str = ".tar.zst";
+/// How the name of its index ends.
+pub(super) const INDEX: &str = ".ndjson.zst";
+/// How a file's name ends that does not count yet.
+pub(super) const PARTIAL: &str = ".partial";
+
+/// What an entry of the tree is to the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A regular file: its bytes are in the pack.
+    File,
+    /// A symbolic link: what it names is in the pack.
+    Link,
+    /// A socket, a pipe, a device, or what could not be read: only this line.
+    Other,
+    /// A file that changed while it was packed: what the pack holds of it does not count.
+    Changed,
+}
+
+/// One line of an index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Where the file lay in the tree.
+    #[serde(flatten)]
+    pub path: PathText,
+    /// What it is.
+    pub kind: Kind,
+    /// Its size.
+    pub bytes: u64,
+    /// Its last change, in nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// BLAKE3 of its content, or of what a link names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
+    /// The pack, without its ending.
+    pub pack: String,
+    /// Where the compressed frame begins, in the pack.
+    pub frame: u64,
+    /// Where the entry begins, in the frame.
+    pub at: u64,
+    /// Its class in the report, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// Why nothing was taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The signals that it went into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<String>,
+    /// The overlays that it went into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlays: Vec<String>,
+}
+
+impl Item {
+    pub(super) fn new(path: &Path, kind: Kind, stat: &Stat, refusal: Option<Refusal>, line: Option<&Line>) -> Self {
+        let reason = line.and_then(|line| line.reason.clone());
+        Self {
+            path: PathText::of(path),
+            kind,
+            bytes: stat.bytes,
+            modified_ns: stat.modified_ns,
+            blake3: None,
+            pack: String::new(),
+            frame: 0,
+            at: 0,
+            class: line.map(|line| line.class),
+            reason: reason.or_else(|| refusal.map(|refusal| refusal.code().to_owned())),
+            signals: line.map(|line| line.signals.clone()).unwrap_or_default(),
+            overlays: line.map(|line| line.overlays.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The path, as it was in the tree.
+    ///
+    /// # Errors
+    ///
+    /// If the line is damaged.
+    pub fn path(&self) -> Result<PathBuf> {
+        self.path.path().context("a path in an index is damaged")
+    }
+
+    /// What tells whether a file is still the one that was packed, short of reading it.
+    pub(super) fn identity(&self) -> Vec<u8> {
+        format!("{} {}", self.bytes, self.modified_ns).into_bytes()
+    }
+}
+
+pub(super) fn identity(stat: &Stat) -> Vec<u8> {
+    format!("{} {}", stat.bytes, stat.modified_ns).into_bytes()
+}
+
+pub(super) const fn kind_of(refusal: Option<Refusal>) -> Kind {
+    match refusal {
+        None => Kind::File,
+        Some(Refusal::Symlink | Refusal::SymlinkLoop | Refusal::SymlinkDangling) => Kind::Link,
+        Some(_) => Kind::Other,
+    }
+}
+
+/// Whether a path stays inside the folder that it is joined to.
+pub(super) fn is_safe(path: &Path) -> bool {
+    !path.as_os_str().is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// The packs that count, in order: those with an index.
+pub(super) fn packs(out: &Path) -> Result<Vec<String>> {
+    let mut packs = Vec::new();
+    for entry in fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))? {
+        let name = entry?.file_name();
+        packs.extend(name.to_str().and_then(|name| name.strip_suffix(INDEX)).map(str::to_owned));
+    }
+    packs.sort();
+    Ok(packs)
+}
+
+/// Removes what a killed run left: files under a temporary name, and packs without an index.
+pub(super) fn remove_leftovers(out: &Path) -> Result<()> {
+    for entry in fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let is_alone = name.strip_suffix(PACK).is_some_and(|pack| !out.join(format!("{pack}{INDEX}")).exists());
+        let is_partial = name.ends_with(&format!("{PACK}{PARTIAL}")) || name.ends_with(&format!("{INDEX}{PARTIAL}"));
+        if is_alone || is_partial {
+            fs::remove_file(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A name for the next pack of a day: `2025-07-16-001`.
+pub(super) fn next_name(out: &Path, day: &str) -> Result<String> {
+    let number = |name: &String| name.strip_prefix(day)?.strip_prefix('-')?.parse::<u32>().ok();
+    let last = packs(out)?.iter().filter_map(number).max().unwrap_or(0);
+    Ok(format!("{day}-{:03}", last + 1))
+}
+
+/// Reads an index line by line.
+pub(super) fn read(out: &Path, pack: &str) -> Result<impl Iterator<Item = Result<Item>> + use<>> {
+    read_file(&out.join(format!("{pack}{INDEX}")))
+}
+
+pub(super) fn read_file(path: &Path) -> Result<impl Iterator<Item = Result<Item>> + use<>> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let shown = path.display().to_string();
+    let lines = BufReader::new(zstd::Decoder::new(file)?).lines();
+    Ok(lines.map(move |line| {
+        let line = line.with_context(|| format!("cannot read {shown}"))?;
+        serde_json::from_str(&line).with_context(|| format!("{shown} holds a damaged line"))
+    }))
+}

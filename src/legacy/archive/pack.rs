@@ -1,0 +1,341 @@
+//! One pack: a tar of many files in frames of zstd, so that one file is read without unpacking all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::hash_reader;
+use super::index::{self, INDEX, Item, Kind, PACK, PARTIAL};
+use crate::legacy::scan::Stat;
+
+/// Bytes after which a frame ends: what reading one file costs at most, and enough for a good ratio.
+const FRAME_BYTES: u64 = 8 << 20;
+/// The ratio gains little beyond this level, the time does.
+const LEVEL: i32 = 9;
+
+/// A pack on its way.
+pub(super) struct Writer {
+    out: PathBuf,
+    name: String,
+    tar: tar::Builder<Frames>,
+    lines: zstd::Encoder<'static, BufWriter<File>>,
+    files: u64,
+}
+
+/// Writes frames of zstd one after the other.
+struct Frames {
+    encoder: Option<zstd::Encoder<'static, File>>,
+    /// Where the frame begins in the file.
+    start: u64,
+    /// Bytes in the frame, before compression.
+    inside: u64,
+    /// Bytes in all frames, before compression.
+    total: u64,
+}
+
+impl Frames {
+    /// Ends a frame that is long enough.
+    fn cut(&mut self) -> io::Result<()> {
+        if self.inside < FRAME_BYTES {
+            return Ok(());
+        }
+        let Some(encoder) = self.encoder.take() else { return Ok(()) };
+        let mut file = encoder.finish()?;
+        self.start = file.stream_position()?;
+        self.inside = 0;
+        self.encoder = Some(zstd::Encoder::new(file, LEVEL)?);
+        Ok(())
+    }
+}
+
+impl Write for Frames {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(encoder) = &mut self.encoder else { return Err(io::Error::other("the pack is closed")) };
+        let written = encoder.write(bytes)?;
+        self.inside += written as u64;
+        self.total += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Writer {
+    pub(super) fn create(out: &Path, name: &str) -> Result<Self> {
+        let create = |end: &str| {
+            let path = out.join(format!("{name}{end}{PARTIAL}"));
+            File::create(&path).with_context(|| format!("cannot create {}", path.display()))
+        };
+        let encoder = Some(zstd::Encoder::new(create(PACK)?, LEVEL)?);
+        let lines = zstd::Encoder::new(BufWriter::new(create(INDEX)?), LEVEL)?;
+        let tar = tar::Builder::new(Frames { encoder, start: 0, inside: 0, total: 0 });
+        Ok(Self { out: out.to_owned(), name: name.to_owned(), tar, lines, files: 0 })
+    }
+
+    pub(super) const fn files(&self) -> u64 {
+        self.files
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.tar.get_ref().total
+    }
+
+    /// Packs one file; returns what the index says it is.
+    pub(super) fn add(&mut self, root: &Path, mut item: Item) -> Result<Kind> {
+        self.tar.get_mut().cut()?;
+        item.pack.clone_from(&self.name);
+        item.frame = self.tar.get_ref().start;
+        item.at = self.tar.get_ref().inside;
+        let path = item.path()?;
+        let original = root.join(&path);
+        match item.kind {
+            Kind::File => self.add_file(&original, &path, &mut item)?,
+            Kind::Link => match fs::read_link(&original) {
+                Ok(target) => {
+                    item.blake3 = Some(hash_reader(target.as_os_str().as_bytes())?);
+                    let mut header = header(&item, tar::EntryType::Symlink, 0);
+                    self.tar.append_link(&mut header, &path, &target)?;
+                }
+                Err(_) => item.kind = Kind::Other,
+            },
+            Kind::Other | Kind::Changed => {}
+        }
+        self.files += 1;
+        serde_json::to_writer(&mut self.lines, &item)?;
+        self.lines.write_all(b"\n")?;
+        Ok(item.kind)
+    }
+
+    fn add_file(&mut self, original: &Path, path: &Path, item: &mut Item) -> Result<()> {
+        let Ok(mut file) = File::open(original) else {
+            item.kind = Kind::Other;
+            return Ok(());
+        };
+        let before = Stat::of(&file.metadata()?);
+        item.bytes = before.bytes;
+        item.modified_ns = before.modified_ns;
+        let mut source = Exact { file: &mut file, left: before.bytes, hasher: blake3::Hasher::new(), is_short: false };
+        let mut header = header(item, tar::EntryType::Regular, before.bytes);
+        self.tar.append_data(&mut header, path, &mut source)?;
+        let (hash, is_short) = (source.hasher.finalize().to_hex().to_string(), source.is_short);
+        let after = Stat::of(&file.metadata()?);
+        if is_short || (after.bytes, after.modified_ns) != (before.bytes, before.modified_ns) {
+            item.kind = Kind::Changed;
+        }
+        item.blake3 = Some(hash);
+        Ok(())
+    }
+
+    /// Closes the pack, reads it back, and makes it count.
+    pub(super) fn commit(self) -> Result<()> {
+        let Self { out, name, tar, lines, .. } = self;
+        let sync = |file: File| file.sync_all();
+        let mut frames = tar.into_inner()?;
+        if let Some(encoder) = frames.encoder.take() {
+            sync(encoder.finish()?).context("cannot sync a pack")?;
+        }
+        let lines = lines.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        sync(lines).context("cannot sync an index")?;
+        let part = |end: &str| out.join(format!("{name}{end}{PARTIAL}"));
+        compare(&part(PACK), &part(INDEX)).require_whole(&name)?;
+        // The pack first: an index without its pack would count, and be wrong.
+        for end in [PACK, INDEX] {
+            fs::rename(part(end), out.join(format!("{name}{end}"))).with_context(|| format!("cannot rename {name}"))?;
+            File::open(&out)?.sync_all().with_context(|| format!("cannot sync {}", out.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn header(item: &Item, kind: tar::EntryType, bytes: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(bytes);
+    header.set_mtime(u64::try_from(item.modified_ns / 1_000_000_000).unwrap_or(0));
+    header
+}
+
+/// Gives just as many bytes as the header promised, zeros where the file has become shorter.
+struct Exact<'f> {
+    file: &'f mut File,
+    left: u64,
+    hasher: blake3::Hasher,
+    is_short: bool,
+}
+
+impl Read for Exact<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(buffer) = buffer.get_mut(..most).filter(|buffer| !buffer.is_empty()) else { return Ok(0) };
+        let mut read = if self.is_short { 0 } else { self.file.read(buffer)? };
+        if read == 0 {
+            self.is_short = true;
+            buffer.fill(0);
+            read = most;
+        }
+        self.hasher.update(buffer.get(..read).unwrap_or_default());
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+/// How a pack compares with its index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Check {
+    /// Files that are what the index says.
+    pub whole: u64,
+    /// What is wrong, file by file; the first hundred.
+    pub damage: Vec<String>,
+}
+
+impl Check {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_empty()
+    }
+
+    pub(super) fn require_whole(&self, pack: &str) -> Result<()> {
+        match self.damage.first() {
+            None => Ok(()),
+            Some(first) => bail!("{pack} does not read back as it was written: {first}"),
+        }
+    }
+
+    fn add(&mut self, damage: String) {
+        /// Enough to see what is going on.
+        const SHOWN_MAX: usize = 100;
+        if self.damage.len() < SHOWN_MAX {
+            self.damage.push(damage);
+        }
+    }
+}
+
+/// Reads a pack back.
+pub(super) fn check(out: &Path, pack: &str) -> Check {
+    compare(&out.join(format!("{pack}{PACK}")), &out.join(format!("{pack}{INDEX}")))
+}
+
+fn compare(pack: &Path, index: &Path) -> Check {
+    let mut check = Check::default();
+    let result = each_entry(pack, index, |item, path, entry| {
+        let is_counted = matches!(item.kind, Kind::File | Kind::Link);
+        let found = match entry.link_name_bytes() {
+            Some(target) if item.kind == Kind::Link => hash_reader(&*target)?,
+            _ => hash_reader(entry)?,
+        };
+        if is_counted && item.blake3.as_deref() != Some(&found) {
+            check.add(format!("{}: its hash is not the one in the index", path.display()));
+        } else {
+            check.whole += 1;
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        check.add(format!("{error:#}"));
+    }
+    check
+}
+
+type PackEntry<'p> = tar::Entry<'p, zstd::Decoder<'static, io::BufReader<File>>>;
+
+/// Calls `each` with every packed file and its line.
+fn each_entry(
+    pack: &Path,
+    index: &Path,
+    mut each: impl FnMut(&Item, &Path, &mut PackEntry<'_>) -> Result<()>,
+) -> Result<()> {
+    let file = File::open(pack).with_context(|| format!("cannot open {}", pack.display()))?;
+    let mut tar = tar::Archive::new(zstd::Decoder::new(file)?);
+    let mut entries = tar.entries()?;
+    for item in index::read_file(index)? {
+        let item = item?;
+        if item.kind == Kind::Other {
+            continue;
+        }
+        let path = item.path()?;
+        let mut entry = entries.next().with_context(|| format!("{} is missing", path.display()))??;
+        if entry.path_bytes() != path.as_os_str().as_bytes() {
+            bail!("{} stands in the place of {}", String::from_utf8_lossy(&entry.path_bytes()), path.display());
+        }
+        each(&item, &path, &mut entry)?;
+    }
+    if entries.next().is_some() {
+        bail!("there are files that the index does not name");
+    }
+    Ok(())
+}
+
+/// Reads one file out of its frame.
+pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
+    let path = out.join(format!("{pack}{PACK}"));
+    let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    file.seek(SeekFrom::Start(item.frame))?;
+    let mut decoder = zstd::Decoder::new(file)?;
+    io::copy(&mut decoder.by_ref().take(item.at), &mut io::sink())?;
+    let mut tar = tar::Archive::new(decoder);
+    let mut entry = tar.entries()?.next().with_context(|| format!("{pack} ends too early"))??;
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes)?;
+    if item.blake3.as_deref() != Some(&blake3::hash(&bytes).to_hex()) {
+        bail!("{pack} does not hold what its index says of {}", item.path()?.display());
+    }
+    Ok(bytes)
+}
+
+/// Hashes an original as it was packed; `None` if it is neither file nor link.
+pub(super) fn hash_of(original: &Path) -> Result<Option<String>> {
+    let metadata = fs::symlink_metadata(original)?;
+    if metadata.is_symlink() {
+        return Ok(Some(hash_reader(fs::read_link(original)?.as_os_str().as_bytes())?));
+    }
+    if metadata.is_file() { Ok(Some(hash_reader(File::open(original)?)?)) } else { Ok(None) }
+}
+
+/// Writes the files of a pack into a folder.
+pub(super) fn extract(out: &Path, pack: &str, prefix: &Path, to: &Path) -> Result<u64> {
+    let mut files = 0;
+    let (pack_path, index_path) = (out.join(format!("{pack}{PACK}")), out.join(format!("{pack}{INDEX}")));
+    each_entry(&pack_path, &index_path, |item, path, entry| {
+        if item.kind != Kind::File || !path.starts_with(prefix) {
+            return Ok(());
+        }
+        if !index::is_safe(path) {
+            bail!("{pack} names a path outside of the folder: {}", path.display());
+        }
+        let target = to.join(path);
+        make_folders(to, path.parent().unwrap_or(Path::new("")))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&target)
+            .with_context(|| format!("cannot create {}", target.display()))?;
+        io::copy(entry, &mut file).with_context(|| format!("cannot write {}", target.display()))?;
+        let since = u64::try_from(item.modified_ns).map(Duration::from_nanos).unwrap_or_default();
+        file.set_modified(UNIX_EPOCH + since)?;
+        files += 1;
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Makes the folders of a path one by one, through no link.
+fn make_folders(to: &Path, folder: &Path) -> Result<()> {
+    let mut at = to.to_owned();
+    for part in folder.components() {
+        at.push(part);
+        match fs::symlink_metadata(&at) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => bail!("{} is no folder", at.display()),
+            Err(_) => fs::create_dir(&at).with_context(|| format!("cannot create {}", at.display()))?,
+        }
+    }
+    Ok(())
+}

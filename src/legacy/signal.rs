@@ -1,0 +1,357 @@
+//! The shared signal in an old record.
+//!
+//! A record may state the signal up to three times: at the root, under `enhanced_signal` (mostly prices) and under
+//! `signal` (mostly pips). Each object is read for itself; the first that gives full prices counts, else the first that
+//! gives pips, and two sets of prices that differ are a refusal, not a choice.
+
+use super::levels::{Found, Stated, decide};
+use super::names;
+use super::reason::{Note, Refusal};
+use super::recognise::{Quarantine, Source};
+use super::spelling::{Whose, rename_slips};
+use super::tree::Node;
+use super::user::{User, without_user};
+use crate::domain::{Decimal, Direction, Levels, Object, Round, Signal, SignalDraft, SignalId, Symbol, UnixMillis};
+use crate::render::write_string;
+
+/// Largest record, in bytes: below what the store takes, with room for the known members.
+const RECORD_BYTES_MAX: usize = 48 * 1024;
+/// Most other members that are kept: below what an object may have.
+const MEMBERS_MAX: usize = 224;
+
+/// A signal that was read from one file.
+#[derive(Clone, Debug)]
+pub struct SignalPart {
+    /// The signal as this file has it.
+    pub signal: Signal,
+    /// Whether the file or the id says when it was made; if not, the time is the file's own.
+    pub is_dated: bool,
+}
+
+impl SignalPart {
+    /// What makes two files speak of the same trade: symbol, direction, levels and confidence, as text.
+    #[must_use]
+    pub fn core(&self) -> String {
+        core_of(&self.signal)
+    }
+}
+
+/// What makes two signals the same trade, their times aside.
+pub(super) fn core_of(signal: &Signal) -> String {
+    let show = |number: Option<Decimal>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let levels = match signal.levels {
+        Levels::Prices { entry, stop, target } => format!("price {entry} {stop} {}", show(target)),
+        Levels::Pips { entry, stop, target } => format!("pips {} {stop} {}", show(entry), show(target)),
+    };
+    format!("{} {} {levels} {}", signal.symbol, signal.direction.as_str(), show(signal.confidence))
+}
+
+/// Whether a record speaks of a trade: a direction or a level, at the root or in an object for the signal.
+pub(super) fn has_signal_evidence(root: &Node<'_>) -> bool {
+    objects(root).any(|node| {
+        let has = |list: &[&str]| list.iter().any(|name| node.get(name).is_some());
+        let has_direction = names::DIRECTION
+            .iter()
+            .any(|name| node.get(name).and_then(Node::text).is_some_and(|text| Direction::parse(text).is_ok()));
+        has_direction || has(names::STOP) || has(names::STOP_PIPS) || has(names::TARGET)
+    })
+}
+
+/// The objects that may state the signal, the one to prefer first.
+fn objects<'n, 'a>(root: &'n Node<'a>) -> impl Iterator<Item = &'n Node<'a>> {
+    let inner = names::SIGNAL_OBJECTS.iter().filter_map(|name| root.get(name)).filter(|node| node.members().is_some());
+    std::iter::once(root).chain(inner)
+}
+
+/// Reads the signal of a record.
+pub(super) fn signal_of(
+    root: &Node<'_>,
+    key: Option<&str>,
+    user: Option<&User>,
+    source: Source<'_>,
+    notes: &mut Vec<Note>,
+) -> Result<SignalPart, Quarantine> {
+    let id = id_of(root, key, user, source, notes)?;
+    let symbol = symbol_of(root)?;
+    let direction = direction_of(root, notes)?;
+    let instrument = source.context.instruments.get(&symbol);
+    let found = levels_of(root, |stated| decide(stated, direction, &symbol, instrument))?;
+    notes.extend(found.note);
+    let confidence = confidence_of(root, notes);
+    let created = created_of(root).or_else(|| {
+        let moment = moment_in_id(id.as_str())?;
+        notes.push(Note::TimeFromId);
+        Some(moment)
+    });
+    let expires = expires_of(root);
+    let created = created.or_else(|| {
+        // What is over at its expiry was made a lifetime before; the file's own time may be that of a copy.
+        let expires = expires?;
+        notes.push(Note::TimeFromExpiry);
+        Some(expires.plus_millis(-source.context.lifetime_ms))
+    });
+    if created.is_none() {
+        notes.push(Note::TimeFromFile);
+    }
+
+    let mut known = Vec::with_capacity(48);
+    let mut put = |name: &str, value: String| known.push((name.to_owned(), value));
+    put("signal_id", json_text(id.as_str()));
+    put("symbol", json_text(symbol.as_str()));
+    put("direction", json_text(direction.as_str()));
+    let (entry, stop, target, names_of_levels) = match found.levels {
+        Levels::Prices { entry, stop, target } => (Some(entry), stop, target, ["stop_loss", "take_profit"]),
+        Levels::Pips { entry, stop, target } => (entry, stop, target, ["stop_pips", "target_pips"]),
+    };
+    let [stop_name, target_name] = names_of_levels;
+    put(stop_name, stop.to_string());
+    for (name, number) in [("entry_price", entry), (target_name, target), ("confidence", confidence)] {
+        if let Some(number) = number {
+            put(name, number.to_string());
+        }
+    }
+    if let Some(pattern) = pattern_of(root) {
+        put("pattern_type", json_text(&pattern));
+    }
+    put("created_at", json_text(&created.unwrap_or(source.modified).to_string()));
+    let is_priced = matches!(found.levels, Levels::Prices { .. });
+    let mut extra = extra_members(root, is_priced, &known);
+    if is_priced && target.is_none() {
+        // A price beside a distance is no pair of levels; the distance is kept, but not as one.
+        for (name, _) in extra.iter_mut().filter(|(name, _)| name == "target_pips") {
+            "legacy_target_pips".clone_into(name);
+            notes.push(Note::MemberRenamed);
+        }
+    }
+    let bytes: usize = extra.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > RECORD_BYTES_MAX || extra.len() > MEMBERS_MAX {
+        return Err(Quarantine::new(Refusal::RecordTooLarge, format!("{} members, {bytes} bytes", extra.len())));
+    }
+    if let Some(expires) = expires.filter(|expires| Some(*expires) > created) {
+        known.push(("expires_at".to_owned(), json_text(&expires.to_string())));
+    } else if expires.is_some() {
+        notes.push(Note::ExpiryNotAfterCreation);
+    }
+    rename_slips(Whose::Signal, &mut extra, notes);
+    // The other members join afterwards: they are judged already, and there are many.
+    let mut signal = SignalDraft::from_object(Object::from_members(known), None)
+        .and_then(|draft| draft.resolve(source.modified, source.context.lifetime_ms))
+        .map_err(|error| Quarantine::new(Refusal::InvalidSignal, error.to_string()))?;
+    signal.members = Object::from_members(extra);
+    Ok(SignalPart { signal, is_dated: created.is_some() })
+}
+
+/// A JSON string.
+pub(super) fn json_text(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    write_string(&mut out, text);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Finds the signal's id: in the body, else in the mission's id, else in the key or the file's name.
+fn id_of(
+    root: &Node<'_>,
+    key: Option<&str>,
+    user: Option<&User>,
+    source: Source<'_>,
+    notes: &mut Vec<Note>,
+) -> Result<SignalId, Quarantine> {
+    let in_body = |node: &Node<'_>, names: &[&str]| {
+        names.iter().find_map(|name| node.get(name)?.id_text().filter(|id| !id.is_empty()).map(str::to_owned))
+    };
+    let inner = names::SIGNAL_OBJECTS.iter().filter_map(|name| root.get(name));
+    let own = in_body(root, names::SIGNAL_ID)
+        .or_else(|| inner.clone().find_map(|node| in_body(node, names::SIGNAL_ID).or_else(|| in_body(node, &["id"]))))
+        .or_else(|| in_body(root, &["mission_id"]).map(|id| without_user(&id, user)))
+        .or_else(|| in_body(root, &["id"]));
+    let text = own.or_else(|| {
+        notes.push(Note::IdFromName);
+        let stem = source.path.file_stem().and_then(|stem| stem.to_str());
+        key.or(stem).map(|name| without_user(name, user))
+    });
+    let text = text.filter(|text| !text.is_empty()).ok_or(Refusal::NoSignalId)?;
+    // The prefix belongs to the file's name, not to the id.
+    let text = text.strip_prefix("mission_").unwrap_or(&text);
+    SignalId::parse(text).map_err(|error| Quarantine::new(Refusal::InvalidId, error.to_string()))
+}
+
+fn symbol_of(root: &Node<'_>) -> Result<Symbol, Quarantine> {
+    let mut found: Option<Symbol> = None;
+    for node in objects(root) {
+        for text in names::SYMBOL.iter().filter_map(|name| node.get(name)?.text()) {
+            let symbol = Symbol::parse(&text.replace(['/', ' '], ""))
+                .map_err(|error| Quarantine::new(Refusal::NoSymbol, error.to_string()))?;
+            match &found {
+                Some(known) if *known != symbol => {
+                    return Err(Quarantine::new(Refusal::SymbolConflict, format!("{known} and {symbol}")));
+                }
+                _ => found = Some(symbol),
+            }
+        }
+    }
+    found.ok_or_else(|| Refusal::NoSymbol.into())
+}
+
+fn direction_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Result<Direction, Quarantine> {
+    let mut found: Option<Direction> = None;
+    for node in objects(root) {
+        for (index, name) in names::DIRECTION.iter().enumerate() {
+            let Some(text) = node.get(name).and_then(Node::text) else { continue };
+            let Ok(direction) = Direction::parse(text.trim()) else { continue };
+            if index > 0 || text != direction.as_str() {
+                notes.push(Note::DirectionSpelling);
+            }
+            if found.is_some_and(|known| known != direction) {
+                return Err(Quarantine::new(Refusal::DirectionConflict, format!("{name} says {text}")));
+            }
+            found = Some(direction);
+        }
+    }
+    found.ok_or_else(|| Refusal::NoDirection.into())
+}
+
+/// Reads each object's levels and takes the fullest.
+fn levels_of(root: &Node<'_>, decide: impl Fn(Stated) -> Result<Found, Refusal>) -> Result<Found, Quarantine> {
+    let places = objects(root).chain(root.get("mission"));
+    let all: Vec<Stated> = places.map(stated).collect();
+    // Pips that another object states prove what a price means.
+    let stop_pips = all.iter().find_map(|stated| stated.stop_pips);
+    let target_pips = all.iter().find_map(|stated| stated.target_pips);
+    let entry = all.iter().find_map(|stated| stated.entry);
+    let mut best: Option<Result<Found, Refusal>> = None;
+    for stated in all {
+        let is_distance_only = stated.stop.is_none() && stated.stop_pips.is_none();
+        if is_distance_only && stated.target.is_none() {
+            continue;
+        }
+        let whole = Stated {
+            entry: stated.entry.or(entry),
+            stop_pips: stated.stop_pips.or(stop_pips),
+            target_pips: stated.target_pips.or(target_pips),
+            ..stated
+        };
+        let found = decide(whole);
+        best = Some(match (best, found) {
+            (None | Some(Err(Refusal::NoStop | Refusal::NoLevels)), found) => found,
+            (Some(Ok(old)), Ok(new)) => {
+                let is_priced = |found: &Found| matches!(found.levels, Levels::Prices { .. });
+                if is_priced(&old) && is_priced(&new) && old.levels != new.levels {
+                    return Err(Refusal::LevelsConflict.into());
+                }
+                Ok(if is_priced(&new) && !is_priced(&old) { new } else { old })
+            }
+            // A stated level that makes no sense is not passed over for another.
+            (Some(Err(old)), _) => Err(old),
+            (Some(Ok(old)), Err(Refusal::NoStop | Refusal::NoLevels)) => Ok(old),
+            (Some(Ok(_)), Err(new)) => Err(new),
+        });
+    }
+    Ok(best.unwrap_or(Err(if entry.is_some() { Refusal::NoStop } else { Refusal::NoLevels }))?)
+}
+
+fn stated(node: &Node<'_>) -> Stated {
+    let find = |names: &[&str]| names.iter().find_map(|name| node.get(name)?.quantity());
+    Stated {
+        entry: find(names::ENTRY),
+        stop: find(names::STOP),
+        target: find(names::TARGET),
+        stop_pips: find(names::STOP_PIPS).map(|found| found.value),
+        target_pips: find(names::TARGET_PIPS).map(|found| found.value),
+    }
+}
+
+/// Reads the confidence in percent; a fraction of one counts only where no percentage stands beside it.
+fn confidence_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Option<Decimal> {
+    let all = objects(root)
+        .flat_map(|node| names::CONFIDENCE.iter().filter_map(|name| node.get(name)?.quantity()))
+        .map(|found| found.value)
+        .filter(|value| *value >= Decimal::ZERO);
+    let mut fraction = None;
+    for value in all {
+        if value > Decimal::ONE || value.is_zero() {
+            return Some(value);
+        }
+        fraction = fraction.or(Some(value));
+    }
+    let percent = fraction?.checked_mul(Decimal::HUNDRED, Round::HalfEven);
+    notes.push(Note::ConfidenceFraction);
+    percent
+}
+
+fn pattern_of(root: &Node<'_>) -> Option<String> {
+    let is_said = |text: &&str| !text.is_empty() && text.len() <= 128;
+    objects(root)
+        .find_map(|node| names::PATTERN.iter().find_map(|name| node.get(name)?.text().filter(is_said)))
+        .map(str::to_owned)
+}
+
+/// The earliest time that the record gives for the signal.
+fn created_of(root: &Node<'_>) -> Option<UnixMillis> {
+    let places = objects(root).chain(root.get("timing"));
+    places.flat_map(|node| names::CREATED.iter().filter_map(|name| node.get(name)?.moment())).min()
+}
+
+fn expires_of(root: &Node<'_>) -> Option<UnixMillis> {
+    let places = std::iter::once(root).chain(root.get("timing")).chain(objects(root).skip(1));
+    places.into_iter().find_map(|node| names::EXPIRES.iter().find_map(|name| node.get(name)?.moment()))
+}
+
+/// Reads Unix seconds from the end of an id: `ELITE_GUARD_EURUSD_1754828514`.
+fn moment_in_id(id: &str) -> Option<UnixMillis> {
+    let digits = id.rsplit('_').find(|part| part.len() == 10 && part.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let seconds = digits.parse::<i64>().ok().filter(|seconds| (1_400_000_000..2_000_000_000).contains(seconds))?;
+    Some(UnixMillis::new(seconds * 1_000))
+}
+
+/// Everything shared that no computation reads: kept with the signal.
+fn extra_members(root: &Node<'_>, is_priced: bool, known: &[(String, String)]) -> Vec<(String, String)> {
+    let mut extra: Vec<(String, String)> = Vec::with_capacity(16);
+    for node in objects(root) {
+        for (name, value) in node.members().unwrap_or_default() {
+            let is_nested_signal = names::SIGNAL_OBJECTS.contains(&&**name) && value.members().is_some();
+            let is_taken = names::is_one_of(
+                name,
+                &[
+                    names::SIGNAL_ID,
+                    names::SYMBOL,
+                    names::ENTRY,
+                    names::STOP,
+                    names::TARGET,
+                    names::CONFIDENCE,
+                    names::PATTERN,
+                    names::CREATED,
+                    names::EXPIRES,
+                    names::COMPUTED,
+                    names::EVENT,
+                ],
+            ) || (!is_priced && names::is_one_of(name, &[names::STOP_PIPS, names::TARGET_PIPS]))
+                || matches!(&**name, "direction" | "mission_type" | "side" | "id" | "volume" | "timing")
+                || (name == "type" && value.text().is_some_and(|text| Direction::parse(text).is_ok()));
+            let is_there = || known.iter().chain(&extra).any(|(taken, _)| taken == name);
+            if value.is_null() || is_nested_signal || is_taken || names::is_of_user(name) || is_there() {
+                continue;
+            }
+            let json = if value.members().is_some() { shared_json(value) } else { value.json() };
+            extra.push((name.clone().into_owned(), json));
+        }
+    }
+    extra
+}
+
+/// An object without the computed members and those of the user.
+fn shared_json(node: &Node<'_>) -> String {
+    let mut out = String::from("{");
+    for (name, value) in node.members().unwrap_or_default() {
+        if names::is_of_user(name) || names::COMPUTED.contains(&&**name) {
+            continue;
+        }
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(&json_text(name));
+        out.push(':');
+        out.push_str(&value.json());
+    }
+    out.push('}');
+    out
+}

@@ -1,0 +1,176 @@
+//! Sorting of more than fits into memory.
+//!
+//! Pairs of bytes are buffered up to a bound, then written as a sorted run to a temporary file that has no name any more, so
+//! that nothing stays behind when the program is killed. Reading merges the runs. Everything in this module that
+//! grows with the number of old files goes through here; that is how five million files fit into the same memory as five.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context as _, Result};
+
+/// What a buffered pair costs beside its bytes.
+const PAIR_OVERHEAD: usize = 48;
+
+type Pair = (Box<[u8]>, Box<[u8]>);
+
+/// Pairs on their way into order.
+#[derive(Debug)]
+pub struct Sorter {
+    folder: PathBuf,
+    bytes_max: usize,
+    bytes: usize,
+    buffer: Vec<Pair>,
+    runs: Vec<File>,
+}
+
+impl Sorter {
+    /// Makes an empty sorter that holds about `bytes_max` in memory and the rest in `folder`.
+    #[must_use]
+    pub fn new(folder: PathBuf, bytes_max: usize) -> Self {
+        Self { folder, bytes_max, bytes: 0, buffer: Vec::new(), runs: Vec::new() }
+    }
+
+    /// Adds a pair. Equal pairs are kept.
+    ///
+    /// # Errors
+    ///
+    /// If a run can not be written.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.bytes += key.len() + value.len() + PAIR_OVERHEAD;
+        self.buffer.push((key.into(), value.into()));
+        if self.bytes >= self.bytes_max { self.spill() } else { Ok(()) }
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        self.buffer.sort_unstable();
+        let file = nameless_file(&self.folder)?;
+        let mut out = BufWriter::with_capacity(1 << 18, file);
+        for (key, value) in self.buffer.drain(..) {
+            for bytes in [&key, &value] {
+                out.write_all(&u32::try_from(bytes.len()).context("a sorted record is too long")?.to_le_bytes())?;
+                out.write_all(bytes)?;
+            }
+        }
+        let mut file =
+            out.into_inner().map_err(std::io::IntoInnerError::into_error).context("cannot write a sorted run")?;
+        file.rewind()?;
+        self.runs.push(file);
+        self.bytes = 0;
+        self.buffer.shrink_to(1 << 12);
+        Ok(())
+    }
+
+    /// Returns all pairs in the order of their bytes.
+    ///
+    /// # Errors
+    ///
+    /// If a run can not be written or read.
+    pub fn finish(mut self) -> Result<Sorted> {
+        self.buffer.sort_unstable();
+        let mut sorted = Sorted { memory: self.buffer.into_iter(), runs: Vec::new(), heap: BinaryHeap::new() };
+        for (index, file) in self.runs.into_iter().enumerate() {
+            let mut run = BufReader::with_capacity(1 << 16, file);
+            if let Some(pair) = read_pair(&mut run)? {
+                sorted.heap.push(Reverse((pair, index + 1)));
+            }
+            sorted.runs.push(run);
+        }
+        sorted.refill(0)?;
+        Ok(sorted)
+    }
+}
+
+/// Opens a file that is gone as soon as it is closed.
+pub(super) fn nameless_file(folder: &std::path::Path) -> Result<File> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = folder.join(format!(".overlaid-{}-{number}.tmp", std::process::id()));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+    let file = file.with_context(|| format!("cannot create a temporary file in {}", folder.display()))?;
+    std::fs::remove_file(&path).with_context(|| format!("cannot unlink {}", path.display()))?;
+    Ok(file)
+}
+
+/// Pairs in order.
+#[derive(Debug)]
+pub struct Sorted {
+    memory: std::vec::IntoIter<Pair>,
+    runs: Vec<BufReader<File>>,
+    heap: BinaryHeap<Reverse<(Pair, usize)>>,
+}
+
+impl Sorted {
+    /// Puts the next pair of a source (0 is memory) into the heap.
+    fn refill(&mut self, source: usize) -> Result<()> {
+        let next = match source.checked_sub(1).and_then(|index| self.runs.get_mut(index)) {
+            Some(run) => read_pair(run)?,
+            None => self.memory.next(),
+        };
+        if let Some(pair) = next {
+            self.heap.push(Reverse((pair, source)));
+        }
+        Ok(())
+    }
+
+    /// Returns the next pair without taking it.
+    #[must_use]
+    pub fn peek(&self) -> Option<(&[u8], &[u8])> {
+        self.heap.peek().map(|Reverse(((key, value), _))| (&**key, &**value))
+    }
+}
+
+impl Iterator for Sorted {
+    type Item = Result<Pair>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Reverse((pair, source)) = self.heap.pop()?;
+        Some(self.refill(source).map(|()| pair))
+    }
+}
+
+fn read_pair(run: &mut BufReader<File>) -> Result<Option<Pair>> {
+    let mut length = [0; 4];
+    if run.read(&mut length[..1]).context("cannot read a sorted run")? == 0 {
+        return Ok(None);
+    }
+    run.read_exact(&mut length[1..])?;
+    let mut read = |length: [u8; 4]| -> Result<Box<[u8]>> {
+        let mut bytes = vec![0; usize::try_from(u32::from_le_bytes(length))?];
+        run.read_exact(&mut bytes)?;
+        Ok(bytes.into())
+    };
+    let key = read(length)?;
+    let mut length = [0; 4];
+    run.read_exact(&mut length)?;
+    let mut value = vec![0; usize::try_from(u32::from_le_bytes(length))?];
+    run.read_exact(&mut value)?;
+    Ok(Some((key, value.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_comes_out_in_the_same_order() {
+        let numbers: Vec<u32> = (0..2_000).map(|number: u32| number.wrapping_mul(2_654_435_761)).collect();
+        let sort = |bytes_max| {
+            let mut sorter = Sorter::new(std::env::temp_dir(), bytes_max);
+            for number in &numbers {
+                sorter.push(&number.to_be_bytes(), &[7; 3]).unwrap();
+            }
+            sorter.finish().unwrap().map(|pair| pair.unwrap().0).collect::<Vec<_>>()
+        };
+        let mut expected = numbers.clone();
+        expected.sort_unstable();
+        let expected: Vec<Box<[u8]>> = expected.iter().map(|number| number.to_be_bytes().into()).collect();
+        assert_eq!(sort(usize::MAX), expected);
+        assert_eq!(sort(1_000), expected);
+        assert_eq!(sort(1), expected);
+    }
+}

@@ -1,0 +1,511 @@
+//! The store against plain maps: any sequence of writes, alone and together, with restarts in between, comes to the same.
+
+use std::collections::BTreeMap;
+
+use overlaid::domain::{Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Signal, SignalDraft, UnixMillis};
+use overlaid::service::export_lines;
+use overlaid::store::{Changed, Condition, Counts, Effect, Operation, Precedence, Snapshot};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::direct::{Direct, effects, plug_json};
+use crate::world::{World, object, signal_id, start, token, user_id};
+
+/// An hour, and the unit in which the times of a run lie apart.
+const LIFETIME_MS: i64 = 3_600_000;
+const TICK_MS: i64 = 600_000;
+
+/// What to do next.
+#[derive(Clone, Debug)]
+enum Step {
+    Alone(Write),
+    Together(Vec<Write>),
+    Restart,
+}
+
+/// A write, as few numbers: few records, few values, so that they meet often.
+#[derive(Clone, Debug)]
+struct Write {
+    kind: Kind,
+    /// Which record.
+    record: u8,
+    /// What it is to say.
+    value: u8,
+    /// The time that it names, in ticks from the start.
+    time: Option<i64>,
+    now: i64,
+    precedence: Precedence,
+    condition: Wanted,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    PutSignal,
+    PatchSignal,
+    PutOverlay,
+    PatchOverlay,
+    DeleteOverlay,
+    PutOutcome,
+    PutRate,
+    PutToken,
+    RevokeToken,
+}
+
+/// A condition, before it is known what it is about.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    None,
+    Exists,
+    Absent,
+    /// The seq that the record has.
+    Current,
+    /// One that it had, or never had.
+    Other,
+}
+
+fn any_write() -> impl Strategy<Value = Write> {
+    let kind = prop::sample::select(vec![
+        Kind::PutSignal,
+        Kind::PutSignal,
+        Kind::PatchSignal,
+        Kind::PutOverlay,
+        Kind::PutOverlay,
+        Kind::PatchOverlay,
+        Kind::DeleteOverlay,
+        Kind::PutOutcome,
+        Kind::PutRate,
+        Kind::PutToken,
+        Kind::RevokeToken,
+    ]);
+    let precedence = prop::sample::select(vec![Precedence::Replace, Precedence::Newest, Precedence::Seed]);
+    let condition = prop::sample::select(vec![
+        Wanted::None,
+        Wanted::None,
+        Wanted::None,
+        Wanted::Exists,
+        Wanted::Absent,
+        Wanted::Current,
+        Wanted::Other,
+    ]);
+    (kind, 0..3_u8, 0..3_u8, option::of(0..20_i64), 0..20_i64, precedence, condition).prop_map(
+        |(kind, record, value, time, now, precedence, condition)| Write {
+            kind,
+            record,
+            value,
+            time,
+            now,
+            precedence,
+            condition,
+        },
+    )
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => any_write().prop_map(Step::Alone),
+        3 => vec(any_write(), 1..12).prop_map(Step::Together),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn tick(at: i64) -> UnixMillis {
+    start().plus_millis(at * TICK_MS)
+}
+
+/// What the file should hold.
+#[derive(Default)]
+struct Model {
+    /// All changes from the beginning; their count is the file's `seq`.
+    log: Vec<Changed>,
+    /// By number, each with its `seq`.
+    signals: Vec<(u64, Signal)>,
+    overlays: BTreeMap<String, (u64, Overlay)>,
+    outcomes: BTreeMap<(usize, String), (u64, Outcome)>,
+    rates: BTreeMap<String, (u64, Rate)>,
+    tokens: BTreeMap<String, overlaid::domain::Token>,
+}
+
+/// `None` stands for a write that is refused.
+type Expected = Option<Effect>;
+
+impl Model {
+    fn seq(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    fn changed(&mut self, change: Changed) -> u64 {
+        self.log.push(change);
+        self.seq()
+    }
+
+    /// Makes an operation of a write and does what it should do.
+    fn apply(&mut self, write: &Write) -> (Operation, Expected) {
+        match write.kind {
+            Kind::PutSignal => self.put_signal(write),
+            Kind::PatchSignal => self.patch_signal(write),
+            Kind::PutOverlay => self.put_overlay(write),
+            Kind::PatchOverlay => self.patch_overlay(write),
+            Kind::DeleteOverlay => self.delete_overlay(write),
+            Kind::PutOutcome => self.put_outcome(write),
+            Kind::PutRate => self.put_rate(write),
+            Kind::PutToken => self.put_token(write),
+            Kind::RevokeToken => self.revoke_token(write),
+        }
+    }
+
+    fn put_signal(&mut self, write: &Write) -> (Operation, Expected) {
+        let (id, now) = (format!("S{}", write.record), tick(write.now));
+        let times = write.time.map(|at| format!(r#","created_at":"{}","expires_at":"{}""#, tick(at), tick(at + 4)));
+        let json = format!(
+            r#"{{"signal_id":"{id}","symbol":"EURUSD","direction":"BUY","stop_pips":{}{}}}"#,
+            write.value + 1,
+            times.unwrap_or_default()
+        );
+        let draft = SignalDraft::from_object(object(&json), None).unwrap();
+        let precedence = write.precedence;
+        let operation = Operation::PutSignal { draft: draft.clone(), now, lifetime_ms: LIFETIME_MS, precedence };
+        let stops = |signal: &Signal| signal.members.get("n").is_none() && draft.same_but_times(signal);
+        let there = self.signals.iter().position(|(_, signal)| signal.id.as_str() == id);
+        let new = draft.clone().resolve(now, LIFETIME_MS).unwrap();
+        let expected = match there {
+            None => {
+                let seq = self.changed(Changed::Signal(signal_id(&id)));
+                self.signals.push((seq, new));
+                Some(Effect::Created)
+            }
+            Some(at) => {
+                let old = &self.signals[at].1;
+                let same_times =
+                    write.time.is_none() || (new.created_at, new.expires_at) == (old.created_at, old.expires_at);
+                if stops(old) && same_times {
+                    Some(Effect::Unchanged)
+                } else if precedence != Precedence::Seed {
+                    None
+                } else if stops(old) && now >= old.expires_at && now < new.expires_at {
+                    let seq = self.changed(Changed::Signal(signal_id(&id)));
+                    self.signals[at] = (seq, new);
+                    Some(Effect::Changed)
+                } else {
+                    Some(Effect::Kept)
+                }
+            }
+        };
+        (operation, expected)
+    }
+
+    fn patch_signal(&mut self, write: &Write) -> (Operation, Expected) {
+        let id = format!("S{}", write.record);
+        let expiry = write.time.map(|at| format!(r#""expires_at":"{}","#, tick(at))).unwrap_or_default();
+        let n = if write.value == 0 { "null".to_owned() } else { write.value.to_string() };
+        let patch = object(&format!(r#"{{{expiry}"n":{n}}}"#));
+        let at = self.signals.iter().position(|(_, signal)| signal.id.as_str() == id);
+        let (condition, holds) = self.condition(write, at.map(|at| self.signals[at].0));
+        let operation = Operation::PatchSignal { id: signal_id(&id), patch: patch.clone(), condition };
+        let (Some(at), true) = (at, holds) else { return (operation, None) };
+        let Ok(new) = self.signals[at].1.patched(&patch) else { return (operation, None) };
+        if new == self.signals[at].1 {
+            return (operation, Some(Effect::Unchanged));
+        }
+        let seq = self.changed(Changed::Signal(signal_id(&id)));
+        self.signals[at] = (seq, new);
+        (operation, Some(Effect::Changed))
+    }
+
+    fn put_overlay(&mut self, write: &Write) -> (Operation, Expected) {
+        let (user, now) = (write.record.to_string(), tick(write.now));
+        let json = format!(r#"{{"user_id":"{user}","account_balance":{}{}}}"#, write.value, named(write, "updated_at"));
+        let draft = OverlayDraft::from_object(object(&json), None).unwrap();
+        let (condition, holds) = self.condition(write, self.overlays.get(&user).map(|(seq, _)| *seq));
+        let precedence = write.precedence;
+        let operation = Operation::PutOverlay { draft: draft.clone(), now, condition, precedence };
+        if !holds {
+            return (operation, None);
+        }
+        let new = draft.resolve(now);
+        let old = self.overlays.get(&user).map(|(_, old)| (says(old), old.updated_at));
+        let expected = decide(write.precedence, old, &says(&new), new.updated_at);
+        if let Effect::Created | Effect::Changed = expected {
+            let seq = self.changed(Changed::Overlay(user_id(&user)));
+            self.overlays.insert(user, (seq, new));
+        }
+        (operation, Some(expected))
+    }
+
+    fn patch_overlay(&mut self, write: &Write) -> (Operation, Expected) {
+        let (user, now) = (write.record.to_string(), tick(write.now));
+        let patch = object(&format!(r#"{{"account_balance":{}{}}}"#, write.value, named(write, "updated_at")));
+        let (condition, holds) = self.condition(write, self.overlays.get(&user).map(|(seq, _)| *seq));
+        let operation = Operation::PatchOverlay { user: user_id(&user), patch: patch.clone(), now, condition };
+        let (Some((_, old)), true) = (self.overlays.get(&user), holds) else { return (operation, None) };
+        let new = old.patched(&patch, now).unwrap();
+        if says(&new) == says(old) {
+            return (operation, Some(Effect::Unchanged));
+        }
+        let seq = self.changed(Changed::Overlay(user_id(&user)));
+        self.overlays.insert(user, (seq, new));
+        (operation, Some(Effect::Changed))
+    }
+
+    fn delete_overlay(&mut self, write: &Write) -> (Operation, Expected) {
+        let user = write.record.to_string();
+        let (condition, holds) = self.condition(write, self.overlays.get(&user).map(|(seq, _)| *seq));
+        let operation = Operation::DeleteOverlay { user: user_id(&user), condition };
+        if !holds || self.overlays.remove(&user).is_none() {
+            return (operation, None);
+        }
+        self.changed(Changed::Overlay(user_id(&user)));
+        (operation, Some(Effect::Deleted))
+    }
+
+    fn put_outcome(&mut self, write: &Write) -> (Operation, Expected) {
+        let (signal, user) = (signal_id(&format!("S{}", write.record)), user_id(&write.record.to_string()));
+        let status = if write.value == 0 { "fired" } else { "failed" };
+        let json = format!(r#"{{"status":"{status}"{}}}"#, named(write, "at"));
+        let outcome = Outcome::from_object(object(&json), Some(&signal), Some(&user), tick(write.now)).unwrap();
+        let operation = Operation::PutOutcome { outcome: outcome.clone(), precedence: write.precedence };
+        let Some(number) = self.signals.iter().position(|(_, stored)| stored.id == signal) else {
+            return (operation, None);
+        };
+        let key = (number, user.to_string());
+        let old = self.outcomes.get(&key).map(|(_, old)| (old.status.as_str().to_owned(), old.at));
+        let expected = decide(write.precedence, old, status, outcome.at);
+        if let Effect::Created | Effect::Changed = expected {
+            let seq = self.changed(Changed::Outcome(signal, user));
+            self.outcomes.insert(key, (seq, outcome));
+        }
+        (operation, Some(expected))
+    }
+
+    fn put_rate(&mut self, write: &Write) -> (Operation, Expected) {
+        let json =
+            format!(r#"{{"pair":"PAIRX{}","price":{}{}}}"#, write.record, write.value + 1, named(write, "updated_at"));
+        self.put_rate_as(write, &json)
+    }
+
+    fn put_rate_as(&mut self, write: &Write, json: &str) -> (Operation, Expected) {
+        let (draft, now) = (RateDraft::from_object(object(json), None).unwrap(), tick(write.now));
+        let operation = Operation::PutRate { draft: draft.clone(), now, precedence: write.precedence };
+        let new = draft.resolve(now);
+        let pair = new.pair.to_string();
+        let old = self.rates.get(&pair).map(|(_, old)| (old.price.to_string(), old.updated_at));
+        let expected = decide(write.precedence, old, &new.price.to_string(), new.updated_at);
+        if let Effect::Created | Effect::Changed = expected {
+            let seq = self.changed(Changed::Rate(new.pair.clone()));
+            self.rates.insert(pair, (seq, new));
+        }
+        (operation, Some(expected))
+    }
+
+    fn put_token(&mut self, write: &Write) -> (Operation, Expected) {
+        let id = format!("k{}", write.record);
+        let token = token(&id, tick(write.now));
+        let operation = Operation::PutToken(token.clone());
+        if self.tokens.contains_key(&id) {
+            return (operation, None);
+        }
+        self.changed(Changed::Token(id.clone()));
+        self.tokens.insert(id, token);
+        (operation, Some(Effect::Created))
+    }
+
+    fn revoke_token(&mut self, write: &Write) -> (Operation, Expected) {
+        let id = format!("k{}", write.record);
+        let operation = Operation::RevokeToken(id.clone());
+        if self.tokens.remove(&id).is_none() {
+            return (operation, None);
+        }
+        self.changed(Changed::Token(id));
+        (operation, Some(Effect::Deleted))
+    }
+
+    /// The condition of a write on a record with this `seq`, and whether it holds.
+    fn condition(&self, write: &Write, seq: Option<u64>) -> (Condition, bool) {
+        match write.condition {
+            Wanted::None => (Condition::None, true),
+            Wanted::Exists => (Condition::Exists, seq.is_some()),
+            Wanted::Absent => (Condition::Absent, seq.is_none()),
+            Wanted::Current => (Condition::SeqIn(vec![self.seq() + 9, seq.unwrap_or(0)]), seq.is_some()),
+            Wanted::Other => {
+                let all_others = (0..=self.seq() + 1).filter(|other| Some(*other) != seq).collect();
+                (Condition::SeqIn(all_others), false)
+            }
+        }
+    }
+
+    /// Compares everything that can be read with what should be there.
+    fn check(&self, snapshot: &Snapshot) {
+        let signals: Vec<_> = snapshot.signals().unwrap().map(Result::unwrap).collect();
+        let own = self.signals.iter().map(|(seq, signal)| (*seq, signal));
+        assert!(signals.iter().map(|stored| (stored.seq, &stored.signal)).eq(own));
+        assert!(signals.iter().map(|stored| stored.number).eq(0..self.signals.len() as u64));
+        for stored in &signals {
+            assert_eq!(snapshot.signal(&stored.signal.id).unwrap().as_ref(), Some(stored));
+        }
+        for now in (0..24).step_by(3).map(tick) {
+            let mut active: Vec<_> = signals.iter().filter(|stored| stored.signal.expires_at > now).collect();
+            active.sort_by_key(|stored| (stored.signal.expires_at, stored.number));
+            let listed: Vec<_> = snapshot.signals_active(now, None).unwrap().map(Result::unwrap).collect();
+            assert!(listed.iter().eq(active));
+        }
+        let overlays: Vec<_> = snapshot.overlays(None).unwrap().map(Result::unwrap).collect();
+        assert!(
+            overlays
+                .iter()
+                .map(|stored| (stored.seq, &stored.overlay))
+                .eq(self.overlays.values().map(|(seq, overlay)| (*seq, overlay)))
+        );
+        let outcomes: Vec<_> = snapshot.outcomes().unwrap().map(Result::unwrap).collect();
+        assert!(
+            outcomes
+                .iter()
+                .map(|stored| (stored.seq, &stored.outcome))
+                .eq(self.outcomes.values().map(|(seq, outcome)| (*seq, outcome)))
+        );
+        let rates = snapshot.rates().unwrap();
+        assert!(
+            rates
+                .iter()
+                .map(|rate| (rates.get(&rate.pair).unwrap().1, rate))
+                .eq(self.rates.values().map(|(seq, rate)| (*seq, rate)))
+        );
+        assert!(snapshot.tokens().unwrap().iter().eq(self.tokens.values()));
+        let counts = Counts {
+            signals: self.signals.len() as u64,
+            overlays: self.overlays.len() as u64,
+            outcomes: self.outcomes.len() as u64,
+            rates: self.rates.len() as u64,
+            tokens: self.tokens.len() as u64,
+        };
+        assert_eq!(snapshot.counts().unwrap(), counts);
+        assert_eq!(snapshot.seq().unwrap(), self.seq());
+        for after in 0..=self.log.len() {
+            let changes = snapshot.changes_after(after as u64).unwrap().unwrap();
+            assert_eq!(changes, self.log[after..]);
+        }
+    }
+}
+
+/// The member in which a write names its time.
+fn named(write: &Write, name: &str) -> String {
+    write.time.map(|at| format!(r#","{name}":"{}""#, tick(at))).unwrap_or_default()
+}
+
+/// What an overlay says beside the time.
+fn says(overlay: &Overlay) -> String {
+    overlay.account_balance.unwrap().to_string()
+}
+
+/// What becomes of a record that says `new`, over one that says something, from some time.
+fn decide(precedence: Precedence, old: Option<(String, UnixMillis)>, new: &str, new_time: UnixMillis) -> Effect {
+    let Some((old, old_time)) = old else { return Effect::Created };
+    if old == new {
+        return Effect::Unchanged;
+    }
+    let wins = match precedence {
+        Precedence::Replace => true,
+        Precedence::Newest => new_time >= old_time,
+        Precedence::Seed => false,
+    };
+    if wins { Effect::Changed } else { Effect::Kept }
+}
+
+/// Runs the steps on a store and on the model, comparing them all the way; returns the store.
+fn run(steps: &[Step]) -> Direct {
+    let (mut direct, mut model) = (Direct::new(), Model::default());
+    for step in steps {
+        match step {
+            Step::Alone(write) => {
+                let (operation, expected) = model.apply(write);
+                assert_eq!(effects(&[direct.write(operation)]), [expected], "{write:?}");
+            }
+            Step::Together(writes) => {
+                let hold = Write {
+                    kind: Kind::PutRate,
+                    record: 0,
+                    value: 0,
+                    time: None,
+                    now: 0,
+                    precedence: Precedence::Replace,
+                    condition: Wanted::None,
+                };
+                model.put_rate_as(&hold, &plug_json(model.seq()));
+                let (operations, expected): (Vec<_>, Vec<_>) = writes.iter().map(|write| model.apply(write)).unzip();
+                assert_eq!(effects(&direct.together(operations)), expected, "{writes:?}");
+            }
+            Step::Restart => direct = direct.restart(),
+        }
+        assert_eq!(direct.seq(), model.seq(), "{step:?}");
+    }
+    model.check(&direct.snapshot());
+    let direct = direct.restart();
+    model.check(&direct.snapshot());
+    direct
+}
+
+fn export(snapshot: &Snapshot) -> Vec<Vec<u8>> {
+    export_lines(snapshot).unwrap().map(Result::unwrap).collect()
+}
+
+/// Loads lines into an empty service, twice, and exports what has come of it.
+fn reload(lines: &[Vec<u8>], precedence: Precedence) -> Vec<Vec<u8>> {
+    let world = World::new();
+    world.advance(100 * TICK_MS);
+    for _ in 0..2 {
+        let mut reader = world.service.line_reader(precedence);
+        let seq = world.service.snapshot().unwrap().seq().unwrap();
+        for line in lines {
+            assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
+            let operation = reader.line(line, world.service.now()).unwrap().unwrap();
+            world.service.submit(operation).unwrap().done_blocking().unwrap();
+        }
+        let loaded = world.service.snapshot().unwrap().seq().unwrap();
+        assert_eq!(loaded - seq, if seq == 0 { lines.len() as u64 } else { 0 }, "the second time changes nothing");
+    }
+    export(&world.service.snapshot().unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_writes_come_to_what_plain_maps_come_to(steps in vec(any_step(), 1..40)) {
+        let direct = run(&steps);
+        let lines = export(&direct.snapshot());
+        for precedence in [Precedence::Replace, Precedence::Newest, Precedence::Seed] {
+            prop_assert_eq!(&reload(&lines, precedence), &lines);
+        }
+    }
+}
+
+/// What the lines of an export hold is what was put, whatever members a record has.
+#[test]
+fn an_export_is_loaded_again_as_it_was() {
+    let direct = Direct::new();
+    let odd = r#""a":1.10,"b":[1,{"c":"\"\\é\u0001"}],"":null,"\n":"x y","big":123456789012345678901234567890"#;
+    for json in [
+        format!(
+            r#"{{"signal_id":"S1","symbol":"eur/usd","direction":"buy","entry_price":"1.0850","stop_loss":1.083,"stop_pips":20,{odd}}}"#
+        ),
+        format!(
+            r#"{{"signal_id":"S2","symbol":"XAUUSD","direction":"SELL","entry_price":3400,"stop_pips":50,"target_pips":75,"pattern_type":"ü",{odd}}}"#
+        ),
+    ] {
+        direct.put(crate::world::put_signal(&json, start()));
+    }
+    direct.put(crate::world::put_overlay(
+        &format!(r#"{{"user_id":"-100","tier":"press pass","risk_percent":0.5,{odd}}}"#),
+        start(),
+    ));
+    direct.put(crate::world::put_outcome(
+        &format!(r#"{{"signal_id":"S2","user_id":"9","status":"FIRED",{odd}}}"#),
+        start(),
+    ));
+    direct.put(crate::world::put_rate(r#"{"pair":"usd/jpy","price":0.00000001}"#, start()));
+    let lines = export(&direct.snapshot());
+    assert_eq!(lines.len(), 5);
+    for line in &lines {
+        Object::parse(line).unwrap();
+    }
+    assert_eq!(reload(&lines, Precedence::Replace), lines);
+}

@@ -1,0 +1,131 @@
+//! The one fixture: a service over a file in a folder of its own, with a clock that the test holds in its hand.
+//!
+//! Records come from short JSON texts. Nothing here sleeps or reads the machine's clock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use overlaid::domain::{Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, Token, UnixMillis, UserId};
+use overlaid::service::{Clock, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings};
+use overlaid::store::{Condition, Operation, Precedence, Receipt};
+use tempfile::TempDir;
+
+/// When every world begins.
+pub(crate) fn start() -> UnixMillis {
+    UnixMillis::parse("2026-01-31T12:00:00Z").unwrap()
+}
+
+/// A service, its file and its clock.
+pub(crate) struct World {
+    pub(crate) service: Service,
+    clock: Arc<AtomicI64>,
+    folder: TempDir,
+}
+
+impl World {
+    /// An empty world at [`start`].
+    pub(crate) fn new() -> Self {
+        Self::at(TempDir::new().unwrap(), Arc::new(AtomicI64::new(start().millis())))
+    }
+
+    fn at(folder: TempDir, clock: Arc<AtomicI64>) -> Self {
+        let settings = Settings { clock: Clock::Fixed(Arc::clone(&clock)), ..Settings::built_in().unwrap() };
+        let service = Service::open(&folder.path().join("overlaid.redb"), settings).unwrap();
+        Self { service, clock, folder }
+    }
+
+    /// Stops the service and starts another on the same file. Other handles on the service must be gone.
+    pub(crate) fn restart(self) -> Self {
+        let Self { service, clock, folder } = self;
+        service.stop();
+        drop(service);
+        Self::at(folder, clock)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&self, millis: i64) {
+        self.clock.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Where the file is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.service.path().to_owned()
+    }
+
+    pub(crate) async fn write(&self, operation: Operation) -> Result<Receipt, ServiceError> {
+        self.service.write(operation).await
+    }
+
+    pub(crate) async fn put_signal(&self, json: &str) -> Receipt {
+        self.write(put_signal(json, self.service.now())).await.unwrap()
+    }
+
+    pub(crate) async fn put_overlay(&self, json: &str) -> Receipt {
+        self.write(put_overlay(json, self.service.now())).await.unwrap()
+    }
+
+    pub(crate) async fn put_outcome(&self, json: &str) -> Receipt {
+        self.write(put_outcome(json, self.service.now())).await.unwrap()
+    }
+
+    pub(crate) async fn put_rate(&self, json: &str) -> Receipt {
+        self.write(put_rate(json, self.service.now())).await.unwrap()
+    }
+
+    /// A user's mission on a signal, as JSON.
+    pub(crate) async fn view(&self, signal: &str, user: &str) -> Result<String, ServiceError> {
+        let view = self.service.mission(&signal_id(signal), &user_id(user)).await?;
+        let mut json = Vec::new();
+        view.write_to(&self.service, &mut json);
+        Ok(String::from_utf8(json).unwrap())
+    }
+}
+
+pub(crate) fn object(json: &str) -> Object {
+    Object::parse(json.as_bytes()).unwrap()
+}
+
+pub(crate) fn signal_id(id: &str) -> SignalId {
+    SignalId::parse(id).unwrap()
+}
+
+pub(crate) fn user_id(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+pub(crate) fn put_signal(json: &str, now: UnixMillis) -> Operation {
+    let draft = SignalDraft::from_object(object(json), None).unwrap();
+    Operation::PutSignal { draft, now, lifetime_ms: SIGNAL_LIFETIME_MS, precedence: Precedence::Replace }
+}
+
+pub(crate) fn patch_signal(id: &str, patch: &str) -> Operation {
+    Operation::PatchSignal { id: signal_id(id), patch: object(patch), condition: Condition::None }
+}
+
+pub(crate) fn put_overlay(json: &str, now: UnixMillis) -> Operation {
+    let draft = OverlayDraft::from_object(object(json), None).unwrap();
+    Operation::PutOverlay { draft, now, condition: Condition::None, precedence: Precedence::Replace }
+}
+
+pub(crate) fn patch_overlay(user: &str, patch: &str, now: UnixMillis) -> Operation {
+    Operation::PatchOverlay { user: user_id(user), patch: object(patch), now, condition: Condition::None }
+}
+
+pub(crate) fn delete_overlay(user: &str) -> Operation {
+    Operation::DeleteOverlay { user: user_id(user), condition: Condition::None }
+}
+
+pub(crate) fn put_outcome(json: &str, now: UnixMillis) -> Operation {
+    let outcome = Outcome::from_object(object(json), None, None, now).unwrap();
+    Operation::PutOutcome { outcome, precedence: Precedence::Replace }
+}
+
+pub(crate) fn put_rate(json: &str, now: UnixMillis) -> Operation {
+    let draft = RateDraft::from_object(object(json), None).unwrap();
+    Operation::PutRate { draft, now, precedence: Precedence::Replace }
+}
+
+pub(crate) fn token(id: &str, now: UnixMillis) -> Token {
+    Token { id: id.to_owned(), sha256: [7; 32], scopes: Vec::new(), label: "test".to_owned(), created_at: now }
+}
