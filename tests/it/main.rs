@@ -30,3 +30,4 @@ mod records;
 mod store;
 mod tidy;
 mod world;
+mod year;
