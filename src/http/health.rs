@@ -55,7 +55,11 @@ pub(super) async fn metrics(
 }
 
 /// `POST /v1/admin/backup`: makes a backup in the server's backup folder. 200 when it is verified, with where it is.
-pub(super) async fn post_backup(access: Access, State(service): State<Service>) -> Result<Response, Problem> {
+pub(super) async fn post_backup(
+    access: Access,
+    State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
+) -> Result<Response, Problem> {
     access.admin()?;
     let backup = tokio::task::spawn_blocking(move || service.back_up()).await.map_err(|_| ServiceError::Worker)??;
     let contents = backup.contents.as_ref();

@@ -4,8 +4,10 @@
 //! program as its users meet it: as a library, over HTTP and as a process.
 #![cfg(test)]
 
+mod backup;
 mod cache;
 mod cli;
+mod copies;
 mod crash;
 mod damage;
 mod direct;
@@ -16,6 +18,7 @@ mod format;
 mod hostile;
 mod http;
 mod http_plumbing;
+mod kill;
 mod legacy;
 mod legacy_cli;
 mod legacy_kill;
@@ -29,3 +32,4 @@ mod records;
 mod store;
 mod tidy;
 mod world;
+mod year;
