@@ -110,6 +110,20 @@ fn a_server_that_holds_the_file_is_named() {
     drop(server);
 }
 
+/// A file that was made before there were imports lacks the table of checkpoints; it takes one all the same.
+#[test]
+fn a_file_of_before_takes_an_import() {
+    let (folder, tree) = small();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/data/golden/schema-1.redb");
+    fs::copy(golden, data.join("overlaid.redb")).unwrap();
+    assert_eq!(json(&run(&data, &["legacy", "import", &tree, "--json"]))["written"], 7);
+    assert_eq!(json(&run(&data, &["legacy", "import", &tree, "--json"]))["written"], 0);
+    assert_eq!(run(&data, &["legacy", "verify", &tree]).status.code(), Some(0));
+    assert_eq!(json(&run(&data, &["stats", "--json"]))["signals"], 4, "what was there stays");
+}
+
 #[test]
 fn a_difference_without_a_cause_is_exit_code_1() {
     let (folder, tree) = small();
