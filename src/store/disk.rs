@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 /// Where the bytes of a database are.
 pub trait Disk: Debug + Send + Sync + 'static {
@@ -56,14 +57,14 @@ impl FileDisk {
     /// Opens a file for reading and writing and keeps every other process from doing so; `None` if another one has it.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let locked = file.try_lock();
+        let locked = patiently(|| file.try_lock());
         Self::locked(file, locked)
     }
 
     /// Opens a file that is only looked at; `None` if another process may be writing to it.
     pub(super) fn open_to_read(path: &Path) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
-        let locked = file.try_lock_shared();
+        let locked = patiently(|| file.try_lock_shared());
         Self::locked(file, locked)
     }
 
@@ -76,6 +77,19 @@ impl FileDisk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Tries for a second: a process that is just ending, or a child that this one is just starting, holds the lock a moment longer.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    const TRIES: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 1..TRIES {
+        match lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            decided => return decided,
+        }
+    }
+    lock()
 }
 
 #[cfg(unix)]

@@ -1,0 +1,377 @@
+//! One batch of operations in one write transaction: each is checked against the state that it meets, then put into the tables.
+
+use std::sync::Arc;
+
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use super::super::codec::{self, Changed, TooLarge};
+use super::super::snapshot::{
+    StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
+};
+use super::super::{StoreError, tables};
+use super::{Change, Condition, Effect, Operation, Precedence, Receipt, Refusal};
+use crate::domain::{
+    Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, SignalDraft, SignalId, Token, UnixMillis,
+    UserId,
+};
+
+/// Most changes that the log keeps, summed over its rows.
+const LOGGED_CHANGES_MAX: u64 = 65_536;
+
+/// Why one operation did not go in: refused alone, or everything failed.
+pub(super) enum Failure {
+    Refused(Refusal),
+    Store(StoreError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        Self::Refused(invalid.into())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<redb::StorageError> for Failure {
+    fn from(error: redb::StorageError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<TooLarge> for Failure {
+    fn from(error: TooLarge) -> Self {
+        Self::Refused(Invalid::document(InvalidKind::TooLarge, error.to_string()).into())
+    }
+}
+
+pub(super) type Applied = Result<Receipt, Failure>;
+
+/// The tables of one write transaction.
+pub(super) struct Batch<'tx> {
+    /// The number of the last change before this batch.
+    pub(super) seq_before: u64,
+    pub(super) changes: Vec<Change>,
+    signals: Table<'tx, u64, &'static [u8]>,
+    signal_numbers: Table<'tx, &'static str, u64>,
+    signals_by_expiry: Table<'tx, (i64, u64), ()>,
+    overlays: Table<'tx, &'static str, &'static [u8]>,
+    outcomes: Table<'tx, (u64, &'static str), &'static [u8]>,
+    rates: Table<'tx, &'static str, &'static [u8]>,
+    tokens: Table<'tx, &'static str, &'static [u8]>,
+    log: Table<'tx, u64, &'static [u8]>,
+}
+
+impl<'tx> Batch<'tx> {
+    pub(super) fn open(tx: &'tx WriteTransaction) -> Result<Self, StoreError> {
+        let log = tx.open_table(tables::CHANGES)?;
+        let last = log.last()?.map_or(0, |(seq, _)| seq.value());
+        Ok(Self {
+            seq_before: last,
+            changes: Vec::new(),
+            signals: tx.open_table(tables::SIGNALS)?,
+            signal_numbers: tx.open_table(tables::SIGNAL_NUMBERS)?,
+            signals_by_expiry: tx.open_table(tables::SIGNALS_BY_EXPIRY)?,
+            overlays: tx.open_table(tables::OVERLAYS)?,
+            outcomes: tx.open_table(tables::OUTCOMES)?,
+            rates: tx.open_table(tables::RATES)?,
+            tokens: tx.open_table(tables::TOKENS)?,
+            log,
+        })
+    }
+
+    /// The number of the last change so far.
+    pub(super) fn last_seq(&self) -> u64 {
+        self.seq_before.saturating_add(self.changes.len() as u64)
+    }
+
+    /// The number of the change to come.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.last_seq().saturating_add(1)
+    }
+
+    pub(super) fn apply(&mut self, operation: Operation) -> Applied {
+        match operation {
+            Operation::PutSignal { draft, now, lifetime_ms, precedence } => {
+                self.put_signal(draft, now, lifetime_ms, precedence)
+            }
+            Operation::PatchSignal { id, patch, condition } => self.patch_signal(&id, &patch, &condition),
+            Operation::PutOverlay { draft, now, condition, precedence } => {
+                self.put_overlay(draft, now, &condition, precedence)
+            }
+            Operation::PatchOverlay { user, patch, now, condition } => {
+                self.patch_overlay(user, &patch, now, &condition)
+            }
+            Operation::DeleteOverlay { user, condition } => self.delete_overlay(user, &condition),
+            Operation::PutOutcome { outcome, precedence } => self.put_outcome(outcome, precedence),
+            Operation::PutRate { draft, now, precedence } => self.put_rate(draft, now, precedence),
+            Operation::PutToken(token) => self.put_token(token),
+            Operation::RevokeToken(id) => self.revoke_token(id),
+        }
+    }
+
+    fn put_signal(&mut self, draft: SignalDraft, now: UnixMillis, lifetime_ms: i64, precedence: Precedence) -> Applied {
+        let Some(stored) = self.stored_signal(draft.id())? else {
+            let signal = draft.resolve(now, lifetime_ms)?;
+            let number = self.next_number()?;
+            let stored = StoredSignal { number, seq: self.next_seq(), signal };
+            self.write_signal(&stored, None)?;
+            return Ok(self.done(Effect::Created, Change::Signal(Arc::new(stored))));
+        };
+        if draft.agrees_with(&stored.signal) {
+            return Ok(unchanged(Change::Signal(Arc::new(stored))));
+        }
+        if precedence != Precedence::Seed {
+            let detail = format!("signal {} is there already, with other content", stored.signal.id);
+            return Err(Refusal::Conflict(detail).into());
+        }
+        let same = draft.same_but_times(&stored.signal);
+        let signal = draft.resolve(now, lifetime_ms)?;
+        if same && stored.signal.is_expired(now) && !signal.is_expired(now) {
+            let renewed = StoredSignal { number: stored.number, seq: self.next_seq(), signal };
+            self.write_signal(&renewed, Some(&stored))?;
+            return Ok(self.done(Effect::Changed, Change::Signal(Arc::new(renewed))));
+        }
+        Ok(Receipt { effect: Effect::Kept, change: Change::Signal(Arc::new(stored)) })
+    }
+
+    fn patch_signal(&mut self, id: &SignalId, patch: &Object, condition: &Condition) -> Applied {
+        let stored = self.stored_signal(id)?;
+        check(condition, stored.as_ref().map(|stored| stored.seq))?;
+        let stored = stored.ok_or_else(|| Refusal::Absent(format!("signal {id}")))?;
+        let signal = stored.signal.patched(patch)?;
+        if signal == stored.signal {
+            return Ok(unchanged(Change::Signal(Arc::new(stored))));
+        }
+        let patched = StoredSignal { number: stored.number, seq: self.next_seq(), signal };
+        self.write_signal(&patched, Some(&stored))?;
+        Ok(self.done(Effect::Changed, Change::Signal(Arc::new(patched))))
+    }
+
+    pub(super) fn stored_signal(&self, id: &SignalId) -> Result<Option<StoredSignal>, StoreError> {
+        let Some(number) = self.signal_numbers.get(id.as_str())?.map(|number| number.value()) else { return Ok(None) };
+        let row = self.signals.get(number)?;
+        signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
+    }
+
+    /// The number of the next new signal.
+    pub(super) fn next_number(&self) -> Result<u64, StoreError> {
+        Ok(self.signals.last()?.map_or(0, |(number, _)| number.value().saturating_add(1)))
+    }
+
+    pub(super) fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {
+        let bytes = codec::encode_signal(&stored.signal, stored.seq)?;
+        let number = stored.number;
+        self.signals.insert(number, bytes.as_slice())?;
+        match old {
+            Some(old) => drop(self.signals_by_expiry.remove((old.signal.expires_at.millis(), number))?),
+            None => drop(self.signal_numbers.insert(stored.signal.id.as_str(), number)?),
+        }
+        self.signals_by_expiry.insert((stored.signal.expires_at.millis(), number), ())?;
+        Ok(())
+    }
+
+    fn put_overlay(
+        &mut self,
+        draft: OverlayDraft,
+        now: UnixMillis,
+        condition: &Condition,
+        precedence: Precedence,
+    ) -> Applied {
+        let stored = self.stored_overlay(draft.user_id())?;
+        check(condition, stored.as_ref().map(|stored| stored.seq))?;
+        let user = draft.user_id().clone();
+        let overlay = draft.resolve(now);
+        if let Some(stored) = stored {
+            if stored.overlay.says_the_same(&overlay) {
+                return Ok(unchanged(Change::Overlay(user, Some(Arc::new(stored)))));
+            }
+            if !wins(precedence, overlay.updated_at, stored.overlay.updated_at) {
+                return Ok(Receipt { effect: Effect::Kept, change: Change::Overlay(user, Some(Arc::new(stored))) });
+            }
+            return self.write_overlay(overlay, Effect::Changed);
+        }
+        self.write_overlay(overlay, Effect::Created)
+    }
+
+    fn patch_overlay(&mut self, user: UserId, patch: &Object, now: UnixMillis, condition: &Condition) -> Applied {
+        let stored = self.stored_overlay(&user)?;
+        check(condition, stored.as_ref().map(|stored| stored.seq))?;
+        let stored = stored.ok_or_else(|| Refusal::Absent(format!("overlay for user {user}")))?;
+        let overlay = stored.overlay.patched(patch, now)?;
+        if overlay.says_the_same(&stored.overlay) {
+            return Ok(unchanged(Change::Overlay(user, Some(Arc::new(stored)))));
+        }
+        self.write_overlay(overlay, Effect::Changed)
+    }
+
+    fn delete_overlay(&mut self, user: UserId, condition: &Condition) -> Applied {
+        let stored = self.stored_overlay(&user)?;
+        check(condition, stored.as_ref().map(|stored| stored.seq))?;
+        if stored.is_none() {
+            return Err(Refusal::Absent(format!("overlay for user {user}")).into());
+        }
+        self.overlays.remove(user.as_str())?;
+        Ok(self.done(Effect::Deleted, Change::Overlay(user, None)))
+    }
+
+    pub(super) fn stored_overlay(&self, user: &UserId) -> Result<Option<StoredOverlay>, StoreError> {
+        self.overlays.get(user.as_str())?.map(|bytes| stored_overlay(user.as_str(), bytes.value())).transpose()
+    }
+
+    pub(super) fn write_overlay(&mut self, overlay: Overlay, effect: Effect) -> Applied {
+        let stored = StoredOverlay { seq: self.next_seq(), overlay };
+        let bytes = codec::encode_overlay(&stored.overlay, stored.seq)?;
+        let user = stored.overlay.user_id.clone();
+        self.overlays.insert(user.as_str(), bytes.as_slice())?;
+        Ok(self.done(effect, Change::Overlay(user, Some(Arc::new(stored)))))
+    }
+
+    pub(super) fn put_outcome(&mut self, outcome: Outcome, precedence: Precedence) -> Applied {
+        let number = self.signal_numbers.get(outcome.signal_id.as_str())?.map(|number| number.value());
+        let number = number.ok_or_else(|| Refusal::Absent(format!("signal {}", outcome.signal_id)))?;
+        let user = outcome.user_id.clone();
+        let key = (number, user.as_str());
+        let old = self.outcomes.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()?;
+        let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
+        if let Some(old) = old {
+            if old.outcome.says_the_same(&outcome) {
+                return Ok(unchanged(Change::Outcome(number, Arc::new(old))));
+            }
+            if !wins(precedence, outcome.at, old.outcome.at) {
+                return Ok(Receipt { effect: Effect::Kept, change: Change::Outcome(number, Arc::new(old)) });
+            }
+        }
+        let stored = StoredOutcome { seq: self.next_seq(), outcome };
+        let bytes = codec::encode_outcome(&stored.outcome, stored.seq)?;
+        self.outcomes.insert(key, bytes.as_slice())?;
+        Ok(self.done(effect, Change::Outcome(number, Arc::new(stored))))
+    }
+
+    fn put_rate(&mut self, draft: RateDraft, now: UnixMillis, precedence: Precedence) -> Applied {
+        let rate = draft.resolve(now);
+        let pair = rate.pair.as_str();
+        let old = self.rates.get(pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
+        let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
+        if let Some((old, seq)) = old {
+            if old.price == rate.price {
+                return Ok(unchanged(Change::Rate(old, seq)));
+            }
+            if !wins(precedence, rate.updated_at, old.updated_at) {
+                return Ok(Receipt { effect: Effect::Kept, change: Change::Rate(old, seq) });
+            }
+        }
+        let seq = self.next_seq();
+        let bytes = codec::encode_rate(&rate, seq)?;
+        self.rates.insert(rate.pair.as_str(), bytes.as_slice())?;
+        Ok(self.done(effect, Change::Rate(rate, seq)))
+    }
+
+    fn put_token(&mut self, token: Token) -> Applied {
+        if self.tokens.get(token.id.as_str())?.is_some() {
+            return Err(Refusal::Conflict(format!("token {} is there already", token.id)).into());
+        }
+        let bytes = codec::encode_token(&token, self.next_seq())?;
+        self.tokens.insert(token.id.as_str(), bytes.as_slice())?;
+        Ok(self.done(Effect::Created, Change::Token(token.id.clone(), Some(token))))
+    }
+
+    fn revoke_token(&mut self, id: String) -> Applied {
+        if self.tokens.remove(id.as_str())?.is_none() {
+            return Err(Refusal::Absent(format!("token {id}")).into());
+        }
+        Ok(self.done(Effect::Deleted, Change::Token(id, None)))
+    }
+
+    pub(super) fn done(&mut self, effect: Effect, change: Change) -> Receipt {
+        self.changes.push(change.clone());
+        Receipt { effect, change }
+    }
+
+    /// Adds this commit to the change log and drops the oldest rows beyond the bound; returns how many changes it holds.
+    ///
+    /// - `last`: the number of the last of the changes.
+    /// - `logged`: how many the log holds, where that is known.
+    pub(super) fn log(&mut self, last: u64, changes: &[Change], logged: Option<u64>) -> Result<u64, StoreError> {
+        let mut logged = match logged {
+            Some(logged) => logged,
+            None => count_logged(&self.log)?,
+        };
+        let entries: Vec<Changed> = changes.iter().map(logged_as).collect();
+        // A row of at most a full batch with the longest keys is within the codec's bound.
+        let bytes = codec::encode_changes(&entries)
+            .map_err(|error| super::super::snapshot::corrupt("changes-1", last, &error.to_string()))?;
+        self.log.insert(last, bytes.as_slice())?;
+        logged += entries.len() as u64;
+        while logged > LOGGED_CHANGES_MAX {
+            let Some((seq, bytes)) = self.log.pop_first()?.map(|(seq, bytes)| (seq.value(), bytes.value().to_vec()))
+            else {
+                break;
+            };
+            if seq == last {
+                // The newest row stays, as its key is the file's seq; a batch is far below the bound anyway.
+                self.log.insert(seq, bytes.as_slice())?;
+                break;
+            }
+            logged = logged.saturating_sub(count(&bytes));
+        }
+        Ok(logged)
+    }
+}
+
+fn count_logged(log: &Table<'_, u64, &'static [u8]>) -> Result<u64, StoreError> {
+    let mut logged = 0;
+    for row in log.range::<u64>(..)? {
+        logged += count(row?.1.value());
+    }
+    Ok(logged)
+}
+
+/// How many changes a row of the log holds. A damaged row counts as one: it must not keep anybody from writing, and whoever
+/// reads the log is told.
+fn count(row: &[u8]) -> u64 {
+    codec::decode_changes(row).map_or(1, |changes| changes.len() as u64)
+}
+
+fn logged_as(change: &Change) -> Changed {
+    match change {
+        Change::Signal(stored) => Changed::Signal(stored.signal.id.clone()),
+        Change::Overlay(user, _) => Changed::Overlay(user.clone()),
+        Change::Outcome(_, stored) => {
+            Changed::Outcome(stored.outcome.signal_id.clone(), stored.outcome.user_id.clone())
+        }
+        Change::Rate(rate, _) => Changed::Rate(rate.pair.clone()),
+        Change::Token(id, _) => Changed::Token(id.clone()),
+    }
+}
+
+fn unchanged(change: Change) -> Receipt {
+    Receipt { effect: Effect::Unchanged, change }
+}
+
+fn check(condition: &Condition, seq: Option<u64>) -> Result<(), Refusal> {
+    let holds = match (condition, seq) {
+        (Condition::None, _) | (Condition::Exists, Some(_)) | (Condition::Absent, None) => true,
+        (Condition::SeqIn(seqs), Some(seq)) => seqs.contains(&seq),
+        _ => false,
+    };
+    if holds { Ok(()) } else { Err(Refusal::ConditionFailed) }
+}
+
+/// Whether a new record goes over the stored one, by their times.
+fn wins(precedence: Precedence, new_time: UnixMillis, stored_time: UnixMillis) -> bool {
+    match precedence {
+        Precedence::Replace => true,
+        Precedence::Newest => new_time >= stored_time,
+        Precedence::Seed => false,
+    }
+}

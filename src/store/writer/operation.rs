@@ -1,0 +1,188 @@
+//! What can be written, and what comes of it: the words that the store and its callers share.
+
+use std::sync::Arc;
+
+use super::super::StoreError;
+use super::super::snapshot::{StoredOutcome, StoredOverlay, StoredSignal};
+use crate::domain::{
+    Invalid, Object, Outcome, OverlayDraft, Rate, RateDraft, SignalDraft, SignalId, Token, UnixMillis, UserId,
+};
+
+/// One write.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Publishes a signal.
+    PutSignal {
+        /// The signal as published.
+        draft: SignalDraft,
+        /// Fills in its creation.
+        now: UnixMillis,
+        /// Fills in its expiry.
+        lifetime_ms: i64,
+        /// What becomes of one that is there already.
+        precedence: Precedence,
+    },
+    /// Applies an RFC 7396 merge patch to a signal.
+    PatchSignal {
+        /// Which one.
+        id: SignalId,
+        /// What changes.
+        patch: Object,
+        /// What must hold.
+        condition: Condition,
+    },
+    /// Puts an overlay.
+    PutOverlay {
+        /// The overlay as sent.
+        draft: OverlayDraft,
+        /// When.
+        now: UnixMillis,
+        /// What must hold.
+        condition: Condition,
+        /// What becomes of one that is there already.
+        precedence: Precedence,
+    },
+    /// Applies an RFC 7396 merge patch to an overlay.
+    PatchOverlay {
+        /// Whose.
+        user: UserId,
+        /// What changes.
+        patch: Object,
+        /// When.
+        now: UnixMillis,
+        /// What must hold.
+        condition: Condition,
+    },
+    /// Deletes an overlay. Outcomes stay: they are history.
+    DeleteOverlay {
+        /// Whose.
+        user: UserId,
+        /// What must hold.
+        condition: Condition,
+    },
+    /// Puts what happened for a user on a signal, which must be there.
+    PutOutcome {
+        /// The outcome.
+        outcome: Outcome,
+        /// What becomes of one that is there already.
+        precedence: Precedence,
+    },
+    /// Puts a rate.
+    PutRate {
+        /// The rate as sent.
+        draft: RateDraft,
+        /// When.
+        now: UnixMillis,
+        /// What becomes of one that is there already.
+        precedence: Precedence,
+    },
+    /// Keeps a new token.
+    PutToken(Token),
+    /// Revokes a token.
+    RevokeToken(String),
+}
+
+/// What becomes of a record that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precedence {
+    /// The new one replaces it; a signal with other content is refused.
+    Replace,
+    /// The one with the later time wins; a new one without a time is from now. A signal with other content is refused.
+    Newest,
+    /// It stays. A signal that is expired is renewed by one that is the same but for later times: so sample data can be loaded
+    /// again next month.
+    Seed,
+}
+
+/// What must hold of the record for a write to happen (RFC 9110 §13).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is there.
+    Exists,
+    /// It is not there.
+    Absent,
+    /// It is there, and was written by one of these changes.
+    SeqIn(Vec<u64>),
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// There was no such record.
+    Created,
+    /// There was one, and it is another now.
+    Changed,
+    /// The record said the same already; nothing was written.
+    Unchanged,
+    /// The record that was there takes precedence; nothing was written.
+    Kept,
+    /// The record is gone.
+    Deleted,
+}
+
+/// The acknowledgement of a write: it is on the disk, and every read from now on shows it.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// What happened.
+    pub effect: Effect,
+    /// The record as it is now, with the number of the change that wrote it.
+    pub change: Change,
+}
+
+/// A record as a commit left it.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A signal.
+    Signal(Arc<StoredSignal>),
+    /// An overlay; `None` if it was deleted.
+    Overlay(UserId, Option<Arc<StoredOverlay>>),
+    /// An outcome on the signal with this number.
+    Outcome(u64, Arc<StoredOutcome>),
+    /// A rate and its `seq`.
+    Rate(Rate, u64),
+    /// A token; `None` if it was revoked.
+    Token(String, Option<Token>),
+}
+
+/// Why an operation was refused; nothing was written for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The record that the operation is about is not there.
+    #[error("no {0}")]
+    Absent(String),
+    /// Another record stands in the way.
+    #[error("{0}")]
+    Conflict(String),
+    /// The condition does not hold.
+    #[error("the record is not as the condition expects it")]
+    ConditionFailed,
+    /// The result would break a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// Why a write did not happen.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It was refused, alone.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The commit failed, with everything in it.
+    #[error("the write could not be made durable")]
+    Failed(#[source] Arc<StoreError>),
+}
+
+/// What to do when a write is done, or not.
+pub type Acknowledge = Box<dyn FnOnce(Result<Receipt, WriteError>) + Send>;
+
+/// What one commit changed.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// The number of its last change.
+    pub seq: u64,
+    /// The records in the order of writing; where one stands there twice, the last is how the commit left it.
+    pub changes: &'a [Change],
+}
