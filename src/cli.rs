@@ -3,6 +3,9 @@
 //! A command opens the file itself, so it and a server exclude each other. The exit code is 0 when it is done, 1 when the answer is
 //! no (absent, refused lines), 2 when it could not be done; errors are one line with their causes.
 
+mod backup;
+mod client;
+mod legacy;
 mod load;
 mod serve;
 mod show;
@@ -54,6 +57,20 @@ enum Command {
     /// Make, list and revoke access tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Copy the whole database into one verified file, also while a server runs.
+    Backup(backup::BackupCommand),
+    /// Read all of a file and say whether it is whole; the file is not changed.
+    Verify(backup::Verify),
+    /// Put a backup in the place of the database.
+    Restore(backup::Restore),
+    /// Make the database file as small as it can be.
+    Compact(backup::Compact),
+    /// Bring old per-user mission files in, compare, and pack them away.
+    #[command(subcommand)]
+    Legacy(legacy::Legacy),
+    /// As `legacy import`.
+    #[command(hide = true)]
+    Migrate(legacy::Import),
 }
 
 /// How a command ended that could be done.
@@ -80,7 +97,7 @@ pub fn main() -> ExitCode {
             let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
             // There is nobody left to tell if standard error is closed too.
             let _ = writeln!(io::stderr(), "overlaid: {}", causes.join(": "));
-            ExitCode::from(2)
+            ExitCode::from(if is_damage(&error) { 1 } else { 2 })
         }
     }
 }
@@ -96,6 +113,12 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Overlay(show) => show.run(&config),
         Command::Stats(stats) => stats.run(&config),
         Command::Token(token) => token.run(&config),
+        Command::Backup(backup) => backup.run(&config),
+        Command::Verify(verify) => verify.run(),
+        Command::Restore(restore) => restore.run(&config),
+        Command::Compact(compact) => compact.run(&config),
+        Command::Legacy(legacy) => legacy.run(&config),
+        Command::Migrate(import) => import.run(&config),
     }
 }
 
@@ -119,6 +142,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
     let mut settings = Settings::built_in().context("the built-in tables")?;
     settings.signal_lifetime_ms = i64::from(config.signal_lifetime) * 1_000;
+    settings.copy_gate_ms = config.copy_gate_ms;
     if let Some(path) = &config.instruments {
         settings.instruments.override_with(&read(path)?).with_context(|| path.display().to_string())?;
     }
@@ -126,6 +150,11 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         settings.tiers.override_with(&read(path)?).with_context(|| path.display().to_string())?;
     }
     Ok(settings)
+}
+
+/// Whether the answer is that a file is damaged: doing it again would not help.
+fn is_damage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<StoreError>().is_some_and(StoreError::is_damage))
 }
 
 /// Opens the database that is there.
@@ -137,8 +166,12 @@ fn open(config: &Config) -> anyhow::Result<Service> {
 
 /// Opens the database, or makes one.
 fn open_or_create(config: &Config) -> anyhow::Result<Service> {
+    open_or_create_with(config, settings(config)?)
+}
+
+/// Opens the database with these settings, or makes one.
+fn open_or_create_with(config: &Config, settings: Settings) -> anyhow::Result<Service> {
     let path = config.database();
-    let settings = settings(config)?;
     let store = Store::open_or_create(&path).map_err(|error| explain_open(error, &path))?;
     Service::start(store, settings).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -26,6 +26,12 @@ pub struct Config {
     #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..), env = "OVERLAID_SIGNAL_LIFETIME", global = true)]
     pub signal_lifetime: u32,
 
+    /// How long writes wait for a copy of the database file that another process makes, in milliseconds; 0: not at all.
+    ///
+    /// A copy that takes no longer opens as one committed state; a longer one may be torn, and is refused when it is opened.
+    #[arg(long, value_name = "MS", default_value_t = 5_000, env = "OVERLAID_COPY_GATE_MS", global = true)]
+    pub copy_gate_ms: u64,
+
     /// How log lines look; they go to standard error. `RUST_LOG` sets what is logged.
     #[arg(long, value_enum, default_value_t = LogFormat::Human, env = "OVERLAID_LOG_FORMAT", global = true)]
     pub log_format: LogFormat,

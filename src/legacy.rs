@@ -9,12 +9,16 @@
 //! bound in memory and the rest in sorted runs on disk. Signals and users are merged as they come (30 signals and 5,000
 //! users stay in memory whole), a file itself costs one byte, its number and the hash of its content.
 //!
-//! Nothing here writes to the database: that is the job of a [`Target`](resolve::Target).
+//! [`plan`] writes nothing to a database; an import writes through a [`Target`](resolve::Target), which [`database`] has for the
+//! real one.
 
 pub mod archive;
 pub mod collect;
+pub mod database;
 mod levels;
 mod names;
+pub mod plan;
+pub mod progress;
 mod reason;
 pub mod recognise;
 pub mod report;

@@ -7,7 +7,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::service::Stats;
+use crate::domain::UnixMillis;
+use crate::service::{Health, Stats};
 
 /// The counters. Cloning one shares it.
 #[derive(Clone, Debug)]
@@ -28,6 +29,10 @@ pub struct Metrics {
     pub writes_turned_away: Counter,
     /// Writes that could not be made durable.
     pub writes_failed: Counter,
+    /// Backups that were made and verified.
+    pub backups_made: Counter,
+    /// Backups that could not be made.
+    pub backups_failed: Counter,
     /// Seconds from a write's arrival to its acknowledgement.
     pub write_seconds: Histogram,
     /// Answers by the class of their status.
@@ -52,6 +57,8 @@ impl Default for Metrics {
             writes_refused: Counter::default(),
             writes_turned_away: Counter::default(),
             writes_failed: Counter::default(),
+            backups_made: Counter::default(),
+            backups_failed: Counter::default(),
             // From 50 µs to 1.6 s: a sync takes 0.1 to 10 ms on common disks.
             write_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             responses: Family::default(),
@@ -80,9 +87,9 @@ impl Metrics {
         ResponseCounters(["1xx", "2xx", "3xx", "4xx", "5xx"].map(of_class))
     }
 
-    /// Writes the counters, with what is stored right now, as OpenMetrics text.
+    /// Writes the counters, with what is stored and how the server is right now, as OpenMetrics text.
     #[must_use]
-    pub fn encode(&self, stats: &Stats) -> String {
+    pub fn encode(&self, stats: &Stats, health: &Health, now: UnixMillis) -> String {
         let mut registry = Registry::with_prefix("overlaid");
         let counters = [
             ("views", "Mission views computed", &self.views),
@@ -93,6 +100,8 @@ impl Metrics {
             ("writes_refused", "Writes refused by a rule", &self.writes_refused),
             ("writes_turned_away", "Writes turned away as too many waited", &self.writes_turned_away),
             ("writes_failed", "Writes that could not be made durable", &self.writes_failed),
+            ("backups_made", "Backups made and verified", &self.backups_made),
+            ("backups_failed", "Backups that could not be made", &self.backups_failed),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -115,9 +124,37 @@ impl Metrics {
         for (name, help, value) in gauges {
             registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
         }
+        register_health(&mut registry, health, now);
         let mut out = String::new();
         // Writing into a string can not fail.
         let _ = text::encode(&mut out, &registry);
         out
+    }
+}
+
+fn register_health(registry: &mut Registry, health: &Health, now: UnixMillis) {
+    let waits = health.gate_waits;
+    let mut gauges = vec![
+        ("writable", "1 if writes are taken", u64::from(health.write_failure.is_none())),
+        ("copies_are_safe", "1 if the live file may be copied", u64::from(health.unsafe_copies.is_none())),
+        ("copy_waits", "Batches of writes that waited for a copy of the file", waits.count),
+        ("copy_wait_us", "How long they waited together", waits.total_us),
+        ("copy_wait_longest_us", "The longest of these waits", waits.longest_us),
+        ("copies_overrun", "Copies that took longer than the limit", waits.overran),
+        ("backup_failing", "1 if the last attempt at a backup failed", u64::from(health.backup_failed)),
+    ];
+    if let Some(free) = health.disk_free_bytes {
+        gauges.push(("disk_free_bytes", "Bytes that may still be written to the disk", free));
+        gauges.push(("disk_low", "1 if the disk will be full soon", u64::from(health.is_disk_low())));
+    }
+    if let Some(backup) = &health.backup {
+        let since_1970 = u64::try_from(backup.made_at.millis()).unwrap_or_default();
+        let now = u64::try_from(now.millis()).unwrap_or_default();
+        gauges.push(("backup_age_seconds", "Age of the newest backup", now.saturating_sub(since_1970) / 1_000));
+        gauges.push(("backup_bytes", "Length of the newest backup", backup.file_bytes));
+        gauges.push(("backup_verified_ms", "When it was verified, in Unix milliseconds", since_1970));
+    }
+    for (name, help, value) in gauges {
+        registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
     }
 }

@@ -3,6 +3,7 @@
 //! Writing is always: commit, then cache, then reply. Reading comes from the cache; what is not there is read from the file on a
 //! thread where blocking is allowed. A view is computed on the spot and never kept.
 
+mod backup;
 mod clock;
 mod missions;
 mod records;
@@ -11,9 +12,12 @@ mod roster;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
+use backup::BackupState;
 use tokio::sync::oneshot;
 
+pub use backup::{Backup, BackupPlan, Health};
 pub use clock::{Clock, Stopwatch};
 pub use missions::{
     Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter,
@@ -29,8 +33,8 @@ use crate::domain::{
 };
 use crate::metrics::Metrics;
 use crate::store::{
-    Change, Commit, Condition, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError, WriteError,
-    Writer,
+    Change, Commit, Condition, CopyGate, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError,
+    WriteError, Writer,
 };
 
 /// What the operator decides.
@@ -44,10 +48,16 @@ pub struct Settings {
     pub signal_lifetime_ms: i64,
     /// Where the time comes from.
     pub clock: Clock,
+    /// How long writes wait for one copy of the file that another process makes, in milliseconds; 0: not at all.
+    pub copy_gate_ms: u64,
+    /// Where backups go.
+    pub backups: BackupPlan,
 }
 
 /// How long a signal lives unless the operator says otherwise: an hour.
 pub const SIGNAL_LIFETIME_MS: i64 = 3_600_000;
+/// How long writes wait for a copy of the file unless the operator says otherwise: 5 s copy about 1 GB.
+pub const COPY_GATE_MS: u64 = 5_000;
 
 impl Settings {
     /// The built-in tables, an hour, the machine's clock.
@@ -61,6 +71,8 @@ impl Settings {
             tiers: Tiers::built_in()?,
             signal_lifetime_ms: SIGNAL_LIFETIME_MS,
             clock: Clock::System,
+            copy_gate_ms: COPY_GATE_MS,
+            backups: BackupPlan::default(),
         })
     }
 }
@@ -89,6 +101,9 @@ pub enum ServiceError {
     /// A write could not be made durable; it may be tried again.
     #[error("the write could not be made durable")]
     WriteFailed(#[source] Arc<StoreError>),
+    /// A backup could not be made.
+    #[error("the backup could not be made")]
+    BackupFailed(#[source] Arc<StoreError>),
     /// A worker thread failed; the log has its message.
     #[error("a worker failed")]
     Worker,
@@ -130,6 +145,9 @@ struct Shared {
     metrics: Metrics,
     tier_table: TierTable,
     roster: Mutex<Arc<Roster>>,
+    /// Why copies of the live file are not safe, if they are not.
+    unsafe_copies: Option<String>,
+    backups: BackupState,
     /// Sets the tags of this run apart from those of any other: tables, program and file may have changed in between.
     run: u32,
 }
@@ -215,12 +233,17 @@ impl Service {
         });
         memory.cache.start_at(snapshot.seq()?);
         let observed = Arc::clone(&memory);
-        let writer = Writer::start(Arc::clone(&store), move |commit| observed.committed(commit))?;
+        let (gate, unsafe_copies) = copy_gate(store.path(), settings.copy_gate_ms);
+        let writer = Writer::start_behind(gate, Arc::clone(&store), move |commit| observed.committed(commit))?;
         let run = u32::try_from(settings.clock.now().millis() / 1_000 % i64::from(u32::MAX)).unwrap_or_default();
         let metrics = Metrics::default();
         let tier_table = TierTable::new(&settings.tiers);
         let roster = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { store, writer, memory, settings, metrics, tier_table, roster, run }) })
+        let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name("backups"));
+        let backups = BackupState::found_in(&folder);
+        let shared =
+            Shared { store, writer, memory, settings, metrics, tier_table, roster, unsafe_copies, backups, run };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Queues a write.
@@ -467,6 +490,20 @@ pub struct Stats {
     pub roster_bytes: usize,
     /// Length of the file.
     pub file_bytes: u64,
+}
+
+/// Makes the gate, or says why copies of the live file are not safe.
+fn copy_gate(path: &Path, limit_ms: u64) -> (CopyGate, Option<String>) {
+    if limit_ms == 0 {
+        return (CopyGate::off(), Some("the copy gate is turned off".to_owned()));
+    }
+    match CopyGate::new(path, Duration::from_millis(limit_ms)) {
+        Ok(gate) => (gate, None),
+        Err(unavailable) => {
+            let cause = std::error::Error::source(&unavailable).map_or_else(String::new, |cause| format!(": {cause}"));
+            (CopyGate::off(), Some(format!("{unavailable}{cause}")))
+        }
+    }
 }
 
 /// Runs something that reads the file where blocking is allowed.

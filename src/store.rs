@@ -6,27 +6,42 @@
 //!
 //! redb runs in its default mode on purpose: one exclusive writer, one-phase commits with checksums. Under `quick_repair` and the
 //! modes that share the file between processes, a torn copy of the live file can open as silently wrong data.
+//!
+//! A failed write does not stop the reading: see `layer`. A copy of the file may be made at any time: see `copy_gate`, and
+//! [`back_up`] for where that does not work. Damage is found and not served: see [`verify`].
 
+mod backup;
+mod check;
 mod codec;
+mod copy_gate;
+mod disk;
+mod layer;
 mod schema;
 mod snapshot;
 mod tables;
-mod untouched;
 mod writer;
 
+use std::fmt;
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
-use untouched::Untouched;
+use disk::FileDisk;
+use layer::{Backend, Layer, Volume};
 
+pub use backup::{back_up, link, restore};
+pub use check::{Contents, contents, verify};
 pub use codec::Changed;
+pub use copy_gate::{CopyGate, Unavailable, Waited};
+pub use disk::Disk;
 pub use snapshot::{Counts, Snapshot, StoredOutcome, StoredOverlay, StoredSignal};
 pub use writer::{
-    Acknowledge, Change, Commit, Condition, Effect, Operation, Precedence, Receipt, Refusal, WriteError, Writer,
+    Acknowledge, Change, Commit, Condition, Effect, GateWaits, IMPORT_RECORDS_MAX, Imported, Operation, Precedence,
+    Receipt, Refusal, WriteError, Writer,
 };
 
 /// Memory that redb may use for pages: a day of ten times the usual traffic fits, and it is far below its default
@@ -63,6 +78,9 @@ pub enum StoreError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The file does not hold what it must.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
     /// The queue of writes is full.
     #[error("too many writes are waiting")]
     Busy,
@@ -94,11 +112,129 @@ macro_rules! engine_errors {
 }
 engine_errors!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError);
 
+impl StoreError {
+    /// Whether the file holds something that it must not, so that trying again is of no use.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::CorruptRow { .. } => true,
+            Self::Engine(error) => match &**error {
+                redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => true,
+                redb::Error::Io(error) => {
+                    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether there was no room on the device.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Engine(error) if matches!(&**error, redb::Error::Io(error) if disk::is_full(error)))
+    }
+
+    fn io(error: io::Error) -> Self {
+        Self::Engine(Box::new(redb::Error::Io(error)))
+    }
+}
+
 /// An open database.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    volume: Arc<Volume>,
+    /// Replaced when the file has to be opened again.
+    opened: RwLock<Arc<Opened>>,
     path: PathBuf,
+}
+
+/// The engine on the file, from one opening to the next.
+pub(crate) struct Opened {
+    /// What was committed before the transaction under way, for those who want to read if it fails.
+    last_good: Mutex<Option<Arc<ReadTransaction>>>,
+    database: Database,
+    layer: Arc<Layer>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Opened").field("layer", &self.layer).finish_non_exhaustive()
+    }
+}
+
+impl Opened {
+    /// Opens the engine, with a check of the whole file.
+    fn open(layer: Arc<Layer>) -> Result<Self, StoreError> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(true);
+        // The engine may panic on a file that was made to harm; nothing of it is left then.
+        let backend = Backend(Arc::clone(&layer));
+        let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(backend)));
+        let database = opened.map_err(|_| StoreError::Damaged("the engine panicked".to_owned()))?;
+        let database = database.map_err(|error| StoreError::Engine(Box::new(error.into())))?;
+        Ok(Self { last_good: Mutex::default(), database, layer })
+    }
+
+    /// Opens a file that must hold this program's tables, and never writes to it.
+    fn to_look_at(volume: &Arc<Volume>) -> Result<Self, StoreError> {
+        let opened = Self::open(Layer::to_look_at(volume).map_err(StoreError::io)?)?;
+        if schema::is_empty(&opened.database)? {
+            return Err(StoreError::Damaged("it holds no tables".to_owned()));
+        }
+        Ok(opened)
+    }
+
+    /// Opens a file in earnest and makes the tables in an empty one. A file that is damaged or not this program's is refused
+    /// before anything is written to it: the engine would change it.
+    fn in_earnest(volume: &Arc<Volume>) -> Result<Self, StoreError> {
+        if !volume.is_empty().map_err(StoreError::io)? {
+            match Self::to_look_at(volume) {
+                // The process ended between making the file and making its tables.
+                Err(StoreError::Damaged(_)) if Self::has_no_tables(volume) => {}
+                looked_at => drop(looked_at?),
+            }
+        }
+        let opened = Self::open(Layer::over(volume))?;
+        schema::ensure(&opened.database)?;
+        opened.check_fault()?;
+        Ok(opened)
+    }
+
+    fn has_no_tables(volume: &Arc<Volume>) -> bool {
+        let looked_at = Layer::to_look_at(volume).map_err(StoreError::io).and_then(Self::open);
+        looked_at.is_ok_and(|opened| schema::is_empty(&opened.database).unwrap_or(false))
+    }
+
+    fn last_good(&self) -> MutexGuard<'_, Option<Arc<ReadTransaction>>> {
+        self.last_good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to write; until [`Opened::confirm`] readers are sure of what was committed before.
+    fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        self.check_fault()?;
+        *self.last_good() = Some(Arc::new(self.database.begin_read()?));
+        Ok(self.database.begin_write()?)
+    }
+
+    /// Whether what the engine takes for committed is on the disk.
+    fn confirm(&self) -> Result<(), StoreError> {
+        self.check_fault()?;
+        *self.last_good() = None;
+        Ok(())
+    }
+
+    fn check_fault(&self) -> Result<(), StoreError> {
+        self.layer.fault().map_or(Ok(()), |fault| Err(StoreError::io(fault)))
+    }
+
+    fn snapshot(self: Arc<Self>) -> Result<Snapshot, StoreError> {
+        let tx = self.database.begin_read()?;
+        // Asked after the transaction has begun: if the engine shows what is not on the disk, the layer is apart already.
+        let tx =
+            if self.layer.is_apart() { self.last_good().clone().unwrap_or_else(|| Arc::new(tx)) } else { Arc::new(tx) };
+        Ok(Snapshot::new(tx, self))
+    }
 }
 
 impl Store {
@@ -109,21 +245,23 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::InUse`], [`StoreError::NewerSchema`], [`StoreError::NotOurs`], [`StoreError::Create`] or
-    /// [`StoreError::Engine`].
+    /// [`StoreError::InUse`], [`StoreError::NewerSchema`], [`StoreError::NotOurs`], [`StoreError::Create`],
+    /// [`StoreError::Damaged`] or [`StoreError::Engine`].
     pub fn open_or_create(path: &Path) -> Result<Arc<Self>, StoreError> {
         let failed = |at: &Path| {
             let at = at.to_owned();
             move |source| StoreError::Create { path: at, source }
         };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let folder = folder_of(path);
         if !folder.exists() {
             make_private_folder(folder).map_err(failed(folder))?;
         }
         if !path.exists() {
-            private_file().create_new(true).open(path).map_err(failed(path))?;
-            // A file is only there after a crash once its folder's entry is.
-            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
+            let new = beside(path, ".new");
+            make_file(&new).map_err(failed(&new))?;
+            drop(Self::open(&new)?);
+            // Under its name only when it is whole, and there after a crash once its folder's entry is.
+            fs::rename(&new, path).and_then(|()| sync_folder(folder)).map_err(failed(path))?;
         }
         Self::open(path)
     }
@@ -137,10 +275,40 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Absent(path.to_owned()));
         }
-        look_at(path)?;
-        let database = builder().create(path).map_err(|error| not_opened(path, error))?;
-        schema::ensure(&database)?;
-        Ok(Arc::new(Self { database, path: path.to_owned() }))
+        let disk = FileDisk::open(path).map_err(StoreError::io)?;
+        Self::open_on(Arc::new(disk.ok_or_else(|| StoreError::InUse(path.to_owned()))?), path)
+    }
+
+    /// Opens the database on any disk, or makes one on an empty disk: for tests that let the disk fail. `path` is where it is
+    /// said to be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open_or_create`].
+    pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>, StoreError> {
+        let volume = Volume::new(disk);
+        let opened = RwLock::new(Arc::new(Opened::in_earnest(&volume)?));
+        Ok(Arc::new(Self { volume, opened, path: path.to_owned() }))
+    }
+
+    /// Opens a database that is never changed by it, and that no other process may be writing to. Writing to it changes
+    /// nothing but what this process sees.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open_to_read(path: &Path) -> Result<Arc<Self>, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Absent(path.to_owned()));
+        }
+        let disk = FileDisk::open_to_read(path).map_err(StoreError::io)?;
+        let disk = disk.ok_or_else(|| StoreError::InUse(path.to_owned()))?;
+        let volume = Volume::new(Arc::new(disk));
+        if volume.is_empty().map_err(StoreError::io)? {
+            return Err(StoreError::Damaged("it is empty".to_owned()));
+        }
+        let opened = RwLock::new(Arc::new(Opened::to_look_at(&volume)?));
+        Ok(Arc::new(Self { volume, opened, path: path.to_owned() }))
     }
 
     /// Where the file is.
@@ -158,32 +326,72 @@ impl Store {
     ///
     /// [`StoreError::Engine`].
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Ok(Snapshot::new(self.database.begin_read()?))
+        self.opened().snapshot()
+    }
+
+    /// Moves the rows together and cuts off what is free; returns whether anything could be done. No snapshot may be held, and
+    /// no writer may run.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`]; [`StoreError::Busy`] if somebody still reads or writes.
+    pub fn compact(self: Arc<Self>) -> Result<bool, StoreError> {
+        let store = Arc::into_inner(self).ok_or(StoreError::Busy)?;
+        let opened = store.opened.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Opened { mut database, layer, .. } = Arc::into_inner(opened).ok_or(StoreError::Busy)?;
+        let compacted = database.compact().map_err(|error| StoreError::Engine(Box::new(error.into())))?;
+        database.close().map_err(|error| StoreError::Engine(Box::new(error.into())))?;
+        layer.fault().map_or(Ok(compacted), |fault| Err(StoreError::io(fault)))
+    }
+
+    fn opened(&self) -> Arc<Opened> {
+        Arc::clone(&self.opened.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Opens the file anew after a failure. Nobody reads through what is returned until [`Store::replace`].
+    fn open_again(&self) -> Result<Arc<Opened>, StoreError> {
+        let old = self.opened();
+        // If it was reading that failed, the old engine must not write behind the new one's back.
+        old.layer.set_apart(io::Error::other("the file is being opened again"));
+        self.volume.settle().map_err(StoreError::io)?;
+        Ok(Arc::new(Opened::in_earnest(&self.volume)?))
+    }
+
+    fn replace(&self, opened: Arc<Opened>) {
+        *self.opened.write().unwrap_or_else(PoisonError::into_inner) = opened;
     }
 }
 
-/// Refuses a file that is damaged or not this program's, before the engine opens it in earnest: that changes it.
-fn look_at(path: &Path) -> Result<(), StoreError> {
-    let failed = |error| StoreError::Engine(Box::new(redb::Error::Io(error)));
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() == 0 {
-        return Ok(());
-    }
-    let database = builder().create_with_backend(Untouched::new(file)?).map_err(|error| not_opened(path, error))?;
-    schema::is_empty(&database).map(|_| ())
+/// Bytes that may still be written to the disk that holds a file, `None` where the system does not say.
+#[must_use]
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder_of(path)).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-fn builder() -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(true);
-    builder
+/// The folder of a file, `.` if its path names none.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
-fn not_opened(path: &Path, error: redb::DatabaseError) -> StoreError {
-    match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
-        other => StoreError::Engine(Box::new(other.into())),
+/// The path of a file with something after its name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// Makes an empty file in the place of any that a crash left behind.
+fn make_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => private_file().create_new(true).open(path).map(drop),
     }
+}
+
+/// Makes new and renamed files in a folder survive a power cut.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -9,10 +10,11 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::load::{find_files, load};
-use super::{Answer, open_or_create};
+use super::{Answer, open_or_create_with, settings};
 use crate::config::Config;
+use crate::domain::UnixMillis;
 use crate::http;
-use crate::service::Service;
+use crate::service::{BackupPlan, Service};
 use crate::store::Precedence;
 
 /// Serve views and take writes over HTTP.
@@ -27,12 +29,43 @@ pub(super) struct Serve {
     /// First put the records of this file or folder in; what is there already stays.
     #[arg(long, value_name = "PATH")]
     load: Vec<PathBuf>,
+    /// Folder for backups; without it, the folder `backups` beside the database.
+    #[arg(long, value_name = "DIR", env = "OVERLAID_BACKUP_DIR")]
+    backup_dir: Option<PathBuf>,
+    /// Make a backup this often: 30m, 1h, 1d; without it, only when asked.
+    #[arg(long, value_name = "TIME", value_parser = parse_period, env = "OVERLAID_BACKUP_EVERY")]
+    backup_every: Option<Duration>,
+    /// How many backups to keep.
+    #[arg(long, value_name = "COUNT", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..), env = "OVERLAID_BACKUP_KEEP")]
+    backup_keep: u32,
+}
+
+/// How often the disk is looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(30);
+/// How soon a backup that failed is tried again, unless the next one is due earlier.
+const BACKUP_RETRY: Duration = Duration::from_mins(1);
+
+/// Reads `90s`, `30m`, `1h`, `1d`.
+fn parse_period(text: &str) -> Result<Duration, String> {
+    let unit_seconds = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        _ => return Err("a number and a unit are needed: 90s, 30m, 1h, 1d".to_owned()),
+    };
+    let count = text.get(..text.len() - 1).and_then(|count| count.parse::<u32>().ok()).filter(|count| *count > 0);
+    let count = count.ok_or("the number must be a whole one above 0")?;
+    Ok(Duration::from_secs(u64::from(count) * unit_seconds))
 }
 
 impl Serve {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
         let files = find_files(&self.load)?;
-        let service = open_or_create(config)?;
+        let mut settings = settings(config)?;
+        let keep = usize::try_from(self.backup_keep).unwrap_or(usize::MAX);
+        settings.backups = BackupPlan { folder: self.backup_dir.clone(), keep };
+        let service = open_or_create_with(config, settings)?;
         anyhow::ensure!(
             self.listen.ip().is_loopback() || !service.tokens().is_empty(),
             "without a token only this machine may be served: listen on 127.0.0.1, or make one with `overlaid token create`"
@@ -45,8 +78,14 @@ impl Serve {
             let counts = load(&service, &files, Precedence::Seed, &mut report)?;
             tracing::info!("loaded: {}", counts.text());
         }
+        if let Some(reason) = service.health().unsafe_copies {
+            tracing::warn!(
+                reason,
+                "copies of the live file are not safe: make backups with `overlaid backup` or --backup-every"
+            );
+        }
         let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-        let served = runtime.block_on(serve(self.listen, service.clone()));
+        let served = runtime.block_on(serve(self.listen, self.backup_every, service.clone()));
         // Whoever waits for a write learns of its end before the process does.
         service.stop();
         served?;
@@ -55,7 +94,7 @@ impl Serve {
     }
 }
 
-async fn serve(address: SocketAddr, service: Service) -> anyhow::Result<()> {
+async fn serve(address: SocketAddr, backup_every: Option<Duration>, service: Service) -> anyhow::Result<()> {
     let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
@@ -65,6 +104,10 @@ async fn serve(address: SocketAddr, service: Service) -> anyhow::Result<()> {
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
     };
+    tokio::spawn(watch_disk(service.clone()));
+    if let Some(every) = backup_every {
+        tokio::spawn(back_up_regularly(every, service.clone()));
+    }
     let responses = service.metrics().response_counters();
     http::run(listener, http::router(service), http::Limits::default(), responses, shutdown)
         .await
@@ -79,4 +122,55 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Warns once when the disk runs low, and once more when it does so again.
+async fn watch_disk(service: Service) {
+    let mut was_low = false;
+    loop {
+        let looked_at = service.clone();
+        let Ok(health) = tokio::task::spawn_blocking(move || looked_at.health()).await else { return };
+        let is_low = health.is_disk_low();
+        if is_low && !was_low {
+            let disk_free_bytes = health.disk_free_bytes;
+            tracing::warn!(disk_free_bytes, "the disk is nearly full; writes will fail when it is");
+        }
+        was_low = is_low;
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+/// Makes a backup whenever the newest is old enough, also if it was an earlier run of the server that made it.
+async fn back_up_regularly(every: Duration, service: Service) {
+    loop {
+        let looked_at = service.clone();
+        let Ok(health) = tokio::task::spawn_blocking(move || looked_at.health()).await else { return };
+        let age_ms = |made_at: UnixMillis| u64::try_from(service.now().millis() - made_at.millis()).unwrap_or_default();
+        let age = health.backup.map(|backup| Duration::from_millis(age_ms(backup.made_at)));
+        let left = age.map_or(Duration::ZERO, |age| every.saturating_sub(age));
+        if !left.is_zero() {
+            tokio::time::sleep(left).await;
+            continue;
+        }
+        let made_by = service.clone();
+        // The service has logged it if it failed.
+        if !matches!(tokio::task::spawn_blocking(move || made_by.back_up()).await, Ok(Ok(_))) {
+            tokio::time::sleep(BACKUP_RETRY.min(every)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_a_number_and_a_unit() {
+        assert_eq!(parse_period("1h"), Ok(Duration::from_hours(1)));
+        assert_eq!(parse_period("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_period("2d"), Ok(Duration::from_hours(48)));
+        for wrong in ["", "h", "1", "-1h", "0s", "1.5h", "1é"] {
+            assert!(parse_period(wrong).is_err(), "{wrong}");
+        }
+    }
 }

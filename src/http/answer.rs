@@ -93,7 +93,10 @@ impl From<ServiceError> for Problem {
             ServiceError::ConditionFailed => Self::precondition_failed("the record is not as the condition expects it"),
             ServiceError::Invalid(invalid) => invalid.into(),
             ServiceError::Busy => Self::busy("too many writes are waiting, or the server is stopping"),
-            ServiceError::WriteFailed(error) => Self::storage_failed(&error),
+            ServiceError::WriteFailed(cause) if cause.is_damage() => Self::internal(&*cause),
+            ServiceError::WriteFailed(cause) if cause.is_full() => Self::storage_full(),
+            ServiceError::WriteFailed(_) => Self::storage_failed(),
+            ServiceError::BackupFailed(_) => Self::backup_failed(),
             ServiceError::Store(_) | ServiceError::Worker => Self::internal(&error),
         }
     }

@@ -72,6 +72,11 @@ impl Access {
         self.check("write", |scope| matches!(scope, Scope::Write | Scope::Admin))
     }
 
+    /// Do what only the operator does.
+    pub(super) fn admin(&self) -> Result<(), Problem> {
+        self.check("admin", |scope| matches!(scope, Scope::Admin))
+    }
+
     fn check(&self, needed: &'static str, allows: impl Fn(&Scope) -> bool) -> Result<(), Problem> {
         match self {
             Self::Open => Ok(()),

@@ -4,22 +4,42 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
+use serde_json::json;
+
 use super::auth::Access;
 use super::{Problem, StrictQuery, answer};
-use crate::service::Service;
+use crate::service::{Backup, Health, Service, ServiceError, Stats};
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn healthz(StrictQuery(()): StrictQuery<()>) -> Response {
     answer::json(b"{\"status\":\"ok\"}".to_vec())
 }
 
-/// `GET /readyz`: the file can be read.
+/// `GET /readyz`: whether the file can be read, and what the operator should know.
+///
+/// 200 as long as reads are answered. `status` is `degraded` while writes are refused: whoever sends reads here should go on
+/// doing so.
 pub(super) async fn readyz(
     State(service): State<Service>,
     StrictQuery(()): StrictQuery<()>,
 ) -> Result<Response, Problem> {
-    let stats = stats(service).await?;
-    Ok(answer::json(format!("{{\"status\":\"ok\",\"seq\":{}}}", stats.seq).into_bytes()))
+    let (stats, health) = look(service.clone()).await?;
+    let age_s = |backup: &Backup| (service.now().millis() - backup.made_at.millis()) / 1_000;
+    let backup = health.backup.as_ref().map(|backup| {
+        json!({
+            "age_s": age_s(backup), "file_bytes": backup.file_bytes, "verified_at": backup.made_at.to_string(),
+            "failing": health.backup_failed,
+        })
+    });
+    let (word, writes) = match &health.write_failure {
+        None => ("ok", "ok"),
+        Some(failure) if failure.is_full() => ("degraded", "storage-full"),
+        Some(_) => ("degraded", "storage-failed"),
+    };
+    let ready = json!({
+        "status": word, "seq": stats.seq, "writes": writes, "disk_low": health.is_disk_low(), "backup": backup,
+    });
+    Ok(answer::json(ready.to_string().into_bytes()))
 }
 
 /// `GET /metrics`: counters for Prometheus.
@@ -29,12 +49,28 @@ pub(super) async fn metrics(
     StrictQuery(()): StrictQuery<()>,
 ) -> Result<Response, Problem> {
     access.read_shared()?;
-    let stats = stats(service.clone()).await?;
-    let text = service.metrics().encode(&stats);
+    let (stats, health) = look(service.clone()).await?;
+    let text = service.metrics().encode(&stats, &health, service.now());
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 
-async fn stats(service: Service) -> Result<crate::service::Stats, Problem> {
-    let joined = tokio::task::spawn_blocking(move || service.stats()).await;
-    Ok(joined.map_err(|_| crate::service::ServiceError::Worker)??)
+/// `POST /v1/admin/backup`: makes a backup in the server's backup folder. 200 when it is verified, with where it is.
+pub(super) async fn post_backup(
+    access: Access,
+    State(service): State<Service>,
+    StrictQuery(()): StrictQuery<()>,
+) -> Result<Response, Problem> {
+    access.admin()?;
+    let backup = tokio::task::spawn_blocking(move || service.back_up()).await.map_err(|_| ServiceError::Worker)??;
+    let contents = backup.contents.as_ref();
+    let made = json!({
+        "file": backup.file.display().to_string(), "made_at": backup.made_at.to_string(), "file_bytes": backup.file_bytes,
+        "seq": contents.map(|contents| contents.seq), "sha256": contents.map(|contents| &contents.sha256),
+    });
+    Ok(answer::json(made.to_string().into_bytes()))
+}
+
+async fn look(service: Service) -> Result<(Stats, Health), Problem> {
+    let looked = tokio::task::spawn_blocking(move || Ok::<_, ServiceError>((service.stats()?, service.health()))).await;
+    Ok(looked.map_err(|_| ServiceError::Worker)??)
 }

@@ -18,6 +18,8 @@ use crate::domain::{Invalid, InvalidKind};
 
 /// How soon a client that was turned away for lack of room may come again: about one full commit queue later.
 const RETRY_AFTER_SECONDS: u32 = 1;
+/// How soon after a failure of the disk: the file is opened again at least this often.
+const RETRY_AFTER_STORAGE_SECONDS: u32 = 2;
 /// Most bytes of a client's own text that are echoed: enough to recognise it by.
 const ECHO_BYTES_MAX: usize = 80;
 
@@ -228,13 +230,27 @@ impl Problem {
             .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS.into())
     }
 
-    /// 503 `storage-failed`: the write could not be made durable. Logs the error and all its causes.
+    /// 503 `storage-full`: the disk has no room. The store has logged it.
     #[must_use]
-    pub fn storage_failed(error: &(dyn Error + 'static)) -> Self {
-        log_causes(error, "write failed");
-        let detail = "the write could not be made durable and did not take effect; try again";
+    pub fn storage_full() -> Self {
+        let detail = "the disk is full; the write is not known to have taken effect; try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage-full", "Storage full", detail)
+            .with_header(RETRY_AFTER, RETRY_AFTER_STORAGE_SECONDS.into())
+    }
+
+    /// 503 `storage-failed`: the write could not be made durable. The store has logged it.
+    #[must_use]
+    pub fn storage_failed() -> Self {
+        let detail = "the write could not be made durable and is not known to have taken effect; try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage-failed", "Storage failed", detail)
-            .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS.into())
+            .with_header(RETRY_AFTER, RETRY_AFTER_STORAGE_SECONDS.into())
+    }
+
+    /// 503 `backup-failed`: no backup could be made. The service has logged it.
+    #[must_use]
+    pub fn backup_failed() -> Self {
+        let detail = "the backup could not be made; the server's log says why";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "backup-failed", "Backup failed", detail)
     }
 
     /// 503 `time-limit`: the request took longer than any may.

@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use index::{Item, Kind};
 pub use pack::Check;
+pub(super) use pack::LEVEL;
 
 use super::report::{Line, PathText, day_of};
 use super::scan::{Stat, Walk};
@@ -63,7 +64,7 @@ pub struct Summary {
     pub packs: u64,
     /// Originals removed.
     pub deleted: u64,
-    /// Originals that stayed since they are not what was packed.
+    /// Where originals were to be removed: those that stay, since they are not what was packed, or are no files.
     pub kept: u64,
 }
 
@@ -99,6 +100,11 @@ pub fn archive(
         }
         for pack in index::packs(&out)? {
             delete_originals(&root, &out, &pack, &mut summary)?;
+        }
+        // Counted by what is there: a file may be in two packs, and others may have come meanwhile.
+        for entry in Walk::new(&root, &options.temporary)? {
+            entry?;
+            summary.kept += 1;
         }
     }
     Ok(summary)
@@ -241,8 +247,6 @@ fn delete_originals(root: &Path, out: &Path, pack: &str, summary: &mut Summary) 
         if matches!(item.kind, Kind::File | Kind::Link) && found.as_deref() == item.blake3.as_deref() {
             fs::remove_file(&original).with_context(|| format!("cannot remove {}", original.display()))?;
             summary.deleted += 1;
-        } else {
-            summary.kept += 1;
         }
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         if folder != last_folder {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::archive::LEVEL;
 use super::recognise::{Context, Part, Quarantine, recognise};
 use super::report::{Class, Line, Tally};
 use super::scan::{Loaded, Stat, Walk, for_each};
@@ -22,6 +23,13 @@ use crate::domain::{SignalId, UserId};
 const STATES_BYTES_MAX: usize = 24 << 20;
 /// Memory for the hashes of contents.
 const HASHES_BYTES_MAX: usize = 16 << 20;
+
+/// Of 256 files, how many are packed on trial to tell what all will take.
+const SAMPLED_OF_256: u8 = 8;
+/// What a file takes in the index of a pack beside its path: its hash does not compress.
+const INDEX_BYTES: u64 = 48;
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
 
 /// How a tree is read.
 #[derive(Clone, Debug)]
@@ -89,6 +97,8 @@ struct Found {
     /// Half of the hash of the content: enough to tell contents apart.
     hash: Option<[u8; 16]>,
     recognised: Result<Vec<Part>, Quarantine>,
+    /// The content, of one file in some, to pack it on trial.
+    sample: Option<Vec<u8>>,
 }
 
 impl Found {
@@ -98,11 +108,13 @@ impl Found {
             let hash = blake3::hash(content);
             hash.as_bytes().first_chunk::<16>().copied()
         });
-        let recognised = match content {
-            Ok(bytes) => recognise(&bytes, &entry.path, stat.modified(), context),
-            Err(refusal) => Err(Quarantine::from(refusal)),
+        let recognised = match &content {
+            Ok(bytes) => recognise(bytes, &entry.path, stat.modified(), context),
+            Err(refusal) => Err(Quarantine::from(*refusal)),
         };
-        Self { path: entry.path, stat, hash, recognised }
+        let is_sample = hash.is_some_and(|[first, ..]| first < SAMPLED_OF_256);
+        let sample = content.ok().filter(|_| is_sample);
+        Self { path: entry.path, stat, hash, recognised, sample }
     }
 }
 
@@ -113,8 +125,24 @@ struct Collector {
     users: HashMap<UserId, UserState>,
     user_bytes: usize,
     lines: Option<BufWriter<File>>,
+    trial: zstd::Encoder<'static, Scale>,
     out: Collected,
     tally: Tally,
+}
+
+/// Takes bytes and keeps their number.
+#[derive(Debug, Default)]
+struct Scale(u64);
+
+impl Write for Scale {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Collector {
@@ -141,13 +169,14 @@ impl Collector {
             users: HashMap::new(),
             user_bytes: 0,
             lines,
+            trial: zstd::Encoder::new(Scale::default(), LEVEL)?,
             out,
             tally: Tally::default(),
         })
     }
 
     fn add(&mut self, found: &Found) -> Result<()> {
-        let Found { path, stat, hash, recognised } = found;
+        let Found { path, stat, hash, recognised, sample } = found;
         let number = self.tally.files;
         self.tally.files += 1;
         self.tally.bytes += stat.bytes;
@@ -167,6 +196,15 @@ impl Collector {
                 }
             }
             Err(quarantine) => *self.tally.quarantined.entry(quarantine.refusal).or_default() += 1,
+        }
+        let moment = recognised.as_ref().ok().and_then(|parts| parts.iter().find_map(Part::moment));
+        let day = moment.unwrap_or_else(|| stat.modified()).millis().div_euclid(DAY_MS);
+        *self.tally.days.entry(day).or_default() += 1;
+        if let Some(sample) = sample {
+            self.trial.write_all(path.as_os_str().as_encoded_bytes())?;
+            self.trial.write_all(sample)?;
+            self.tally.sampled_bytes += sample.len() as u64;
+            self.tally.sampled_packed_bytes += INDEX_BYTES;
         }
         if let Some(lines) = &mut self.lines {
             let line = Line::new(path, stat.bytes, class, recognised);
@@ -230,6 +268,7 @@ impl Collector {
         if let Some(lines) = self.lines {
             self.out.lines = Some(lines.into_inner().map_err(std::io::IntoInnerError::into_error)?);
         }
+        self.tally.sampled_packed_bytes += self.trial.finish()?.0;
         self.out.tally = self.tally;
         Ok(self.out)
     }

@@ -1,7 +1,7 @@
 //! One old file: from its bytes to a signal, a user's facts and an outcome, or to the reason why not.
 //!
 //! This is the front door: it refuses what is no JSON object, finds out whether a file is one record or a map of them,
-//! and hands each record to [`signal`](super::signal) and [`user`](super::user). It reads no file and no clock, so that
+//! and hands each record to `signal` and `user`. It reads no file and no clock, so that
 //! every rule is a table of values.
 
 use std::path::Path;
@@ -64,6 +64,15 @@ pub struct Part {
     pub notes: Vec<Note>,
     /// The numbers that the old computation wrote down.
     pub claims: Claims,
+}
+
+impl Part {
+    /// The moment that the record speaks of, where it says so.
+    #[must_use]
+    pub fn moment(&self) -> Option<UnixMillis> {
+        let made = self.signal.as_ref().map(|part| part.signal.created_at);
+        made.or_else(|| self.overlay.as_ref().and_then(|part| part.at))
+    }
 }
 
 /// Numbers of an old file that the new computation is compared with; never imported.

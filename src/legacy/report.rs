@@ -120,9 +120,7 @@ impl Line {
             }
         };
         for part in parts {
-            let moment = part.signal.as_ref().map(|part| part.signal.created_at);
-            let moment = moment.or_else(|| part.overlay.as_ref().and_then(|part| part.at));
-            line.day = line.day.or_else(|| Some(day_of(moment?)));
+            line.day = line.day.or_else(|| part.moment().map(day_of));
             line.signals.extend(part.signal.as_ref().map(|part| part.signal.id.as_str().to_owned()));
             line.overlays.extend(part.overlay.as_ref().map(|part| part.user.as_str().to_owned()));
             line.outcomes.extend(part.outcome.as_ref().map(|part| part.user.as_str().to_owned()));
@@ -220,4 +218,25 @@ pub struct Tally {
     pub outcomes: u64,
     /// Signals, overlays and outcomes that were not there before.
     pub written: u64,
+    /// Files by the day that they speak of, in days since 1970: as they are packed.
+    pub days: BTreeMap<i64, u64>,
+    /// Bytes of the files that were packed on trial.
+    pub sampled_bytes: u64,
+    /// What those take in a pack, its index included.
+    pub sampled_packed_bytes: u64,
+}
+
+impl Tally {
+    /// What the tree's packs would about occupy.
+    #[must_use]
+    pub fn packed_bytes(&self) -> u64 {
+        let bytes = u128::from(self.bytes) * u128::from(self.sampled_packed_bytes);
+        u64::try_from(bytes / u128::from(self.sampled_bytes.max(1))).unwrap_or(u64::MAX)
+    }
+
+    /// How many packs there would be.
+    #[must_use]
+    pub fn packs(&self, files_max: u64) -> u64 {
+        self.days.values().map(|files| files.div_ceil(files_max.max(1))).sum()
+    }
 }

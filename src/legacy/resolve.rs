@@ -18,9 +18,10 @@ use crate::domain::{
     Object, Outcome, OutcomeStatus, Overlay, OverlayDraft, Signal, SignalDraft, SignalId, UnixMillis, UserId,
 };
 use crate::render::overlay_json;
+use crate::store::IMPORT_RECORDS_MAX;
 
-/// Records a batch: large enough that the syncs do not count, small enough for any memory.
-const BATCH_RECORDS: usize = 1_024;
+/// Records a batch: as many as the store takes in one commit.
+const BATCH_RECORDS: usize = IMPORT_RECORDS_MAX;
 /// Memory for the files that went under another id.
 const RENAMED_BYTES_MAX: usize = 8 << 20;
 
@@ -122,7 +123,8 @@ impl Target for Nowhere {
 /// If the target fails, or a temporary file does.
 pub fn resolve(collected: Collected, target: &mut dyn Target, report: Option<&mut dyn Write>) -> Result<Tally> {
     let Collected { signals, users, hashes, mut classes, lines, mut tally, temporary } = collected;
-    let mut writer = Writer { target, batch: Batch::default(), written: 0 };
+    let start = Checkpoint::Signals(String::new());
+    let mut writer = Writer { target, batch: Batch::default(), reached: start, written: 0 };
     let mut renamed = Sorter::new(temporary, RENAMED_BYTES_MAX);
     each_group(signals.finish()?, SignalState::merge, |id, state: SignalState| {
         let id = SignalId::parse(id).map_err(|error| anyhow!("{error}"))?;
@@ -139,16 +141,19 @@ pub fn resolve(collected: Collected, target: &mut dyn Target, report: Option<&mu
             tally.outcomes += made.variant.outcomes.len() as u64;
             writer.put_signal(made)?;
         }
-        writer.flush_if_full(|| Checkpoint::Signals(id.as_str().to_owned()))
+        writer.reached = Checkpoint::Signals(id.as_str().to_owned());
+        writer.flush_if_full()
     })?;
     each_group(users.finish()?, UserState::merge, |id, state: UserState| {
         let id = UserId::parse(id).map_err(|error| anyhow!("{error}"))?;
         tally.overlays += 1;
         tally.overlay_conflicts += u64::from(state.facts.len() > 1);
         writer.put_overlay(&id, &state)?;
-        writer.flush_if_full(|| Checkpoint::Overlays(id.as_str().to_owned()))
+        writer.reached = Checkpoint::Overlays(id.as_str().to_owned());
+        writer.flush_if_full()
     })?;
-    writer.flush(&Checkpoint::Done)?;
+    writer.reached = Checkpoint::Done;
+    writer.flush()?;
     tally.written = writer.written;
     tally.contents = mark_duplicates(hashes.finish()?, &mut classes)?;
     for class in &classes {
@@ -296,17 +301,23 @@ fn is_same(variant: &Variant, known: &Signal) -> bool {
 
 /// Makes the id of a trade whose own was taken.
 fn own_id(id: &SignalId, variant: &Variant) -> Result<SignalId> {
-    /// Room for the longest id with the suffix.
-    const KEPT_BYTES: usize = 116;
     let hash = blake3::hash(format!("{} {}", variant.first, variant.core).as_bytes());
     let digits: String = hash.to_hex().chars().take(10).collect();
-    let kept = id.as_str().get(..KEPT_BYTES).unwrap_or(id.as_str());
-    SignalId::parse(&format!("{kept}@{digits}")).map_err(|error| anyhow!("{error}"))
+    SignalId::parse(&format!("{}{digits}", own_prefix(id))).map_err(|error| anyhow!("{error}"))
+}
+
+/// How the ids begin that are given to other trades than the one that keeps an id.
+pub(super) fn own_prefix(id: &SignalId) -> String {
+    /// Room for the longest id with the suffix.
+    const KEPT_BYTES: usize = 116;
+    format!("{}@", id.as_str().get(..KEPT_BYTES).unwrap_or(id.as_str()))
 }
 
 struct Writer<'t> {
     target: &'t mut dyn Target,
     batch: Batch,
+    /// Everything up to here is in a batch, or written.
+    reached: Checkpoint,
     written: u64,
 }
 
@@ -333,6 +344,8 @@ impl Writer<'_> {
             let known = self.target.outcome(&outcome.signal_id, &outcome.user_id)?;
             if known.is_none_or(|known| known.at < outcome.at) {
                 self.batch.outcomes.push(outcome);
+                // One signal may have more outcomes than a batch holds.
+                self.flush_if_full()?;
             }
         }
         Ok(())
@@ -347,12 +360,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn flush_if_full(&mut self, checkpoint: impl FnOnce() -> Checkpoint) -> Result<()> {
-        if self.batch.len() >= BATCH_RECORDS { self.flush(&checkpoint()) } else { Ok(()) }
+    fn flush_if_full(&mut self) -> Result<()> {
+        if self.batch.len() >= BATCH_RECORDS { self.flush() } else { Ok(()) }
     }
 
-    fn flush(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.target.write(&self.batch, checkpoint)?;
+    fn flush(&mut self) -> Result<()> {
+        self.target.write(&self.batch, &self.reached)?;
         self.written += self.batch.len() as u64;
         self.batch = Batch::default();
         Ok(())

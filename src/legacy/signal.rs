@@ -4,6 +4,9 @@
 //! `signal` (mostly pips). Each object is read for itself; the first that gives full prices counts, else the first that
 //! gives pips, and two sets of prices that differ are a refusal, not a choice.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use super::levels::{Found, Stated, decide};
 use super::names;
 use super::reason::{Note, Refusal};
@@ -16,6 +19,8 @@ use crate::render::write_string;
 
 /// Largest record, in bytes: below what the store takes, with room for the known members.
 const RECORD_BYTES_MAX: usize = 48 * 1024;
+/// Most signals that a thread remembers: files of one signal lie near each other.
+const KNOWN_MAX: usize = 64;
 /// Most other members that are kept: below what an object may have.
 const MEMBERS_MAX: usize = 224;
 
@@ -72,6 +77,64 @@ pub(super) fn signal_of(
     notes: &mut Vec<Note>,
 ) -> Result<SignalPart, Quarantine> {
     let id = id_of(root, key, user, source, notes)?;
+    let (Some(created), Some(expires)) = (created_of(root), expires_of(root)) else {
+        return signal_anew(root, &id, source, notes);
+    };
+    let key = shared_key(root, &id, source);
+    let cached = KNOWN.with_borrow(|known| known.get(&key).cloned());
+    // Whether an expiry counts depends on the creation, which is each file's own.
+    if let Some((mut part, more)) = cached.filter(|(part, _)| part.signal.expires_at == expires && expires > created) {
+        part.signal.created_at = created;
+        notes.extend(more);
+        return Ok(part);
+    }
+    let mut more = Vec::new();
+    let result = signal_anew(root, &id, source, &mut more);
+    if let Ok(part) = &result {
+        KNOWN.with_borrow_mut(|known| {
+            if known.len() >= KNOWN_MAX {
+                known.clear();
+            }
+            known.insert(key, (part.clone(), more.clone()));
+        });
+    }
+    notes.extend(more);
+    result
+}
+
+/// A signal that was read, and what had to be put right in it.
+type Known = (SignalPart, Vec<Note>);
+
+thread_local! {
+    /// The signals that were read last, by everything in their files that is shared.
+    static KNOWN: RefCell<HashMap<Vec<u8>, Known>> = RefCell::new(HashMap::new());
+}
+
+/// Everything that a signal is read from, but for its creation: files of other users of the same signal have the same.
+fn shared_key(root: &Node<'_>, id: &SignalId, source: Source<'_>) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1_024);
+    key.extend_from_slice(&source.context.lifetime_ms.to_ne_bytes());
+    key.extend_from_slice(&std::ptr::from_ref(source.context.instruments).addr().to_ne_bytes());
+    key.extend_from_slice(id.as_str().as_bytes());
+    for (name, value) in root.members().unwrap_or_default() {
+        let is_own =
+            names::is_of_user(name) || names::is_one_of(name, &[names::COMPUTED, names::EVENT, names::CREATED]);
+        if !is_own {
+            key.push(0);
+            key.extend_from_slice(name.as_bytes());
+            key.push(0);
+            key.extend_from_slice(value.raw().as_bytes());
+        }
+    }
+    key
+}
+
+fn signal_anew(
+    root: &Node<'_>,
+    id: &SignalId,
+    source: Source<'_>,
+    notes: &mut Vec<Note>,
+) -> Result<SignalPart, Quarantine> {
     let symbol = symbol_of(root)?;
     let direction = direction_of(root, notes)?;
     let instrument = source.context.instruments.get(&symbol);

@@ -123,6 +123,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The text of the value as it stands in the file.
+    pub(super) const fn raw(&self) -> &'a str {
+        self.raw
+    }
+
     /// The members, if this is an object.
     pub(super) fn members(&self) -> Option<&[(Cow<'a, str>, Node<'a>)]> {
         match &self.kind {

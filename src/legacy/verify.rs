@@ -3,9 +3,8 @@
 //! Each file is read once more, its records are looked up, and the mission is computed from the facts that the file states,
 //! by today's rule. Every number that differs is explained by a named cause, or it is listed.
 //!
-//! Causes are not equally strong. The old pip formula, rounding and the budget must give the file's number. Stale facts only need an
-//! overlay that is newer than the file, levels only the note of how they were read. A shared volume, a stated ratio and a time
-//! that stood still are names for whatever differs there: such a number is never listed, and proves nothing.
+//! A cause must hold its formula on the file's own numbers; a number that no formula gives is listed. Only where nothing can be
+//! computed now (no rate, no instrument, no price) is there nothing to hold against the file, and the cause says just that.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,7 +14,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::reason::Note;
-use super::recognise::{Context, Part, recognise};
+use super::recognise::{Claims, Context, Part, recognise};
 use super::report::PathText;
 use super::scan::{Loaded, Walk, for_each};
 use super::signal::core_of;
@@ -57,17 +56,17 @@ pub enum Cause {
     PipOfAnotherSymbol,
     /// The entry was no price of the symbol.
     PlaceholderEntry,
-    /// The signal has no stop price, only a distance.
+    /// The signal has no prices, only distances, so nothing is sized.
     MissingStop,
-    /// The user's facts have changed since.
+    /// The user's facts have changed since; the file's amounts come from its own.
     StaleBalance,
     /// The two differ only in their last digit.
     Rounding,
     /// The file gives the budget as the risk; the size that it buys risks less.
     BudgetAsRisk,
-    /// A size that was written alike into every copy.
+    /// A size that missions of other balances, risks or stops have alike.
     SharedVolume,
-    /// A ratio that was stated, not computed from the levels.
+    /// A ratio that the writers had as a constant, whatever the levels.
     StatedRatio,
     /// The instrument or the tier allows no larger size.
     LotLimit,
@@ -77,10 +76,35 @@ pub enum Cause {
     NoConversionRate,
     /// The instrument or tier is not known, so nothing is sized.
     NotSized,
-    /// The seconds that were left stood still since.
+    /// The seconds that were left stood still since: no more than the signal's life.
     TimeStoodStill,
     /// Nothing explains it.
     Unexplained,
+}
+
+impl Cause {
+    /// A sentence for an operator.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::OldPipFormula => "the old formula, distance × 10,000 × $10",
+            Self::StopInPips => "pips in the field of a price",
+            Self::PipOfAnotherSymbol => "stop set with the pip of another symbol",
+            Self::PlaceholderEntry => "entry that is no price of the symbol",
+            Self::MissingStop => "no prices, only distances",
+            Self::StaleBalance => "facts of the user that changed since",
+            Self::Rounding => "last digit",
+            Self::BudgetAsRisk => "budget given as the risk",
+            Self::SharedVolume => "size that missions of other facts have alike",
+            Self::StatedRatio => "ratio that the writer had as a constant",
+            Self::LotLimit => "largest size of instrument or tier",
+            Self::BelowMinimumLot => "smallest size does not fit the budget",
+            Self::NoConversionRate => "no rate to the account's currency",
+            Self::NotSized => "instrument or tier not known",
+            Self::TimeStoodStill => "seconds left, frozen when written",
+            Self::Unexplained => "without a cause",
+        }
+    }
 }
 
 /// One number that is not what the file says.
@@ -128,6 +152,7 @@ pub fn verify(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Verified> {
     let mut verified = Verified::default();
+    let mut volumes = Volumes::default();
     let context = Context { has_claims: true, ..context };
     let read = |loaded: Loaded| {
         let parts = match &loaded.content {
@@ -140,24 +165,75 @@ pub fn verify(
         verified.files += 1;
         progress(verified.files);
         for part in &parts {
-            let mut comparison = Comparison { path: &path, same: 0, differences: Vec::new() };
+            let mut comparison = Comparison { path: &path, same: 0, differences: Vec::new(), volumes: &mut volumes };
             comparison.part(part, market, records)?;
             verified.missions += u64::from(part.signal.is_some());
             verified.same += comparison.same;
             for difference in comparison.differences {
-                *verified.causes.entry(difference.cause).or_default() += 1;
-                if let Some(report) = &mut report {
-                    serde_json::to_writer(&mut *report, &difference)?;
-                    report.write_all(b"\n")?;
-                }
-                if difference.cause == Cause::Unexplained && verified.unexplained.len() < UNEXPLAINED_MAX {
-                    verified.unexplained.push(difference);
-                }
+                verified.add(difference, &mut report)?;
             }
         }
         Ok(())
     })?;
+    for difference in volumes.alone() {
+        verified.add(difference, &mut report)?;
+    }
     Ok(verified)
+}
+
+impl Verified {
+    fn add(&mut self, difference: Difference, report: &mut Option<&mut dyn Write>) -> Result<()> {
+        *self.causes.entry(difference.cause).or_default() += 1;
+        if let Some(report) = report {
+            serde_json::to_writer(&mut *report, &difference)?;
+            report.write_all(b"\n")?;
+        }
+        if difference.cause == Cause::Unexplained && self.unexplained.len() < UNEXPLAINED_MAX {
+            self.unexplained.push(difference);
+        }
+        Ok(())
+    }
+}
+
+/// What a size comes from: balance, risk, distance to the stop.
+type Basis = [Option<Decimal>; 3];
+
+/// Sizes that the engine put into every copy alike: one is proved to be so by another mission that has it on another basis.
+///
+/// The first of each waits here for the second.
+#[derive(Debug, Default)]
+struct Volumes {
+    seen: BTreeMap<Decimal, (Basis, Vec<Difference>)>,
+}
+
+impl Volumes {
+    /// Takes a difference; returns those that are proved now.
+    fn add(&mut self, volume: Decimal, basis: Basis, difference: Difference) -> Vec<Difference> {
+        /// Real trees have a dozen different ones.
+        const VOLUMES_MAX: usize = 4_096;
+        /// Enough to prove nothing with; the rest is listed at once.
+        const WAITING_MAX: usize = 1_024;
+        let proved = |difference| Difference { cause: Cause::SharedVolume, ..difference };
+        if !self.seen.contains_key(&volume) && self.seen.len() >= VOLUMES_MAX {
+            return vec![difference];
+        }
+        let (first, waiting) = self.seen.entry(volume).or_insert_with(|| (basis, Vec::new()));
+        if *first == basis && waiting.len() < WAITING_MAX {
+            waiting.push(difference);
+            return Vec::new();
+        }
+        if *first == basis {
+            return vec![difference];
+        }
+        let mut all: Vec<Difference> = waiting.drain(..).map(proved).collect();
+        all.push(proved(difference));
+        all
+    }
+
+    /// Those that nothing proved.
+    fn alone(self) -> impl Iterator<Item = Difference> {
+        self.seen.into_values().flat_map(|(_, waiting)| waiting)
+    }
 }
 
 /// One record and what was found about it.
@@ -165,6 +241,7 @@ struct Comparison<'p> {
     path: &'p Path,
     same: u64,
     differences: Vec<Difference>,
+    volumes: &'p mut Volumes,
 }
 
 impl Comparison<'_> {
@@ -219,7 +296,20 @@ impl Comparison<'_> {
             self.sizes(part, &signal, &then, &mission, market);
         }
         let left = signal.expires_at.millis().saturating_sub(signal.created_at.millis()) / 1_000;
-        self.number("time_remaining", part.claims.time_remaining, Decimal::from_int(left), || Cause::TimeStoodStill);
+        let left = Decimal::from_int(left);
+        self.number("time_remaining", part.claims.time_remaining, left, || {
+            // Whole seconds, cut off or rounded up.
+            let is_within = part
+                .claims
+                .time_remaining
+                .zip(left)
+                .is_some_and(|(file, life)| file.checked_sub(life).is_some_and(|over| over <= Decimal::ONE));
+            if is_within || part.notes.contains(&Note::ExpiryNotAfterCreation) {
+                Cause::TimeStoodStill
+            } else {
+                Cause::Unexplained
+            }
+        });
         Ok(())
     }
 
@@ -227,31 +317,42 @@ impl Comparison<'_> {
     fn facts(&mut self, part: &Part, stored: &Overlay) {
         let is_older =
             part.overlay.as_ref().and_then(|facts| facts.at).is_none_or(|at| at.millis() < stored.updated_at.millis());
-        let cause = || if is_older { Cause::StaleBalance } else { Cause::Unexplained };
+        // What the file says of the amount must come from its own facts: then these were the ones that held.
+        let claims = &part.claims;
+        let budget = claims.balance.zip(claims.risk_percent).and_then(|(balance, risk)| budget(balance, risk));
+        let is_own =
+            claims.risk_amount.is_none_or(|amount| budget.is_some_and(|budget| is_near(budget, amount, 1_000_000)));
+        let cause = || if is_older && is_own { Cause::StaleBalance } else { Cause::Unexplained };
         self.number("account_balance", part.claims.balance, stored.account_balance, cause);
         self.number("risk_percent", part.claims.risk_percent, stored.risk_percent, cause);
     }
 
     fn levels(&mut self, part: &Part, signal: &Signal) {
+        /// What the old writers took for a pip, in units of a [`Decimal`].
+        const OLD_PIP: Decimal = Decimal::from_units(10_000);
+        let claims = &part.claims;
         let has = |note: Note| part.notes.contains(&note);
-        let cause = || {
-            if has(Note::StopInPips) {
+        let level = |file: Option<Decimal>, pips: Option<Decimal>| {
+            let Some((file, pips)) = file.zip(pips) else { return Cause::Unexplained };
+            let distance = claims.entry.and_then(|entry| entry.distance(file));
+            if file == pips {
                 Cause::StopInPips
-            } else if has(Note::PipOfAnotherSymbol) {
+            } else if has(Note::PipOfAnotherSymbol) && pips.checked_mul(OLD_PIP, Round::HalfEven) == distance {
                 Cause::PipOfAnotherSymbol
-            } else if has(Note::PlaceholderEntry) {
-                Cause::PlaceholderEntry
             } else {
                 Cause::Unexplained
             }
         };
-        let (entry, stop, target) = match signal.levels {
-            Levels::Prices { entry, stop, target } => (Some(entry), Some(stop), target),
-            Levels::Pips { entry, .. } => (entry, None, None),
+        let (entry, stop, target, pips) = match signal.levels {
+            Levels::Prices { entry, stop, target } => (Some(entry), Some(stop), target, (None, None)),
+            Levels::Pips { entry, stop, target } => (entry, None, None, (Some(stop), target)),
         };
-        self.number("entry_price", part.claims.entry, entry, cause);
-        self.number("stop_loss", part.claims.stop, stop, cause);
-        self.number("take_profit", part.claims.target, target, cause);
+        let placeholder = || {
+            if entry.is_none() && has(Note::PlaceholderEntry) { Cause::PlaceholderEntry } else { Cause::Unexplained }
+        };
+        self.number("entry_price", claims.entry, entry, placeholder);
+        self.number("stop_loss", claims.stop, stop, || level(claims.stop, pips.0));
+        self.number("take_profit", claims.target, target, || level(claims.target, pips.1));
     }
 
     fn sizes(&mut self, part: &Part, signal: &Signal, then: &Overlay, mission: &Mission, market: Market<'_>) {
@@ -260,6 +361,8 @@ impl Comparison<'_> {
         let size_cause = |size: Decimal| {
             if old.size().is_some_and(|old| is_near(old, size, 600_000)) {
                 Cause::OldPipFormula
+            } else if mission.lots.is_none() && matches!(signal.levels, Levels::Pips { entry: None, .. }) {
+                Cause::MissingStop
             } else if mission.reasons.contains(Reason::NoConversionRate) {
                 Cause::NoConversionRate
             } else if mission.lots.is_none() {
@@ -279,7 +382,7 @@ impl Comparison<'_> {
             }
         };
         self.number("position_size", claims.size, mission.lots, || claims.size.map_or(Cause::Unexplained, size_cause));
-        self.number("volume", claims.volume, mission.lots, || Cause::SharedVolume);
+        self.volume(claims, &old, mission);
         self.number("risk_amount", claims.risk_amount, mission.risk_amount, || {
             let is_budget = claims.risk_amount.zip(mission.risk_budget).is_some_and(|(a, b)| is_near(a, b, 1_000_000));
             if is_budget { Cause::BudgetAsRisk } else { Cause::Unexplained }
@@ -295,11 +398,40 @@ impl Comparison<'_> {
                 Cause::Rounding
             } else if near(old.ratio()) {
                 Cause::OldPipFormula
-            } else {
+            } else if claims.risk_reward.is_some_and(is_stated) {
                 Cause::StatedRatio
+            } else {
+                Cause::Unexplained
             }
         });
     }
+
+    fn volume(&mut self, claims: &Claims, old: &OldMission, mission: &Mission) {
+        let Some(volume) = claims.volume else { return };
+        if Some(volume) == mission.lots {
+            self.same += 1;
+            return;
+        }
+        let difference = Difference {
+            path: PathText::of(self.path),
+            field: "volume",
+            file: volume.to_string(),
+            now: mission.lots.map_or_else(|| "none".to_owned(), |lots| lots.to_string()),
+            cause: Cause::Unexplained,
+        };
+        let basis = [claims.balance, claims.risk_percent, old.stop];
+        self.differences.extend(self.volumes.add(volume, basis, difference));
+    }
+}
+
+/// Whether a ratio is one that the writers had as a constant: the engine 2, its tests 1.5 and 3, the briefing 1.
+fn is_stated(ratio: Decimal) -> bool {
+    [100_000_000, 150_000_000, 200_000_000, 300_000_000].into_iter().any(|units| ratio == Decimal::from_units(units))
+}
+
+/// What may be lost: balance × risk in percent.
+fn budget(balance: Decimal, risk: Decimal) -> Option<Decimal> {
+    balance.checked_mul(risk, Round::HalfEven)?.checked_div(Decimal::HUNDRED, Round::HalfEven)
 }
 
 /// Whether two trades are the same, the one perhaps without a confidence.
@@ -337,9 +469,7 @@ struct OldMission {
 impl OldMission {
     fn of(part: &Part, then: &Overlay) -> Self {
         let distance = |to: Option<Decimal>| part.claims.entry.zip(to).and_then(|(entry, to)| entry.distance(to));
-        let budget = then.account_balance.zip(then.risk_percent).and_then(|(balance, risk)| {
-            balance.checked_mul(risk, Round::HalfEven)?.checked_div(Decimal::HUNDRED, Round::HalfEven)
-        });
+        let budget = then.account_balance.zip(then.risk_percent).and_then(|(balance, risk)| budget(balance, risk));
         Self { stop: distance(part.claims.stop), target: distance(part.claims.target), budget }
     }
 

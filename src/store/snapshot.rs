@@ -2,11 +2,12 @@
 
 use std::fmt::Display;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::codec::{self, Changed, DecodeError};
-use super::{StoreError, tables};
+use super::{Opened, StoreError, tables};
 use crate::domain::{Outcome, Overlay, Rate, Rates, Signal, SignalId, Token, UnixMillis, UserId};
 
 /// A signal with what the file knows about it.
@@ -55,12 +56,18 @@ pub struct Counts {
 
 /// One committed state of the file.
 pub struct Snapshot {
-    tx: ReadTransaction,
+    tx: Arc<ReadTransaction>,
+    /// Ends after the transaction: an engine that is closed answers no reader.
+    opened: Arc<Opened>,
 }
 
 impl Snapshot {
-    pub(super) fn new(tx: ReadTransaction) -> Self {
-        Self { tx }
+    pub(super) fn new(tx: Arc<ReadTransaction>, opened: Arc<Opened>) -> Self {
+        Self { tx, opened }
+    }
+
+    pub(super) fn tx(&self) -> &ReadTransaction {
+        &self.tx
     }
 
     /// The number of the last change; 0 in a new file.
@@ -84,6 +91,43 @@ impl Snapshot {
         let signals = self.tx.open_table(tables::SIGNALS)?;
         let row = signals.get(number)?;
         signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
+    }
+
+    /// All signals whose id begins with `prefix`, in the order of ids.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
+    pub fn signals_under(&self, prefix: &str) -> Result<Vec<StoredSignal>, StoreError> {
+        let numbers = self.tx.open_table(tables::SIGNAL_NUMBERS)?;
+        let signals = self.tx.open_table(tables::SIGNALS)?;
+        let mut found = Vec::new();
+        for row in numbers.range::<&str>(prefix..)? {
+            let (id, number) = row?;
+            if !id.value().starts_with(prefix) {
+                break;
+            }
+            let number = number.value();
+            let row = signals.get(number)?;
+            let id = SignalId::parse(id.value())
+                .map_err(|error| corrupt("signal-numbers-1", id.value(), &error.to_string()))?;
+            found.push(signal_called(&id, number, row.as_ref().map(redb::AccessGuard::value))?);
+        }
+        Ok(found)
+    }
+
+    /// How far the import called `name` is; `None` if there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`].
+    pub fn checkpoint(&self, name: &str) -> Result<Option<String>, StoreError> {
+        match self.tx.open_table(tables::LEGACY_CHECKPOINT) {
+            Ok(table) => Ok(table.get(name)?.map(|state| state.value().to_owned())),
+            // Only an import makes the table.
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Finds a user's overlay.
@@ -203,7 +247,10 @@ impl Snapshot {
     ) -> Result<impl Iterator<Item = Result<StoredOverlay, StoreError>> + use<>, StoreError> {
         let overlays = self.tx.open_table(tables::OVERLAYS)?;
         let start = after.map_or(Bound::Unbounded, |user| Bound::Excluded(user.as_str()));
-        Ok(overlays.range::<&str>((start, Bound::Unbounded))?.map(|row| {
+        let opened = Arc::clone(&self.opened);
+        Ok(overlays.range::<&str>((start, Bound::Unbounded))?.map(move |row| {
+            // The rows may outlive the snapshot; the engine must not end before them.
+            let _ = &opened;
             let (user, bytes) = row?;
             stored_overlay(user.value(), bytes.value())
         }))

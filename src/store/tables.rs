@@ -3,7 +3,9 @@
 //! Values are opaque bytes that `codec` reads and writes. The `-1` in a name is the layout's version: a new key or value
 //! type is a new table and a step in `schema`, never a new meaning for an old name.
 
-use redb::TableDefinition;
+use redb::{Key, TableDefinition, Value};
+
+use super::StoreError;
 
 /// Facts about the file itself.
 ///
@@ -53,3 +55,33 @@ pub(super) const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 /// - written by every commit, which also deletes the oldest rows beyond the bound, but never the newest: its key is
 ///   the file's `seq`
 pub(super) const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes-1");
+
+/// How far imports of old mission files are.
+///
+/// - key: the folder that is imported; value: how far that is, in the importer's own words
+/// - written in the same commit as the records that it covers
+/// - made by the first import: a file that never saw one lacks the table
+/// - left out of backups: an import that is begun again ends with the same records
+pub(super) const LEGACY_CHECKPOINT: TableDefinition<'_, &str, &str> = TableDefinition::new("legacy-checkpoint-1");
+
+/// Something to do with every table, whatever its types.
+pub(super) trait ForEachTable {
+    /// Does it with one table.
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), StoreError>;
+}
+
+/// Does something with every table of the layout, in a fixed order.
+pub(super) fn for_each(action: &mut impl ForEachTable) -> Result<(), StoreError> {
+    action.table(META)?;
+    action.table(SIGNALS)?;
+    action.table(SIGNAL_NUMBERS)?;
+    action.table(SIGNALS_BY_EXPIRY)?;
+    action.table(OVERLAYS)?;
+    action.table(OUTCOMES)?;
+    action.table(RATES)?;
+    action.table(TOKENS)?;
+    action.table(CHANGES)
+}

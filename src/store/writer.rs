@@ -8,16 +8,26 @@
 //! An operation is checked against the state it meets before it touches a table; one that is refused leaves no trace and does
 //! not disturb the others in its batch. One that would change nothing is not written.
 //!
+//! Before each batch the writer waits at the copy gate. When a write or a sync has failed, the batch is refused as a whole, and so is
+//! every later one until the file could be opened again, which the writer tries after ever longer pauses. Refused so does not
+//! mean undone: the disk may hold the commit after all. Then the observer is told of it before anything else is
+//! written, and the refusals stand, as all they say is that the write is not known to have taken effect.
+//!
 //! Changes are numbered one by one, also within a commit. The number is a record's `seq`: no two states of a
 //! record share one, so that whoever names a `seq` in a condition, or has it in an entity tag, names one state.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+mod import;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::codec::{self, Changed, TooLarge};
+use super::copy_gate::{CopyGate, Waited, now};
 use super::snapshot::{
     StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
 };
@@ -27,12 +37,20 @@ use crate::domain::{
     UnixMillis, UserId,
 };
 
+pub use import::{IMPORT_RECORDS_MAX, Imported};
+
 /// Most operations that wait; beyond it a caller is told to come back.
 const QUEUE_MAX: usize = 4_096;
 /// Most operations of one commit: keeps the wait of the first in a batch short.
 const BATCH_MAX: usize = 1_024;
 /// Most changes that the log keeps, summed over its rows.
 const LOGGED_CHANGES_MAX: u64 = 65_536;
+/// How often a writer without work looks at the copy gate and at the health of the file.
+const IDLE: Duration = Duration::from_millis(500);
+/// How soon after a failure the file is opened again for the first time; the pause doubles with each failure.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// The longest pause between two attempts: what a caller waits at most once the disk is well again.
+const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// One write.
 #[derive(Clone, Debug)]
@@ -218,6 +236,58 @@ pub struct Commit<'a> {
 pub struct Writer {
     queue: SyncSender<Message>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
+    health: Arc<Health>,
+}
+
+/// How long writes have waited for copies of the file, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GateWaits {
+    /// Batches that waited.
+    pub count: u64,
+    /// How long they waited together, in microseconds.
+    pub total_us: u64,
+    /// The longest wait, in microseconds.
+    pub longest_us: u64,
+    /// Copies that took longer than the limit and are not protected.
+    pub overran: u64,
+}
+
+/// What others may know of the writer.
+#[derive(Debug, Default)]
+struct Health {
+    failure: Mutex<Option<Arc<StoreError>>>,
+    waits: AtomicU64,
+    total_us: AtomicU64,
+    longest_us: AtomicU64,
+    overran: AtomicU64,
+}
+
+impl Health {
+    fn set_failure(&self, failure: Option<Arc<StoreError>>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    fn count_wait(&self, waited: Waited) {
+        let time_us = u64::try_from(waited.time.as_micros()).unwrap_or(u64::MAX);
+        if time_us == 0 {
+            return;
+        }
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        self.total_us.fetch_add(time_us, Ordering::Relaxed);
+        self.longest_us.fetch_max(time_us, Ordering::Relaxed);
+        self.overran.fetch_add(waited.overran as u64, Ordering::Relaxed);
+        let Waited { overran, events_lost, .. } = waited;
+        if overran > 0 {
+            tracing::warn!(
+                time_us,
+                overran,
+                events_lost,
+                "writes waited for a copy of the file that took too long and is not protected"
+            );
+        } else {
+            tracing::info!(time_us, events_lost, "writes waited for a copy of the file");
+        }
+    }
 }
 
 #[expect(clippy::large_enum_variant, reason = "one message in millions is the small one")]
@@ -227,18 +297,38 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread. `observer` is called after each commit that changed anything, before its acknowledgements.
+    /// Starts the thread, without a copy gate. `observer` is called after each commit that changed anything, before its
+    /// acknowledgements.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Stopped`] if the thread can not be started.
+    /// [`StoreError::Engine`], or [`StoreError::Stopped`] if the thread can not be started.
     pub fn start(store: Arc<Store>, observer: impl FnMut(&Commit<'_>) + Send + 'static) -> Result<Self, StoreError> {
+        Self::start_behind(CopyGate::off(), store, observer)
+    }
+
+    /// Starts the thread behind a copy gate on the store's file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::start`].
+    pub fn start_behind(
+        gate: CopyGate,
+        store: Arc<Store>,
+        observer: impl FnMut(&Commit<'_>) + Send + 'static,
+    ) -> Result<Self, StoreError> {
         let (queue, messages) = sync_channel(QUEUE_MAX);
+        let health = Arc::new(Health::default());
+        let seq = store.snapshot()?.seq()?;
+        let state = (Arc::clone(&health), gate);
         let thread = thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || run(&store, &messages, observer))
+            .spawn(move || {
+                let (health, gate) = state;
+                Writing { store, gate, observer, health, seq, logged_changes: None, latch: None }.run(&messages);
+            })
             .map_err(|_| StoreError::Stopped)?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), health })
     }
 
     /// Queues a write.
@@ -254,6 +344,23 @@ impl Writer {
         })
     }
 
+    /// Why nothing can be written at the moment; `None` if all is well.
+    #[must_use]
+    pub fn failure(&self) -> Option<Arc<StoreError>> {
+        self.health.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long writes have waited for copies.
+    #[must_use]
+    pub fn gate_waits(&self) -> GateWaits {
+        GateWaits {
+            count: self.health.waits.load(Ordering::Relaxed),
+            total_us: self.health.total_us.load(Ordering::Relaxed),
+            longest_us: self.health.longest_us.load(Ordering::Relaxed),
+            overran: self.health.overran.load(Ordering::Relaxed),
+        }
+    }
+
     /// Writes and acknowledges everything that is queued, then ends the thread. What is queued later is refused, or its
     /// acknowledgement dropped uncalled.
     pub fn stop(&self) {
@@ -266,42 +373,160 @@ impl Writer {
     }
 }
 
-fn run(store: &Store, messages: &Receiver<Message>, mut observer: impl FnMut(&Commit<'_>)) {
-    let mut logged_changes = None;
-    let mut is_stopping = false;
-    while !is_stopping && let Ok(first) = messages.recv() {
-        let mut operations = Vec::new();
-        let mut acknowledges = Vec::new();
-        for message in std::iter::once(first).chain(messages.try_iter().take(BATCH_MAX - 1)) {
-            match message {
-                Message::Write(operation, acknowledge) => {
-                    operations.push(operation);
-                    acknowledges.push(acknowledge);
-                }
-                Message::Stop => {
-                    is_stopping = true;
-                    break;
+/// A wait at the gate ends when the copy does or its time is up; stopping is not in such a hurry.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// What the thread works with.
+struct Writing<F> {
+    store: Arc<Store>,
+    gate: CopyGate,
+    observer: F,
+    health: Arc<Health>,
+    /// The number of the last change that is known to be on the disk.
+    seq: u64,
+    logged_changes: Option<u64>,
+    latch: Option<Latch>,
+}
+
+/// Nothing is written: a write has failed.
+struct Latch {
+    failure: Arc<StoreError>,
+    /// When the file is to be opened again, and the pause after that if it fails.
+    retry_at: Instant,
+    pause: Duration,
+    /// The commit that failed last and may be on the disk all the same.
+    doubtful: Option<Doubtful>,
+}
+
+struct Doubtful {
+    seq: u64,
+    changes: Vec<Change>,
+}
+
+impl<F: FnMut(&Commit<'_>)> Writing<F> {
+    fn run(mut self, messages: &Receiver<Message>) {
+        let mut is_stopping = false;
+        while !is_stopping {
+            self.attend();
+            let first = match messages.recv_timeout(self.pause()) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            if self.latch.is_none() {
+                // What comes in meanwhile goes into the same batch.
+                self.health.count_wait(self.gate.wait(&NEVER));
+            }
+            let mut operations = Vec::new();
+            let mut acknowledges = Vec::new();
+            for message in std::iter::once(first).chain(messages.try_iter().take(BATCH_MAX - 1)) {
+                match message {
+                    Message::Write(operation, acknowledge) => {
+                        operations.push(operation);
+                        acknowledges.push(acknowledge);
+                    }
+                    Message::Stop => {
+                        is_stopping = true;
+                        break;
+                    }
                 }
             }
+            self.batch(operations, acknowledges);
         }
-        match write_batch(store, operations, &mut logged_changes) {
+        // Closing the file writes to it too.
+        self.health.count_wait(self.gate.wait(&NEVER));
+    }
+
+    fn pause(&self) -> Duration {
+        self.latch.as_ref().map_or(IDLE, |latch| latch.retry_at.saturating_duration_since(now()))
+    }
+
+    /// Does what has to be done from time to time, whether there are writes or not.
+    fn attend(&mut self) {
+        if self.latch.is_none() {
+            if let Err(error) = self.store.opened().check_fault() {
+                self.fail(Arc::new(error), None);
+            } else {
+                // Or the events of an idle night would overflow their queue.
+                self.gate.is_clear();
+            }
+        }
+        if self.latch.as_ref().is_some_and(|latch| latch.retry_at <= now()) {
+            self.recover();
+        }
+    }
+
+    fn batch(&mut self, operations: Vec<Operation>, acknowledges: Vec<Acknowledge>) {
+        if let Some(latch) = &self.latch {
+            for acknowledge in acknowledges {
+                acknowledge(Err(WriteError::Failed(Arc::clone(&latch.failure))));
+            }
+            return;
+        }
+        match write_batch(&self.store, operations, &mut self.logged_changes) {
             Ok(written) => {
                 if !written.changes.is_empty() {
-                    observer(&Commit { seq: written.seq, changes: &written.changes });
+                    self.seq = written.seq;
+                    (self.observer)(&Commit { seq: written.seq, changes: &written.changes });
                 }
                 for (acknowledge, result) in acknowledges.into_iter().zip(written.results) {
                     acknowledge(result);
                 }
             }
-            Err(error) => {
-                // What the log holds is not known any more.
-                logged_changes = None;
+            Err((error, doubtful)) => {
                 let error = Arc::new(error);
+                self.fail(Arc::clone(&error), doubtful);
                 for acknowledge in acknowledges {
                     acknowledge(Err(WriteError::Failed(Arc::clone(&error))));
                 }
             }
         }
+    }
+
+    fn fail(&mut self, failure: Arc<StoreError>, doubtful: Option<Doubtful>) {
+        let error = &*failure as &dyn std::error::Error;
+        tracing::error!(
+            error,
+            is_full = failure.is_full(),
+            "writing failed; writes are refused until the file could be opened again"
+        );
+        self.health.set_failure(Some(Arc::clone(&failure)));
+        // What the log holds is not known any more.
+        self.logged_changes = None;
+        self.latch = Some(Latch { failure, retry_at: now() + RETRY_FIRST, pause: RETRY_FIRST, doubtful });
+    }
+
+    fn recover(&mut self) {
+        let Some(mut latch) = self.latch.take() else { return };
+        match self.open_again(latch.doubtful.as_ref()) {
+            Ok(()) => {
+                self.health.set_failure(None);
+                tracing::info!(seq = self.seq, "the file could be opened again; writes are taken");
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the file could not be opened again");
+                latch.pause = (latch.pause * 2).min(RETRY_MAX);
+                latch.retry_at = now() + latch.pause;
+                self.latch = Some(latch);
+            }
+        }
+    }
+
+    fn open_again(&mut self, doubtful: Option<&Doubtful>) -> Result<(), StoreError> {
+        self.health.count_wait(self.gate.wait(&NEVER));
+        let opened = self.store.open_again()?;
+        let seq = Arc::clone(&opened).snapshot()?.seq()?;
+        let landed = doubtful.filter(|doubtful| doubtful.seq == seq);
+        if landed.is_none() && seq != self.seq {
+            return Err(StoreError::Damaged(format!("it ends at change {seq} where {} was written", self.seq)));
+        }
+        self.seq = seq;
+        // In this order: a reader who meets the old file must find the cache as it was, or put back what the commit replaced.
+        self.store.replace(opened);
+        if let Some(Doubtful { seq, changes }) = landed {
+            (self.observer)(&Commit { seq: *seq, changes });
+        }
+        Ok(())
     }
 }
 
@@ -312,14 +537,39 @@ struct Written {
     changes: Vec<Change>,
 }
 
-/// Puts a batch into one commit. Returns after the sync.
+/// Puts a batch into one commit. Returns after the sync; with an error, nothing of the batch is known to be on the disk, but all
+/// of it may be.
 fn write_batch(
     store: &Store,
     operations: Vec<Operation>,
     logged_changes: &mut Option<u64>,
-) -> Result<Written, StoreError> {
-    let tx = store.database.begin_write()?;
-    let mut batch = Batch::open(&tx)?;
+) -> Result<Written, (StoreError, Option<Doubtful>)> {
+    let opened = store.opened();
+    let certain = |error: StoreError| (error, None);
+    let tx = opened.begin_write().map_err(certain)?;
+    let (written, logged) = apply_batch(&tx, operations, *logged_changes).map_err(certain)?;
+    if written.changes.is_empty() {
+        tx.abort().map_err(|error| certain(error.into()))?;
+        opened.confirm().map_err(certain)?;
+        return Ok(written);
+    }
+    let committed = tx.commit().map_err(StoreError::from).and_then(|()| opened.confirm());
+    match committed {
+        Ok(()) => {
+            *logged_changes = Some(logged);
+            Ok(written)
+        }
+        Err(error) => Err((error, Some(Doubtful { seq: written.seq, changes: written.changes }))),
+    }
+}
+
+/// Applies a batch to the tables; returns also how many changes the log holds then.
+fn apply_batch(
+    tx: &WriteTransaction,
+    operations: Vec<Operation>,
+    logged_changes: Option<u64>,
+) -> Result<(Written, u64), StoreError> {
+    let mut batch = Batch::open(tx)?;
     let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
         match batch.apply(operation) {
@@ -334,15 +584,8 @@ fn write_batch(
     }
     let seq = batch.last_seq();
     let changes = std::mem::take(&mut batch.changes);
-    if changes.is_empty() {
-        drop(batch);
-        tx.abort()?;
-        return Ok(Written { seq, results, changes });
-    }
-    *logged_changes = Some(batch.log(seq, &changes, *logged_changes)?);
-    drop(batch);
-    tx.commit()?;
-    Ok(Written { seq, results, changes })
+    let logged = if changes.is_empty() { 0 } else { batch.log(seq, &changes, logged_changes)? };
+    Ok((Written { seq, results, changes }, logged))
 }
 
 /// Why one operation did not go in: refused alone, or everything failed.
@@ -449,7 +692,7 @@ impl<'tx> Batch<'tx> {
     fn put_signal(&mut self, draft: SignalDraft, now: UnixMillis, lifetime_ms: i64, precedence: Precedence) -> Applied {
         let Some(stored) = self.stored_signal(draft.id())? else {
             let signal = draft.resolve(now, lifetime_ms)?;
-            let number = self.signals.last()?.map_or(0, |(number, _)| number.value().saturating_add(1));
+            let number = self.next_number()?;
             let stored = StoredSignal { number, seq: self.next_seq(), signal };
             self.write_signal(&stored, None)?;
             return Ok(self.done(Effect::Created, Change::Signal(Arc::new(stored))));
@@ -488,6 +731,11 @@ impl<'tx> Batch<'tx> {
         let Some(number) = self.signal_numbers.get(id.as_str())?.map(|number| number.value()) else { return Ok(None) };
         let row = self.signals.get(number)?;
         signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
+    }
+
+    /// The number of the next new signal.
+    fn next_number(&self) -> Result<u64, StoreError> {
+        Ok(self.signals.last()?.map_or(0, |(number, _)| number.value().saturating_add(1)))
     }
 
     fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {

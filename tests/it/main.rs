@@ -4,15 +4,24 @@
 //! program as its users meet it: as a library, over HTTP and as a process.
 #![cfg(test)]
 
+mod backup;
 mod cache;
 mod cli;
+mod copies;
+mod crash;
+mod damage;
 mod direct;
+mod disk;
+mod faults;
 mod file;
 mod format;
 mod hostile;
 mod http;
 mod http_plumbing;
+mod kill;
 mod legacy;
+mod legacy_cli;
+mod legacy_kill;
 mod legacy_tree;
 mod model;
 mod paging;
@@ -23,3 +32,4 @@ mod records;
 mod store;
 mod tidy;
 mod world;
+mod year;

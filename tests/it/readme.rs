@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::process::Server;
+use crate::legacy_tree::write_day;
+use crate::process::{Server, program};
 
 const README: &str = include_str!("../../README.md");
 
@@ -53,6 +54,25 @@ fn the_session_in_the_readme_goes_as_it_says() {
         let (shown, expected) = (shown.trim_end(), expected.trim_end());
         assert!(matches(expected, shown), "\n$ {command}\nthe README shows: {expected}\nit printed:       {shown}");
     }
+}
+
+/// The commands of the section on old files, one after the other in a folder with such files.
+#[test]
+fn the_commands_for_old_files_go_as_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    write_day(&folder.path().join("old-missions"), 2, 5);
+    let blocks = README.split("```shell\n").skip(1);
+    let commands: Vec<_> = blocks.flat_map(|block| block.split("```").next().unwrap().lines()).collect();
+    assert_eq!(commands.len(), 8, "plan, import, verify, archive, and four for packs");
+    for command in commands {
+        let mut words = command.split(' ');
+        assert_eq!(words.next(), Some("overlaid"));
+        let output = program().args(words).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(!output.stdout.is_empty(), "{command} says something");
+    }
+    assert!(!folder.path().join("old-missions/missions").exists());
+    assert_eq!(std::fs::read_dir(folder.path().join("back/missions")).unwrap().count(), 10);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::legacy::scan::Stat;
 /// Bytes after which a frame ends: what reading one file costs at most, and enough for a good ratio.
 const FRAME_BYTES: u64 = 8 << 20;
 /// The ratio gains little beyond this level, the time does.
-const LEVEL: i32 = 9;
+pub(in crate::legacy) const LEVEL: i32 = 9;
 
 /// A pack on its way.
 pub(super) struct Writer {

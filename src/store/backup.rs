@@ -1,0 +1,157 @@
+//! Copies of the whole file, tokens too: made from one committed state, verified, and only then given their name.
+//!
+//! A backup is a new file with the same rows, so it holds no free pages, and it is made while others read and write. It is written
+//! beside its target under another name, closed, verified as if it came from a stranger, synced and renamed: under the
+//! target's name there is never anything but a whole backup, whenever the power goes.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableHandle, Value, WriteTransaction};
+
+use super::check::{ContentDigest, Contents, verify};
+use super::disk::FileDisk;
+use super::layer::{Layer, Volume};
+use super::{
+    Opened, Snapshot, Store, StoreError, beside, folder_of, make_file, make_private_folder, sync_folder, tables,
+};
+
+/// Writes everything that a snapshot shows to a new file, which replaces any other at `target`.
+///
+/// # Errors
+///
+/// [`StoreError`]; `target` is as it was then, and nothing else is left.
+pub fn back_up(snapshot: &Snapshot, target: &Path) -> Result<Contents, StoreError> {
+    let folder = folder_of(target);
+    if !folder.exists() {
+        make_private_folder(folder).map_err(cannot(folder))?;
+    }
+    let part = beside(target, ".part");
+    let written = write_verified(snapshot, &part)
+        .and_then(|contents| fs::rename(&part, target).map(|()| contents).map_err(cannot(target)));
+    if written.is_err() {
+        // If it can not be removed either, the next backup writes over it.
+        let _ = fs::remove_file(&part);
+    }
+    let contents = written?;
+    sync_folder(folder).map_err(cannot(folder))?;
+    Ok(contents)
+}
+
+/// Puts a backup in the place of the database at `path`, whose old file is kept beside it as `.before-restore`.
+///
+/// `from` is verified, and so is what is written. Whenever it ends early, there is a whole database at `path`: the old one or the
+/// new one.
+///
+/// # Errors
+///
+/// [`StoreError::InUse`] while a process has the database open; otherwise what is wrong with `from`, or what could
+/// not be written.
+pub fn restore(from: &Path, path: &Path) -> Result<Contents, StoreError> {
+    // Held until the end, so that no server starts in between.
+    let old = match FileDisk::open(path) {
+        Ok(Some(old)) => Some(old),
+        Ok(None) => return Err(StoreError::InUse(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(cannot(path)(error)),
+    };
+    verify(from)?;
+    let folder = folder_of(path);
+    if !folder.exists() {
+        make_private_folder(folder).map_err(cannot(folder))?;
+    }
+    let part = beside(path, ".part");
+    let contents = write_verified(&Store::open_to_read(from)?.snapshot()?, &part).inspect_err(|_| {
+        // If it can not be removed either, the next restore writes over it.
+        let _ = fs::remove_file(&part);
+    })?;
+    if old.is_some() {
+        let kept = beside(path, ".before-restore");
+        match fs::remove_file(&kept) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot(&kept)(error)),
+            _ => {}
+        }
+        // A second name first and the new file over the old name then: there is a database at every moment.
+        fs::hard_link(path, &kept).map_err(cannot(&kept))?;
+    }
+    fs::rename(&part, path).and_then(|()| sync_folder(folder)).map_err(cannot(path))?;
+    Ok(contents)
+}
+
+/// Gives a whole file a second name, which replaces any other file of that name.
+///
+/// # Errors
+///
+/// Those of the file system; there is the old file under the name then, or none.
+pub fn link(file: &Path, name: &Path) -> io::Result<()> {
+    let part = beside(name, ".part");
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Where the file system has no links, a copy; it is synced before it gets its name.
+    if fs::hard_link(file, &part).is_err() {
+        fs::copy(file, &part)?;
+        fs::File::open(&part)?.sync_all()?;
+    }
+    fs::rename(&part, name)?;
+    sync_folder(folder_of(name))
+}
+
+fn cannot(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    |source| StoreError::Create { path, source }
+}
+
+/// Writes a synced file and makes sure that it reads back as what was to be written.
+fn write_verified(snapshot: &Snapshot, path: &Path) -> Result<Contents, StoreError> {
+    make_file(path).map_err(cannot(path))?;
+    let written = write(snapshot, path)?;
+    let contents = verify(path)?;
+    if contents.sha256 != written {
+        return Err(StoreError::Damaged(format!("{} does not read as it was written", path.display())));
+    }
+    Ok(contents)
+}
+
+fn write(snapshot: &Snapshot, path: &Path) -> Result<String, StoreError> {
+    let disk = FileDisk::open(path).map_err(cannot(path))?.ok_or_else(|| StoreError::InUse(path.to_owned()))?;
+    let volume = Volume::new(Arc::new(disk));
+    let opened = Opened::open(Layer::over(&volume))?;
+    let mut digest = ContentDigest::default();
+    let tx = opened.database.begin_write()?;
+    tables::for_each(&mut Copying { from: snapshot.tx(), to: &tx, digest: &mut digest })?;
+    tx.commit()?;
+    opened.check_fault()?;
+    let Opened { database, layer, .. } = opened;
+    // Closing writes what makes the next opening fast.
+    database.close().map_err(|error| StoreError::Engine(Box::new(error.into())))?;
+    layer.fault().map_or(Ok(()), |fault| Err(StoreError::io(fault)))?;
+    volume.settle().map_err(StoreError::io)?;
+    Ok(digest.finish())
+}
+
+struct Copying<'a> {
+    from: &'a ReadTransaction,
+    to: &'a WriteTransaction,
+    digest: &'a mut ContentDigest,
+}
+
+impl tables::ForEachTable for Copying<'_> {
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), StoreError> {
+        self.digest.table(table.name());
+        let mut to = self.to.open_table(table)?;
+        for row in self.from.open_table(table)?.iter()? {
+            let (key, value) = row?;
+            let (key, value) = (key.value(), value.value());
+            self.digest.row(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref());
+            to.insert(&key, &value)?;
+        }
+        Ok(())
+    }
+}

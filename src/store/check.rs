@@ -1,0 +1,202 @@
+//! Looking at a file and saying whether it is whole, without changing it.
+//!
+//! Every page is read and its checksum compared, every record decoded, every index held against what it indexes, in both
+//! directions. The file may be anything at all: it is read through a layer that never writes, with bounds on memory, and a
+//! panic of the engine is an answer like any other. What passes is described by its counts and a hash over
+//! all content, which is the same for two files that say the same, however their pages lie.
+
+use std::fmt::Write as _;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use redb::{Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle, Value};
+use sha2::{Digest, Sha256};
+
+use super::snapshot::{Snapshot, corrupt, stored_outcome, stored_rate};
+use super::{Counts, Store, StoreError, codec, schema, tables};
+
+/// What a whole file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// The layout's version.
+    pub schema: u64,
+    /// The number of the last change.
+    pub seq: u64,
+    /// Records.
+    pub counts: Counts,
+    /// SHA-256 of all tables in a fixed order, in hexadecimal.
+    pub sha256: String,
+    /// Length of the file in bytes.
+    pub file_bytes: u64,
+}
+
+/// Reads all of a file and says what it holds. The file is never changed, and may be anything.
+///
+/// # Errors
+///
+/// [`StoreError::Absent`]; [`StoreError::InUse`] if a process may be writing to it; otherwise what is wrong with it, and
+/// [`StoreError::is_damage`] tells damage from not being able to read.
+pub fn verify(path: &Path) -> Result<Contents, StoreError> {
+    let verified = catch_unwind(AssertUnwindSafe(|| {
+        let file_bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+        let store = Store::open_to_read(path)?;
+        contents(&store.snapshot()?, file_bytes)
+    }));
+    match verified {
+        Ok(Err(StoreError::Engine(error))) if matches!(&*error, redb::Error::Io(io) if io.kind() == io::ErrorKind::OutOfMemory) => {
+            Err(StoreError::Damaged("its structure asks for more memory than a whole file could".to_owned()))
+        }
+        Ok(verified) => verified,
+        Err(_) => Err(StoreError::Damaged("the engine panicked".to_owned())),
+    }
+}
+
+/// Reads everything that a snapshot shows, and holds it against itself.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn contents(snapshot: &Snapshot, file_bytes: u64) -> Result<Contents, StoreError> {
+    let seq = snapshot.seq()?;
+    check_tables(snapshot.tx())?;
+    check_signals(snapshot, seq)?;
+    check_outcomes(snapshot, seq)?;
+    for row in snapshot.overlays(None)? {
+        let row = row?;
+        check_seq("overlays-1", row.overlay.user_id.as_str(), row.seq, seq)?;
+    }
+    for row in snapshot.tx().open_table(tables::RATES)?.range::<&str>(..)? {
+        let (pair, bytes) = row?;
+        let (_, rate_seq) = stored_rate(pair.value(), bytes.value())?;
+        check_seq("rates-1", pair.value(), rate_seq, seq)?;
+    }
+    snapshot.tokens()?;
+    for row in snapshot.tx().open_table(tables::CHANGES)?.range::<u64>(..)? {
+        let (key, bytes) = row?;
+        codec::decode_changes(bytes.value()).map_err(|error| corrupt("changes-1", key.value(), &error.to_string()))?;
+    }
+    let mut digest = ContentDigest::default();
+    tables::for_each(&mut DigestOf { tx: snapshot.tx(), digest: &mut digest })?;
+    Ok(Contents { schema: schema::SCHEMA, seq, counts: snapshot.counts()?, sha256: digest.finish(), file_bytes })
+}
+
+/// A file has this program's tables and no others.
+fn check_tables(tx: &ReadTransaction) -> Result<(), StoreError> {
+    let mut found: Vec<String> = tx.list_tables()?.map(|table| table.name().to_owned()).collect();
+    let mut known = TableNames::default();
+    tables::for_each(&mut known)?;
+    // Only a file that saw an import of old missions has this one; it says nothing about records.
+    found.retain(|name| name != tables::LEGACY_CHECKPOINT.name());
+    found.sort_unstable();
+    known.0.sort_unstable();
+    if found != known.0 || tx.list_multimap_tables()?.next().is_some() {
+        return Err(StoreError::Damaged(format!("its tables are {}", found.join(", "))));
+    }
+    Ok(())
+}
+
+/// Each signal is found by its id and by its expiry, and nothing else is.
+fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
+    let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
+    let by_expiry = snapshot.tx().open_table(tables::SIGNALS_BY_EXPIRY)?;
+    let mut count = 0;
+    for row in snapshot.signals()? {
+        let row = row?;
+        count += 1;
+        check_seq("signals-1", row.number, row.seq, seq)?;
+        let id = &row.signal.id;
+        if numbers.get(id.as_str())?.map(|number| number.value()) != Some(row.number) {
+            return Err(corrupt("signal-numbers-1", id, "it does not lead to its signal"));
+        }
+        if by_expiry.get((row.signal.expires_at.millis(), row.number))?.is_none() {
+            return Err(corrupt("signals-by-expiry-1", row.number, "the signal is not under its expiry"));
+        }
+    }
+    // Each signal has its own entry in both, so equal counts leave none that leads nowhere.
+    if numbers.len()? != count || by_expiry.len()? != count {
+        return Err(corrupt("signals-1", count, "the indexes have entries for signals that are not there"));
+    }
+    Ok(())
+}
+
+/// Each outcome is on a signal that is there, and is the one that its record names.
+fn check_outcomes(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
+    let outcomes = snapshot.tx().open_table(tables::OUTCOMES)?;
+    let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
+    for row in outcomes.range::<(u64, &str)>(..)? {
+        let (key, bytes) = row?;
+        let (number, user) = key.value();
+        let stored = stored_outcome((number, user), bytes.value())?;
+        let place = || format!("{number}/{user}");
+        check_seq("outcomes-1", place(), stored.seq, seq)?;
+        let named = numbers.get(stored.outcome.signal_id.as_str())?.map(|number| number.value());
+        if named != Some(number) {
+            return Err(corrupt("outcomes-1", place(), "it is on another signal than it says, or on none"));
+        }
+    }
+    Ok(())
+}
+
+fn check_seq(table: &'static str, key: impl std::fmt::Display, seq: u64, last: u64) -> Result<(), StoreError> {
+    if seq <= last { Ok(()) } else { Err(corrupt(table, key, "it is newer than the last change")) }
+}
+
+/// A hash over rows, each with the lengths of its key and value, so that no two contents run together.
+#[derive(Default)]
+pub(super) struct ContentDigest(Sha256);
+
+impl ContentDigest {
+    pub(super) fn table(&mut self, name: &str) {
+        self.row(name.as_bytes(), b"table");
+    }
+
+    pub(super) fn row(&mut self, key: &[u8], value: &[u8]) {
+        for part in [key, value] {
+            self.0.update((part.len() as u64).to_le_bytes());
+            self.0.update(part);
+        }
+    }
+
+    pub(super) fn finish(self) -> String {
+        let mut text = String::with_capacity(64);
+        for byte in self.0.finalize() {
+            // Writing into a string can not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+}
+
+#[derive(Default)]
+struct TableNames(Vec<String>);
+
+impl tables::ForEachTable for TableNames {
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), StoreError> {
+        self.0.push(table.name().to_owned());
+        Ok(())
+    }
+}
+
+struct DigestOf<'a> {
+    tx: &'a ReadTransaction,
+    digest: &'a mut ContentDigest,
+}
+
+impl tables::ForEachTable for DigestOf<'_> {
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), StoreError> {
+        self.digest.table(table.name());
+        for row in self.tx.open_table(table)?.iter()? {
+            let (key, value) = row?;
+            let (key, value) = (key.value(), value.value());
+            self.digest.row(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1074 @@
+//! The copy gate: makes a plain `cp` of the live database file come out whole.
+//!
+//! redb writes its file in place. Until a transaction has ended it leaves alone every page that the
+//! commit before it needs, or a power cut would lose that commit; only the next transaction may use
+//! them again. So a copy survives one transaction running beside it, and the second tears it. The
+//! writer therefore calls [`CopyGate::wait`] before *every* write transaction, committed or not, and
+//! before closing the database, which writes too. `wait` reads what inotify has to say of the file:
+//!
+//! - Nobody else has it open: go. Whoever opens it a moment later meets this one transaction, and
+//!   is seen before the next. That is why looking first, without a lock, is enough.
+//! - Somebody has: wait until all who may have met a transaction have closed it. Those who come
+//!   meanwhile have met none and do not prolong the wait, so copies back to back cannot starve the
+//!   writer, and no wait is longer than the limit.
+//! - Somebody keeps it open longer than the limit: ignored from then on. Such a copy may be torn,
+//!   which redb's checksums then show.
+//!
+//! inotify says "opened" and "closed", never who. So openers are counted, and doubts are settled
+//! towards waiting:
+//!
+//! - A close is taken for the oldest opener's, so that whoever is left has the latest deadline, and
+//!   for one who met no transaction while there is one. Beside somebody ignored, or where copies
+//!   overlap without a pause, each transaction may therefore cost the full limit.
+//! - The kernel merges an event into an equal, unread one directly before it. Ten opens in a row
+//!   would be one, and the first close would look like the last. So the folder is watched as well:
+//!   its events are not counted, they stand between those of the file. Two opens at the very same
+//!   instant on two processors can still merge (one pair in seven of processes started together),
+//!   as can opens through a hard link in another folder. The longer copy is then not protected.
+//! - A count too high, for whatever reason, heals: a minute after its limit an opener is forgotten.
+//!   If it did close later, that may cost another copy its protection.
+//! - If the queue overflowed the count is in doubt: the writer waits one limit, and until then no
+//!   close is believed. An idle writer should call [`CopyGate::is_clear`] every minute or so, or
+//!   some 4,000 unread visits overflow it.
+//!
+//! This process's own opens and closes are told apart by its descriptors in `/proc/self/fd`. A close
+//! may come at any time, as from a reader that still held the old handle; of an open the gate must
+//! be told, by [`CopyGate::reopened`]. The gate itself never opens the file.
+//!
+//! Events belong to the inode and to the open file, not to a name or a descriptor: another name is
+//! seen; a duplicated or inherited descriptor, and a memory map, count until the last one is gone.
+//!
+//! Not protected: a copy made through several opens; one begun before the gate by a process whose
+//! `/proc` entry we may not read; readers on another machine, in another layer of an overlay file
+//! system, or below the file system.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use watch::{Seen, Watch};
+
+/// A longer limit is a mistake in the configuration: the writer would stand for hours.
+const LIMIT_MAX: Duration = Duration::from_hours(1);
+
+/// When an opener that was not seen to close is forgotten, counted from its deadline.
+///
+/// Until then every visit to the file may cost the writer a full limit, so not much longer; but a
+/// copy only somewhat slower than the limit should have ended.
+const FORGET_AFTER: Duration = Duration::from_mins(1);
+
+/// Openers remembered at once; beyond it the oldest is forgotten. Far more than copy at once.
+const OPENERS_MAX: usize = 1024;
+
+/// How often a waiting writer looks again. One look costs under a microsecond.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Holds the writer back while another process may be copying the database file.
+///
+/// Belongs to the writer thread. See the module for what is promised.
+#[derive(Debug)]
+pub struct CopyGate {
+    file: PathBuf,
+    /// Zero: the gate is off.
+    limit: Duration,
+    /// `None`: there is nothing to watch, everything passes.
+    watch: Option<Watch>,
+    openers: Openers,
+    /// Reused between calls, so that looking does not allocate.
+    seen: Vec<Seen>,
+}
+
+/// What a [`CopyGate::wait`] came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Waited {
+    /// How long the writer stood; zero if it did not.
+    pub time: Duration,
+    /// Openers that, for all we know, still have the file open and are ignored from now on.
+    pub overran: usize,
+    /// Events were lost, so that the wait was a precaution of one whole limit.
+    pub events_lost: bool,
+}
+
+/// Why there can be no gate here. The caller goes on with [`CopyGate::off`] and says so.
+#[derive(Debug, thiserror::Error)]
+#[error("copies of {} made while it is written are not protected: {step}", file.display())]
+pub struct Unavailable {
+    file: PathBuf,
+    step: &'static str,
+    source: io::Error,
+}
+
+impl CopyGate {
+    /// Starts to watch `file`, which must exist; this process may have it open or not.
+    ///
+    /// `limit` is how long one opener is waited for, at most an hour; zero makes a gate that is off.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the system is not Linux, if inotify refuses (its instances and watches
+    /// are limited per user), or if there is no `/proc`.
+    pub fn new(file: &Path, limit: Duration) -> Result<Self, Unavailable> {
+        let mut gate = Self { file: file.to_owned(), limit: limit.min(LIMIT_MAX), ..Self::off() };
+        gate.watch_anew()?;
+        Ok(gate)
+    }
+
+    /// Returns a gate that is always open and never looks.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { file: PathBuf::new(), limit: Duration::ZERO, watch: None, openers: Openers::default(), seen: Vec::new() }
+    }
+
+    /// Waits until one write transaction can do no harm to any copy, or until `stop` is set.
+    ///
+    /// Call it before every write transaction and before closing the database. Takes under a
+    /// microsecond if nobody else has the file open, and never longer than the limit.
+    pub fn wait(&mut self, stop: &AtomicBool) -> Waited {
+        if self.watch.is_none() {
+            return Waited::default();
+        }
+        let began = now();
+        self.look(began, false);
+        let until = self.openers.expose(began);
+        let mut time = began;
+        while self.openers.hold(time) && time < until && !stop.load(Ordering::Relaxed) {
+            thread::sleep(TICK);
+            time = now();
+            self.look(time, false);
+        }
+        let overran = if time < until { 0 } else { self.openers.exposed };
+        Waited { time: time.duration_since(began), overran, events_lost: self.openers.unsure(began) }
+    }
+
+    /// Returns whether nobody else is known to have the file open, not even somebody ignored.
+    ///
+    /// Ask before a compaction, which is many transactions that nothing can hold up: a copy begun
+    /// in the middle of one is not protected. A gate that is off answers yes.
+    pub fn is_clear(&mut self) -> bool {
+        let now = now();
+        self.look(now, false);
+        self.openers.forget(now);
+        self.openers.deadlines.is_empty() && !self.openers.unsure(now)
+    }
+
+    /// Returns whether the gate sees anything: not if it is off, or the watched file is gone.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Tells the gate that this process has opened the database, and follows it to the file that now
+    /// stands at its path: until then the gate stays with the old one, as the old handle does.
+    ///
+    /// Call it right after each open, on the same thread. If it is the same file as before, nobody
+    /// waited for is forgotten. A gate that is off stays off.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] as for [`CopyGate::new`]; until the next call everything passes.
+    pub fn reopened(&mut self) -> Result<(), Unavailable> {
+        self.look(now(), true);
+        if self.watch.as_ref().is_some_and(|watch| watch.is_of(&self.file)) {
+            return Ok(());
+        }
+        self.watch_anew()
+    }
+
+    fn watch_anew(&mut self) -> Result<(), Unavailable> {
+        self.watch = None;
+        self.openers = Openers::default();
+        if self.limit.is_zero() {
+            return Ok(());
+        }
+        let unavailable = |(step, source)| Unavailable { file: self.file.clone(), step, source };
+        let (watch, others) = Watch::new(&self.file).map_err(unavailable)?;
+        self.watch = Some(watch);
+        let deadline = now() + self.limit;
+        (0..others).for_each(|_| self.openers.opened(deadline));
+        Ok(())
+    }
+
+    /// Takes in what happened to the file since the last look.
+    ///
+    /// A deadline counts from here, not from the open, which may have been long ago: later is safe.
+    fn look(&mut self, now: Instant, opened_here: bool) {
+        let Some(watch) = &mut self.watch else { return };
+        watch.drain(&mut self.seen, opened_here);
+        for seen in self.seen.drain(..) {
+            match seen {
+                Seen::Opened => self.openers.opened(now + self.limit),
+                Seen::Closed => self.openers.closed(now),
+                Seen::Lost => self.openers.unsure_until = Some(now + self.limit),
+                Seen::Ended => {
+                    self.watch = None;
+                    self.openers = Openers::default();
+                }
+            }
+        }
+    }
+}
+
+/// The openers, as far as opens and closes without names can tell.
+#[derive(Debug, Default)]
+struct Openers {
+    /// The latest deadlines those left can have, ascending: each close took away the earliest.
+    deadlines: VecDeque<Instant>,
+    /// The earliest they can have, as many and ascending: each close took away the latest.
+    earliest: VecDeque<Instant>,
+    /// How many of those still within their limit may have met a transaction already.
+    exposed: usize,
+    /// Events were lost: until then anybody may have the file open, and any close be theirs.
+    unsure_until: Option<Instant>,
+}
+
+impl Openers {
+    fn opened(&mut self, deadline: Instant) {
+        if self.deadlines.len() >= OPENERS_MAX {
+            self.deadlines.pop_front();
+            self.earliest.pop_front();
+        }
+        self.deadlines.push_back(deadline);
+        self.earliest.push_back(deadline);
+    }
+
+    fn closed(&mut self, now: Instant) {
+        if !self.unsure(now) {
+            self.deadlines.pop_front();
+            self.earliest.pop_back();
+            // All who are left may be exposed: the close may have been that of who came last.
+            self.exposed = self.exposed.min(self.deadlines.len());
+        }
+    }
+
+    fn unsure(&self, now: Instant) -> bool {
+        self.unsure_until.is_some_and(|until| now < until)
+    }
+
+    /// Marks all within their limit as exposed, and returns when the last of them leaves it.
+    fn expose(&mut self, now: Instant) -> Instant {
+        self.forget(now);
+        self.exposed = self.deadlines.iter().filter(|&&deadline| now < deadline).count();
+        let newest = self.deadlines.back().copied();
+        newest.max(self.unsure_until).map_or(now, |until| until.max(now))
+    }
+
+    /// Returns whether a transaction now might be the second one for somebody within the limit.
+    fn hold(&self, now: Instant) -> bool {
+        self.exposed > 0 || self.unsure(now)
+    }
+
+    /// Forgets who may be long past the limit. The latest deadlines would not do: beside one opener
+    /// that stays, short visits renew them again and again.
+    fn forget(&mut self, now: Instant) {
+        while self.earliest.front().is_some_and(|&deadline| deadline + FORGET_AFTER <= now) {
+            self.earliest.pop_front();
+            self.deadlines.pop_front();
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures a wait; no time of day is read or stored")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(target_os = "linux")]
+mod watch {
+    //! inotify and `/proc`: the part that only Linux has.
+
+    use std::fs;
+    use std::io;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::{Path, PathBuf};
+
+    use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+
+    /// What other processes did to the file.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Seen {
+        Opened,
+        Closed,
+        /// The queue overflowed: any number of the others are missing before this.
+        Lost,
+        /// The file is gone, which takes that nobody has it open. Nothing follows.
+        Ended,
+    }
+
+    /// Device and inode: the file itself, whatever its names.
+    type FileId = (u64, u64);
+
+    #[derive(Debug)]
+    pub(super) struct Watch {
+        id: FileId,
+        inotify: Inotify,
+        file: WatchDescriptor,
+        /// Descriptors this process had of the file at the last look, as paths in `/proc`.
+        own: Vec<PathBuf>,
+        buffer: [u8; 4096],
+    }
+
+    impl Watch {
+        /// Watches `file`; also returns how many descriptors others have of it already.
+        pub(super) fn new(file: &Path) -> Result<(Self, usize), (&'static str, io::Error)> {
+            let at = |step| move |source| (step, source);
+            let path = fs::canonicalize(file).map_err(at("the file cannot be found"))?;
+            let folder = path.parent().unwrap_or(&path);
+            let inotify = Inotify::init().map_err(at("no inotify (see fs.inotify.max_user_instances)"))?;
+            let watch = |place| inotify.watches().add(place, WatchMask::OPEN | WatchMask::CLOSE);
+            watch(folder).map_err(at("no watch on its folder (see fs.inotify.max_user_watches)"))?;
+            let file = watch(&path).map_err(at("no watch on it (see fs.inotify.max_user_watches)"))?;
+            let id = id_of(&path).map_err(at("the file cannot be found"))?;
+            let own = own_descriptors(id).map_err(at("/proc/self/fd cannot be read"))?;
+            let others = descriptors_of_others(&path, id);
+            Ok((Self { id, inotify, file, own, buffer: [0; 4096] }, others))
+        }
+
+        /// Returns whether the watched file is the one that stands at `path`.
+        pub(super) fn is_of(&self, path: &Path) -> bool {
+            is_file(path, self.id)
+        }
+
+        /// Reads into `seen`, which is empty, what others did since the last time, in its order.
+        ///
+        /// `opened_here`: this process may have opened the file meanwhile.
+        pub(super) fn drain(&mut self, seen: &mut Vec<Seen>, opened_here: bool) {
+            self.read(seen);
+            if opened_here || !seen.is_empty() {
+                self.discount_own(seen, opened_here);
+            }
+        }
+
+        /// Reads all events there are.
+        fn read(&mut self, seen: &mut Vec<Seen>) {
+            loop {
+                let events = match self.inotify.read_events(&mut self.buffer) {
+                    Ok(events) => events,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                    Err(_) => {
+                        // Cannot happen; if it does, it will not pass.
+                        seen.push(Seen::Ended);
+                        return;
+                    }
+                };
+                for event in events {
+                    if event.mask.contains(EventMask::Q_OVERFLOW) {
+                        seen.push(Seen::Lost);
+                    } else if event.wd != self.file {
+                        // The folder's: all it had to do was to keep two of the file's apart.
+                    } else if event.mask.contains(EventMask::OPEN) {
+                        seen.push(Seen::Opened);
+                    } else if event.mask.intersects(EventMask::CLOSE_NOWRITE | EventMask::CLOSE_WRITE) {
+                        seen.push(Seen::Closed);
+                    } else if event.mask.contains(EventMask::IGNORED) {
+                        seen.push(Seen::Ended);
+                    }
+                }
+            }
+        }
+
+        /// Removes from `seen` what this process did itself.
+        ///
+        /// Its descriptors are looked at after the events were read. A close takes the descriptor
+        /// away before its event is queued, so the event of one that is missing may be yet to come:
+        /// until then it is balanced by one opener too many.
+        fn discount_own(&mut self, seen: &mut Vec<Seen>, opened_here: bool) {
+            let (id, before) = (self.id, self.own.len());
+            self.own.retain(|descriptor| is_file(descriptor, id));
+            if opened_here && let Ok(own) = own_descriptors(id) {
+                self.own = own;
+            }
+            let own = self.own.len();
+            if (opened_here || own != before) && !seen.iter().any(|seen| matches!(seen, Seen::Lost | Seen::Ended)) {
+                let opens = seen.iter().filter(|seen| **seen == Seen::Opened).count();
+                let closes = seen.len() - opens + own.saturating_sub(before);
+                let opens = opens + before.saturating_sub(own);
+                // Which of them were ours is unknown, so they are weighed up as a whole. Opens come first:
+                // a close that finds nobody is dropped, and an own open after it would count for good.
+                seen.clear();
+                seen.extend((0..opens).map(|_| Seen::Opened));
+                seen.extend((0..closes).map(|_| Seen::Closed));
+            }
+        }
+    }
+
+    fn id_of(path: &Path) -> io::Result<FileId> {
+        fs::metadata(path).map(|found| (found.dev(), found.ino()))
+    }
+
+    fn is_file(path: &Path, id: FileId) -> bool {
+        id_of(path).is_ok_and(|found| found == id)
+    }
+
+    fn own_descriptors(id: FileId) -> io::Result<Vec<PathBuf>> {
+        // Sockets and pipes, of which there may be thousands, have no path and are left out.
+        descriptors(Path::new("/proc/self/fd"), id, Path::is_absolute)
+    }
+
+    /// Counts the descriptors other processes have of the file, as far as we may see them.
+    ///
+    /// Processes that share one, as a shell does with its children, count each: too many is safe.
+    fn descriptors_of_others(file: &Path, id: FileId) -> usize {
+        let own = fs::read_link("/proc/self").unwrap_or_default();
+        let name = file.file_name().unwrap_or_default().as_bytes();
+        // Only what bears the name is asked for its inode: that of any other file may be on a
+        // network file system that does not answer.
+        let named = |target: &Path| target.file_name().is_some_and(|found| found.as_bytes() == name);
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_name().as_bytes().iter().all(u8::is_ascii_digit))
+            .filter(|process| process.file_name() != own.as_os_str())
+            .filter_map(|process| descriptors(&process.path().join("fd"), id, named).ok())
+            .map(|found| found.len())
+            .sum()
+    }
+
+    /// Finds the descriptors in `folder` that are of the file `id`, among those with a plausible
+    /// target. Nothing is opened by this, so it causes no events.
+    fn descriptors(folder: &Path, id: FileId, plausible: impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
+        let is_plausible = |path: &PathBuf| fs::read_link(path).is_ok_and(|target| plausible(&target));
+        let all = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+        Ok(all.filter(is_plausible).filter(|path| is_file(path, id)).collect())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod watch {
+    //! Nothing to watch with: there is never a [`Watch`].
+
+    use std::convert::Infallible;
+    use std::io;
+    use std::path::Path;
+
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "never made here")]
+    pub(super) enum Seen {
+        Opened,
+        Closed,
+        Lost,
+        Ended,
+    }
+
+    #[derive(Debug)]
+    pub(super) struct Watch(Infallible);
+
+    impl Watch {
+        pub(super) fn new(_: &Path) -> Result<(Self, usize), (&'static str, io::Error)> {
+            Err(("only Linux has inotify", io::ErrorKind::Unsupported.into()))
+        }
+
+        pub(super) fn is_of(&self, _: &Path) -> bool {
+            match self.0 {}
+        }
+
+        pub(super) fn drain(&mut self, _: &mut Vec<Seen>, _: bool) {
+            match self.0 {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// The counting alone: no file, no process, and a clock that is a number.
+    mod counting {
+        use super::*;
+
+        const LIMIT: Duration = Duration::from_millis(100);
+
+        #[test]
+        fn an_opener_is_waited_for_until_it_closes() {
+            let start = now();
+            let mut openers = Openers::default();
+            openers.opened(start + LIMIT);
+            assert_eq!(openers.expose(start), start + LIMIT);
+            assert!(openers.hold(start));
+            openers.closed(start);
+            assert!(!openers.hold(start));
+        }
+
+        #[test]
+        fn whoever_is_left_after_a_close_has_the_latest_deadline() {
+            let start = now();
+            let mut openers = Openers::default();
+            openers.opened(start + ms(10));
+            openers.opened(start + ms(20));
+            openers.closed(start);
+            assert_eq!(openers.expose(start), start + ms(20));
+        }
+
+        #[test]
+        fn who_comes_after_the_last_has_gone_does_not_prolong_a_wait() {
+            let start = now();
+            let mut openers = Openers::default();
+            openers.opened(start + LIMIT);
+            openers.expose(start);
+            openers.closed(start);
+            openers.opened(start + LIMIT);
+            assert!(!openers.hold(start));
+            openers.expose(start);
+            assert!(openers.hold(start), "the next transaction would be its second");
+        }
+
+        #[test]
+        fn a_close_may_be_that_of_who_came_last() {
+            let start = now();
+            let mut openers = Openers::default();
+            openers.opened(start + LIMIT);
+            openers.expose(start);
+            openers.opened(start + LIMIT);
+            openers.closed(start);
+            assert!(openers.hold(start));
+            openers.closed(start);
+            assert!(!openers.hold(start));
+        }
+
+        #[test]
+        fn a_close_without_an_open_takes_nothing_away() {
+            let start = now();
+            let mut openers = Openers::default();
+            openers.closed(start);
+            openers.opened(start + LIMIT);
+            openers.expose(start);
+            assert!(openers.hold(start));
+        }
+
+        #[test]
+        fn after_its_deadline_an_opener_is_ignored_and_later_forgotten() {
+            let start = now();
+            let mut openers = Openers::default();
+            openers.opened(start + LIMIT);
+            assert_eq!(openers.expose(start + LIMIT), start + LIMIT);
+            assert!(!openers.hold(start + LIMIT));
+            assert_eq!(openers.deadlines.len(), 1);
+            openers.forget(start + LIMIT + FORGET_AFTER);
+            assert_eq!(openers.deadlines.len(), 0);
+        }
+
+        /// The visits renew the latest deadline each time; only the earliest ever runs out.
+        #[test]
+        fn one_who_stays_beside_many_short_visits_is_forgotten_too() {
+            let start = now();
+            let mut openers = Openers::default();
+            openers.opened(start + LIMIT);
+            let mut time = start;
+            while time < start + LIMIT + FORGET_AFTER {
+                openers.opened(time + LIMIT);
+                openers.closed(time);
+                openers.expose(time);
+                assert!(openers.hold(time));
+                time += LIMIT / 2;
+            }
+            openers.opened(time + LIMIT);
+            openers.closed(time);
+            openers.expose(time);
+            assert!(!openers.hold(time));
+        }
+
+        #[test]
+        fn an_ignored_opener_is_the_first_to_be_taken_for_closed() {
+            let start = now();
+            let mut openers = Openers::default();
+            openers.opened(start);
+            openers.opened(start + LIMIT);
+            openers.expose(start);
+            openers.closed(start);
+            assert!(openers.hold(start), "the close may have been that of the ignored one");
+        }
+
+        #[test]
+        fn when_events_were_lost_everybody_gets_one_limit_and_no_close_is_believed() {
+            let start = now();
+            let mut openers = Openers { unsure_until: Some(start + LIMIT), ..Openers::default() };
+            openers.opened(start + ms(5) + LIMIT);
+            openers.closed(start + ms(6));
+            assert_eq!(openers.expose(start + ms(7)), start + ms(5) + LIMIT);
+            assert!(openers.hold(start + ms(7)));
+            openers.closed(start + LIMIT);
+            assert!(!openers.hold(start + LIMIT));
+        }
+
+        #[test]
+        fn no_more_openers_are_remembered_than_there_is_room_for() {
+            let start = now();
+            let mut openers = Openers::default();
+            (0..2 * OPENERS_MAX).for_each(|_| openers.opened(start));
+            assert_eq!(openers.deadlines.len(), OPENERS_MAX);
+        }
+
+        /// Numbers that look random and are the same in every run (Marsaglia's xorshift).
+        struct Dice(u64);
+
+        impl Dice {
+            fn below(&mut self, limit: u64) -> u64 {
+                self.0 ^= self.0 << 13;
+                self.0 ^= self.0 >> 7;
+                self.0 ^= self.0 << 17;
+                self.0 % limit
+            }
+        }
+
+        /// An opener as it really is, which the gate cannot know.
+        struct Copier {
+            deadline: Instant,
+            transactions: usize,
+            /// False if its open was among the lost events. It closes within the limit, as the one
+            /// kind of opener that may cost another its protection is who was never seen and stays.
+            seen: bool,
+        }
+
+        /// Copiers that come and go at random, and the gate's opinion of them.
+        struct World {
+            dice: Dice,
+            time: Instant,
+            openers: Openers,
+            copiers: Vec<Copier>,
+        }
+
+        impl World {
+            fn come(&mut self, seen: bool) {
+                self.copiers.push(Copier { deadline: self.time + LIMIT, transactions: 0, seen });
+            }
+
+            /// Returns whether there was anybody to go.
+            fn go(&mut self) -> bool {
+                let who = self.dice.below(self.copiers.len().max(1) as u64);
+                let who = usize::try_from(who).unwrap();
+                let somebody = who < self.copiers.len();
+                if somebody {
+                    self.copiers.swap_remove(who);
+                }
+                somebody
+            }
+
+            fn something_happens(&mut self) {
+                match self.dice.below(160) {
+                    0..40 => {
+                        self.come(true);
+                        self.openers.opened(self.time + LIMIT);
+                    }
+                    40..100 => {
+                        if self.go() {
+                            self.openers.closed(self.time);
+                        }
+                    }
+                    100 => {
+                        self.go();
+                        self.come(false);
+                        self.openers.unsure_until = Some(self.time + LIMIT);
+                    }
+                    _ => self.time += ms(self.dice.below(20)),
+                }
+                let time = self.time;
+                self.copiers.retain(|copier| copier.seen || time < copier.deadline);
+            }
+
+            fn transaction(&mut self) {
+                for copier in &mut self.copiers {
+                    copier.transactions += 1;
+                    assert!(copier.transactions < 2 || copier.deadline <= self.time, "a copy was torn");
+                }
+            }
+        }
+
+        /// The promise itself, against a model that knows who is who: whatever comes and goes, no
+        /// copy within its limit meets a second transaction, and no wait outlasts the limit.
+        #[test]
+        fn no_copy_within_its_limit_ever_meets_two_transactions() {
+            let mut met = 0;
+            for seed in 1..=1_000 {
+                let dice = Dice(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
+                let mut world = World { dice, time: now(), openers: Openers::default(), copiers: Vec::new() };
+                for _ in 0..60 {
+                    world.something_happens();
+                    let until = world.openers.expose(world.time);
+                    assert!(until <= world.time + LIMIT);
+                    while world.openers.hold(world.time) && world.time < until {
+                        world.something_happens();
+                    }
+                    world.transaction();
+                    met += world.copiers.len();
+                }
+            }
+            assert!(met > 10_000, "hardly a copy met a transaction: {met} of 60,000");
+        }
+    }
+
+    /// Real files, held open by real processes.
+    #[cfg(target_os = "linux")]
+    mod files {
+        use std::fs::{self, File, OpenOptions};
+        use std::io::{BufRead, BufReader};
+        use std::process::{Child, Command, Stdio};
+        use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+
+        use tempfile::TempDir;
+
+        use super::*;
+
+        /// Longer than any test: a wait that ends, ended because the file was closed.
+        const LONG: Duration = Duration::from_secs(20);
+        /// Short enough to wait for.
+        const SHORT: Duration = Duration::from_millis(60);
+        static GO_ON: AtomicBool = AtomicBool::new(false);
+
+        /// A process that is being started has the files of this one too, for a moment. So that the
+        /// processes of one test do not hold the files of another open, they take turns.
+        static TURN: Mutex<()> = Mutex::new(());
+
+        /// Dropped in this order: the folder first, then the turn.
+        struct Folder(TempDir, #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+        impl Folder {
+            fn path(&self) -> &Path {
+                self.0.path()
+            }
+        }
+
+        fn a_file() -> (Folder, PathBuf) {
+            let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("overlaid.redb");
+            fs::write(&file, "content").unwrap();
+            (Folder(folder, turn), file)
+        }
+
+        fn own(file: &Path) -> File {
+            OpenOptions::new().read(true).write(true).open(file).unwrap()
+        }
+
+        /// A process that has the file open from when this is made until it is told to go.
+        struct Holder(Child);
+
+        impl Holder {
+            fn of(file: &Path) -> Self {
+                Self::running(r#"exec 3<"$0"; echo open; read -r _"#, file)
+            }
+
+            fn running(script: &str, file: &Path) -> Self {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", script]).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
+                let mut child = shell.spawn().unwrap();
+                let mut line = String::new();
+                BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+                assert_eq!(line, "open\n");
+                Self(child)
+            }
+
+            /// Closes its input, on which it exits; by then its files are closed.
+            fn leave(mut self) {
+                self.0.wait().unwrap();
+            }
+        }
+
+        #[test]
+        fn passes_at_once_when_nobody_has_the_file_open() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            assert!(gate.is_clear() && gate.is_watching());
+            assert_eq!(gate.wait(&GO_ON), Waited::default());
+            Holder::of(&file).leave();
+            assert!(gate.is_clear());
+            assert_eq!(gate.wait(&GO_ON).time, Duration::ZERO);
+        }
+
+        #[test]
+        fn waits_until_the_other_process_has_closed_the_file() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            let holder = Holder::of(&file);
+            assert!(!gate.is_clear());
+            thread::scope(|scope| {
+                let (done, is_done) = mpsc::channel();
+                scope.spawn(move || done.send(gate.wait(&GO_ON)).unwrap());
+                assert!(is_done.recv_timeout(SHORT).is_err(), "did not wait");
+                holder.leave();
+                let waited = is_done.recv().unwrap();
+                assert!(waited.time < LONG && waited.overran == 0, "{waited:?}");
+            });
+        }
+
+        /// Without the watch on the folder the kernel reports all these opens as one.
+        #[test]
+        fn ten_opens_in_a_row_are_ten() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, SHORT).unwrap();
+            let mut holders: Vec<_> = (0..10).map(|_| Holder::of(&file)).collect();
+            for left in (1..10).rev() {
+                holders.pop().unwrap().leave();
+                assert!(!gate.is_clear(), "{left} are left");
+            }
+            assert_eq!(gate.wait(&GO_ON).overran, 1);
+            holders.pop().unwrap().leave();
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn closes_in_a_row_are_counted_one_by_one() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            let holders: Vec<_> = (0..10).map(|_| Holder::of(&file)).collect();
+            assert!(!gate.is_clear());
+            holders.into_iter().for_each(Holder::leave);
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn who_overruns_the_limit_is_reported_once_and_then_ignored() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, SHORT).unwrap();
+            let holder = Holder::of(&file);
+            let waited = gate.wait(&GO_ON);
+            assert!(waited.time >= SHORT && waited.overran == 1, "{waited:?}");
+            assert_eq!(gate.wait(&GO_ON), Waited::default());
+            assert!(!gate.is_clear(), "no compaction, though");
+            holder.leave();
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn copies_back_to_back_do_not_starve_the_writer() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            let script = r#"echo open; while [ -e "$0" ]; do cat "$0" >/dev/null; done 2>/dev/null"#;
+            let copies = Holder::running(script, &file);
+            let waits: Vec<_> = (0..50).map(|_| gate.wait(&GO_ON)).collect();
+            assert!(waits.iter().all(|waited| waited.overran == 0 && waited.time < LONG / 4), "{waits:?}");
+            fs::remove_file(&file).unwrap();
+            copies.leave();
+        }
+
+        #[test]
+        fn a_descriptor_passed_on_counts_until_its_last_user_is_gone() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            let script = r#"exec 3<"$0" 4<&0; sh -c 'echo open; read -r _' <&4 &"#;
+            let mut shell = Holder::running(script, &file);
+            let input = shell.0.stdin.take();
+            shell.leave();
+            assert!(!gate.is_clear(), "the shell has gone, its child has not");
+            drop(input);
+            assert!(gate.wait(&GO_ON).time < LONG);
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn own_opens_and_closes_are_not_counted() {
+            let (_folder, file) = a_file();
+            let mut database = own(&file);
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            for _ in 0..3 {
+                drop(database);
+                assert!(gate.is_clear());
+                database = own(&file);
+                gate.reopened().unwrap();
+                assert!(gate.is_clear());
+                drop(database);
+                database = own(&file);
+                gate.reopened().unwrap();
+                assert!(gate.is_clear());
+            }
+        }
+
+        #[test]
+        fn opening_the_database_again_does_not_hide_a_copy() {
+            let (_folder, file) = a_file();
+            let mut database = own(&file);
+            let mut gate = CopyGate::new(&file, SHORT).unwrap();
+            let holder = Holder::of(&file);
+            assert!(!gate.is_clear());
+            drop(database);
+            database = own(&file);
+            gate.reopened().unwrap();
+            assert_eq!(gate.wait(&GO_ON).overran, 1);
+            drop(database);
+            assert!(!gate.is_clear());
+            holder.leave();
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn a_short_visit_just_before_an_own_open_leaves_no_trace() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            Holder::of(&file).leave();
+            let _database = own(&file);
+            gate.reopened().unwrap();
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn an_old_handle_may_be_closed_late() {
+            let (_folder, file) = a_file();
+            let old = own(&file);
+            let mut gate = CopyGate::new(&file, SHORT).unwrap();
+            let new = own(&file);
+            gate.reopened().unwrap();
+            let holder = Holder::of(&file);
+            drop(old);
+            assert_eq!(gate.wait(&GO_ON).overran, 1);
+            holder.leave();
+            assert!(gate.is_clear());
+            drop(new);
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn a_copy_begun_before_the_gate_is_found() {
+            let (_folder, file) = a_file();
+            let holder = Holder::of(&file);
+            let mut gate = CopyGate::new(&file, SHORT).unwrap();
+            assert_eq!(gate.wait(&GO_ON).overran, 1);
+            holder.leave();
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn another_name_of_the_file_is_the_same_file() {
+            let (_folder, file) = a_file();
+            let elsewhere = tempfile::tempdir().unwrap();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            let link = elsewhere.path().join("hard link");
+            fs::hard_link(&file, &link).unwrap();
+            let symbolic = elsewhere.path().join("symbolic link");
+            std::os::unix::fs::symlink(&file, &symbolic).unwrap();
+            let moved = elsewhere.path().join("new name");
+            fs::rename(&file, &moved).unwrap();
+            fs::rename(&moved, &file).unwrap();
+            for name in [link, symbolic, file] {
+                let holder = Holder::of(&name);
+                assert!(!gate.is_clear(), "{}", name.display());
+                holder.leave();
+                assert!(gate.is_clear(), "{}", name.display());
+            }
+        }
+
+        #[test]
+        fn a_gate_made_for_a_symbolic_link_watches_what_it_leads_to() {
+            let (_folder, file) = a_file();
+            let elsewhere = tempfile::tempdir().unwrap();
+            let link = elsewhere.path().join("link");
+            std::os::unix::fs::symlink(&file, &link).unwrap();
+            let mut gate = CopyGate::new(&link, LONG).unwrap();
+            let holders = [Holder::of(&file), Holder::of(&file)];
+            for holder in holders {
+                assert!(!gate.is_clear());
+                holder.leave();
+            }
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn other_files_in_the_folder_do_not_matter() {
+            let (folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            let other = folder.path().join("other");
+            fs::write(&other, "").unwrap();
+            let holder = Holder::of(&other);
+            fs::read_dir(folder.path()).unwrap().for_each(drop);
+            assert!(gate.is_clear());
+            holder.leave();
+        }
+
+        #[test]
+        fn a_replaced_file_is_followed_once_the_database_was_opened_again() {
+            let (folder, file) = a_file();
+            let database = own(&file);
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            let restored = folder.path().join("restored");
+            fs::write(&restored, "restored").unwrap();
+            fs::rename(&file, folder.path().join("kept")).unwrap();
+            fs::rename(&restored, &file).unwrap();
+            drop(database);
+            let _database = own(&file);
+            gate.reopened().unwrap();
+            assert!(gate.is_watching() && gate.is_clear());
+            let holder = Holder::of(&file);
+            assert!(!gate.is_clear());
+            holder.leave();
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn a_file_that_is_gone_holds_nobody_up_and_is_told() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            let holder = Holder::of(&file);
+            assert!(!gate.is_clear());
+            fs::remove_file(&file).unwrap();
+            assert!(gate.is_watching() && !gate.is_clear(), "the inode is still there");
+            holder.leave();
+            assert!(gate.wait(&GO_ON).time < LONG);
+            assert!(!gate.is_watching() && gate.is_clear());
+            assert!(gate.reopened().is_err());
+            fs::write(&file, "again").unwrap();
+            assert!(!gate.is_watching());
+            gate.reopened().unwrap();
+            assert!(gate.is_watching());
+        }
+
+        #[test]
+        fn a_queue_that_overflowed_costs_one_limit() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, SHORT).unwrap();
+            let room = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+            let room: usize = room.trim().parse().unwrap();
+            // Each open makes two events, each close two.
+            (0..=room / 4).for_each(|_| drop(File::open(&file).unwrap()));
+            let holder = Holder::of(&file);
+            let waited = gate.wait(&GO_ON);
+            assert!(waited.events_lost && waited.time >= SHORT && waited.time < LONG, "{waited:?}");
+            assert_eq!(gate.wait(&GO_ON), Waited::default());
+            holder.leave();
+            assert!(gate.is_clear());
+            let holder = Holder::of(&file);
+            assert!(!gate.is_clear(), "and then it counts again");
+            holder.leave();
+            assert!(gate.is_clear());
+        }
+
+        #[test]
+        fn a_wait_ends_when_told_to_stop() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, LONG).unwrap();
+            let holder = Holder::of(&file);
+            let stop = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| gate.wait(&stop));
+                stop.store(true, Ordering::Relaxed);
+                let waited = waiting.join().unwrap();
+                assert!(waited.time < LONG && waited.overran == 0, "{waited:?}");
+            });
+            holder.leave();
+        }
+
+        #[test]
+        fn a_limit_of_zero_turns_the_gate_off() {
+            let (_folder, file) = a_file();
+            let mut gate = CopyGate::new(&file, Duration::ZERO).unwrap();
+            let holder = Holder::of(&file);
+            assert!(gate.is_clear() && !gate.is_watching());
+            assert_eq!(gate.wait(&GO_ON), Waited::default());
+            gate.reopened().unwrap();
+            assert!(!gate.is_watching());
+            holder.leave();
+        }
+
+        #[test]
+        fn a_missing_file_is_named() {
+            let folder = tempfile::tempdir().unwrap();
+            let error = CopyGate::new(&folder.path().join("absent.redb"), LONG).unwrap_err();
+            assert!(error.to_string().contains("absent.redb"), "{error}");
+            assert!(error.to_string().contains("the file cannot be found"), "{error}");
+        }
+    }
+}

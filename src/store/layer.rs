@@ -1,0 +1,365 @@
+//! What the engine writes to: the disk until that fails, and memory from then on.
+//!
+//! redb answers nothing any more once a write or a sync has failed, not even reads, until it is opened again. But what was
+//! committed before is still on the disk, and those who read it should not notice. So a failure is kept from the engine: the
+//! [`Layer`] is *set apart*, which means that what the engine writes from then on stays in memory and what it reads is the disk
+//! with that laid over. The engine believes that its commit went well; whoever asked for the commit looks at
+//! [`Layer::fault`] before believing it too.
+//!
+//! Later the file is opened again through a new layer, and written to, while answers may still be read through
+//! the old one. Before the [`Volume`] overwrites what such a layer shows, the layer gets a copy. It is
+//! gone with its last reader.
+//!
+//! A failed sync is worse than it looks: the system may have dropped what it could not write and still show it to reads, and the
+//! next sync succeeds without it. So the volume remembers what was written since the last good sync, and
+//! [`Volume::settle`] writes all of it again before the file is opened anew.
+//!
+//! A layer that is set apart from the beginning is a way to look at a file without changing it: the engine can not check a file
+//! without writing to it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+use redb::StorageBackend;
+
+use super::disk::Disk;
+
+/// Bytes that are kept together: a page of the engine.
+const BLOCK_BYTES: u64 = BLOCK.len() as u64;
+/// An empty block.
+const BLOCK: [u8; 4_096] = [0; 4_096];
+/// Most blocks that a layer keeps in memory, 512 MiB: beyond any batch, and a bound on what a hostile file can ask for.
+const BLOCKS_MAX: usize = 131_072;
+/// How often a read is tried that fails: some errors of devices and cables pass, and a failed read stops the engine.
+const READ_ATTEMPTS: usize = 3;
+/// How much is written again at a time.
+const SETTLE_BYTES: u64 = 65_536;
+
+/// One disk, and what its layers need to know of each other.
+#[derive(Debug)]
+pub(super) struct Volume {
+    disk: Arc<dyn Disk>,
+    /// Offset and length of what was written since the last sync that succeeded.
+    unsynced: Mutex<Vec<(u64, u64)>>,
+    /// Layers set apart that may still have readers.
+    apart: Mutex<Vec<Weak<Layer>>>,
+}
+
+impl Volume {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Arc<Self> {
+        Arc::new(Self { disk, unsynced: Mutex::default(), apart: Mutex::default() })
+    }
+
+    /// Whether nothing was ever written.
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.disk.length()? == 0)
+    }
+
+    /// Writes everything again that no sync has confirmed, and syncs.
+    pub(super) fn settle(&self) -> io::Result<()> {
+        let length = self.disk.length()?;
+        let unsynced = lock(&self.unsynced).clone();
+        let mut buffer = Vec::new();
+        for (offset, len) in unsynced {
+            let end = offset.saturating_add(len).min(length);
+            let mut from = offset;
+            while from < end {
+                let piece = (end - from).min(SETTLE_BYTES);
+                buffer.resize(usize::try_from(piece).unwrap_or_default(), 0);
+                self.disk.read(from, &mut buffer)?;
+                self.disk.write(from, &buffer)?;
+                from += piece;
+            }
+        }
+        self.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let len = data.len() as u64;
+        self.keep_for_readers(offset, offset.saturating_add(len));
+        // Before the write: one that fails may have written some of it.
+        lock(&self.unsynced).push((offset, len));
+        self.disk.write(offset, data)
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        if let Ok(old) = self.disk.length()
+            && length < old
+        {
+            self.keep_for_readers(length, old);
+        }
+        self.disk.set_length(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync()?;
+        lock(&self.unsynced).clear();
+        Ok(())
+    }
+
+    /// Gives the layers set apart a copy of what is about to be overwritten.
+    fn keep_for_readers(&self, from: u64, to: u64) {
+        let mut layers = lock(&self.apart);
+        if layers.is_empty() {
+            return;
+        }
+        layers.retain(|layer| layer.upgrade().is_some_and(|layer| layer.keep(from, to)));
+    }
+}
+
+/// One opening of the engine on a volume.
+#[derive(Debug)]
+pub(super) struct Layer {
+    volume: Arc<Volume>,
+    /// `None` as long as everything goes to the disk.
+    apart: RwLock<Option<Apart>>,
+    read_failed: AtomicBool,
+}
+
+/// What a layer that is set apart has of its own.
+#[derive(Debug)]
+struct Apart {
+    /// Why; `None` if it was from the beginning.
+    fault: Option<io::Error>,
+    /// Length as the engine sees it.
+    length: u64,
+    /// From here on the disk's bytes do not count.
+    disk_length: u64,
+    /// Blocks that differ from the disk's, by their number.
+    blocks: BTreeMap<u64, Box<[u8]>>,
+    /// A block could not be kept: what is not in `blocks` can not be trusted any more.
+    is_lost: bool,
+}
+
+impl Layer {
+    /// A layer that writes to the disk.
+    pub(super) fn over(volume: &Arc<Volume>) -> Arc<Self> {
+        let (volume, apart) = (Arc::clone(volume), RwLock::new(None));
+        Arc::new(Self { volume, apart, read_failed: AtomicBool::new(false) })
+    }
+
+    /// A layer that never writes to the disk.
+    pub(super) fn to_look_at(volume: &Arc<Volume>) -> io::Result<Arc<Self>> {
+        let apart = Apart::new(volume.disk.length()?, None);
+        let (volume, apart) = (Arc::clone(volume), RwLock::new(Some(apart)));
+        Ok(Arc::new(Self { volume, apart, read_failed: AtomicBool::new(false) }))
+    }
+
+    /// Whether what is written stays in memory.
+    pub(super) fn is_apart(&self) -> bool {
+        self.apart().is_some()
+    }
+
+    /// What made this layer useless for writing: why it was set apart, or that the disk can not be read.
+    pub(super) fn fault(&self) -> Option<io::Error> {
+        let apart = self.apart();
+        let fault = apart.as_ref().and_then(|apart| apart.fault.as_ref()).map(again);
+        let read_failed = self.read_failed.load(Ordering::SeqCst);
+        fault.or_else(|| read_failed.then(|| io::Error::other("the file can not be read")))
+    }
+
+    /// Sends nothing more to the disk.
+    pub(super) fn set_apart(self: &Arc<Self>, fault: io::Error) {
+        {
+            let mut apart = self.apart_mut();
+            if apart.is_some() {
+                return;
+            }
+            // A disk that does not even know its length shows nothing either.
+            let length = self.volume.disk.length().unwrap_or(0);
+            *apart = Some(Apart::new(length, Some(fault)));
+        }
+        lock(&self.volume.apart).push(Arc::downgrade(self));
+    }
+
+    fn apart(&self) -> RwLockReadGuard<'_, Option<Apart>> {
+        self.apart.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apart_mut(&self) -> RwLockWriteGuard<'_, Option<Apart>> {
+        self.apart.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies blocks that are about to be overwritten; returns whether there can be any more.
+    fn keep(&self, from: u64, to: u64) -> bool {
+        let mut apart = self.apart_mut();
+        let Some(apart) = apart.as_mut() else { return false };
+        for block in from / BLOCK_BYTES..to.div_ceil(BLOCK_BYTES) {
+            if apart.block(&*self.volume.disk, block).is_err() {
+                apart.is_lost = true;
+            }
+        }
+        !apart.is_lost
+    }
+
+    /// Does something that changes the file: on the disk, or in memory once that has failed.
+    fn change(
+        self: &Arc<Self>,
+        on_disk: impl FnOnce(&Volume) -> io::Result<()>,
+        in_memory: impl FnOnce(&mut Apart, &dyn Disk) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if !self.is_apart() {
+            let Err(fault) = on_disk(&self.volume) else { return Ok(()) };
+            self.set_apart(fault);
+        }
+        let mut apart = self.apart_mut();
+        apart.as_mut().map_or(Ok(()), |apart| in_memory(apart, &*self.volume.disk))
+    }
+}
+
+impl Apart {
+    fn new(length: u64, fault: Option<io::Error>) -> Self {
+        Self { fault, length, disk_length: length, blocks: BTreeMap::new(), is_lost: false }
+    }
+
+    /// Reads the disk's own bytes, and zeros behind its end.
+    fn read_disk(&self, disk: &dyn Disk, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.is_lost {
+            return Err(io::Error::other("what was committed could not be kept for readers"));
+        }
+        let there = usize::try_from(self.disk_length.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
+        let (inside, behind) = out.split_at_mut(there);
+        behind.fill(0);
+        if inside.is_empty() { Ok(()) } else { read_patiently(disk, offset, inside) }
+    }
+
+    /// A block of this layer's own, taken from the disk if it is not yet one.
+    fn block(&mut self, disk: &dyn Disk, block: u64) -> io::Result<&mut [u8]> {
+        if !self.blocks.contains_key(&block) {
+            if self.blocks.len() >= BLOCKS_MAX {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            let mut bytes = Box::new(BLOCK);
+            self.read_disk(disk, block * BLOCK_BYTES, &mut bytes[..])?;
+            self.blocks.insert(block, bytes);
+        }
+        self.blocks.get_mut(&block).map(|bytes| &mut bytes[..]).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn read(&self, disk: &dyn Disk, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if offset.saturating_add(out.len() as u64) > self.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // Most reads meet nothing that differs from the disk.
+        let end = offset.saturating_add(out.len() as u64);
+        if self.blocks.range(offset / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES)).next().is_none() {
+            return self.read_disk(disk, offset, out);
+        }
+        let mut rest = out;
+        for (block, start, len) in parts(offset, rest.len()) {
+            let (part, after) = rest.split_at_mut(len.min(rest.len()));
+            match self.blocks.get(&block).and_then(|bytes| bytes.get(start..start + len)) {
+                Some(bytes) => part.copy_from_slice(bytes),
+                None => self.read_disk(disk, block * BLOCK_BYTES + start as u64, part)?,
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, disk: &dyn Disk, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut rest = data;
+        for (block, start, len) in parts(offset, data.len()) {
+            let (part, after) = rest.split_at(len.min(rest.len()));
+            if let Some(bytes) = self.block(disk, block)?.get_mut(start..start + len) {
+                bytes.copy_from_slice(part);
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn set_length(&mut self, length: u64) {
+        if length < self.length {
+            self.disk_length = self.disk_length.min(length);
+            drop(self.blocks.split_off(&length.div_ceil(BLOCK_BYTES)));
+            let kept = usize::try_from(length % BLOCK_BYTES).unwrap_or_default();
+            if let Some(tail) = self.blocks.get_mut(&(length / BLOCK_BYTES)).and_then(|bytes| bytes.get_mut(kept..)) {
+                tail.fill(0);
+            }
+        }
+        self.length = length;
+    }
+}
+
+/// The parts of `len` bytes from `offset` on, block by block: the block's number, where in it the part begins, how long the
+/// part is.
+fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize)> {
+    let end = offset.saturating_add(len as u64);
+    (offset / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES)).filter_map(move |block| {
+        let start = block * BLOCK_BYTES;
+        let from = offset.max(start);
+        let to = end.min(start + BLOCK_BYTES);
+        Some((block, usize::try_from(from - start).ok()?, usize::try_from(to - from).ok()?))
+    })
+}
+
+fn read_patiently(disk: &dyn Disk, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    let mut result = disk.read(offset, out);
+    for _ in 1..READ_ATTEMPTS {
+        match &result {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => result = disk.read(offset, out),
+            _ => break,
+        }
+    }
+    result
+}
+
+/// The same error once more, which errors of the system can not do by themselves.
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The engine's end of a layer. It takes no locks: whoever opened the disk has locked it, for as long as the process lives.
+#[derive(Debug)]
+pub(super) struct Backend(pub(super) Arc<Layer>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        match &*self.0.apart() {
+            Some(apart) => Ok(apart.length),
+            None => self.0.volume.disk.length(),
+        }
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        // Held while reading, so that nothing is overwritten between the question and the answer.
+        let apart = self.0.apart();
+        let disk = &*self.0.volume.disk;
+        let result = match &*apart {
+            Some(apart) => apart.read(disk, offset, out),
+            None => read_patiently(disk, offset, out),
+        };
+        if result.is_err() {
+            self.0.read_failed.store(true, Ordering::SeqCst);
+        }
+        result
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.change(
+            |volume| volume.set_length(len),
+            |apart, _| {
+                apart.set_length(len);
+                Ok(())
+            },
+        )
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.change(Volume::sync, |_, _| Ok(()))
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.change(|volume| volume.write(offset, data), |apart, disk| apart.write(disk, offset, data))
+    }
+}

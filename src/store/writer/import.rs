@@ -1,0 +1,106 @@
+//! Records of an import, and how far it is, in one durable commit.
+//!
+//! For a program that holds the file alone: it passes by the writer thread, so a cache or an observer would not hear of it. The
+//! records are final: who imports has compared them with what is stored, so what comes goes over what is there. Only a signal
+//! never does, as others may hold it already.
+
+use std::sync::Arc;
+
+use redb::ReadableTable as _;
+
+use super::{Batch, Effect, Failure, Precedence, Refusal, StoredSignal, WriteError};
+use crate::domain::{Outcome, Overlay, Signal};
+use crate::store::{Store, StoreError, tables};
+
+/// Most records of one commit: what one row of the change log holds.
+pub const IMPORT_RECORDS_MAX: usize = super::BATCH_MAX;
+
+/// Records that go in together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Imported<'a> {
+    /// New signals.
+    pub signals: &'a [Signal],
+    /// Overlays, new or in the place of older ones.
+    pub overlays: &'a [Overlay],
+    /// Outcomes, new or in the place of older ones; their signals are stored, or among those above.
+    pub outcomes: &'a [Outcome],
+}
+
+impl Imported<'_> {
+    fn len(&self) -> usize {
+        self.signals.len() + self.overlays.len() + self.outcomes.len()
+    }
+}
+
+impl Store {
+    /// Writes records and a checkpoint in one durable commit: both are there after a crash, or neither. What is stored already
+    /// is not written again.
+    ///
+    /// - `checkpoint`: the name of what is imported, and how far that is.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Refused`] if there are more than [`IMPORT_RECORDS_MAX`] records, one is too large, or a signal would replace
+    /// another; [`WriteError::Failed`] if the file fails. Nothing is written then.
+    pub fn import(&self, records: &Imported<'_>, checkpoint: (&str, &str)) -> Result<(), WriteError> {
+        if records.len() > IMPORT_RECORDS_MAX {
+            let detail = format!("more than {IMPORT_RECORDS_MAX} records in one commit");
+            return Err(Refusal::Conflict(detail).into());
+        }
+        self.write_imported(records, checkpoint).map_err(|failure| match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            Failure::Store(error) => WriteError::Failed(Arc::new(error)),
+        })
+    }
+
+    fn write_imported(&self, records: &Imported<'_>, (name, state): (&str, &str)) -> Result<(), Failure> {
+        // Whatever fails below drops the transaction, and with it everything that it wrote.
+        let opened = self.opened();
+        let tx = opened.begin_write()?;
+        let mut batch = Batch::open(&tx)?;
+        for signal in records.signals {
+            batch.import_signal(signal)?;
+        }
+        for overlay in records.overlays {
+            if batch.stored_overlay(&overlay.user_id)?.is_none_or(|stored| stored.overlay != *overlay) {
+                batch.write_overlay(overlay.clone(), Effect::Changed)?;
+            }
+        }
+        for outcome in records.outcomes {
+            batch.put_outcome(outcome.clone(), Precedence::Replace)?;
+        }
+        let changes = std::mem::take(&mut batch.changes);
+        if !changes.is_empty() {
+            // The changes were taken out, so the number of the last is counted from before them.
+            batch.log(batch.seq_before.saturating_add(changes.len() as u64), &changes, None)?;
+        }
+        drop(batch);
+        let mut checkpoints = tx.open_table(tables::LEGACY_CHECKPOINT).map_err(StoreError::from)?;
+        let is_known = checkpoints.get(name)?.is_some_and(|known| known.value() == state);
+        if changes.is_empty() && is_known {
+            drop(checkpoints);
+            tx.abort()?;
+            return Ok(opened.confirm()?);
+        }
+        checkpoints.insert(name, state)?;
+        drop(checkpoints);
+        tx.commit().map_err(StoreError::from)?;
+        Ok(opened.confirm()?)
+    }
+}
+
+impl Batch<'_> {
+    fn import_signal(&mut self, signal: &Signal) -> Result<(), Failure> {
+        if let Some(stored) = self.stored_signal(&signal.id)? {
+            if stored.signal == *signal {
+                return Ok(());
+            }
+            return Err(Refusal::Conflict(format!("signal {} is there already, with other content", signal.id)).into());
+        }
+        let number = self.next_number()?;
+        let stored = StoredSignal { number, seq: self.next_seq(), signal: signal.clone() };
+        self.write_signal(&stored, None)?;
+        self.done(Effect::Created, super::Change::Signal(Arc::new(stored)));
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! Backup, verify and restore, as an operator runs them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use crate::process::{Server, run};
+
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// Standard output, after a look at the exit code.
+fn done(output: Output) -> String {
+    assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The value after a name in what a command reports.
+fn value(report: &str, name: &str) -> String {
+    let line = report.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {report}"));
+    line.split_once(' ').unwrap().1.trim().to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn backups(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_backup_holds_everything_and_restores_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, safe) = (folder.path().join("data"), folder.path().join("safe.redb"));
+    done(run(&data, &["load", SAMPLES]));
+    done(run(&data, &["token", "create", "--scope", "read"]));
+    let export = done(run(&data, &["export"]));
+    let tokens = done(run(&data, &["token", "list"]));
+    let before = fs::read(data.join("overlaid.redb")).unwrap();
+    let made = done(run(&data, &["backup", text(&safe)]));
+    assert_eq!(fs::read(data.join("overlaid.redb")).unwrap(), before, "a backup does not touch the file");
+    let verified = done(run(&data, &["verify", text(&safe)]));
+    assert_eq!(value(&made, "sha256"), value(&verified, "sha256"));
+    assert_eq!((value(&verified, "overlays"), value(&verified, "tokens")), ("25".to_owned(), "1".to_owned()));
+
+    // The drill: another machine, an empty folder.
+    let other = folder.path().join("other");
+    done(run(&other, &["restore", text(&safe)]));
+    assert_eq!((done(run(&other, &["export"])), done(run(&other, &["token", "list"]))), (export, tokens));
+
+    // And over a database that is there, which stays beside the new one.
+    let line = folder.path().join("one.ndjson");
+    fs::write(&line, r#"{"overlay":{"user_id":"later","account_balance":1}}"#).unwrap();
+    done(run(&data, &["load", text(&line)]));
+    let later = done(run(&data, &["verify", text(&data.join("overlaid.redb"))]));
+    done(run(&data, &["restore", text(&safe)]));
+    let kept = done(run(&data, &["verify", text(&data.join("overlaid.redb.before-restore"))]));
+    assert_eq!(value(&kept, "sha256"), value(&later, "sha256"));
+    assert_eq!(code(&run(&data, &["overlay", "get", "later"])), 1);
+    assert_eq!(backups(&data).len(), 2, "nothing half done is left: {:?}", backups(&data));
+}
+
+#[test]
+fn a_restore_refuses_what_does_not_verify_and_while_a_server_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, safe) = (folder.path().join("data"), folder.path().join("safe.redb"));
+    done(run(&data, &["load", SAMPLES]));
+    done(run(&data, &["backup", text(&safe)]));
+    let mut torn = fs::read(&safe).unwrap();
+    let at = torn.windows(6).position(|window| window == b"EURUSD").unwrap();
+    torn[at] = b'X';
+    let bad = folder.path().join("bad.redb");
+    fs::write(&bad, torn).unwrap();
+    let before = fs::read(data.join("overlaid.redb")).unwrap();
+    assert_eq!(code(&run(&data, &["restore", text(&bad)])), 1);
+    assert_eq!(code(&run(&data, &["restore", "/nowhere/at/all"])), 2);
+    assert_eq!(fs::read(data.join("overlaid.redb")).unwrap(), before);
+    let server = Server::start(&data, &[]);
+    let refused = run(&data, &["restore", text(&safe)]);
+    assert_eq!(code(&refused), 2);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("stop the server"), "{refused:?}");
+    assert_eq!(code(&run(&data, &["verify", text(&data.join("overlaid.redb"))])), 2, "nor is a live file verified");
+    drop(server);
+    assert_eq!(backups(&data).len(), 1, "{:?}", backups(&data));
+}
+
+#[test]
+fn a_running_server_makes_the_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, safe) = (folder.path().join("data"), folder.path().join("safe.redb"));
+    let server = Server::start(&data, &["--load", SAMPLES]);
+    assert_eq!(server.get("/readyz").json()["backup"], serde_json::Value::Null);
+    let address = server.address.to_string();
+    let made = done(run(&data, &["backup", "--server", &address]));
+    assert!(value(&made, "file").starts_with(text(&data.join("backups"))), "{made}");
+    let copied = done(run(&data, &["backup", text(&safe), "--server", &address]));
+    assert_eq!(value(&copied, "sha256"), value(&done(run(&data, &["verify", text(&safe)])), "sha256"));
+    let ready = server.get("/readyz").json();
+    assert_eq!((&ready["status"], &ready["backup"]["failing"]), (&"ok".into(), &false.into()));
+    assert!(ready["backup"]["age_s"].as_i64().unwrap() < 60 && ready["backup"]["file_bytes"].as_u64().unwrap() > 0);
+    let metrics = server.get("/metrics").body;
+    for name in
+        ["backup_age_seconds", "backup_bytes", "backup_verified_ms", "writable 1", "copies_are_safe", "copy_waits"]
+    {
+        assert!(metrics.contains(&format!("overlaid_{name}")), "{name} in {metrics}");
+    }
+}
+
+/// A backup holds everybody's balances and all tokens: only an admin may have one made.
+#[test]
+fn a_backup_over_http_takes_a_token_with_the_scope_admin() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = |scope: &str| done(run(folder.path(), &["token", "create", "--scope", scope])).trim().to_owned();
+    let (write, admin) = (token("write"), token("admin"));
+    let server = Server::start(folder.path(), &[]);
+    let ask = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        server.send_with("POST", "/v1/admin/backup", &[("authorization", &bearer)], b"").status
+    };
+    assert_eq!((server.send("POST", "/v1/admin/backup", "").status, ask(&write), ask(&admin)), (401, 403, 200));
+    let address = server.address.to_string();
+    assert_eq!(code(&run(folder.path(), &["backup", "--server", &address])), 2);
+    done(run(folder.path(), &["backup", "--server", &address, "--token", &admin]));
+}
+
+#[test]
+fn scheduled_backups_are_made_and_the_oldest_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let safe = folder.path().join("safe");
+    let plan = ["--backup-dir", text(&safe), "--backup-every", "1s", "--backup-keep", "2"];
+    let server = Server::start(&folder.path().join("data"), &plan);
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 0.. {
+        assert!(round < 600, "only {seen:?}");
+        server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{round}}}"#));
+        if safe.exists() {
+            let files = backups(&safe);
+            let named: Vec<_> = files
+                .into_iter()
+                .filter(|file| text(file).contains("overlaid-") && text(file).ends_with("redb"))
+                .collect();
+            assert!(named.len() <= 3, "{named:?}");
+            seen.extend(named);
+        }
+        if seen.len() >= 4 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    drop(server);
+    let latest = done(run(folder.path(), &["verify", text(&safe.join("latest.redb"))]));
+    let newest = seen.into_iter().rfind(|file| file.exists()).unwrap();
+    assert_eq!(value(&latest, "sha256"), value(&done(run(folder.path(), &["verify", text(&newest)])), "sha256"));
+}
+
+#[test]
+fn a_compacted_file_says_the_same_in_less_space() {
+    let folder = tempfile::tempdir().unwrap();
+    done(run(folder.path(), &["load", SAMPLES]));
+    let file = folder.path().join("overlaid.redb");
+    let before = done(run(folder.path(), &["verify", text(&file)]));
+    done(run(folder.path(), &["compact"]));
+    let after = done(run(folder.path(), &["verify", text(&file)]));
+    assert_eq!(value(&before, "sha256"), value(&after, "sha256"));
+    let bytes = |report: &str| value(report, "bytes").parse::<u64>().unwrap();
+    assert!(bytes(&after) <= bytes(&before));
+}

@@ -1,0 +1,223 @@
+//! Power cuts, through the real writer.
+//!
+//! A run of writes is recorded: each write to the disk, each change of its length, each sync, and at which of these steps each
+//! acknowledgement came. Then the power is cut at every step, many times over: what was synced before is there, and of what
+//! was written since, each sector of 512 bytes is there or not, as the dice fall. Every such image must open, must be the state after
+//! one commit, to the last byte of every record, and no earlier one than the last that was acknowledged.
+//!
+//! Acknowledging before the sync, or a disk that only says that it has synced, makes this fail at once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use overlaid::domain::{Object, OverlayDraft, SignalDraft, SignalId, UnixMillis, UserId};
+use overlaid::store::{Condition, Operation, Precedence, Store, Writer, contents};
+
+use crate::disk::{Dice, MemoryDisk, SECTOR, Step, effort, in_parallel, seed};
+
+fn now() -> UnixMillis {
+    UnixMillis::new(1_769_860_800_000)
+}
+
+pub(crate) fn overlay(user: usize, balance: u64, padding: usize) -> Operation {
+    let json = format!(r#"{{"account_balance":{balance},"note":"{}"}}"#, "n".repeat(padding));
+    let user = UserId::parse(&user.to_string()).unwrap();
+    let draft = OverlayDraft::from_object(Object::parse(json.as_bytes()).unwrap(), Some(&user)).unwrap();
+    Operation::PutOverlay { draft, now: now(), condition: Condition::None, precedence: Precedence::Replace }
+}
+
+pub(crate) fn signal(number: usize, padding: usize) -> Operation {
+    let json = format!(
+        r#"{{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"note":"{}"}}"#,
+        "s".repeat(padding)
+    );
+    let id = SignalId::parse(&format!("S{number}")).unwrap();
+    let draft = SignalDraft::from_object(Object::parse(json.as_bytes()).unwrap(), Some(&id)).unwrap();
+    Operation::PutSignal { draft, now: now(), lifetime_ms: 3_600_000, precedence: Precedence::Replace }
+}
+
+fn open(disk: &Arc<MemoryDisk>) -> Arc<Store> {
+    Store::open_on(Arc::clone(disk) as _, Path::new("in memory")).unwrap()
+}
+
+/// What is in the store: the number of its last change, and a hash of everything.
+fn state(store: &Store) -> Result<(u64, String), overlaid::store::StoreError> {
+    let contents = contents(&store.snapshot()?, 0)?;
+    Ok((contents.seq, contents.sha256))
+}
+
+/// A recorded run.
+struct Run {
+    /// The disk before it.
+    before: Vec<u8>,
+    steps: Vec<Step>,
+    /// By the number of the last change: what the file holds then.
+    states: BTreeMap<u64, String>,
+    /// For each acknowledgement: how many steps had been done, and what it acknowledged.
+    acknowledged: Vec<(usize, u64)>,
+}
+
+/// Writes in groups of different sizes, large and small records, new and changed ones.
+fn record(seed: u64, groups: usize) -> Run {
+    let mut dice = Dice::new(seed);
+    let disk = MemoryDisk::with(Vec::new());
+    drop(open(&disk));
+    let before = disk.bytes();
+    disk.record();
+    let store = open(&disk);
+    let states = Arc::new(Mutex::new(BTreeMap::from([state(&store).unwrap()])));
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let (observed, observed_states) = (Arc::clone(&store), Arc::clone(&states));
+    let writer = Writer::start(Arc::clone(&store), move |commit| {
+        let (seq, hash) = state(&observed).unwrap();
+        assert_eq!(seq, commit.seq);
+        observed_states.lock().unwrap().insert(seq, hash);
+    })
+    .unwrap();
+    for group in 0..groups {
+        let (done, all_done) = std::sync::mpsc::channel();
+        for number in 0..=dice.below(4) {
+            let padding = if dice.below(5) == 0 { 6_000 } else { dice.below(200) };
+            let operation = match dice.below(5) {
+                0 => signal(group * 10 + number, padding),
+                _ => overlay(dice.below(20), 1_000 + dice.roll() % 1_000_000, padding),
+            };
+            let (disk, acknowledged, done) = (Arc::clone(&disk), Arc::clone(&acknowledged), done.clone());
+            let acknowledge = move |result: Result<overlaid::store::Receipt, _>| {
+                let seq = match result.unwrap().change {
+                    overlaid::store::Change::Overlay(_, Some(stored)) => stored.seq,
+                    overlaid::store::Change::Signal(stored) => stored.seq,
+                    other => panic!("{other:?}"),
+                };
+                acknowledged.lock().unwrap().push((disk.steps_count(), seq));
+                done.send(()).unwrap();
+            };
+            writer.submit(operation, Box::new(acknowledge)).unwrap();
+        }
+        drop(done);
+        while all_done.recv().is_ok() {}
+    }
+    writer.stop();
+    drop((writer, store));
+    let (states, acknowledged) = (states.lock().unwrap().clone(), acknowledged.lock().unwrap().clone());
+    Run { before, steps: disk.steps(), states, acknowledged }
+}
+
+/// What a cut leaves: `synced`, and of each sector that was written since, all or nothing.
+fn cut(synced: &[u8], since: &[Step], dice: &mut Dice) -> Vec<u8> {
+    let mut image = synced.to_vec();
+    // One cut in four loses everything, one keeps everything.
+    let luck = dice.below(4);
+    let mut keeps = || match luck {
+        0 => false,
+        1 => true,
+        _ => dice.below(2) == 0,
+    };
+    for step in since {
+        match step {
+            Step::SetLength(length) => {
+                if keeps() {
+                    image.resize(*length, 0);
+                }
+            }
+            Step::Write(offset, data) => {
+                for (number, sector) in data.chunks(SECTOR).enumerate() {
+                    let at = offset + number * SECTOR;
+                    if keeps() {
+                        if image.len() < at + sector.len() {
+                            image.resize(at + sector.len(), 0);
+                        }
+                        image[at..at + sector.len()].copy_from_slice(sector);
+                    }
+                }
+            }
+            Step::Sync => unreachable!("a sync ends the list"),
+        }
+    }
+    image
+}
+
+impl Run {
+    /// Cuts at every step, `times` each; returns how many images that were.
+    fn cut_everywhere(&self, seed: u64, times: usize) -> usize {
+        let images = AtomicUsize::new(0);
+        // The disk as of the last sync before each step, once per sync.
+        let mut synced = vec![(0, self.before.clone())];
+        let mut now = self.before.clone();
+        for (index, step) in self.steps.iter().enumerate() {
+            match step {
+                Step::SetLength(length) => now.resize(*length, 0),
+                Step::Write(offset, data) => now[*offset..offset + data.len()].copy_from_slice(data),
+                Step::Sync => synced.push((index + 1, now.clone())),
+            }
+        }
+        in_parallel(self.steps.len() + 1, |steps_done| {
+            let (from, base) = &synced[synced.partition_point(|(from, _)| *from <= steps_done) - 1];
+            let acknowledged = self.acknowledged.iter().filter(|(steps, _)| *steps <= steps_done).map(|(_, seq)| *seq);
+            let acknowledged = acknowledged.max().unwrap_or(0);
+            let mut dice = Dice::new(seed ^ (steps_done as u64) << 20);
+            for round in 0..times {
+                let image = cut(base, &self.steps[*from..steps_done], &mut dice);
+                let store = Store::open_on(MemoryDisk::with(image), Path::new("in memory"))
+                    .unwrap_or_else(|error| panic!("seed {seed}, step {steps_done}, round {round}: {error:?}"));
+                let (seq, hash) = state(&store).unwrap();
+                assert!(
+                    seq >= acknowledged,
+                    "seed {seed}, step {steps_done}: {acknowledged} was acknowledged, {seq} is there"
+                );
+                assert_eq!(self.states.get(&seq), Some(&hash), "seed {seed}, step {steps_done}: torn at change {seq}");
+                images.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        images.into_inner()
+    }
+}
+
+/// A power cut loses nothing that was acknowledged, and shows nothing that was half done.
+#[test]
+fn no_power_cut_loses_or_tears_what_was_acknowledged() {
+    let seed = seed();
+    let mut images = 0;
+    let mut round = 0;
+    while images < effort(10_000) {
+        round += 1;
+        let run = record(seed + round, 12);
+        images += run.cut_everywhere(seed + round, 12);
+    }
+    println!("{images} images of {round} runs");
+}
+
+/// Opening after a cut writes too, and may be cut in its turn.
+#[test]
+fn a_cut_while_recovering_from_a_cut_loses_nothing_either() {
+    let seed = seed();
+    let run = record(seed, 4);
+    let mut dice = Dice::new(seed);
+    let mut now = run.before.clone();
+    let mut synced = now.clone();
+    let mut since = Vec::new();
+    let stop = run.steps.len() * 3 / 4;
+    for step in &run.steps[..stop] {
+        match step {
+            Step::SetLength(length) => now.resize(*length, 0),
+            Step::Write(offset, data) => now[*offset..offset + data.len()].copy_from_slice(data),
+            Step::Sync => {
+                synced.clone_from(&now);
+                since.clear();
+                continue;
+            }
+        }
+        since.push(step.clone());
+    }
+    for _ in 0..effort(20) {
+        let disk = MemoryDisk::with(cut(&synced, &since, &mut dice));
+        let before = disk.bytes();
+        disk.record();
+        let (seq, hash) = state(&open(&disk)).unwrap();
+        let again =
+            Run { before, steps: disk.steps(), states: BTreeMap::from([(seq, hash)]), acknowledged: vec![(0, seq)] };
+        again.cut_everywhere(dice.roll(), 4);
+    }
+}

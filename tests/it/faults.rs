@@ -1,0 +1,180 @@
+//! Disks that fail: full, or broken, at every operation of a run, for a moment or until somebody mends them.
+//!
+//! Whatever fails, what was committed before can be read all the while; what was acknowledged is there in the end; and
+//! writes are taken again soon after the disk is well, without a restart. A write that was refused may be there or not, but
+//! never in part, and what readers see of it they see for good.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use overlaid::domain::UserId;
+use overlaid::service::{Service, ServiceError, Settings, Stopwatch};
+use overlaid::store::Store;
+
+use crate::crash::overlay;
+use crate::disk::{Fault, MemoryDisk, in_parallel};
+
+const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
+/// More operations than a run has, without reads.
+const OPERATIONS: usize = 400;
+/// How soon writes must be taken after the disk is well again.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+fn start(disk: &Arc<MemoryDisk>) -> Service {
+    let store = Store::open_on(Arc::clone(disk) as _, Path::new("/nowhere/in-memory")).unwrap();
+    Service::start(store, Settings { copy_gate_ms: 0, ..Settings::built_in().unwrap() }).unwrap()
+}
+
+fn write(service: &Service, user: usize, balance: u64) -> Result<(), ServiceError> {
+    service.submit(overlay(user, balance, 2_000))?.done_blocking().map(drop)
+}
+
+/// The balance in the file and the one that the cache has; 0 for none.
+fn balances(service: &Service, user: usize) -> Result<[u64; 2], ServiceError> {
+    let user = UserId::parse(&user.to_string()).unwrap();
+    let balance = |overlay: &overlaid::domain::Overlay| overlay.account_balance.unwrap().to_string().parse().unwrap();
+    let stored = service.snapshot()?.overlay(&user)?.map_or(0, |stored| balance(&stored.overlay));
+    let cached = service.read_overlay(&user)?.map_or(0, |cached| balance(&cached.stored.overlay));
+    Ok([stored, cached])
+}
+
+/// What may be there for each user: the last write that was acknowledged, and those refused since.
+struct Ledger([Vec<u64>; 3]);
+
+impl Ledger {
+    fn write(&mut self, service: &Service, user: usize, balance: u64) -> Result<(), ServiceError> {
+        let written = write(service, user, balance);
+        match &written {
+            Ok(()) => self.0[user] = vec![balance],
+            Err(ServiceError::WriteFailed(_)) => self.0[user].push(balance),
+            Err(other) => panic!("{other}"),
+        }
+        written
+    }
+
+    fn check(&self, service: &Service, place: &str) {
+        for (user, allowed) in self.0.iter().enumerate() {
+            for seen in balances(service, user).unwrap_or_else(|error| panic!("{place}: a read failed: {error:?}")) {
+                assert!(allowed.contains(&seen), "{place}: user {user} has {seen}, of {allowed:?}");
+            }
+        }
+    }
+}
+
+/// Runs writes against a disk that fails, and returns whether it did.
+fn suffer(fault: Fault) -> bool {
+    let place = format!("{fault:?}");
+    let disk = MemoryDisk::with(Vec::new());
+    let service = start(&disk);
+    let mut ledger = Ledger([vec![0], vec![0], vec![0]]);
+    for user in 0..3 {
+        ledger.write(&service, user, 10 + user as u64).unwrap();
+    }
+    disk.fail(Some(fault));
+    for round in 0..4 {
+        for user in 0..3 {
+            // Refused or not is what the ledger notes.
+            let _ = ledger.write(&service, user, 100 + round * 10 + user as u64);
+            ledger.check(&service, &place);
+        }
+    }
+    let failed = disk.failed();
+    disk.fail(None);
+    let mended = Stopwatch::start();
+    let mut balance = 1_000;
+    while ledger.write(&service, 0, balance).is_err() {
+        assert!(mended.seconds() < RECOVERY.as_secs_f64(), "{place}: writes are still refused");
+        ledger.check(&service, &place);
+        balance += 1;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(service.health().write_failure.is_none());
+    // From here on nothing is in doubt: what a reader sees now stays.
+    let settled: Vec<_> = (0..3).map(|user| balances(&service, user).unwrap()).collect();
+    assert!(settled.iter().all(|[stored, cached]| stored == cached), "{place}: file and cache differ: {settled:?}");
+    ledger.check(&service, &place);
+    service.stop();
+    drop(service);
+    let service = start(&MemoryDisk::with(disk.bytes()));
+    let after: Vec<_> = (0..3).map(|user| balances(&service, user).unwrap()).collect();
+    assert_eq!(after, settled, "{place}: after a restart");
+    failed > 0
+}
+
+/// Fails at every operation until there is none left, in threads, as most of the time is waiting.
+fn suffer_everywhere(code: i32, times: usize) {
+    let suffered = AtomicUsize::new(0);
+    in_parallel(OPERATIONS, |at| {
+        if suffer(Fault { at, times, code, reads_too: false }) {
+            suffered.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    println!("code {code}, {times} times: {} places", suffered.load(Ordering::Relaxed));
+    let suffered = suffered.into_inner();
+    assert!((40..OPERATIONS).contains(&suffered), "{suffered} operations: not all were tried");
+}
+
+#[test]
+fn a_disk_that_is_full_until_somebody_makes_room() {
+    suffer_everywhere(ENOSPC, usize::MAX);
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_moment() {
+    suffer_everywhere(ENOSPC, 1);
+}
+
+#[test]
+fn a_disk_that_takes_no_writes_until_it_is_mended() {
+    suffer_everywhere(EIO, usize::MAX);
+}
+
+#[test]
+fn a_disk_that_fails_at_a_few_operations_in_a_row() {
+    suffer_everywhere(EIO, 3);
+}
+
+/// A read that fails once is tried again, and nobody notices.
+#[test]
+fn a_read_that_fails_once() {
+    for at in 0..40 {
+        suffer(Fault { at, times: 1, code: EIO, reads_too: true });
+    }
+}
+
+/// Where the disk can not even be read, reads fail; but once it can, all is well again.
+#[test]
+fn a_disk_that_can_not_be_read_for_a_while() {
+    let disk = MemoryDisk::with(Vec::new());
+    let service = start(&disk);
+    write(&service, 0, 1).unwrap();
+    disk.fail(Some(Fault { at: 0, times: usize::MAX, code: EIO, reads_too: true }));
+    assert!(matches!(write(&service, 0, 2), Err(ServiceError::WriteFailed(_))));
+    disk.fail(None);
+    let mended = Stopwatch::start();
+    while write(&service, 0, 3).is_err() {
+        assert!(mended.seconds() < RECOVERY.as_secs_f64());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(balances(&service, 0).unwrap(), [3, 3]);
+}
+
+/// The answer names the cause, and the server says that it is not well.
+#[test]
+fn a_full_disk_is_told_from_a_broken_one() {
+    let disk = MemoryDisk::with(Vec::new());
+    let service = start(&disk);
+    for (code, is_full) in [(ENOSPC, true), (EIO, false)] {
+        disk.fail(Some(Fault { at: 0, times: usize::MAX, code, reads_too: false }));
+        let Err(ServiceError::WriteFailed(cause)) = write(&service, 0, 1) else { panic!("it was written") };
+        assert_eq!(cause.is_full(), is_full);
+        assert_eq!(service.health().write_failure.map(|cause| cause.is_full()), Some(is_full));
+        disk.fail(None);
+        while write(&service, 1, 1).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

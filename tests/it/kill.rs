@@ -1,0 +1,75 @@
+//! kill -9 under load: what the server answered is there when it starts again.
+//!
+//! The ledger of acknowledgements is kept here, outside the process that dies. Each user's balance only ever grows, so what is
+//! found must be the last balance that was acknowledged or one that was under way.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::disk::{Dice, effort, seed};
+use crate::process::Server;
+
+const USERS: usize = 4;
+
+/// Sends balances, one after the other, until the server is gone; returns the last one that was acknowledged and the last that
+/// was sent.
+fn push(server: &std::net::SocketAddr, user: usize, from: u64, began: &AtomicBool) -> (u64, u64) {
+    let (mut acknowledged, mut sent) = (from, from);
+    let Ok(mut stream) = TcpStream::connect(server) else { return (acknowledged, sent) };
+    loop {
+        sent += 1;
+        let body = format!(r#"{{"account_balance":{sent}}}"#);
+        let head = "host: test\r\ncontent-type: application/json\r\n";
+        let request =
+            format!("PUT /v1/users/{user}/overlay HTTP/1.1\r\n{head}content-length: {}\r\n\r\n{body}", body.len());
+        let mut answer = [0; 2_048];
+        match stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut answer)) {
+            Ok(count) if answer[..count].starts_with(b"HTTP/1.1 204") => acknowledged = sent,
+            _ => return (acknowledged, sent),
+        }
+        began.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_killed_server_has_lost_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dice = Dice::new(seed());
+    let mut ledger = [(0, 0); USERS];
+    let mut acknowledged_in_all = 0;
+    for round in 0..effort(50) {
+        let server = Server::start(folder.path(), &[]);
+        for (user, (acknowledged, sent)) in ledger.iter_mut().enumerate() {
+            let found = match server.get(&format!("/v1/users/{user}/overlay")) {
+                answer if answer.status == 404 => 0,
+                answer => answer.json()["account_balance"].as_u64().unwrap(),
+            };
+            assert!(
+                (*acknowledged..=*sent).contains(&found),
+                "round {round}, user {user}: {found}, {acknowledged} to {sent}"
+            );
+            (*acknowledged, *sent) = (found, found);
+        }
+        let address = server.address;
+        let began = AtomicBool::new(false);
+        ledger = std::thread::scope(|scope| {
+            let began = &began;
+            let pushing: Vec<_> = (0..USERS)
+                .map(|user| {
+                    let from = ledger[user].1;
+                    scope.spawn(move || push(&address, user, from, began))
+                })
+                .collect();
+            while !began.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(std::time::Duration::from_micros(dice.roll() % 40_000));
+            server.kill();
+            let ended: Vec<_> = pushing.into_iter().map(|pushing| pushing.join().unwrap()).collect();
+            ended.try_into().unwrap()
+        });
+        acknowledged_in_all = ledger.iter().map(|(acknowledged, _)| acknowledged).sum();
+    }
+    println!("{} rounds, {acknowledged_in_all} acknowledgements, none lost", effort(50));
+}

@@ -1,0 +1,237 @@
+//! The `legacy` commands as an operator runs them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::legacy_tree::{flat, shapes, write, write_day, write_unusable};
+use crate::process::{Server, run};
+
+fn shown(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("exit {}\n{out}{err}", output.status.code().unwrap())
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", shown(output)))
+}
+
+fn sum(counts: &Value) -> u64 {
+    counts.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum()
+}
+
+/// A folder with a tree of ten missions, and the tree's path.
+fn small() -> (TempDir, String) {
+    let folder = TempDir::new().unwrap();
+    let tree = folder.path().join("old");
+    write_day(&tree, 2, 5);
+    let tree = tree.to_str().unwrap().to_owned();
+    (folder, tree)
+}
+
+#[test]
+fn a_plan_counts_and_writes_nothing_but_its_report() {
+    let folder = TempDir::new().unwrap();
+    let tree = folder.path().join("old");
+    for sample in shapes() {
+        write(&tree, &sample.path, sample.body.to_string());
+    }
+    let unusable = write_unusable(&tree);
+    let (data, report) = (folder.path().join("data"), folder.path().join("report.ndjson"));
+    let [tree, report_text] = [&tree, &report].map(|path| path.to_str().unwrap());
+    let planned = run(&data, &["legacy", "plan", tree, "--report", report_text, "--json"]);
+    let counts = json(&planned);
+    assert!(!data.exists(), "no database is made");
+    assert_eq!(counts["files"], shapes().len() + unusable.len());
+    assert_eq!(sum(&counts["classes"]), counts["files"].as_u64().unwrap(), "the classes add up");
+    assert_eq!(sum(&counts["quarantined"]), counts["classes"]["quarantined"].as_u64().unwrap());
+    assert!(
+        counts["after"]["pack_bytes"].as_u64().unwrap() > 0 && counts["inodes"].as_u64() > counts["files"].as_u64()
+    );
+    let report = fs::read_to_string(&report).unwrap();
+    assert_eq!(report.lines().count(), shapes().len() + unusable.len());
+    for (path, reason) in unusable {
+        let line = report.lines().find(|line| line.contains(&format!("\"path\":\"{path}\""))).unwrap();
+        assert!(line.contains(&format!("\"class\":\"quarantined\",\"reason\":\"{reason}\"")), "{line}");
+    }
+    let text = shown(&run(&data, &["legacy", "plan", tree]));
+    assert!(text.contains("The file is empty.") && text.contains("inodes, with folders"), "{text}");
+}
+
+#[test]
+fn an_import_is_shown_and_the_second_changes_nothing() {
+    let (folder, tree) = small();
+    let data = folder.path().join("data");
+    let text = shown(&run(&data, &["legacy", "import", &tree]));
+    let text: Vec<&str> = text.lines().filter(|line| !line.contains("bytes")).collect();
+    assert_snapshot!(text.join("\n"), @"
+    exit 0
+    the tree occupies
+      files                                                  10
+      inodes, with folders                                   12
+      different contents                                     10
+    files by class
+      mission                                                10
+    records
+      signals                                                 2
+        of these, under an id that another one has            0
+      overlays                                                5
+        of these, users whose facts changed                   0
+      outcomes                                                0
+      written                                                 7
+    ");
+    let export = run(&data, &["export"]).stdout;
+    let commits = || json(&run(&data, &["stats", "--json"]))["commits"].clone();
+    let before = commits();
+    for alias in [&["legacy", "import"][..], &["legacy", "migrate"], &["migrate"]] {
+        assert_eq!(json(&run(&data, &[alias, &[&tree, "--json"]].concat()))["written"], 0);
+    }
+    assert_eq!(run(&data, &["export"]).stdout, export);
+    assert_eq!(commits(), before, "no change is counted");
+}
+
+#[test]
+fn a_server_that_holds_the_file_is_named() {
+    let (folder, tree) = small();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, &[]);
+    for command in ["import", "verify"] {
+        let text = shown(&run(&data, &["legacy", command, &tree]));
+        assert!(
+            text.starts_with("exit 2\n") && text.contains("open in another process; if that is the server"),
+            "{text}"
+        );
+    }
+    assert_eq!(run(&data, &["legacy", "plan", &tree]).status.code(), Some(0), "a plan needs no database");
+    drop(server);
+}
+
+/// A file that was made before there were imports lacks the table of checkpoints; it takes one all the same.
+#[test]
+fn a_file_of_before_takes_an_import() {
+    let (folder, tree) = small();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/data/golden/schema-1.redb");
+    fs::copy(golden, data.join("overlaid.redb")).unwrap();
+    assert_eq!(json(&run(&data, &["legacy", "import", &tree, "--json"]))["written"], 7);
+    assert_eq!(json(&run(&data, &["legacy", "import", &tree, "--json"]))["written"], 0);
+    assert_eq!(run(&data, &["legacy", "verify", &tree]).status.code(), Some(0));
+    assert_eq!(json(&run(&data, &["stats", "--json"]))["signals"], 4, "what was there stays");
+}
+
+#[test]
+fn a_difference_without_a_cause_is_exit_code_1() {
+    let (folder, tree) = small();
+    let data = folder.path().join("data");
+    run(&data, &["legacy", "import", &tree]);
+    assert_eq!(run(&data, &["legacy", "verify", &tree]).status.code(), Some(0));
+    let mut wrong = flat("WRONG_EURUSD_1", "7000000009", 1_000, 5);
+    wrong["risk_amount"] = 77.into();
+    write(Path::new(&tree), "missions/wrong.json", wrong.to_string());
+    run(&data, &["legacy", "import", &tree]);
+    let text = shown(&run(&data, &["legacy", "verify", &tree]));
+    assert!(
+        text.starts_with("exit 1\n") && text.contains("missions/wrong.json: risk_amount is 77 there, 24 now"),
+        "{text}"
+    );
+    let verified = json(&run(&data, &["legacy", "verify", &tree, "--json"]));
+    assert_eq!(verified["unexplained"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn packs_are_listed_read_and_checked() {
+    let (folder, tree) = small();
+    let [data, out, to] = ["data", "packs", "back"].map(|name| folder.path().join(name));
+    let [out_text, to_text] = [&out, &to].map(|path| path.to_str().unwrap());
+    let archive = |arguments: &[&str]| run(&data, &[&["legacy", "archive"], arguments].concat());
+    let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
+    let original = fs::read(Path::new(&tree).join(name)).unwrap();
+
+    let packed = json(&archive(&[&tree, "--out", out_text, "--json"]));
+    assert_eq!((&packed["packed"], &packed["packs"], &packed["deleted"]), (&10.into(), &1.into(), &0.into()));
+    assert!(Path::new(&tree).join(name).exists(), "nothing is removed unless asked for");
+    assert_snapshot!(shown(&archive(&[&tree, "--out", out_text, "--delete"])), @"
+    exit 0
+      files                                                  10
+      packed before                                          10
+      packed                                                  0
+      listed only                                             0
+      changed meanwhile                                       0
+      packs                                                   0
+      deleted                                                10
+      kept                                                    0
+    ");
+    assert!(!Path::new(&tree).join(name).exists());
+    let list = String::from_utf8(archive(&["list", out_text]).stdout).unwrap();
+    assert!(list.lines().count() == 10 && list.contains(&format!("mission     {name}")), "{list}");
+    let list = String::from_utf8(archive(&["list", out_text, "--json"]).stdout).unwrap();
+    assert!(list.contains("\"signals\":[\"ELITE_GUARD_EURUSD_1752645600\"],\"overlays\":[\"7000000003\"]"), "{list}");
+    assert_eq!(archive(&["cat", out_text, name]).stdout, original);
+    assert_eq!(archive(&["cat", out_text, "none"]).status.code(), Some(1));
+    assert_snapshot!(shown(&archive(&["check", out_text])), @"
+    exit 0
+    2025-07-16-001: 10 files are whole
+    ");
+    assert_eq!(archive(&["extract", out_text, name, "--to", to_text]).status.code(), Some(0));
+    assert_eq!(fs::read(to.join(name)).unwrap(), original);
+    assert_eq!(
+        archive(&["extract", out_text, "--to", to_text]).status.code(),
+        Some(2),
+        "what is there is not replaced"
+    );
+
+    let pack = out.join("2025-07-16-001.tar.zst");
+    let mut bytes = fs::read(&pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&pack, bytes).unwrap();
+    assert_eq!(archive(&["check", out_text]).status.code(), Some(1));
+    assert_eq!(archive(&[]).status.code(), Some(2));
+    assert_eq!(archive(&[&tree]).status.code(), Some(2));
+}
+
+/// A pack and its index that name a path outside: made by hand, as the program makes no such thing.
+#[test]
+fn a_pack_can_not_write_outside_of_the_folder() {
+    for name in ["../escaped.json", "/overlaid-escaped.json", "a/../../escaped.json"] {
+        let folder = TempDir::new().unwrap();
+        let (out, to) = (folder.path().join("packs"), folder.path().join("to"));
+        fs::create_dir(&out).unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(2);
+        header.set_mode(0o644);
+        header.set_cksum();
+        let mut pack = tar::Builder::new(Vec::new());
+        pack.append(&header, &b"{}"[..]).unwrap();
+        let compress = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
+        fs::write(out.join("2025-07-16-001.tar.zst"), compress(&pack.into_inner().unwrap())).unwrap();
+        let line = serde_json::json!({"path": name, "kind": "file", "bytes": 2, "modified_ns": 0,
+            "blake3": blake3::hash(b"{}").to_hex().to_string(), "pack": "2025-07-16-001", "frame": 0, "at": 0});
+        fs::write(out.join("2025-07-16-001.ndjson.zst"), compress(format!("{line}\n").as_bytes())).unwrap();
+        let arguments = ["legacy", "archive", "extract", out.to_str().unwrap(), "--to", to.to_str().unwrap()];
+        let text = shown(&run(folder.path(), &arguments));
+        assert!(text.starts_with("exit 2\n") && text.contains("names a path outside of the folder"), "{text}");
+        assert!(!folder.path().join("escaped.json").exists() && !Path::new("/overlaid-escaped.json").exists());
+    }
+}
+
+/// A link in the folder that is extracted to leads nowhere else.
+#[test]
+fn a_link_in_the_way_is_not_followed() {
+    let (folder, tree) = small();
+    let [out, to, elsewhere] = ["packs", "to", "elsewhere"].map(|name| folder.path().join(name));
+    run(folder.path(), &["legacy", "archive", &tree, "--out", out.to_str().unwrap()]);
+    fs::create_dir(&to).unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, to.join("missions")).unwrap();
+    let arguments = ["legacy", "archive", "extract", out.to_str().unwrap(), "--to", to.to_str().unwrap()];
+    let text = shown(&run(folder.path(), &arguments));
+    assert!(text.starts_with("exit 2\n") && text.contains("is no folder"), "{text}");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+}
