@@ -19,6 +19,7 @@ mod updates;
 mod views;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use table::Row;
@@ -77,6 +78,20 @@ pub(crate) const TOPICS: [Topic; 8] = [
     Topic { name: "growth", run: growth::run },
 ];
 
+/// Which contenders there are, in their own words.
+pub(crate) fn versions() -> String {
+    let version = |program: &str, flag: &str| {
+        let output = Command::new(process::find_program(program)?).arg(flag).output().ok()?;
+        let text = [output.stdout, output.stderr].concat();
+        let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
+        Some(line.replace("nginx version: ", "").split(" sha=").next().unwrap_or_default().replace("server v=", ""))
+    };
+    let installed = [("nginx", "-v"), ("redis-server", "--version"), ("python3", "--version")];
+    let installed = installed.iter().filter_map(|(program, flag)| version(program, flag));
+    installed.chain([format!("SQLite {}", sqlite::version())]).collect::<Vec<_>>().join(", ")
+}
+
+const LEFT_OUT: &str = "left out by --quick";
 const NO_NGINX: &str = "not installed: apt-get install nginx-light";
 const NO_REDIS: &str = "not installed: apt-get install redis-server";
 const NO_PYTHON_REDIS: &str = "not installed: apt-get install redis-server python3-redis";

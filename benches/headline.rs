@@ -88,7 +88,7 @@ fn usage(unknown: &str) -> ! {
 }
 
 fn print(options: &Options, lab: &Lab, rows: &[Row]) {
-    let machine = rig::process::machine();
+    let machine = format!("{}; {}", rig::process::machine(), contest::versions());
     let (rounds, turn) = (lab.rounds, lab.turn);
     let how = format!("{machine}; medians of {rounds} rounds, turns of {turn:?} over HTTP");
     match options.shape {

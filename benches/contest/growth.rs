@@ -1,8 +1,10 @@
 //! From a thousand users to a million: what a view costs, and how soon a server answers that was just started.
 
-use super::rounds::{Contender, Sample, Spread, interleave, spread};
+use std::path::Path;
+
+use super::rounds::{Contender, Sample, interleave, spread};
 use super::table::{Goal, Row, Unit, cpu};
-use super::{Lab, USERS};
+use super::{LEFT_OUT, Lab, USERS};
 use crate::rig::client::Client;
 use crate::rig::data;
 use crate::rig::load::{self, Requests, Shape};
@@ -13,41 +15,24 @@ const ASKED_MAX: usize = 200_000;
 
 pub(super) fn run(lab: &Lab) -> Vec<Row> {
     let growth = "CPU of one view over HTTP, with 1,000,000 users by that with 1,000";
-    let start = "exec to first answer";
+    let database = lab.database();
     let mut rows = Vec::new();
-    let first = first_answer(lab, &lab.database(), USERS);
     if lab.quick {
-        rows.push(Row::missing(growth, Goal::AtMost(1.3), "left out by --quick"));
-        rows.push(Row::new(
-            format!("{start}, {USERS} users"),
-            Goal::AtMost(5.0),
-            Unit::Milliseconds,
-            Some(first),
-            "",
-            "",
-        ));
-        rows.push(Row::missing(format!("{start}, 1000000 users"), Goal::AtMost(100.0), "left out by --quick"));
+        rows.push(Row::missing(growth, Goal::AtMost(1.3), LEFT_OUT));
+        rows.extend(first_answers(lab, database.path(), USERS, 5.0));
+        rows.push(Row::missing("exec to first answer, 1000000 users", Goal::AtMost(100.0), LEFT_OUT));
         return rows;
     }
     let (few, many) = (process::folder(), process::folder());
     process::make_database(&lab.program, few.path(), 1_000);
     process::make_database(&lab.program, many.path(), 1_000_000);
-    let copy = process::copy_database(many.path());
     rows.push(cost(lab, growth, few.path(), many.path()));
-    rows.push(Row::new(format!("{start}, {USERS} users"), Goal::AtMost(5.0), Unit::Milliseconds, Some(first), "", ""));
-    let first = first_answer(lab, &copy, 1_000_000);
-    rows.push(Row::new(
-        format!("{start}, 1000000 users"),
-        Goal::AtMost(100.0),
-        Unit::Milliseconds,
-        Some(first),
-        "",
-        "",
-    ));
+    rows.extend(first_answers(lab, database.path(), USERS, 5.0));
+    rows.extend(first_answers(lab, many.path(), 1_000_000, 100.0));
     rows
 }
 
-fn cost(lab: &Lab, what: &str, few: &std::path::Path, many: &std::path::Path) -> Row {
+fn cost(lab: &Lab, what: &str, few: &Path, many: &Path) -> Row {
     let few = Overlaid::start(&lab.program, few, Cpus::One);
     let many = Overlaid::start(&lab.program, many, Cpus::One);
     let mut dice = data::Dice::new(14);
@@ -58,7 +43,7 @@ fn cost(lab: &Lab, what: &str, few: &std::path::Path, many: &std::path::Path) ->
     let (of_few, of_many) = (requests(1_000), requests(1_000_000));
     let turn = |server: &Overlaid, requests: &Requests, round: usize| {
         let offset = round * requests.len() / lab.rounds % requests.len();
-        let shape = Shape { connections: 16, depth: 1, duration: lab.turn, offset };
+        let shape = Shape { connections: 16, depth: 1, duration: lab.turn, cpus: Cpus::One, offset };
         let before = cpu_ns(&server.pids());
         let outcome = load::run(server.address, requests, shape);
         Sample::load(outcome, cpu_ns(&server.pids()) - before)
@@ -75,14 +60,26 @@ fn cost(lab: &Lab, what: &str, few: &std::path::Path, many: &std::path::Path) ->
     Row::new(what, Goal::AtMost(1.3), Unit::Times, contest.ratio("many", "few", cost), "", detail)
 }
 
-/// Milliseconds from starting the program to the end of its first view.
-fn first_answer(lab: &Lab, database: &tempfile::TempDir, users: usize) -> Spread {
+/// Milliseconds from starting the program to the end of its first view: after a stop, and after a kill.
+fn first_answers(lab: &Lab, database: &Path, users: usize, limit_ms: f64) -> [Row; 2] {
     let request = data::get(&data::view_path(users / 2), "");
-    let times = (0..=lab.rounds).map(|_| {
-        let server = Overlaid::start(&lab.program, database.path(), Cpus::All);
+    let start = |stop: fn(Overlaid)| {
+        let server = Overlaid::start(&lab.program, database, Cpus::All);
         Client::connect(server.address).send(&request);
-        server.started.elapsed().as_secs_f64() * 1_000.0
-    });
-    // The first one brings the file into memory.
-    spread(times.skip(1).collect())
+        let took = server.started.elapsed();
+        stop(server);
+        took.as_secs_f64() * 1_000.0
+    };
+    // Brings the file into memory.
+    start(Overlaid::stop);
+    let (mut after_stop, mut after_kill) = (Vec::new(), Vec::new());
+    for _ in 0..lab.rounds {
+        after_stop.push(start(drop));
+        after_kill.push(start(Overlaid::stop));
+    }
+    let row = |how: &str, goal, times| {
+        let what = format!("exec to first answer, {users} users{how}");
+        Row::new(what, goal, Unit::Milliseconds, Some(spread(times)), "", "")
+    };
+    [row("", Goal::AtMost(limit_ms), after_stop), row(", after kill -9", Goal::None, after_kill)]
 }

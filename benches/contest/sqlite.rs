@@ -5,6 +5,11 @@ use rusqlite::Connection;
 use super::library::Renderer;
 use crate::rig::{data, process};
 
+/// Which SQLite this is.
+pub(crate) fn version() -> &'static str {
+    rusqlite::version()
+}
+
 /// A database of one signal and its users.
 pub(crate) struct Sqlite {
     connection: Connection,

@@ -136,7 +136,8 @@ pub(super) fn over_http(lab: &Lab) -> Vec<Row> {
         (0..100).for_each(|number| _ = client.send(&data::patch(number, &data::balance(number, 0))));
     };
     let turn = |requests: &Requests, offset: usize| {
-        let shape = Shape { connections: CONNECTIONS, depth: 1, duration: lab.turn, offset: offset % requests.len() };
+        let offset = offset % requests.len();
+        let shape = Shape { connections: CONNECTIONS, depth: 1, duration: lab.turn, cpus: Cpus::All, offset };
         let before = cpu_ns(&ours.pids());
         let outcome = load::run(ours.address, requests, shape);
         Sample::load(outcome, cpu_ns(&ours.pids()) - before)

@@ -30,7 +30,8 @@ pub(super) fn run(lab: &Lab) -> Vec<Row> {
     let hyper = Ceiling::start("hyper", bytes, Cpus::One);
 
     let turn = |address: SocketAddr, pids: Vec<u32>, requests: &Requests, depth: usize, round: usize| {
-        let shape = Shape { connections: CONNECTIONS, depth, duration: lab.turn, offset: round * 997 % USERS };
+        let shape =
+            Shape { connections: CONNECTIONS, depth, duration: lab.turn, cpus: Cpus::One, offset: round * 997 % USERS };
         let before = cpu_ns(&pids);
         let outcome = load::run(address, requests, shape);
         Sample::load(outcome, cpu_ns(&pids) - before)

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use rustix::process::{Pid, Signal};
+
 /// A process that ends with the benchmark.
 #[derive(Debug)]
 pub(crate) struct Running(pub(crate) Child);
@@ -21,9 +23,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Its children too: nothing would end the workers of a killed nginx.
         for pid in with_children(self.pid()) {
-            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-            // It may have ended by itself.
-            let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+            kill(pid, Signal::KILL);
         }
         let _ = self.0.wait();
     }
@@ -141,6 +141,18 @@ impl Overlaid {
     pub(crate) fn pids(&self) -> Vec<u32> {
         vec![self.process.pid()]
     }
+
+    /// Asks it to stop, as an operator would, and waits until it has.
+    pub(crate) fn stop(mut self) {
+        kill(self.process.pid(), Signal::TERM);
+        self.process.0.wait().unwrap();
+    }
+}
+
+fn kill(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    // It may have ended by itself.
+    let _ = pid.map(|pid| rustix::process::kill_process(pid, signal));
 }
 
 /// Makes a database with the records of `users` users in `folder`.
