@@ -14,11 +14,13 @@ mod object;
 mod outcome;
 mod overlay;
 mod rate;
+mod ratio;
 mod signal;
 mod tier;
 mod time;
 mod token;
 
+pub(crate) use decimal::TEXT_ROOM;
 pub use decimal::{Decimal, DecimalError, Round};
 pub use explain::{Step, explain};
 pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};

@@ -187,77 +187,67 @@ impl Decimal {
 
     /// Appends the shortest plain form: no exponent, no trailing zeros.
     pub fn write_to(self, out: &mut Vec<u8>) {
-        let mut text = [0; TEXT_BYTES_MAX];
-        let start = self.write_backwards(&mut text);
-        out.extend_from_slice(text.get(start..).unwrap_or_default());
+        let mut text = [0; TEXT_ROOM];
+        let length = self.write_into(&mut text);
+        out.extend_from_slice(text.get(..length).unwrap_or_default());
     }
 
-    /// Writes the digits into the end of `text`; returns where they begin.
+    /// Writes the shortest plain form to the beginning of `text`, and returns its length. What is behind it is undefined then.
     #[inline]
-    fn write_backwards(self, text: &mut [u8; TEXT_BYTES_MAX]) -> usize {
+    pub(crate) fn write_into(self, text: &mut [u8; TEXT_ROOM]) -> usize {
         let magnitude = self.0.unsigned_abs();
         let one = UNITS_PER_ONE.unsigned_abs();
-        let (mut whole, fraction) = (magnitude / one, magnitude % one);
-        let mut at = TEXT_BYTES_MAX;
-        if fraction != 0 {
-            // At most eight digits, which fit; 32 bits divide faster than 64.
-            let mut rest = u32::try_from(fraction).unwrap_or(0);
-            let mut digits = 8;
-            while rest % 100 == 0 {
-                rest /= 100;
-                digits -= 2;
-            }
-            if rest % 10 == 0 {
-                rest /= 10;
-                digits -= 1;
-            }
-            while digits >= 2 {
-                at = put_pair(text, at, rest % 100);
-                rest /= 100;
-                digits -= 2;
-            }
-            if digits == 1 {
-                let [low, ..] = (rest % 10).to_le_bytes();
-                at = put(text, at, b'0' + low);
-            }
-            at = put(text, at, b'.');
+        let (whole, fraction) = (magnitude / one, magnitude % one);
+        let mut at = 0;
+        if self.0 < 0 {
+            put(text, at, [b'-']);
+            at += 1;
         }
-        while whole >= 100 {
-            at = put_pair(text, at, u32::try_from(whole % 100).unwrap_or(0));
-            whole /= 100;
+        let mut low = whole;
+        if whole >= one {
+            // Three digits at most: up to 922.
+            let digits = eight_digits(whole / one);
+            let zeros = digits.trailing_zeros() / 8;
+            put(text, at, (digits >> (8 * zeros) | ZEROS >> (8 * zeros)).to_le_bytes());
+            at += 8 - zeros as usize;
+            low = whole % one;
         }
-        // Below 100 now.
-        let [low, ..] = whole.to_le_bytes();
-        at = if whole >= 10 { put_pair(text, at, u32::from(low)) } else { put(text, at, b'0' + low) };
-        if self.0 < 0 { put(text, at, b'-') } else { at }
+        let digits = eight_digits(low);
+        // One zero stays where there is nothing else, and all of them behind more digits.
+        let zeros = if whole >= one { 0 } else { (digits.trailing_zeros() / 8).min(7) };
+        put(text, at, (digits >> (8 * zeros) | ZEROS >> (8 * zeros)).to_le_bytes());
+        at += 8 - zeros as usize;
+        let digits = eight_digits(fraction);
+        put(text, at, [b'.']);
+        put(text, at + 1, (digits | ZEROS).to_le_bytes());
+        let kept = 8 - digits.leading_zeros() as usize / 8;
+        if kept == 0 { at } else { at + 1 + kept }
     }
 }
 
-/// Longest text of a decimal: a sign, eleven digits, a point and eight decimals.
-const TEXT_BYTES_MAX: usize = 24;
+/// Room for a decimal as text: a sign, eleven digits, a point and eight decimals, and what is written beyond them.
+pub(crate) const TEXT_ROOM: usize = 32;
 
-/// The numbers from 00 to 99, to write two digits at a time.
-const PAIRS: &[u8; 200] = b"00010203040506070809101112131415161718192021222324252627282930313233343536373839\
-40414243444546474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697\
-9899";
+/// Eight times the digit 0.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
 
+/// Spreads a number below 10⁸ over eight bytes, the first digit in the lowest: two halves, four pairs, eight digits.
+///
+/// Dividing by multiplying is exact in these ranges; a test goes through all halves.
 #[inline]
-fn put(text: &mut [u8; TEXT_BYTES_MAX], at: usize, byte: u8) -> usize {
-    let at = at.saturating_sub(1);
-    if let Some(place) = text.get_mut(at) {
-        *place = byte;
-    }
-    at
+const fn eight_digits(number: u64) -> u64 {
+    let halves = number / 10_000 | (number % 10_000) << 32;
+    let hundreds = (halves * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | (halves - 100 * hundreds) << 16;
+    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
+    tens | (pairs - 10 * tens) << 8
 }
 
 #[inline]
-fn put_pair(text: &mut [u8; TEXT_BYTES_MAX], at: usize, pair: u32) -> usize {
-    let at = at.saturating_sub(2);
-    let from = pair as usize * 2;
-    if let (Some(place), Some(digits)) = (text.get_mut(at..at + 2), PAIRS.get(from..from + 2)) {
-        place.copy_from_slice(digits);
+fn put<const LENGTH: usize>(text: &mut [u8; TEXT_ROOM], at: usize, bytes: [u8; LENGTH]) {
+    if let Some(place) = text.get_mut(at..at + LENGTH) {
+        place.copy_from_slice(&bytes);
     }
-    at
 }
 
 /// Reads the digits after an `e`; a size that no number survives is clamped, not refused.
@@ -476,6 +466,17 @@ mod tests {
         assert_eq!(Decimal::from_int(i64::MAX), None);
         assert_eq!(least.floor_to(Decimal::from_units(3)), Decimal::ZERO);
         assert_eq!(most.ceil_to(Decimal::from_units(i64::MAX - 1)), None);
+    }
+
+    #[test]
+    fn eight_digits_are_those_that_formatting_gives() {
+        // Each half goes through the same steps, so all of one half are all there are.
+        for half in 0..10_000_u64 {
+            for number in [half, half * 10_000, half * 10_001, 12_340_000 + half] {
+                let text = (eight_digits(number) | ZEROS).to_le_bytes();
+                assert_eq!(std::str::from_utf8(&text).unwrap(), format!("{number:08}"));
+            }
+        }
     }
 
     #[test]

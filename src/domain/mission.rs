@@ -24,6 +24,7 @@
 
 use ethnum::U256;
 
+use super::ratio::{Divisor, Ratio};
 use super::{
     Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates,
     Round, Signal, Tiers, UnixMillis, UserTier,
@@ -443,7 +444,9 @@ pub(super) fn conversion(
 
 /// balance × risk / 100, cut to eight decimals.
 fn risk_budget(balance: Decimal, risk_percent: Decimal) -> Option<Decimal> {
-    decimal(budget_product(balance, risk_percent)? / (100 * ONE))
+    /// A hundredth, and from units of both to units.
+    const SCALE: Option<Divisor> = Divisor::new(100 * ONE);
+    decimal(SCALE?.divide(budget_product(balance, risk_percent)?)?)
 }
 
 /// A balance times a percentage, in units of both.
@@ -453,7 +456,7 @@ fn budget_product(balance: Decimal, risk_percent: Decimal) -> Option<u128> {
 }
 
 /// Units of a [`Decimal`] in one.
-const ONE: u128 = 100_000_000;
+const ONE: u64 = 100_000_000;
 
 /// One user's size.
 struct Size {
@@ -515,7 +518,7 @@ impl Sizing {
         // Rounded up: one unit less would not do.
         let floor = dividend.checked_div(divisor)?;
         let units = if dividend.checked_rem(divisor)? == U256::ZERO { floor } else { floor.checked_add(U256::ONE)? };
-        decimal(u128::try_from(units).ok()?)
+        decimal(u64::try_from(units).ok()?)
     }
 
     fn cap(&self, tier_max_lots: Option<Decimal>) -> Decimal {
@@ -523,56 +526,7 @@ impl Sizing {
     }
 }
 
-/// An exact fraction in lowest terms.
-#[derive(Clone, Debug)]
-struct Ratio {
-    numerator: U256,
-    denominator: U256,
-    /// Both, where both fit: the case of nearly every signal, and some ten times as fast.
-    narrow: Option<(u128, u128)>,
-}
-
-impl Ratio {
-    /// Makes the fraction of two products; `None` if a divisor is zero. Three factors of 64 bits always fit.
-    fn new(mut numerators: [u64; 3], mut denominators: [u64; 3]) -> Option<Self> {
-        for numerator in &mut numerators {
-            for denominator in &mut denominators {
-                let divisor = greatest_common_divisor(*numerator, *denominator);
-                *numerator = numerator.checked_div(divisor)?;
-                *denominator = denominator.checked_div(divisor)?;
-            }
-        }
-        let product = |factors: [u64; 3]| {
-            factors.iter().try_fold(U256::ONE, |product, factor| product.checked_mul(U256::from(*factor)))
-        };
-        let (numerator, denominator) = (product(numerators)?, product(denominators)?);
-        if denominator == U256::ZERO {
-            return None;
-        }
-        let narrow = u128::try_from(numerator).ok().zip(u128::try_from(denominator).ok());
-        Some(Self { numerator, denominator, narrow })
-    }
-
-    /// Returns `value` times the fraction, cut to an integer; `None` if it does not fit.
-    fn floor_of(&self, value: u128) -> Option<u128> {
-        if let Some((numerator, denominator)) = self.narrow
-            && let Some(product) = value.checked_mul(numerator)
-        {
-            return product.checked_div(denominator);
-        }
-        let product = U256::from(value).checked_mul(self.numerator)?;
-        u128::try_from(product.checked_div(self.denominator)?).ok()
-    }
-}
-
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-fn decimal(units: u128) -> Option<Decimal> {
+fn decimal(units: u64) -> Option<Decimal> {
     i64::try_from(units).ok().map(Decimal::from_units)
 }
 
