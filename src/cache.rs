@@ -168,13 +168,13 @@ impl Default for Cache {
 impl Cache {
     /// Returns a signal if it is in memory.
     #[must_use]
-    pub fn hot_signal(&self, id: &SignalId) -> Option<Arc<CachedSignal>> {
+    pub fn hot_signal(&self, id: &str) -> Option<Arc<CachedSignal>> {
         self.signals.get(id)
     }
 
     /// Returns an overlay if it is in memory.
     #[must_use]
-    pub fn hot_overlay(&self, user: &UserId) -> Option<Arc<CachedOverlay>> {
+    pub fn hot_overlay(&self, user: &str) -> Option<Arc<CachedOverlay>> {
         self.overlays.get(user)
     }
 
@@ -188,7 +188,7 @@ impl Cache {
         id: &SignalId,
         read: impl FnOnce() -> Result<Option<CachedSignal>, E>,
     ) -> Result<Option<Arc<CachedSignal>>, E> {
-        match self.hot_signal(id) {
+        match self.hot_signal(id.as_str()) {
             Some(signal) => Ok(Some(signal)),
             None => self.fill(&self.signals, id, read),
         }
@@ -204,7 +204,7 @@ impl Cache {
         user: &UserId,
         read: impl FnOnce() -> Result<Option<CachedOverlay>, E>,
     ) -> Result<Option<Arc<CachedOverlay>>, E> {
-        match self.hot_overlay(user) {
+        match self.hot_overlay(user.as_str()) {
             Some(overlay) => Ok(Some(overlay)),
             None => self.fill(&self.overlays, user, read),
         }

@@ -294,7 +294,7 @@ impl Service {
     ) -> Result<Receipt, ServiceError> {
         let now = self.now();
         if condition == Condition::None
-            && let Some(cached) = self.shared.memory.cache.hot_overlay(&user)
+            && let Some(cached) = self.shared.memory.cache.hot_overlay(user.as_str())
             && cached.stored.overlay.patched(&patch, now)?.says_the_same(&cached.stored.overlay)
         {
             // The cache is no older than the last acknowledged write; a write still under way counts as coming after this one.
@@ -311,7 +311,7 @@ impl Service {
     ///
     /// [`ServiceError::Absent`], or [`ServiceError::Store`].
     pub async fn signal(&self, id: &SignalId) -> Result<Arc<CachedSignal>, ServiceError> {
-        if let Some(signal) = self.shared.memory.cache.hot_signal(id) {
+        if let Some(signal) = self.shared.memory.cache.hot_signal(id.as_str()) {
             return Ok(signal);
         }
         let (service, wanted) = (self.clone(), id.clone());
@@ -325,7 +325,7 @@ impl Service {
     ///
     /// [`ServiceError::Absent`], or [`ServiceError::Store`].
     pub async fn overlay(&self, user: &UserId) -> Result<Arc<CachedOverlay>, ServiceError> {
-        if let Some(overlay) = self.shared.memory.cache.hot_overlay(user) {
+        if let Some(overlay) = self.shared.memory.cache.hot_overlay(user.as_str()) {
             return Ok(overlay);
         }
         let (service, wanted) = (self.clone(), user.clone());

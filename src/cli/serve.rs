@@ -109,7 +109,7 @@ async fn serve(address: SocketAddr, backup_every: Option<Duration>, service: Ser
         tokio::spawn(back_up_regularly(every, service.clone()));
     }
     let responses = service.metrics().response_counters();
-    http::run(listener, http::router(service), http::Limits::default(), responses, shutdown)
+    http::run(listener, http::Routes::of(&service), http::Limits::default(), responses, shutdown)
         .await
         .context("cannot serve")
 }

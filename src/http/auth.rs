@@ -7,6 +7,7 @@
 //! 256 random bits make a slow hash needless.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use sha2::{Digest, Sha256};
@@ -92,12 +93,18 @@ impl FromRequestParts<Service> for Access {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
+        Self::of(&parts.headers, service)
+    }
+}
+
+impl Access {
+    /// What these headers' token allows.
+    pub(super) fn of(headers: &HeaderMap, service: &Service) -> Result<Self, Problem> {
         let tokens = service.tokens();
         if tokens.is_empty() {
             return Ok(Self::Open);
         }
-        let header =
-            parts.headers.get(AUTHORIZATION).ok_or_else(|| Problem::unauthorized("a bearer token is needed"))?;
+        let header = headers.get(AUTHORIZATION).ok_or_else(|| Problem::unauthorized("a bearer token is needed"))?;
         let text = header.to_str().ok().and_then(bearer).unwrap_or_default();
         let id = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).map_or("", |(id, _)| id);
         let token = tokens.get(id).filter(|token| {

@@ -128,11 +128,19 @@ impl IfNoneMatch {
     }
 }
 
+impl IfNoneMatch {
+    /// Reads it from the headers of a request.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self(Condition::read(headers, &IF_NONE_MATCH))
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(Self(Condition::read(&parts.headers, &IF_NONE_MATCH)))
+        Ok(Self::of(&parts.headers))
     }
 }
 

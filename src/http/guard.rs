@@ -12,22 +12,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::http::Request;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
-use tower::Service;
 
 use super::pace::{PacedBody, Progress};
-use super::{Limits, Problem};
+use super::{Limits, Problem, Routes};
 use crate::metrics::ResponseCounters;
 
 /// What answers the requests of a connection.
 #[derive(Clone)]
 pub(super) struct Answers {
-    pub(super) router: Router,
+    pub(super) routes: Routes,
     pub(super) limits: Limits,
     pub(super) responses: ResponseCounters,
 }
@@ -40,7 +38,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     abandoned: Arc<AtomicBool>,
 ) -> Result<Response, Infallible> {
-    let Answers { mut router, limits, responses } = answers;
+    let Answers { mut routes, limits, responses } = answers;
     let mut progress = None;
     let request = request.map(|incoming| {
         // The usual request has no body, and then costs no allocation for one.
@@ -50,7 +48,7 @@ pub(super) async fn answer(
         let watched = progress.insert(Arc::new(Progress::default()));
         Body::new(PacedBody::new(incoming, limits.body_read, watched.clone(), abandoned.clone()))
     });
-    let handler = pin!(async move { router.call(request).await });
+    let handler = pin!(async move { routes.call(request).await });
     let mut response = match within_limit(handler, progress.as_deref(), limits).await {
         Ok(Ok(response)) => response,
         Err(problem) => problem.into_response(),

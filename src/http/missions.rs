@@ -7,21 +7,22 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use serde::Deserialize;
 
 use super::auth::Access;
+use super::pieces;
 use super::{IfNoneMatch, PathId, Problem, StrictQuery, answer};
 use crate::domain::{SignalId, Status, TierName, UserId};
 use crate::render;
-use crate::service::{Batch, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, Service, SignalCursor, StatusFilter};
+use crate::service::{
+    Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, Service, SignalCursor, StatusFilter,
+};
 
 /// Rows of a page, unless the client asks for another number.
 pub(super) const PAGE_ROWS: usize = 100;
-/// Size of a streamed piece: large enough to cost few system calls, small enough that many streams fit in memory.
-const PIECE_BYTES: usize = 128 * 1024;
 /// Most bytes of the views of a list of users: several times what a thousand usual ones take.
 const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
 const NDJSON: &str = "application/x-ndjson";
@@ -40,12 +41,31 @@ pub(super) async fn get_mission(
 ) -> Result<Response, Problem> {
     access.read_user(&user)?;
     let view = service.mission(&signal, &user).await?;
+    Ok(view_answer(&service, &view, &condition))
+}
+
+/// Answers a request for [`get_mission`] past the router, if nothing about it is unusual and both records are in memory: extractors,
+/// boxed futures and a look at every route take longer than the view. All else, refusals too, is left to the router (`None`), so that
+/// there is one place that says no.
+pub(super) fn get_hot_mission(service: &Service, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    if method != Method::GET || uri.query().is_some() {
+        return None;
+    }
+    let (user, rest) = uri.path().strip_prefix("/v1/users/")?.split_once('/')?;
+    let access = Access::of(headers, service).ok()?;
+    // What stands percent-encoded in the path, or is no id, finds nothing here.
+    let view = service.hot_mission(rest.strip_prefix("missions/")?, user)?;
+    access.read_user(view.user()).ok()?;
+    Some(view_answer(service, &view, &IfNoneMatch::of(headers)))
+}
+
+fn view_answer(service: &Service, view: &MissionView, condition: &IfNoneMatch) -> Response {
     let tag = answer::view_tag(view.tag());
-    Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || {
+    answer::tagged_json(StatusCode::OK, &tag, condition, || {
         let mut json = Vec::with_capacity(view.size_hint());
-        view.write_to(&service, &mut json);
+        view.write_to(service, &mut json);
         json
-    }))
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,9 +192,9 @@ impl HttpBody for LinesBody {
         let batch = &mut self.get_mut().0;
         // A filter may leave a stretch of users with nothing to write.
         while !batch.is_done() {
-            let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
-            if batch.write_some(usize::MAX, PIECE_BYTES, Separator::Newline, &mut piece) > 0 {
-                return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
+            let mut piece = pieces::empty();
+            if batch.write_some(usize::MAX, pieces::PIECE_BYTES, Separator::Newline, &mut piece) > 0 {
+                return Poll::Ready(Some(Ok(Frame::data(pieces::sealed(piece)))));
             }
         }
         Poll::Ready(None)

@@ -1,15 +1,52 @@
 //! The routes: which request goes to which handler.
 
+use std::convert::Infallible;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT_ENCODING;
 use axum::middleware::map_request;
+use axum::response::Response;
 use axum::routing::{get, post, put};
+use tower::Service as _;
 use tower_http::compression::CompressionLayer;
 
 use super::{health, import, missions, rates, signals, users, with_fallbacks};
 use crate::service::Service;
+
+/// Where requests go: to the router's handlers, but for the one kind that is asked for most.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    router: Router,
+    /// By whom views are answered past the router.
+    views: Option<Service>,
+}
+
+impl Routes {
+    /// All routes of a service.
+    #[must_use]
+    pub fn of(service: &Service) -> Self {
+        Self { router: router(service.clone()), views: Some(service.clone()) }
+    }
+
+    /// Answers a request.
+    pub(super) async fn call(&mut self, request: Request) -> Result<Response, Infallible> {
+        if let Some(service) = &self.views
+            && let Some(answer) = missions::get_hot_mission(service, request.method(), request.uri(), request.headers())
+        {
+            return Ok(answer);
+        }
+        self.router.call(request).await
+    }
+}
+
+/// A router alone.
+impl From<Router> for Routes {
+    fn from(router: Router) -> Self {
+        Self { router, views: None }
+    }
+}
 
 /// Makes the router.
 pub fn router(service: Service) -> Router {

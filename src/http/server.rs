@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
@@ -24,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use super::Routes;
 use super::gather::Gather;
 use super::guard;
 use super::guard::Answers;
@@ -73,7 +73,7 @@ impl Default for Limits {
     }
 }
 
-/// Serves `router` on `listener` until `shutdown` is ready, then finishes the requests in flight.
+/// Serves `routes` on `listener` until `shutdown` is ready, then finishes the requests in flight.
 ///
 /// Failed accepts are logged and tried again; no client can end the server.
 ///
@@ -82,7 +82,7 @@ impl Default for Limits {
 /// If the listener has no address any more. Nothing was served then.
 pub async fn run(
     listener: TcpListener,
-    router: Router,
+    routes: Routes,
     limits: Limits,
     responses: ResponseCounters,
     shutdown: impl Future<Output = ()> + Send,
@@ -100,7 +100,7 @@ pub async fn run(
             Some(ended) = connections.join_next() => log_end(ended),
             accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
                 Ok((stream, _)) => {
-                    let answers = Answers { router: router.clone(), limits, responses: responses.clone() };
+                    let answers = Answers { routes: routes.clone(), limits, responses: responses.clone() };
                     connections.spawn(serve(stream, answers, http.clone(), stopping.clone()));
                     accepting.accepted(connections.len(), limits.connections_max);
                 }

@@ -77,6 +77,12 @@ impl MissionView {
         render::write_view(out, &self.signal.json, &self.overlay.json, &self.mission(service), currency);
     }
 
+    /// Whose it is.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.overlay.stored.overlay.user_id
+    }
+
     /// The currency that the amounts are in.
     #[must_use]
     pub fn currency(&self) -> &Currency {
@@ -183,6 +189,14 @@ impl Service {
         let signal = self.signal(signal).await?;
         let overlay = self.overlay(user).await?;
         Ok(self.view_of(signal, overlay))
+    }
+
+    /// Returns one user's mission on one signal, as of now, if both records are in memory. Texts that are no ids are in no memory.
+    #[must_use]
+    pub fn hot_mission(&self, signal: &str, user: &str) -> Option<MissionView> {
+        let cache = &self.shared.memory.cache;
+        let (signal, overlay) = (cache.hot_signal(signal)?, cache.hot_overlay(user)?);
+        Some(self.view_of(signal, overlay))
     }
 
     /// Joins a signal and an overlay, as of now.

@@ -52,7 +52,7 @@ fn read(cache: &Cache, file: impl FnOnce() -> Option<u64>) -> Option<u64> {
 }
 
 fn hot(cache: &Cache) -> Option<u64> {
-    cache.hot_overlay(&user_id("7")).map(|overlay| overlay.stored.seq)
+    cache.hot_overlay("7").map(|overlay| overlay.stored.seq)
 }
 
 fn read_signal(cache: &Cache, file: impl FnOnce() -> (u64, Vec<Arc<StoredOutcome>>)) -> Arc<CachedSignal> {
@@ -65,7 +65,7 @@ fn read_signal(cache: &Cache, file: impl FnOnce() -> (u64, Vec<Arc<StoredOutcome
 
 /// The `seq` of the signal, and of the outcomes of four users on it.
 fn hot_signal(cache: &Cache) -> Option<(u64, [Option<u64>; 4])> {
-    let cached = cache.hot_signal(&signal_id("S1"))?;
+    let cached = cache.hot_signal("S1")?;
     let outcomes = ["1", "2", "3", "4"].map(|user| cached.outcome(&user_id(user)).map(|outcome| outcome.seq));
     Some((cached.stored.seq, outcomes))
 }

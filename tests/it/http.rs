@@ -107,6 +107,63 @@ fn tags_spare_a_body_and_guard_a_write() {
     assert_eq!(server.get(overlay).json()["account_balance"], 2);
 }
 
+/// What a client sees of the answers to a path, and to the same with an empty query, which never takes the short way.
+fn both_ways(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> [String; 2] {
+    [path.to_owned(), format!("{path}?")].map(|path| {
+        let answer = server.send_with(method, &path, headers, b"");
+        let fields =
+            ["content-type", "etag", "cache-control", "www-authenticate", "allow"].map(|name| answer.header(name));
+        format!("{fields:?} {}", answer.shown())
+    })
+}
+
+#[test]
+fn a_view_from_memory_is_answered_as_the_router_answers_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = samples(folder.path());
+    let view = "/v1/users/7001/missions/ELITE_GUARD_EURUSD_1763905800";
+    let check = |server: &Server, headers: &[(&str, &str)]| {
+        for path in [
+            view,
+            "/v1/users/%37001/missions/ELITE_GUARD_EURUSD_1763905800",
+            "/v1/users/7001/missions/ELITE_GUARD_EURUSD_1763905800/",
+            "/v1/users/7001/missions/NONE",
+            "/v1/users/none/missions/ELITE_GUARD_EURUSD_1763905800",
+            "/v1/users/../missions/ELITE_GUARD_EURUSD_1763905800",
+            "/v1/users/7001//missions/ELITE_GUARD_EURUSD_1763905800",
+        ] {
+            for method in ["GET", "POST"] {
+                let [short, long] = both_ways(server, method, path, headers);
+                assert_eq!(short.replace("/?", "/"), long.replace("?", ""), "{method} {path} {headers:?}");
+            }
+        }
+    };
+    // Into memory first.
+    assert_eq!(server.get(view).status, 200);
+    let tag = server.get(view).header("etag").unwrap().to_owned();
+    check(&server, &[]);
+    for condition in [tag.as_str(), tag.trim_start_matches("W/"), "*", "\"other\"", "nonsense"] {
+        check(&server, &[("if-none-match", condition)]);
+    }
+
+    // The same holds for what a token allows.
+    drop(server);
+    let mint = |scope: &str| {
+        let output = crate::process::run(folder.path(), &["token", "create", "--scope", scope]);
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let tokens = ["read:7001", "read:7002", "write"].map(mint);
+    let server = samples(folder.path());
+    for token in &tokens {
+        check(&server, &[("authorization", &format!("Bearer {token}"))]);
+    }
+    check(&server, &[]);
+    assert_eq!(server.get(view).status, 401);
+    let statuses =
+        tokens.map(|token| server.send_with("GET", view, &[("authorization", &format!("Bearer {token}"))], b"").status);
+    assert_eq!(statuses, [200, 403, 403]);
+}
+
 #[test]
 fn the_missions_of_a_signal_come_in_pages_as_a_list_of_users_and_as_lines() {
     let folder = tempfile::tempdir().unwrap();

@@ -54,7 +54,7 @@ impl World {
         let shutdown = async { stopped.await.unwrap_or_default() };
         let served = runtime.spawn(run(
             listener,
-            router(signals.clone()),
+            router(signals.clone()).into(),
             limits,
             Metrics::default().response_counters(),
             shutdown,
