@@ -8,15 +8,16 @@
 //! `cargo test --release -p overlaid --test it copies::campaign -- --ignored --nocapture`.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use overlaid::domain::UserId;
 use overlaid::service::Stopwatch;
-use overlaid::store::{Change, CopyGate, Store, Writer, verify};
+use overlaid::store::{Change, CopyGate, Imported, Store, Writer, compact, verify};
 
 use crate::crash::overlay;
 use crate::disk::{Dice, effort, seed};
@@ -89,7 +90,8 @@ impl Plan {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data/overlaid.redb");
         let store = Store::open_or_create(&path).unwrap();
-        let gate = if self.gate_is_on { CopyGate::new(&path, Duration::from_secs(5)).unwrap() } else { CopyGate::off() };
+        let gate =
+            if self.gate_is_on { CopyGate::new(&path, Duration::from_secs(5)).unwrap() } else { CopyGate::off() };
         let ledger = Arc::new(Mutex::new(Ledger::from([(0, Vec::new())])));
         let kept = Arc::clone(&ledger);
         let writer = Writer::start_behind(gate, Arc::clone(&store), move |commit| {
@@ -216,6 +218,92 @@ fn without_the_gate_most_copies_are_torn_and_none_is_silently_wrong() {
     let copies = effort(20);
     let tally = Plan::new(false, SLOW, copies).run(seed());
     assert!(tally.whole * 10 <= copies * 7, "{tally:?}: the tests above prove nothing");
+}
+
+/// Another process that has read the first half of a file and reads the rest once it is told to.
+struct HalfRead(std::process::Child);
+
+impl HalfRead {
+    fn of(file: &Path, copy: &Path) -> Self {
+        let half = std::fs::metadata(file).unwrap().len() / 2;
+        let script = format!(r#"exec 3<"$0"; head -c {half} <&3 > "$1"; echo; read go; cat <&3 >> "$1""#);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(file).arg(copy).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        Self(child)
+    }
+
+    fn finish(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+
+    fn finish_after(self, time: Duration) -> std::thread::JoinHandle<()> {
+        std::thread::spawn(move || {
+            std::thread::sleep(time);
+            self.finish();
+        })
+    }
+}
+
+/// A database with some users, closed.
+fn small_database(path: &Path) -> String {
+    let store = Store::open_or_create(path).unwrap();
+    let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    for user in 0..200 {
+        let done = done.clone();
+        writer.submit(overlay(user, 1, PADDING), Box::new(move |result| done.send(result.is_ok()).unwrap())).unwrap();
+    }
+    (0..200).for_each(|_| assert!(is_done.recv().unwrap()));
+    writer.stop();
+    drop((writer, store));
+    verify(path).unwrap().sha256
+}
+
+const HALF_A_SECOND: Duration = Duration::from_millis(500);
+
+/// Opening the database writes to it, and so do an import, which has no writer, and closing: each waits for a copy.
+#[test]
+fn opening_and_importing_wait_for_a_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
+    let before = small_database(&path);
+    let waits_for_copy = |what: &str, work: &mut dyn FnMut()| {
+        let copying = HalfRead::of(&path, &copy).finish_after(HALF_A_SECOND);
+        let watch = Stopwatch::start();
+        work();
+        assert!(watch.seconds() >= HALF_A_SECOND.as_secs_f64() * 0.9, "{what} did not wait: {} s", watch.seconds());
+        copying.join().unwrap();
+        assert!(verify(&copy).is_ok(), "{what}: the copy is torn");
+    };
+    let limit = Duration::from_secs(5);
+    let mut store = None;
+    waits_for_copy("opening", &mut || store = Some(Store::open_behind_gate(&path, limit).unwrap()));
+    assert_eq!(verify(&copy).unwrap().sha256, before);
+    let store = store.unwrap();
+    waits_for_copy("import", &mut || store.import(&Imported::default(), ("tree", "all of it")).unwrap());
+    assert_eq!(verify(&copy).unwrap().sha256, before);
+    let mut store = Some(store);
+    waits_for_copy("closing", &mut || drop(store.take()));
+    // A copy that takes longer than the limit is not waited for.
+    let copying = HalfRead::of(&path, &copy);
+    drop(Store::open_behind_gate(&path, Duration::from_millis(100)).unwrap());
+    copying.finish();
+}
+
+/// The old file is not written to, so nobody need wait.
+#[test]
+fn a_copy_that_is_being_made_while_the_file_is_compacted_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
+    let before = small_database(&path);
+    let copying = HalfRead::of(&path, &copy);
+    assert_eq!(compact(&path).unwrap().sha256, before);
+    copying.finish();
+    assert_eq!(verify(&copy).unwrap().sha256, before);
+    assert_eq!(verify(&path).unwrap().sha256, before);
 }
 
 /// Long runs, in parts: a file that grows all the time would be too long to look through at the end.
