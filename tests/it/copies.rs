@@ -4,7 +4,7 @@
 //! of them. With the gate on, all are. With the gate off most are not, which shows that this test can fail; but what is
 //! not whole is refused, with or without a gate, and never silently wrong.
 //!
-//! The long form makes 1,400 copies behind the gate and 300 without it, and prints what came of them:
+//! The long form makes 1,500 copies behind the gate and 200 without it, and prints what came of them:
 //! `cargo test --release -p overlaid --test it copies::campaign -- --ignored --nocapture`.
 
 use std::collections::BTreeMap;
