@@ -112,8 +112,12 @@ impl Plan {
             writer.submit(overlay(user, balance, PADDING), acknowledge).unwrap();
         };
         for users in (0..self.users).collect::<Vec<_>>().chunks(500) {
-            users.iter().for_each(|user| submit(*user, 1));
-            users.iter().for_each(|_| is_done.recv().unwrap());
+            for user in users {
+                submit(*user, 1);
+            }
+            for _ in users {
+                is_done.recv().unwrap();
+            }
         }
         let mut tally = Tally::default();
         let mut wrong = Vec::new();
