@@ -160,7 +160,7 @@ fn is_damage(error: &anyhow::Error) -> bool {
 /// Opens the database that is there.
 fn open(config: &Config) -> anyhow::Result<Service> {
     let path = config.database();
-    let store = Store::open(&path).map_err(|error| explain_open(error, &path))?;
+    let store = Store::open_behind_gate(&path, config.copy_gate()).map_err(|error| explain_open(error, &path))?;
     Service::start(store, settings(config)?).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -172,7 +172,8 @@ fn open_or_create(config: &Config) -> anyhow::Result<Service> {
 /// Opens the database with these settings, or makes one.
 fn open_or_create_with(config: &Config, settings: Settings) -> anyhow::Result<Service> {
     let path = config.database();
-    let store = Store::open_or_create(&path).map_err(|error| explain_open(error, &path))?;
+    let store =
+        Store::open_or_create_behind_gate(&path, config.copy_gate()).map_err(|error| explain_open(error, &path))?;
     Service::start(store, settings).with_context(|| format!("cannot read {}", path.display()))
 }
 

@@ -1,6 +1,7 @@
 //! What the operator sets for any command: where the data is, which tables hold, how to log.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -47,6 +48,12 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// How long writes wait for a copy.
+    #[must_use]
+    pub fn copy_gate(&self) -> Duration {
+        Duration::from_millis(self.copy_gate_ms)
+    }
+
     /// Where the database file is.
     #[must_use]
     pub fn database(&self) -> PathBuf {

@@ -26,14 +26,16 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use disk::FileDisk;
 use layer::{Backend, Layer, Volume};
 
-pub use backup::{back_up, link, restore};
+pub use backup::{back_up, compact, link, restore};
 pub use check::{Contents, contents, verify};
 pub use codec::Changed;
 pub use copy_gate::{CopyGate, Unavailable, Waited};
@@ -147,6 +149,15 @@ pub struct Store {
     /// Replaced when the file has to be opened again.
     opened: RwLock<Arc<Opened>>,
     path: PathBuf,
+    /// Where this store itself waits before it writes; the writer has a gate of its own.
+    gate: Mutex<CopyGate>,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Closing the file writes to it too.
+        self.wait_for_copies();
+    }
 }
 
 /// The engine on the file, from one opening to the next.
@@ -248,6 +259,21 @@ impl Store {
     /// [`StoreError::InUse`], [`StoreError::NewerSchema`], [`StoreError::NotOurs`], [`StoreError::Create`],
     /// [`StoreError::Damaged`] or [`StoreError::Engine`].
     pub fn open_or_create(path: &Path) -> Result<Arc<Self>, StoreError> {
+        Self::create_if_absent(path)?;
+        Self::open(path)
+    }
+
+    /// As [`Store::open_behind_gate`], but makes a database where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open_or_create`].
+    pub fn open_or_create_behind_gate(path: &Path, limit: Duration) -> Result<Arc<Self>, StoreError> {
+        Self::create_if_absent(path)?;
+        Self::open_behind_gate(path, limit)
+    }
+
+    fn create_if_absent(path: &Path) -> Result<(), StoreError> {
         let failed = |at: &Path| {
             let at = at.to_owned();
             move |source| StoreError::Create { path: at, source }
@@ -263,7 +289,7 @@ impl Store {
             // Under its name only when it is whole, and there after a crash once its folder's entry is.
             fs::rename(&new, path).and_then(|()| sync_folder(folder)).map_err(failed(path))?;
         }
-        Self::open(path)
+        Ok(())
     }
 
     /// Opens a database that is there.
@@ -275,8 +301,32 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Absent(path.to_owned()));
         }
-        let disk = FileDisk::open(path).map_err(StoreError::io)?;
-        Self::open_on(Arc::new(disk.ok_or_else(|| StoreError::InUse(path.to_owned()))?), path)
+        Self::open_on(Arc::new(lock_file(path).map_err(StoreError::io)?.ok_or_else(in_use(path))?), path)
+    }
+
+    /// As [`Store::open`], but first waits for copies of the file that others are making, since the engine writes to a file
+    /// that it opens. From then on all that the store writes by itself, as an import does, waits for copies too; a writer
+    /// waits at the gate that it is given.
+    ///
+    /// - `limit`: as [`CopyGate::new`] takes it; where there can be no gate, nothing waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open_behind_gate(path: &Path, limit: Duration) -> Result<Arc<Self>, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Absent(path.to_owned()));
+        }
+        // Locked first: whoever is told that the file is in use should not wait for it.
+        let disk = lock_file(path).map_err(StoreError::io)?.ok_or_else(in_use(path))?;
+        let mut gate = CopyGate::new(path, limit).unwrap_or_else(|unavailable| {
+            tracing::debug!(error = &unavailable as &dyn std::error::Error, "nothing waits for copies");
+            CopyGate::off()
+        });
+        report_wait(gate.wait(&NEVER));
+        let store = Self::open_on(Arc::new(disk), path)?;
+        *store.gate() = gate;
+        Ok(store)
     }
 
     /// Opens the database on any disk, or makes one on an empty disk: for tests that let the disk fail. `path` is where it is
@@ -288,7 +338,7 @@ impl Store {
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>, StoreError> {
         let volume = Volume::new(disk);
         let opened = RwLock::new(Arc::new(Opened::in_earnest(&volume)?));
-        Ok(Arc::new(Self { volume, opened, path: path.to_owned() }))
+        Ok(Self::new(volume, opened, path))
     }
 
     /// Opens a database that is never changed by it, and that no other process may be writing to. Writing to it changes
@@ -308,7 +358,7 @@ impl Store {
             return Err(StoreError::Damaged("it is empty".to_owned()));
         }
         let opened = RwLock::new(Arc::new(Opened::to_look_at(&volume)?));
-        Ok(Arc::new(Self { volume, opened, path: path.to_owned() }))
+        Ok(Self::new(volume, opened, path))
     }
 
     /// Where the file is.
@@ -329,19 +379,21 @@ impl Store {
         self.opened().snapshot()
     }
 
-    /// Moves the rows together and cuts off what is free; returns whether anything could be done. No snapshot may be held, and
-    /// no writer may run.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Engine`]; [`StoreError::Busy`] if somebody still reads or writes.
-    pub fn compact(self: Arc<Self>) -> Result<bool, StoreError> {
-        let store = Arc::into_inner(self).ok_or(StoreError::Busy)?;
-        let opened = store.opened.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Opened { mut database, layer, .. } = Arc::into_inner(opened).ok_or(StoreError::Busy)?;
-        let compacted = database.compact().map_err(|error| StoreError::Engine(Box::new(error.into())))?;
-        database.close().map_err(|error| StoreError::Engine(Box::new(error.into())))?;
-        layer.fault().map_or(Ok(compacted), |fault| Err(StoreError::io(fault)))
+    fn new(volume: Arc<Volume>, opened: RwLock<Arc<Opened>>, path: &Path) -> Arc<Self> {
+        Arc::new(Self { volume, opened, path: path.to_owned(), gate: Mutex::new(CopyGate::off()) })
+    }
+
+    fn gate(&self) -> MutexGuard<'_, CopyGate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves waiting for copies to the writer.
+    fn pass_gate(&self) {
+        *self.gate() = CopyGate::off();
+    }
+
+    fn wait_for_copies(&self) {
+        report_wait(self.gate().wait(&NEVER));
     }
 
     fn opened(&self) -> Arc<Opened> {
@@ -360,6 +412,46 @@ impl Store {
     fn replace(&self, opened: Arc<Opened>) {
         *self.opened.write().unwrap_or_else(PoisonError::into_inner) = opened;
     }
+}
+
+/// A wait at the gate ends when the copy does or its time is up; nothing else is in such a hurry.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+fn report_wait(Waited { time, overran, events_lost }: Waited) {
+    if !time.is_zero() {
+        let time_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(time_us, overran, events_lost, "waited for a copy of the file");
+    }
+}
+
+fn in_use(path: &Path) -> impl FnOnce() -> StoreError {
+    let path = path.to_owned();
+    || StoreError::InUse(path)
+}
+
+/// Opens the file at a path for writing and keeps every other process from doing so; `None` if another one has it.
+///
+/// Whoever had it may have put another file in its place before letting go: what was locked then is not the database any more,
+/// and whatever is written to it is lost.
+fn lock_file(path: &Path) -> io::Result<Option<FileDisk>> {
+    loop {
+        let before = file_id(path)?;
+        let disk = FileDisk::open(path)?;
+        if disk.is_none() || file_id(path)? == before {
+            return Ok(disk);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn file_id(path: &Path) -> io::Result<std::time::SystemTime> {
+    fs::metadata(path)?.created()
 }
 
 /// Bytes that may still be written to the disk that holds a file, `None` where the system does not say.

@@ -47,6 +47,8 @@ pub(super) struct Restore {
 }
 
 /// Make the database file as small as it can be. The server must be stopped.
+///
+/// The file is written anew beside the old one and then takes its place, so there must be room for both.
 #[derive(Debug, Args)]
 pub(super) struct Compact {}
 
@@ -124,8 +126,7 @@ impl Compact {
         let database = config.database();
         let length = || std::fs::metadata(&database).map_or(0, |file| file.len());
         let before = length();
-        let store = Store::open(&database).map_err(|error| explain_open(error, &database))?;
-        store.compact().with_context(|| format!("cannot compact {}", database.display()))?;
+        store::compact(&database).map_err(|error| explain_open(error, &database))?;
         writeln!(io::stdout(), "{}: {before} bytes before, {} after", database.display(), length())?;
         Ok(Answer::Done)
     }

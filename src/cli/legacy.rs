@@ -231,7 +231,8 @@ impl Import {
         let settings = settings(config)?;
         let path = config.database();
         // Opened first: nobody should read a million files to learn that a server has the database.
-        let store = Store::open_or_create(&path).map_err(|error| explain_open(error, &path))?;
+        let limit = config.copy_gate();
+        let store = Store::open_or_create_behind_gate(&path, limit).map_err(|error| explain_open(error, &path))?;
         let mut database = Database::new(store, &self.tree)?;
         if let Some(reached) = database.interrupted_at()? {
             let told =

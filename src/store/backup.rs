@@ -15,7 +15,8 @@ use super::check::{ContentDigest, Contents, verify};
 use super::disk::FileDisk;
 use super::layer::{Layer, Volume};
 use super::{
-    Opened, Snapshot, Store, StoreError, beside, folder_of, make_file, make_private_folder, sync_folder, tables,
+    Opened, Snapshot, Store, StoreError, beside, folder_of, in_use, lock_file, make_file, make_private_folder,
+    sync_folder, tables,
 };
 
 /// Writes everything that a snapshot shows to a new file, which replaces any other at `target`.
@@ -51,7 +52,7 @@ pub fn back_up(snapshot: &Snapshot, target: &Path) -> Result<Contents, StoreErro
 /// not be written.
 pub fn restore(from: &Path, path: &Path) -> Result<Contents, StoreError> {
     // Held until the end, so that no server starts in between.
-    let old = match FileDisk::open(path) {
+    let old = match lock_file(path) {
         Ok(Some(old)) => Some(old),
         Ok(None) => return Err(StoreError::InUse(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -77,6 +78,34 @@ pub fn restore(from: &Path, path: &Path) -> Result<Contents, StoreError> {
         fs::hard_link(path, &kept).map_err(cannot(&kept))?;
     }
     fs::rename(&part, path).and_then(|()| sync_folder(folder)).map_err(cannot(path))?;
+    Ok(contents)
+}
+
+/// Makes the database at `path` as small as it can be: writes all of it to a new file, in order and without gaps, and puts that in
+/// its place. Takes as much free space as that file has meanwhile.
+///
+/// The old file is not written to, so that a copy that somebody is making of it comes out whole; and whenever it ends early,
+/// there is a whole database at `path`.
+///
+/// # Errors
+///
+/// [`StoreError::Absent`], [`StoreError::InUse`] while a process has the database open; otherwise what is wrong with it, or what
+/// could not be written.
+pub fn compact(path: &Path) -> Result<Contents, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Absent(path.to_owned()));
+    }
+    // Locked until the end, so that no server writes to it in between.
+    let disk = lock_file(path).map_err(cannot(path))?.ok_or_else(in_use(path))?;
+    let opened = Arc::new(Opened::to_look_at(&Volume::new(Arc::new(disk)))?);
+    let part = beside(path, ".part");
+    let contents = write_verified(&opened.snapshot()?, &part)
+        .and_then(|contents| fs::rename(&part, path).map(|()| contents).map_err(cannot(path)))
+        .inspect_err(|_| {
+            // If it can not be removed either, the next one writes over it.
+            let _ = fs::remove_file(&part);
+        })?;
+    sync_folder(folder_of(path)).map_err(cannot(path))?;
     Ok(contents)
 }
 

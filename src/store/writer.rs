@@ -20,7 +20,7 @@ mod batch;
 mod import;
 mod operation;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -30,7 +30,7 @@ use redb::WriteTransaction;
 
 use super::copy_gate::{CopyGate, Waited, now};
 use super::snapshot::StoredSignal;
-use super::{Store, StoreError};
+use super::{NEVER, Store, StoreError};
 
 use batch::{Batch, Failure};
 pub use import::{IMPORT_RECORDS_MAX, Imported};
@@ -138,6 +138,8 @@ impl Writer {
         let (queue, messages) = sync_channel(QUEUE_MAX);
         let health = Arc::new(Health::default());
         let seq = store.snapshot()?.seq()?;
+        // From here on the store writes nothing by itself, and nobody would read what its own gate has to say.
+        store.pass_gate();
         let state = (Arc::clone(&health), gate);
         let thread = thread::Builder::new()
             .name("writer".to_owned())
@@ -190,9 +192,6 @@ impl Writer {
         let _ = thread.take().map(thread::JoinHandle::join);
     }
 }
-
-/// A wait at the gate ends when the copy does or its time is up; stopping is not in such a hurry.
-static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// What the thread works with.
 struct Writing<F> {

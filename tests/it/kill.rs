@@ -2,6 +2,8 @@
 //!
 //! The ledger of acknowledgements is kept here, outside the process that dies. Each user's balance only ever grows, so what is
 //! found must be the last balance that was acknowledged or one that was under way.
+//!
+//! The long form is 2,000 rounds: `cargo test --release -p overlaid --test it kill::campaign -- --ignored --nocapture`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -34,11 +36,21 @@ fn push(server: &std::net::SocketAddr, user: usize, from: u64, began: &AtomicBoo
 
 #[test]
 fn a_killed_server_has_lost_nothing() {
+    kill_many(effort(50));
+}
+
+#[test]
+#[ignore = "takes minutes; see the head of this file"]
+fn campaign() {
+    kill_many(2_000);
+}
+
+fn kill_many(rounds: usize) {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice::new(seed());
     let mut ledger = [(0, 0); USERS];
     let mut acknowledged_in_all = 0;
-    for round in 0..effort(50) {
+    for round in 0..rounds {
         let server = Server::start(folder.path(), &[]);
         for (user, (acknowledged, sent)) in ledger.iter_mut().enumerate() {
             let found = match server.get(&format!("/v1/users/{user}/overlay")) {
@@ -71,5 +83,5 @@ fn a_killed_server_has_lost_nothing() {
         });
         acknowledged_in_all = ledger.iter().map(|(acknowledged, _)| acknowledged).sum();
     }
-    println!("{} rounds, {acknowledged_in_all} acknowledgements, none lost", effort(50));
+    println!("{rounds} rounds, {acknowledged_in_all} acknowledgements, none lost");
 }

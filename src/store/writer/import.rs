@@ -1,6 +1,7 @@
 //! Records of an import, and how far it is, in one durable commit.
 //!
-//! For a program that holds the file alone: it passes by the writer thread, so a cache or an observer would not hear of it. The
+//! For a program that holds the file alone: it passes by the writer thread, so a cache or an observer would not hear of it. Copies
+//! of the file it waits for as the writer does, if the store was opened behind a gate. The
 //! records are final: who imports has compared them with what is stored, so what comes goes over what is there. Only a signal
 //! never does, as others may hold it already.
 
@@ -54,6 +55,7 @@ impl Store {
     }
 
     fn write_imported(&self, records: &Imported<'_>, (name, state): (&str, &str)) -> Result<(), Failure> {
+        self.wait_for_copies();
         // Whatever fails below drops the transaction, and with it everything that it wrote.
         let opened = self.opened();
         let tx = opened.begin_write()?;
