@@ -8,10 +8,12 @@
 //! modes that share the file between processes, a torn copy of the live file can open as silently wrong data.
 //!
 //! A failed write does not stop the reading: see `layer`. A copy of the file may be made at any time: see `copy_gate`, and
-//! [`back_up`] for where that does not work. Damage is found and not served: see [`verify`].
+//! [`back_up`] for where that does not work. Damage is found and not served: all of a file is checked before anything of it is, by
+//! `checksums` where the file was closed properly and by the engine where it was not; see also [`verify`].
 
 mod backup;
 mod check;
+mod checksums;
 mod codec;
 mod copy_gate;
 mod disk;
@@ -175,10 +177,10 @@ impl fmt::Debug for Opened {
 }
 
 impl Opened {
-    /// Opens the engine, with a check of the whole file.
-    fn open(layer: Arc<Layer>) -> Result<Self, StoreError> {
+    /// Opens the engine, with a check of the whole file by it unless all checksums are known to fit.
+    fn open(layer: Arc<Layer>, all_fit: bool) -> Result<Self, StoreError> {
         let mut builder = Database::builder();
-        builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(true);
+        builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(!all_fit);
         // The engine may panic on a file that was made to harm; nothing of it is left then.
         let backend = Backend(Arc::clone(&layer));
         let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(backend)));
@@ -189,7 +191,7 @@ impl Opened {
 
     /// Opens a file that must hold this program's tables, and never writes to it.
     fn to_look_at(volume: &Arc<Volume>) -> Result<Self, StoreError> {
-        let opened = Self::open(Layer::to_look_at(volume).map_err(StoreError::io)?)?;
+        let opened = Self::open(Layer::to_look_at(volume).map_err(StoreError::io)?, false)?;
         if schema::is_empty(&opened.database)? {
             return Err(StoreError::Damaged("it holds no tables".to_owned()));
         }
@@ -199,22 +201,17 @@ impl Opened {
     /// Opens a file in earnest and makes the tables in an empty one. A file that is damaged or not this program's is refused
     /// before anything is written to it: the engine would change it.
     fn in_earnest(volume: &Arc<Volume>) -> Result<Self, StoreError> {
-        if !volume.is_empty().map_err(StoreError::io)? {
-            match Self::to_look_at(volume) {
-                // The process ended between making the file and making its tables.
-                Err(StoreError::Damaged(_)) if Self::has_no_tables(volume) => {}
-                looked_at => drop(looked_at?),
-            }
+        let is_new = volume.is_empty().map_err(StoreError::io)?;
+        let layer = if is_new { Layer::over(volume) } else { Layer::to_land(volume).map_err(StoreError::io)? };
+        let opened = Self::open(layer, !is_new && volume.all_checksums_fit())?;
+        // Without tables, the process ended between making the file and making its tables.
+        let has_no_tables = schema::is_empty(&opened.database)?;
+        opened.layer.land().map_err(StoreError::io)?;
+        if has_no_tables {
+            schema::create(&opened.database)?;
         }
-        let opened = Self::open(Layer::over(volume))?;
-        schema::ensure(&opened.database)?;
         opened.check_fault()?;
         Ok(opened)
-    }
-
-    fn has_no_tables(volume: &Arc<Volume>) -> bool {
-        let looked_at = Layer::to_look_at(volume).map_err(StoreError::io).and_then(Self::open);
-        looked_at.is_ok_and(|opened| schema::is_empty(&opened.database).unwrap_or(false))
     }
 
     fn last_good(&self) -> MutexGuard<'_, Option<Arc<ReadTransaction>>> {

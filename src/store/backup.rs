@@ -148,7 +148,7 @@ fn write_verified(snapshot: &Snapshot, path: &Path) -> Result<Contents, StoreErr
 fn write(snapshot: &Snapshot, path: &Path) -> Result<String, StoreError> {
     let disk = FileDisk::open(path).map_err(cannot(path))?.ok_or_else(|| StoreError::InUse(path.to_owned()))?;
     let volume = Volume::new(Arc::new(disk));
-    let opened = Opened::open(Layer::over(&volume))?;
+    let opened = Opened::open(Layer::over(&volume), false)?;
     let mut digest = ContentDigest::default();
     let tx = opened.database.begin_write()?;
     tables::for_each(&mut Copying { from: snapshot.tx(), to: &tx, digest: &mut digest })?;

@@ -15,7 +15,8 @@
 //! [`Volume::settle`] writes all of it again before the file is opened anew.
 //!
 //! A layer that is set apart from the beginning is a way to look at a file without changing it: the engine can not check a file
-//! without writing to it.
+//! without writing to it. If what was seen is right, [`Layer::land`] does to the disk what the engine did so far, in the same order,
+//! and the engine goes on writing there: a file that is refused is not changed, and one that is not need not be opened twice.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use redb::StorageBackend;
 
+use super::checksums;
 use super::disk::Disk;
 
 /// Bytes that are kept together: a page of the engine.
@@ -55,6 +57,11 @@ impl Volume {
     /// Whether nothing was ever written.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         Ok(self.disk.length()? == 0)
+    }
+
+    /// Whether the file was closed properly and each of its checksums fits.
+    pub(super) fn all_checksums_fit(&self) -> bool {
+        checksums::all_fit(&*self.disk)
     }
 
     /// Writes everything again that no sync has confirmed, and syncs.
@@ -131,6 +138,16 @@ struct Apart {
     blocks: BTreeMap<u64, Box<[u8]>>,
     /// A block could not be kept: what is not in `blocks` can not be trusted any more.
     is_lost: bool,
+    /// Everything that was done so far, if the layer may yet land.
+    done: Option<Vec<Step>>,
+}
+
+/// One thing that the engine did to the file.
+#[derive(Debug)]
+enum Step {
+    Write(u64, Vec<u8>),
+    SetLength(u64),
+    Sync,
 }
 
 impl Layer {
@@ -145,6 +162,31 @@ impl Layer {
         let apart = Apart::new(volume.disk.length()?, None);
         let (volume, apart) = (Arc::clone(volume), RwLock::new(Some(apart)));
         Ok(Arc::new(Self { volume, apart, read_failed: AtomicBool::new(false) }))
+    }
+
+    /// A layer that does not write to the disk until it has landed.
+    pub(super) fn to_land(volume: &Arc<Volume>) -> io::Result<Arc<Self>> {
+        let layer = Self::to_look_at(volume)?;
+        if let Some(apart) = layer.apart_mut().as_mut() {
+            apart.done = Some(Vec::new());
+        }
+        Ok(layer)
+    }
+
+    /// Does to the disk what was done to this layer, and everything that comes from now on. No one else may use the layer
+    /// meanwhile.
+    pub(super) fn land(&self) -> io::Result<()> {
+        let mut apart = self.apart_mut();
+        let Some(done) = apart.as_mut().and_then(|apart| apart.done.take()) else { return Ok(()) };
+        for step in done {
+            match step {
+                Step::Write(offset, data) => self.volume.write(offset, &data)?,
+                Step::SetLength(length) => self.volume.set_length(length)?,
+                Step::Sync => self.volume.sync()?,
+            }
+        }
+        *apart = None;
+        Ok(())
     }
 
     /// Whether what is written stays in memory.
@@ -211,7 +253,7 @@ impl Layer {
 
 impl Apart {
     fn new(length: u64, fault: Option<io::Error>) -> Self {
-        Self { fault, length, disk_length: length, blocks: BTreeMap::new(), is_lost: false }
+        Self { fault, length, disk_length: length, blocks: BTreeMap::new(), is_lost: false, done: None }
     }
 
     /// Reads the disk's own bytes, and zeros behind its end.
@@ -260,6 +302,9 @@ impl Apart {
     }
 
     fn write(&mut self, disk: &dyn Disk, offset: u64, data: &[u8]) -> io::Result<()> {
+        if let Some(done) = &mut self.done {
+            done.push(Step::Write(offset, data.to_vec()));
+        }
         let mut rest = data;
         for (block, start, len) in parts(offset, data.len()) {
             let (part, after) = rest.split_at(len.min(rest.len()));
@@ -272,6 +317,9 @@ impl Apart {
     }
 
     fn set_length(&mut self, length: u64) {
+        if let Some(done) = &mut self.done {
+            done.push(Step::SetLength(length));
+        }
         if length < self.length {
             self.disk_length = self.disk_length.min(length);
             drop(self.blocks.split_off(&length.div_ceil(BLOCK_BYTES)));
@@ -356,7 +404,12 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.change(Volume::sync, |_, _| Ok(()))
+        self.0.change(Volume::sync, |apart, _| {
+            if let Some(done) = &mut apart.done {
+                done.push(Step::Sync);
+            }
+            Ok(())
+        })
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -10,15 +10,6 @@ pub(super) const SCHEMA: u64 = 1;
 /// The key of the version in [`tables::META`].
 const SCHEMA_KEY: &str = "schema";
 
-/// Brings a file to this program's layout: makes all tables in an empty one, checks the version of any other.
-///
-/// # Errors
-///
-/// Those of [`is_empty`].
-pub(super) fn ensure(database: &Database) -> Result<(), StoreError> {
-    if is_empty(database)? { create(database) } else { Ok(()) }
-}
-
 /// Whether a file has no tables yet; if not, it is of this program's layout.
 ///
 /// # Errors
@@ -44,7 +35,11 @@ pub(super) fn is_empty(database: &Database) -> Result<bool, StoreError> {
 }
 
 /// Makes all tables, so that a reader never meets a missing one.
-fn create(database: &Database) -> Result<(), StoreError> {
+///
+/// # Errors
+///
+/// [`StoreError::Engine`].
+pub(super) fn create(database: &Database) -> Result<(), StoreError> {
     let tx = database.begin_write()?;
     tx.open_table(tables::META)?.insert(SCHEMA_KEY, SCHEMA)?;
     tx.open_table(tables::SIGNALS)?;
