@@ -100,9 +100,13 @@ fn roots(disk: &dyn Disk, file_bytes: u64) -> Option<Vec<Node>> {
         && file_bytes.is_multiple_of(PAGE_BYTES)
         && [word(12)?, word(16)?, word(20)?] == [PAGE_BYTES, 0, REGION_PAGES]
         && [word(24)?, word(28)?] == [pages / REGION_PAGES, pages % REGION_PAGES];
-    let slot = header.get(64 + SLOT_BYTES * usize::from(flags & SECOND_SLOT)..)?.get(..SLOT_BYTES)?;
+    let slot_at = |slot: u8| header.get(64 + SLOT_BYTES * usize::from(slot)..)?.get(..SLOT_BYTES);
+    let slot = slot_at(flags & SECOND_SLOT)?;
+    let transaction = |slot: &[u8]| Some(u64::from_le_bytes(slot.get(104..112)?.try_into().ok()?));
+    // The bit that names the slot has no checksum of its own, and the pages of the commit before may all still be there.
+    let is_newest = transaction(slot)? > transaction(slot_at(!flags & SECOND_SLOT)?)?;
     let (fields, checksum) = slot.split_at_checked(SLOT_BYTES - 16)?;
-    if !is_plain || *slot.first()? != FORMAT || u128_at(checksum, 0)? != xxh3_128(fields) {
+    if !is_plain || !is_newest || *slot.first()? != FORMAT || u128_at(checksum, 0)? != xxh3_128(fields) {
         return None;
     }
     let mut roots = Vec::new();
@@ -278,7 +282,7 @@ mod tests {
         assert!(!fits(&copy), "it was not closed");
         drop(open);
         let whole = std::fs::read(&path).unwrap();
-        for (at, byte) in [(9, whole[9] ^ 2), (16, 1), (28, whole[28] ^ 1)] {
+        for (at, byte) in [(9, whole[9] ^ 1), (9, whole[9] ^ 2), (16, 1), (28, whole[28] ^ 1)] {
             let mut changed = whole.clone();
             changed[at] = byte;
             std::fs::write(&copy, &changed).unwrap();
