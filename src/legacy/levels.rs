@@ -118,6 +118,8 @@ pub(super) fn decide(
             }
             Ok(Found { levels, note: None })
         }
+        // A stop that is itself a price of the symbol is no distance: the entry is what is wrong.
+        Reading::Pips if is_placeholder && is_price_of(symbol, stop) => Err(Refusal::PlaceholderEntry),
         Reading::Pips => Ok(Found {
             levels: Levels::Pips { entry: honest_entry, stop, target },
             note: entry_note.or(Some(Note::StopInPips)),
@@ -143,6 +145,11 @@ fn is_placeholder(symbol: &Symbol, instrument: Option<&Instrument>, entry: Decim
     let least = instrument.zip(pips_min).and_then(|(known, pips)| known.pip.checked_mul(pips, Round::Up));
     // A round one is what the old writers put where they had no price.
     entry == Decimal::ONE || least.is_some_and(|least| entry < least)
+}
+
+/// Whether a number is a price that a listed symbol has had.
+fn is_price_of(symbol: &Symbol, number: Decimal) -> bool {
+    TRADED.iter().any(|(known, ..)| *known == symbol.as_str()) && !is_placeholder(symbol, None, number, None)
 }
 
 /// What a stop and target may be.
