@@ -327,15 +327,15 @@ fn symbol_of_text(text: &str, instruments: &Instruments) -> Result<(Symbol, bool
     let first = base.split(['_', '-']).next().unwrap_or_default();
     // A suffix in lower case tells only behind a symbol in upper case.
     let upper = base.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
-    [venue_off, &joined, base, &base.replace(['_', '-'], ""), upper, first]
+    let spelled = [venue_off, &joined, base, &base.replace(['_', '-'], ""), upper, first]
         .into_iter()
         .filter_map(|text| Symbol::parse(text).ok())
-        .find(|symbol| instruments.get(symbol).is_some())
-        .map(|symbol| Ok((symbol, true)))
-        .unwrap_or_else(|| match whole {
-            Ok(symbol) => Ok((symbol, false)),
-            Err(error) => Err(Quarantine::new(Refusal::NoSymbol, error.to_string())),
-        })
+        .find(|symbol| instruments.get(symbol).is_some());
+    if let Some(symbol) = spelled {
+        return Ok((symbol, true));
+    }
+    let whole = whole.map_err(|error| Quarantine::new(Refusal::NoSymbol, error.to_string()))?;
+    Ok((whole, false))
 }
 
 fn direction_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Result<Direction, Quarantine> {
