@@ -4,10 +4,13 @@
 //! 0.0001 for a pip of every symbol. What a number is, is decided by the instrument and the entry: a stop must lie on the
 //! losing side, a target on the winning side, both near the entry. Where that decides nothing, the file is refused with
 //! the reason; no reading is preferred silently.
+//!
+//! What decides is how the numbers lie to each other, since that holds in any year and for any symbol. Only whether an entry
+//! is a price of the symbol at all needs prices from outside: [`TRADED`] has wide ones, by decade.
 
 use super::reason::{Note, Refusal};
 use super::tree::{Quantity, Unit};
-use crate::domain::{Decimal, Direction, Instrument, Levels, Round, Symbol};
+use crate::domain::{Decimal, Direction, Instrument, Levels, Round, Symbol, UnixMillis};
 
 /// The numbers that one object of a file gives for its levels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +20,7 @@ pub(super) struct Stated {
     pub(super) target: Option<Quantity>,
     pub(super) stop_pips: Option<Decimal>,
     pub(super) target_pips: Option<Decimal>,
+    pub(super) risk_reward: Option<Decimal>,
 }
 
 /// What the numbers were found to mean.
@@ -27,25 +31,27 @@ pub(super) struct Found {
     pub(super) note: Option<Note>,
 }
 
-/// Prices that are taken for a symbol's own in the year of the old files, 2025. An entry outside is a placeholder.
+/// Prices that a symbol has had, or may come to: first since 2020, then ever. An entry outside is a placeholder.
 ///
-/// Chosen by hand, not taken from a price history: wide around that year's prices, but narrow enough to leave out the 1.09
-/// and 1.0 that the old writers put where they had no price. Files of other years may need other bounds: in 2011 1.09 was
-/// a price of AUDUSD, and USDCAD stood below 1.095 for years.
-const TRADED: [(&str, &str, &str); 12] = [
-    ("EURUSD", "0.9", "1.6"),
-    ("GBPUSD", "1.02", "1.8"),
-    ("AUDUSD", "0.5", "1.08"),
-    ("NZDUSD", "0.45", "0.95"),
-    ("USDCAD", "1.095", "1.6"),
-    ("USDCHF", "0.7", "1.06"),
-    ("USDJPY", "70", "200"),
-    ("EURJPY", "85", "220"),
-    ("GBPJPY", "110", "250"),
-    ("EURGBP", "0.65", "1.05"),
-    ("XAUUSD", "900", "9000"),
-    ("XAGUSD", "8", "120"),
+/// Wide around the history of each, with room above for the years to come. The old writers put 1.09 and 1.0 where they had no
+/// price; of a file from 2020 on, the first pair leaves these out. In 2011, 1.09 was a price of AUDUSD, and USDCAD stood below
+/// it for years: an earlier file is held against the second pair. A symbol that is not listed has its pip as a measure.
+const TRADED: [(&str, [&str; 2], [&str; 2]); 12] = [
+    ("EURUSD", ["0.8", "1.7"], ["0.6", "2"]),
+    ("GBPUSD", ["1.01", "2"], ["0.9", "3"]),
+    ("AUDUSD", ["0.4", "1.08"], ["0.4", "1.3"]),
+    ("NZDUSD", ["0.35", "0.99"], ["0.35", "1.2"]),
+    ("USDCAD", ["1.1", "1.9"], ["0.85", "1.9"]),
+    ("USDCHF", ["0.5", "1.06"], ["0.5", "3"]),
+    ("USDJPY", ["70", "300"], ["60", "400"]),
+    ("EURJPY", ["80", "350"], ["80", "350"]),
+    ("GBPJPY", ["100", "400"], ["100", "600"]),
+    ("EURGBP", ["0.6", "1.05"], ["0.5", "1.05"]),
+    ("XAUUSD", ["1000", "20000"], ["200", "20000"]),
+    ("XAGUSD", ["8", "400"], ["3", "400"]),
 ];
+/// When the first prices of [`TRADED`] begin to count: 2020-01-01, in milliseconds since 1970.
+const RECENT_FROM_MS: i64 = 1_577_836_800_000;
 
 /// Decides what the stated numbers mean.
 ///
@@ -57,6 +63,7 @@ pub(super) fn decide(
     direction: Direction,
     symbol: &Symbol,
     instrument: Option<&Instrument>,
+    at: Option<UnixMillis>,
 ) -> Result<Found, Refusal> {
     let positive = |number: &Quantity| number.value.is_positive();
     let entry = stated.entry.filter(positive).map(|entry| entry.value);
@@ -64,7 +71,7 @@ pub(super) fn decide(
         let stop = stated.stop_pips.filter(|pips| pips.is_positive())?;
         Some((stop, stated.target_pips.filter(|pips| pips.is_positive())))
     };
-    let is_placeholder = entry.is_some_and(|entry| is_placeholder(symbol, instrument, entry));
+    let is_placeholder = entry.is_some_and(|entry| is_placeholder(symbol, instrument, entry, at));
     // Distances stay right when the entry is made up; the entry then only misleads, so that it is left out.
     let honest_entry = entry.filter(|_| !is_placeholder);
     let entry_note = is_placeholder.then_some(Note::PlaceholderEntry);
@@ -92,7 +99,7 @@ pub(super) fn decide(
         };
     };
 
-    match reading(direction, entry, stop, target, instrument) {
+    match proved(&stated, reading(direction, entry, stop, target, instrument), entry, stop, target, instrument) {
         Reading::Price if is_placeholder => match pip_distances() {
             Some((stop, target)) => {
                 Ok(Found { levels: Levels::Pips { entry: None, stop, target }, note: Some(Note::PlaceholderEntry) })
@@ -111,25 +118,38 @@ pub(super) fn decide(
             }
             Ok(Found { levels, note: None })
         }
+        // A stop that is itself a price of the symbol is no distance: the entry is what is wrong.
+        Reading::Pips if is_placeholder && is_price_of(symbol, stop) => Err(Refusal::PlaceholderEntry),
         Reading::Pips => Ok(Found {
             levels: Levels::Pips { entry: honest_entry, stop, target },
             note: entry_note.or(Some(Note::StopInPips)),
         }),
         Reading::Both => Err(Refusal::AmbiguousLevels),
         Reading::Neither if is_placeholder => Err(Refusal::PlaceholderEntry),
+        Reading::Unknown => Err(Refusal::UnknownInstrument),
         Reading::Neither => Err(Refusal::StopWrongSide),
     }
 }
 
-/// Whether an entry can not be a price of the symbol.
-pub(super) fn is_placeholder(symbol: &Symbol, instrument: Option<&Instrument>, entry: Decimal) -> bool {
-    if let Some((_, low, high)) = TRADED.iter().find(|(known, ..)| *known == symbol.as_str()) {
-        let bound = |text: &str| Decimal::parse(text).unwrap_or_default();
-        return entry < bound(low) || entry > bound(high);
+/// Whether an entry can not be a price of the symbol; `at` is when the file was written, if it says so.
+fn is_placeholder(symbol: &Symbol, instrument: Option<&Instrument>, entry: Decimal, at: Option<UnixMillis>) -> bool {
+    /// A price is worth at least this many pips, a yen pair's ten times as many.
+    const PIPS_MIN: i64 = 100;
+    if let Some((_, recent, ever)) = TRADED.iter().find(|(known, ..)| *known == symbol.as_str()) {
+        let is_recent = at.is_none_or(|at| at.millis() >= RECENT_FROM_MS);
+        let [low, high] = if is_recent { recent } else { ever }.map(|text| Decimal::parse(text).unwrap_or_default());
+        return entry < low || entry > high;
     }
-    // No yen pair trades below ten yen; a round one is what the old writer put where it had no price.
     let in_yen = instrument.is_some_and(|instrument| instrument.quote.as_str() == "JPY");
-    entry == Decimal::ONE || (in_yen && Decimal::from_int(10).is_some_and(|ten| entry < ten))
+    let pips_min = Decimal::from_int(if in_yen { 10 * PIPS_MIN } else { PIPS_MIN });
+    let least = instrument.zip(pips_min).and_then(|(known, pips)| known.pip.checked_mul(pips, Round::Up));
+    // A round one is what the old writers put where they had no price.
+    entry == Decimal::ONE || least.is_some_and(|least| entry < least)
+}
+
+/// Whether a number is a price that a listed symbol has had.
+fn is_price_of(symbol: &Symbol, number: Decimal) -> bool {
+    TRADED.iter().any(|(known, ..)| *known == symbol.as_str()) && !is_placeholder(symbol, None, number, None)
 }
 
 /// What a stop and target may be.
@@ -139,6 +159,14 @@ enum Reading {
     Pips,
     Both,
     Neither,
+    /// No price, and nothing tells whether it is a sensible number of pips.
+    Unknown,
+}
+
+/// A distance within a part of the entry.
+fn within(entry: Decimal, distance: Option<Decimal>, part: i64) -> bool {
+    let bound = Decimal::from_int(part).and_then(|part| entry.checked_div(part, Round::Down));
+    distance.zip(bound).is_some_and(|(distance, bound)| distance <= bound)
 }
 
 fn reading(
@@ -148,7 +176,8 @@ fn reading(
     target: Option<Decimal>,
     instrument: Option<&Instrument>,
 ) -> Reading {
-    /// A stop within a twentieth of the entry is a price: as pips it would be none that anybody trades.
+    /// A stop within a twentieth of the entry is a price: as pips it would be none that anybody trades. So is a number of
+    /// pips that comes to more than that, where prices make sense.
     const NEAR: i64 = 20;
     /// A price beyond half the entry is no stop.
     const FAR: i64 = 2;
@@ -157,29 +186,73 @@ fn reading(
     /// A number within a third of the entry looks like a price, also on the wrong side: then it is no number of pips.
     const PRICE_LIKE: i64 = 3;
 
-    let within = |distance: Option<Decimal>, part: i64| {
-        let bound = Decimal::from_int(part).and_then(|part| entry.checked_div(part, Round::Down));
-        distance.zip(bound).is_some_and(|(distance, bound)| distance <= bound)
-    };
     let sides_fit = Levels::prices(direction, entry, stop, target).is_ok();
     let stop_distance = entry.distance(stop);
-    if sides_fit && within(stop_distance, NEAR) {
+    if sides_fit && within(entry, stop_distance, NEAR) {
         return Reading::Price;
     }
-    let is_far_price = sides_fit && within(stop_distance, FAR);
-    let as_pips = |number: Decimal| instrument.and_then(|known| number.checked_mul(known.pip, Round::Up));
-    let are_pips = stop >= Decimal::ONE
-        && target.is_none_or(|target| target >= Decimal::ONE)
-        && within(as_pips(stop), PIPS_WITHIN)
-        && target.is_none_or(|target| within(as_pips(target), PIPS_WITHIN));
-    let looks_like_price = within(stop_distance, PRICE_LIKE);
-    match (is_far_price, are_pips) {
+    let is_far_price = sides_fit && within(entry, stop_distance, FAR);
+    let looks_like_price = within(entry, stop_distance, PRICE_LIKE)
+        && target.is_none_or(|target| within(entry, entry.distance(target), PRICE_LIKE));
+    let Some(instrument) = instrument else {
+        return if is_far_price {
+            Reading::Both
+        } else if looks_like_price {
+            Reading::Neither
+        } else {
+            Reading::Unknown
+        };
+    };
+    let are_pips = |part: i64| {
+        let fits = |number: Decimal| within(entry, number.checked_mul(instrument.pip, Round::Up), part);
+        stop >= Decimal::ONE && target.is_none_or(|target| target >= Decimal::ONE && fits(target)) && fits(stop)
+    };
+    match (is_far_price, are_pips(PIPS_WITHIN)) {
         (false, true) if looks_like_price => Reading::Neither,
-        (true, true) => Reading::Both,
-        (true, false) => Reading::Price,
+        (true, true) if are_pips(NEAR) => Reading::Both,
+        (true, _) => Reading::Price,
         (false, true) => Reading::Pips,
         (false, false) => Reading::Neither,
     }
+}
+
+/// Decides between two readings that both make sense, by what else the file says: the pips, or the ratio of the distances.
+fn proved(
+    stated: &Stated,
+    reading: Reading,
+    entry: Decimal,
+    stop: Decimal,
+    target: Option<Decimal>,
+    instrument: Option<&Instrument>,
+) -> Reading {
+    /// Ratios are written with one or two decimals: what differs by less than a twentieth is the same.
+    const SAME_WITHIN: i64 = 20;
+    if reading != Reading::Both {
+        return reading;
+    }
+    let pick = |is_price: bool, are_pips: bool| match (is_price, are_pips) {
+        (true, false) => Some(Reading::Price),
+        (false, true) => Some(Reading::Pips),
+        _ => None,
+    };
+    let distance = entry.distance(stop);
+    let by_pips = stated.stop_pips.filter(|pips| pips.is_positive()).and_then(|pips| {
+        let as_price = instrument.and_then(|known| pips.checked_mul(known.pip, Round::HalfEven));
+        let is_price =
+            as_price.zip(distance).is_some_and(|(pips, stop)| within(stop, stop.distance(pips), SAME_WITHIN));
+        pick(is_price, pips == stop)
+    });
+    let by_ratio = || {
+        let ratio = stated.risk_reward.filter(|ratio| ratio.is_positive())?;
+        let target = target?;
+        let is_ratio = |reward: Option<Decimal>, risk: Option<Decimal>| {
+            let found = reward?.checked_div(risk?, Round::HalfEven)?;
+            Some(within(ratio, ratio.distance(found), SAME_WITHIN))
+        };
+        let is_price = is_ratio(entry.distance(target), distance) == Some(true);
+        pick(is_price, is_ratio(Some(target), Some(stop)) == Some(true))
+    };
+    by_pips.or_else(by_ratio).unwrap_or(Reading::Both)
 }
 
 /// Finds the distances of a stop that was set with a pip of 0.0001 on a symbol whose pip is larger.
@@ -213,9 +286,14 @@ mod tests {
     use super::*;
     use crate::domain::Instruments;
 
-    /// `entry stop target stop_pips`, blanks between them, `-` for none.
+    /// `entry stop target stop_pips risk_reward`, blanks between them, `-` for none.
     #[track_caller]
     fn check(symbol: &str, direction: &str, numbers: &str, expected: &str) {
+        check_at(UnixMillis::parse("2025-07-16T00:00:00"), symbol, direction, numbers, expected);
+    }
+
+    #[track_caller]
+    fn check_at(at: Option<UnixMillis>, symbol: &str, direction: &str, numbers: &str, expected: &str) {
         let mut parts = numbers.split(' ').map(|text| Decimal::parse(text).ok());
         let mut next = || parts.next().flatten();
         let quantity = |value| Quantity { value, unit: Unit::None, shown: false };
@@ -225,12 +303,13 @@ mod tests {
             target: next().map(quantity),
             stop_pips: next(),
             target_pips: None,
+            risk_reward: next(),
         };
         let table = Instruments::built_in().unwrap();
         let symbol = Symbol::parse(symbol).unwrap();
         let direction = Direction::parse(direction).unwrap();
         let show = |number: Option<Decimal>| number.map_or("-".to_owned(), |number| number.to_string());
-        let shown = match decide(stated, direction, &symbol, table.get(&symbol)) {
+        let shown = match decide(stated, direction, &symbol, table.get(&symbol), at) {
             Ok(Found { levels, note }) => {
                 let note = note.map_or(String::new(), |note| format!(" {}", note.as_str()));
                 match levels {
@@ -259,7 +338,49 @@ mod tests {
         check("XAGUSD", "BUY", "15 10 20", "ambiguous_levels");
         check("EURUSD", "BUY", "1.085 1.087 1.083", "stop_wrong_side");
         check("NOSUCH", "BUY", "100 99 -", "prices 100 99 -");
-        check("NOSUCH", "BUY", "100 200 -", "stop_wrong_side");
+        check("NOSUCH", "BUY", "100 200 -", "unknown_instrument");
+        check("NOSUCH", "SELL", "100 40 -", "unknown_instrument");
+        check("NOSUCH", "BUY", "100 120 90", "stop_wrong_side");
+    }
+
+    #[test]
+    fn relations_hold_in_any_year_and_for_any_symbol() {
+        check("XAUUSD", "BUY", "1050 1045 1060", "prices 1050 1045 1060");
+        check("XAUUSD", "SELL", "4500 4520 4450", "prices 4500 4520 4450");
+        check("XAUUSD", "SELL", "4500 200 400", "pips 4500 200 400 stop_in_pips");
+        check("BTCUSD", "BUY", "3500 3300 4000", "prices 3500 3300 4000");
+        check("BTCUSD", "BUY", "250000 240000 275000", "prices 250000 240000 275000");
+        check("BTCUSD", "BUY", "60000 500 1000", "pips 60000 500 1000 stop_in_pips");
+        check("ETHUSD", "BUY", "2000 1800 2400", "prices 2000 1800 2400");
+        check("XRPUSD", "SELL", "0.52 0.55 0.45", "prices 0.52 0.55 0.45");
+        check("USDJPY", "BUY", "76 75.5 77", "prices 76 75.5 77");
+        check("GBPJPY", "SELL", "219.8 220.4 218.6", "prices 219.8 220.4 218.6");
+        check("CADJPY", "BUY", "108.4 25 50", "pips 108.4 25 50 stop_in_pips");
+        check("US30", "SELL", "42000 42150 41700", "prices 42000 42150 41700");
+        check("NAS100", "BUY", "1.09 10 20", "placeholder_entry");
+        check("ZZZYYY", "BUY", "0.031 0.03 0.034", "prices 0.031 0.03 0.034");
+    }
+
+    #[test]
+    fn what_may_be_both_is_decided_by_pips_or_ratio_or_not_at_all() {
+        check("USDJPY", "BUY", "150 120 180", "ambiguous_levels");
+        check("USDJPY", "BUY", "150 120 180 - 1.5", "pips 150 120 180 stop_in_pips");
+        check("USDJPY", "BUY", "150 120 180 - 1", "prices 150 120 180");
+        check("USDJPY", "BUY", "150 120 180 - 2", "ambiguous_levels");
+        check("USDJPY", "BUY", "150 120 180 120", "pips 150 120 180 stop_in_pips");
+        check("USDJPY", "BUY", "150 120 180 3000", "prices 150 120 180");
+        check("NOSUCH", "BUY", "100 60 180", "ambiguous_levels");
+        check("NOSUCH", "BUY", "100 60 180 - 2", "prices 100 60 180");
+    }
+
+    #[test]
+    fn a_price_of_another_decade_is_no_placeholder() {
+        let long_ago = UnixMillis::parse("2011-05-02T00:00:00");
+        check_at(long_ago, "AUDUSD", "BUY", "1.09 1.088 1.094", "prices 1.09 1.088 1.094");
+        check("AUDUSD", "BUY", "1.09 1.088 1.094", "placeholder_entry");
+        check_at(None, "AUDUSD", "BUY", "1.09 1.088 1.094", "placeholder_entry");
+        check_at(long_ago, "USDCAD", "SELL", "0.96 0.962 0.955", "prices 0.96 0.962 0.955");
+        check_at(long_ago, "XAUUSD", "BUY", "300 298 306", "prices 300 298 306");
     }
 
     #[test]

@@ -104,12 +104,16 @@ named! {
         NoStop = "no_stop",
         /// The stop is a price and there is no entry price.
         NoEntry = "no_entry",
+        /// The file names two different users for one record.
+        UserConflict = "user_conflict",
         /// The file gives two different sets of prices.
         LevelsConflict = "levels_conflict",
         /// The stop may be a price or a number of pips: both would make sense.
         AmbiguousLevels = "ambiguous_levels",
         /// The stop or target lies on the wrong side of the entry, and is no number of pips either.
         StopWrongSide = "stop_wrong_side",
+        /// The stop is no price near the entry, and the symbol is in no instrument table, whose pip would tell the rest.
+        UnknownInstrument = "unknown_instrument",
         /// The stop lies less than a pip away, and nothing proves what was meant.
         StopBelowOnePip = "stop_below_one_pip",
         /// The entry is no price of the symbol, so prices around it mean nothing.
@@ -142,8 +146,24 @@ named! {
         ExpiryNotAfterCreation = "expiry_not_after_creation",
         /// The confidence was a fraction of one.
         ConfidenceFraction = "confidence_fraction",
+        /// The confidence was 1, which may be 1 % or all, or was no number: kept under `legacy_confidence`, not used.
+        ConfidenceUnclear = "confidence_unclear",
+        /// The signal has several targets: the first is the target, all of them are kept.
+        SeveralTargets = "several_targets",
+        /// The symbol was spelled with a broker's suffix, a prefix, or a separator.
+        SymbolSpelling = "symbol_spelling",
+        /// The symbol was taken from the id.
+        SymbolFromId = "symbol_from_id",
+        /// The record lay in an object around it.
+        Unwrapped = "unwrapped",
         /// The risk was a fraction of one.
         RiskFraction = "risk_fraction",
+        /// The risk may be a percentage or a fraction of one: kept under `legacy_risk_percent`, not used.
+        RiskUnclear = "risk_unclear",
+        /// The win rate may be a percentage or a fraction of one: kept under `legacy_win_rate`, not used.
+        WinRateUnclear = "win_rate_unclear",
+        /// What happened was said in other words than fired and failed, or by the result alone.
+        StatusSpelling = "status_spelling",
         /// The direction was in lower case, or under another name.
         DirectionSpelling = "direction_spelling",
         /// A number was written for people, with its unit.
@@ -154,7 +174,7 @@ named! {
         GroupUser = "group_user",
         /// The signal's id was taken from the file's name.
         IdFromName = "id_from_name",
-        /// The user was taken from the file's name.
+        /// The user was taken from the file's name or folder.
         UserFromName = "user_from_name",
         /// The creation time was taken from the id.
         TimeFromId = "time_from_id",
@@ -166,7 +186,7 @@ named! {
         FiredByAnother = "fired_by_another",
         /// There were facts about a user without an id.
         UserWithoutId = "user_without_id",
-        /// A user's fact had a value that it can not have and was left out.
+        /// A user's fact had a value that it can not have: kept under `legacy_` and its name, not used.
         InvalidFact = "invalid_fact",
         /// A member nearly spells a known one and was kept under `legacy_` and its name.
         MemberRenamed = "member_renamed",

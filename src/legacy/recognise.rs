@@ -8,9 +8,11 @@ use std::path::Path;
 
 use super::names;
 use super::reason::{Note, Refusal};
-use super::signal::{SignalPart, has_signal_evidence, signal_of};
-use super::tree::{Node, TreeError};
-use super::user::{OutcomePart, OverlayPart, User, has_overlay_facts, outcome_of, overlay_of, user_of, user_of_name};
+use super::signal::{SignalPart, has_levels, has_signal_evidence, signal_id_of, signal_of};
+use super::tree::{Member, Node, TreeError};
+use super::user::{
+    OutcomePart, OverlayPart, User, has_overlay_facts, other_user, outcome_of, overlay_of, user_of, user_of_name,
+};
 use crate::domain::{Decimal, Instruments, UnixMillis};
 
 /// Largest file that is read: a mission has at most three kilobytes, a registry some fifteen.
@@ -130,17 +132,47 @@ pub fn recognise(
         return Err(Refusal::EmptyObject.into());
     }
     let source = Source { path, modified, context };
-    if has_signal_evidence(&root) {
-        return mission(&root, None, source).map(|part| vec![part]);
+    let is_notice = root.get("type").and_then(Node::text).is_some() && root.get("data").is_some();
+    let bare = unwrapped(&root);
+    let (root, is_wrapped) = bare.map_or((root, false), |bare| (bare, true));
+    if is_notice && !has_levels(&root) {
+        return Err(Refusal::Notification.into());
     }
-    let named = user_of_name(path);
+    if has_signal_evidence(&root) {
+        let mut part = mission(&root, None, source)?;
+        if is_wrapped {
+            part.notes.push(Note::Unwrapped);
+        }
+        return Ok(vec![part]);
+    }
+    let named = user_of_name(path, None);
     if has_overlay_facts(&root) {
-        if let Some(user) = user_of(&root, None).or_else(|| named.clone().map(User::from_name)) {
+        if let Some(user) = user_of(&root, None).or_else(|| named.map(User::from_name)) {
             return overlay_part(&root, &user).map(|part| vec![part]);
         }
         return Err(no_user(&root));
     }
     records(&root, source)
+}
+
+/// Takes a record out of the objects around it; `None` if it stands free already.
+fn unwrapped<'a>(root: &Node<'a>) -> Option<Node<'a>> {
+    /// Real trees have none; more than a few are no wrapping.
+    const WRAPPERS_MAX: usize = 4;
+    let is_record = |node: &Node<'_>| has_signal_evidence(node) || has_overlay_facts(node);
+    let mut bare: Option<Node<'a>> = None;
+    for _ in 0..WRAPPERS_MAX {
+        let outer = bare.as_ref().unwrap_or(root);
+        if has_signal_evidence(outer) {
+            break;
+        }
+        let inner = names::WRAPPERS.iter().filter_map(|name| outer.get(name)).find(|inner| {
+            is_record(inner) || names::WRAPPERS.iter().any(|name| inner.get(name).is_some_and(is_record))
+        });
+        let Some(inner) = inner else { break };
+        bare = Some(outer.hoisted(inner));
+    }
+    bare
 }
 
 /// What is known of a file beside its text.
@@ -191,7 +223,11 @@ fn explain(error: TreeError, text: &str) -> Quarantine {
 /// Reads a record that has a signal in it. The user's facts and the outcome are taken also where the signal is not.
 fn mission(root: &Node<'_>, key: Option<&str>, source: Source<'_>) -> Result<Part, Quarantine> {
     let mut notes = Vec::new();
-    let user = user_of(root, None).or_else(|| user_of_name(source.path).map(User::from_name));
+    if let Some(other) = other_user(root) {
+        return Err(Quarantine::new(Refusal::UserConflict, other));
+    }
+    let user =
+        user_of(root, None).or_else(|| user_of_name(source.path, signal_id_of(root).as_deref()).map(User::from_name));
     let signal = signal_of(root, key, user.as_ref(), source, &mut notes);
     let overlay = user.as_ref().and_then(|user| overlay_of(root, user, false, &mut notes));
     if user.is_none() && root.get("user").is_some_and(|user| user.members().is_some()) {
@@ -224,38 +260,51 @@ fn records(root: &Node<'_>, source: Source<'_>) -> Result<Vec<Part>, Quarantine>
     let mut parts = Vec::new();
     let mut refused: Option<Quarantine> = None;
     let mut has_array = false;
-    if root.get("type").and_then(Node::text).is_some() && root.get("data").is_some() {
-        return Err(Refusal::Notification.into());
-    }
-    for (key, node) in root.members().unwrap_or_default() {
-        has_array |= node.items().is_some_and(|items| items.iter().any(|item| item.members().is_some()));
+    let mut take = |part: Result<Vec<Part>, Quarantine>| match part {
+        Ok(more) => parts.extend(more),
+        Err(error) => refused = refused.take().or(Some(error)),
+    };
+    for Member { name: key, node, .. } in root.members().unwrap_or_default() {
+        let is_container = names::CONTAINERS.contains(&&**key);
+        let items = node.items().unwrap_or_default().iter().filter(|item| item.members().is_some());
+        if is_container {
+            items.for_each(|item| take(record(item, None, source).unwrap_or(Err(Refusal::NotRecognised.into()))));
+        } else {
+            has_array |= items.count() > 0;
+        }
         if node.members().is_none_or(<[_]>::is_empty) {
             continue;
         }
-        let part = if has_signal_evidence(node) {
-            mission(node, Some(key), source)
-        } else if key == "users" {
-            match records(node, source) {
-                Ok(more) => parts.extend(more),
-                Err(error) => refused = refused.or(Some(error)),
-            }
-            continue;
-        } else if is_account(node) {
-            user_of(node, Some(key)).ok_or_else(|| no_user(node)).and_then(|user| overlay_part(node, &user))
-        } else if node.get("user_id").is_some() {
-            Err(Refusal::NoOverlayFacts.into())
-        } else {
-            continue;
-        };
-        match part {
-            Ok(part) => parts.push(part),
-            Err(error) => refused = refused.or(Some(error)),
+        if let Some(part) = record(node, Some(key), source) {
+            take(part);
+        } else if is_container {
+            take(records(node, source));
         }
     }
-    if !parts.is_empty() {
-        return Ok(parts);
+    match refused {
+        Some(refused) if parts.is_empty() => Err(refused),
+        // What was not taken is said, also beside what was.
+        Some(refused) => {
+            parts.push(Part { refused: Some(refused), ..Part::default() });
+            Ok(parts)
+        }
+        None if parts.is_empty() => Err(unrecognised(root, has_array)),
+        None => Ok(parts),
     }
-    Err(refused.unwrap_or_else(|| unrecognised(root, has_array)))
+}
+
+/// Reads one record of several; `None` if it is neither a signal nor an account.
+fn record(node: &Node<'_>, key: Option<&str>, source: Source<'_>) -> Option<Result<Vec<Part>, Quarantine>> {
+    let part = if has_signal_evidence(node) {
+        mission(node, key, source)
+    } else if is_account(node) {
+        user_of(node, key).ok_or_else(|| no_user(node)).and_then(|user| overlay_part(node, &user))
+    } else if node.get("user_id").is_some() {
+        Err(Refusal::NoOverlayFacts.into())
+    } else {
+        return None;
+    };
+    Some(part.map(|part| vec![part]))
 }
 
 /// Whether a member of a map is a user's account.
@@ -275,7 +324,7 @@ fn unrecognised(root: &Node<'_>, has_array: bool) -> Quarantine {
     } else if has("user_id") {
         Refusal::NoOverlayFacts.into()
     } else {
-        let seen: Vec<&str> = root.members().unwrap_or_default().iter().take(8).map(|(name, _)| &**name).collect();
+        let seen: Vec<&str> = root.members().unwrap_or_default().iter().take(8).map(|member| &*member.name).collect();
         let detail = format!("no direction, stop, user or balance among: {}", seen.join(", "));
         Quarantine::new(Refusal::NotRecognised, detail.chars().take(200).collect::<String>())
     }
@@ -314,7 +363,7 @@ fn claims_of(root: &Node<'_>) -> Claims {
         reward_amount: find(&["reward_amount"]),
         risk_reward: find(names::RISK_REWARD),
         balance: find(names::BALANCE),
-        risk_percent: find(names::RISK),
+        risk_percent: find(names::RISK).or_else(|| find(names::RISK_ELSE)),
         time_remaining: find(&["time_remaining"]),
     }
 }

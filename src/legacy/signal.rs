@@ -12,9 +12,11 @@ use super::names;
 use super::reason::{Note, Refusal};
 use super::recognise::{Quarantine, Source};
 use super::spelling::{Whose, rename_slips};
-use super::tree::Node;
+use super::tree::{Member, Node, Quantity, Unit};
 use super::user::{User, without_user};
-use crate::domain::{Decimal, Direction, Levels, Object, Round, Signal, SignalDraft, SignalId, Symbol, UnixMillis};
+use crate::domain::{
+    Decimal, Direction, Instruments, Levels, Object, Round, Signal, SignalDraft, SignalId, Symbol, UnixMillis,
+};
 use crate::render::write_string;
 
 /// Largest record, in bytes: below what the store takes, with room for the known members.
@@ -53,13 +55,33 @@ pub(super) fn core_of(signal: &Signal) -> String {
 
 /// Whether a record speaks of a trade: a direction or a level, at the root or in an object for the signal.
 pub(super) fn has_signal_evidence(root: &Node<'_>) -> bool {
-    objects(root).any(|node| {
-        let has = |list: &[&str]| list.iter().any(|name| node.get(name).is_some());
-        let has_direction = names::DIRECTION
-            .iter()
-            .any(|name| node.get(name).and_then(Node::text).is_some_and(|text| Direction::parse(text).is_ok()));
-        has_direction || has(names::STOP) || has(names::STOP_PIPS) || has(names::TARGET)
-    })
+    has_levels(root)
+        || objects(root).any(|node| {
+            let direction = |name: &&str| node.get(name).and_then(Node::text).and_then(direction_of_text);
+            names::DIRECTION.iter().any(|name| direction(name).is_some())
+        })
+}
+
+/// Whether a record has a level.
+pub(super) fn has_levels(root: &Node<'_>) -> bool {
+    let lists = [names::STOP, names::STOP_PIPS, names::TARGET, names::FIRST_TARGET];
+    objects(root).any(|node| lists.iter().any(|list| list.iter().any(|name| node.get(name).is_some())))
+}
+
+/// Reads a direction in the words of any writer.
+fn direction_of_text(text: &str) -> Option<Direction> {
+    let upper = text.trim().to_ascii_uppercase();
+    // How an order gets in is not which way it goes.
+    let word = upper.split(['_', ' ', '-']).next().unwrap_or_default();
+    let rest = upper.get(word.len() + 1..).unwrap_or_default();
+    if !matches!(rest, "" | "LIMIT" | "STOP" | "MARKET" | "NOW" | "STOP_LIMIT" | "STOP LIMIT") {
+        return None;
+    }
+    match word {
+        "BUY" | "LONG" | "B" => Some(Direction::Buy),
+        "SELL" | "SHORT" | "S" => Some(Direction::Sell),
+        _ => None,
+    }
 }
 
 /// The objects that may state the signal, the one to prefer first.
@@ -116,14 +138,12 @@ fn shared_key(root: &Node<'_>, id: &SignalId, source: Source<'_>) -> Vec<u8> {
     key.extend_from_slice(&source.context.lifetime_ms.to_ne_bytes());
     key.extend_from_slice(&std::ptr::from_ref(source.context.instruments).addr().to_ne_bytes());
     key.extend_from_slice(id.as_str().as_bytes());
-    for (name, value) in root.members().unwrap_or_default() {
-        let is_own =
-            names::is_of_user(name) || names::is_one_of(name, &[names::COMPUTED, names::EVENT, names::CREATED]);
-        if !is_own {
+    for Member { name, marks, node } in root.members().unwrap_or_default() {
+        if !marks.is_of_one_file() {
             key.push(0);
             key.extend_from_slice(name.as_bytes());
             key.push(0);
-            key.extend_from_slice(value.raw().as_bytes());
+            key.extend_from_slice(node.raw().as_bytes());
         }
     }
     key
@@ -135,11 +155,15 @@ fn signal_anew(
     source: Source<'_>,
     notes: &mut Vec<Note>,
 ) -> Result<SignalPart, Quarantine> {
-    let symbol = symbol_of(root)?;
+    let symbol = symbol_of(root, id, source.context.instruments, notes)?;
     let direction = direction_of(root, notes)?;
     let instrument = source.context.instruments.get(&symbol);
-    let found = levels_of(root, |stated| decide(stated, direction, &symbol, instrument))?;
+    let stated_at = created_of(root).or_else(|| moment_in_id(id.as_str())).or_else(|| expires_of(root));
+    let found = levels_of(root, |stated| decide(stated, direction, &symbol, instrument, stated_at))?;
     notes.extend(found.note);
+    if has_several_targets(root) {
+        notes.push(Note::SeveralTargets);
+    }
     let confidence = confidence_of(root, notes);
     let created = created_of(root).or_else(|| {
         let moment = moment_in_id(id.as_str())?;
@@ -179,6 +203,11 @@ fn signal_anew(
     put("created_at", json_text(&created.unwrap_or(source.modified).to_string()));
     let is_priced = matches!(found.levels, Levels::Prices { .. });
     let mut extra = extra_members(root, is_priced, &known);
+    if notes.contains(&Note::ConfidenceUnclear)
+        && let Some(stated) = objects(root).find_map(|node| names::CONFIDENCE.iter().find_map(|name| node.get(name)))
+    {
+        extra.push(("legacy_confidence".to_owned(), stated.json()));
+    }
     if is_priced && target.is_none() {
         // A price beside a distance is no pair of levels; the distance is kept, but not as one.
         for (name, _) in extra.iter_mut().filter(|(name, _)| name == "target_pips") {
@@ -211,6 +240,17 @@ pub(super) fn json_text(text: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+fn id_in(node: &Node<'_>, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| node.get(name)?.id_text().filter(|id| !id.is_empty()).map(str::to_owned))
+}
+
+/// The signal's own id, where the body has one.
+pub(super) fn signal_id_of(root: &Node<'_>) -> Option<String> {
+    let mut inner = names::SIGNAL_OBJECTS.iter().filter_map(|name| root.get(name));
+    id_in(root, names::SIGNAL_ID)
+        .or_else(|| inner.find_map(|node| id_in(node, names::SIGNAL_ID).or_else(|| id_in(node, &["id"]))))
+}
+
 /// Finds the signal's id: in the body, else in the mission's id, else in the key or the file's name.
 fn id_of(
     root: &Node<'_>,
@@ -219,14 +259,9 @@ fn id_of(
     source: Source<'_>,
     notes: &mut Vec<Note>,
 ) -> Result<SignalId, Quarantine> {
-    let in_body = |node: &Node<'_>, names: &[&str]| {
-        names.iter().find_map(|name| node.get(name)?.id_text().filter(|id| !id.is_empty()).map(str::to_owned))
-    };
-    let inner = names::SIGNAL_OBJECTS.iter().filter_map(|name| root.get(name));
-    let own = in_body(root, names::SIGNAL_ID)
-        .or_else(|| inner.clone().find_map(|node| in_body(node, names::SIGNAL_ID).or_else(|| in_body(node, &["id"]))))
-        .or_else(|| in_body(root, &["mission_id"]).map(|id| without_user(&id, user)))
-        .or_else(|| in_body(root, &["id"]));
+    let own = signal_id_of(root)
+        .or_else(|| id_in(root, &["mission_id"]).map(|id| without_user(&id, user)))
+        .or_else(|| id_in(root, &["id"]));
     let text = own.or_else(|| {
         notes.push(Note::IdFromName);
         let stem = source.path.file_stem().and_then(|stem| stem.to_str());
@@ -238,12 +273,20 @@ fn id_of(
     SignalId::parse(text).map_err(|error| Quarantine::new(Refusal::InvalidId, error.to_string()))
 }
 
-fn symbol_of(root: &Node<'_>) -> Result<Symbol, Quarantine> {
+/// Finds what is traded: in the body, else in the id if that names exactly one instrument.
+fn symbol_of(
+    root: &Node<'_>,
+    id: &SignalId,
+    instruments: &Instruments,
+    notes: &mut Vec<Note>,
+) -> Result<Symbol, Quarantine> {
     let mut found: Option<Symbol> = None;
-    for node in objects(root) {
-        for text in names::SYMBOL.iter().filter_map(|name| node.get(name)?.text()) {
-            let symbol = Symbol::parse(&text.replace(['/', ' '], ""))
-                .map_err(|error| Quarantine::new(Refusal::NoSymbol, error.to_string()))?;
+    for list in [names::SYMBOL, names::SYMBOL_ELSE] {
+        for text in objects(root).flat_map(|node| list.iter().filter_map(|name| node.get(name)?.text())) {
+            let (symbol, is_spelled) = symbol_of_text(text, instruments)?;
+            if is_spelled {
+                notes.push(Note::SymbolSpelling);
+            }
             match &found {
                 Some(known) if *known != symbol => {
                     return Err(Quarantine::new(Refusal::SymbolConflict, format!("{known} and {symbol}")));
@@ -251,8 +294,48 @@ fn symbol_of(root: &Node<'_>) -> Result<Symbol, Quarantine> {
                 _ => found = Some(symbol),
             }
         }
+        if let Some(found) = found {
+            return Ok(found);
+        }
     }
-    found.ok_or_else(|| Refusal::NoSymbol.into())
+    let in_table = |part: &str| Symbol::parse(part).ok().filter(|symbol| instruments.get(symbol).is_some());
+    let mut named: Vec<Symbol> = id.as_str().split('_').filter_map(in_table).collect();
+    named.dedup();
+    match (named.pop(), named.is_empty()) {
+        (Some(symbol), true) => {
+            notes.push(Note::SymbolFromId);
+            Ok(symbol)
+        }
+        _ => Err(Refusal::NoSymbol.into()),
+    }
+}
+
+/// Reads a symbol with what brokers and charts put around it: `EUR/USD`, `EUR_USD`, `OANDA:EURUSD`, `EURUSD.r`, `XAUUSDm`.
+///
+/// What is put around goes only where a known instrument is left: `BTCUSDT` is not `BTCUSD`.
+fn symbol_of_text(text: &str, instruments: &Instruments) -> Result<(Symbol, bool), Quarantine> {
+    let plain = text.trim().replace(['/', ' '], "");
+    let whole = Symbol::parse(&plain);
+    if let Ok(symbol) = &whole
+        && instruments.get(symbol).is_some()
+    {
+        return Ok((symbol.clone(), false));
+    }
+    let venue_off = plain.rsplit_once(':').map_or(plain.as_str(), |(_, symbol)| symbol).trim_start_matches('#');
+    let joined = venue_off.replace(['_', '-'], "");
+    let base = venue_off.split(['.', '#', '+', '!']).next().unwrap_or_default();
+    let first = base.split(['_', '-']).next().unwrap_or_default();
+    // A suffix in lower case tells only behind a symbol in upper case.
+    let upper = base.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
+    let spelled = [venue_off, &joined, base, &base.replace(['_', '-'], ""), upper, first]
+        .into_iter()
+        .filter_map(|text| Symbol::parse(text).ok())
+        .find(|symbol| instruments.get(symbol).is_some());
+    if let Some(symbol) = spelled {
+        return Ok((symbol, true));
+    }
+    let whole = whole.map_err(|error| Quarantine::new(Refusal::NoSymbol, error.to_string()))?;
+    Ok((whole, false))
 }
 
 fn direction_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Result<Direction, Quarantine> {
@@ -260,7 +343,7 @@ fn direction_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Result<Direction, Qua
     for node in objects(root) {
         for (index, name) in names::DIRECTION.iter().enumerate() {
             let Some(text) = node.get(name).and_then(Node::text) else { continue };
-            let Ok(direction) = Direction::parse(text.trim()) else { continue };
+            let Some(direction) = direction_of_text(text) else { continue };
             if index > 0 || text != direction.as_str() {
                 notes.push(Note::DirectionSpelling);
             }
@@ -276,11 +359,12 @@ fn direction_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Result<Direction, Qua
 /// Reads each object's levels and takes the fullest.
 fn levels_of(root: &Node<'_>, decide: impl Fn(Stated) -> Result<Found, Refusal>) -> Result<Found, Quarantine> {
     let places = objects(root).chain(root.get("mission"));
-    let all: Vec<Stated> = places.map(stated).collect();
+    let all: Vec<Stated> = places.map(stated).collect::<Result<_, _>>()?;
     // Pips that another object states prove what a price means.
     let stop_pips = all.iter().find_map(|stated| stated.stop_pips);
     let target_pips = all.iter().find_map(|stated| stated.target_pips);
     let entry = all.iter().find_map(|stated| stated.entry);
+    let risk_reward = all.iter().find_map(|stated| stated.risk_reward);
     let mut best: Option<Result<Found, Refusal>> = None;
     for stated in all {
         let is_distance_only = stated.stop.is_none() && stated.stop_pips.is_none();
@@ -291,6 +375,7 @@ fn levels_of(root: &Node<'_>, decide: impl Fn(Stated) -> Result<Found, Refusal>)
             entry: stated.entry.or(entry),
             stop_pips: stated.stop_pips.or(stop_pips),
             target_pips: stated.target_pips.or(target_pips),
+            risk_reward: stated.risk_reward.or(risk_reward),
             ..stated
         };
         let found = decide(whole);
@@ -312,32 +397,78 @@ fn levels_of(root: &Node<'_>, decide: impl Fn(Stated) -> Result<Found, Refusal>)
     Ok(best.unwrap_or(Err(if entry.is_some() { Refusal::NoStop } else { Refusal::NoLevels }))?)
 }
 
-fn stated(node: &Node<'_>) -> Stated {
-    let find = |names: &[&str]| names.iter().find_map(|name| node.get(name)?.quantity());
-    Stated {
-        entry: find(names::ENTRY),
-        stop: find(names::STOP),
-        target: find(names::TARGET),
-        stop_pips: find(names::STOP_PIPS).map(|found| found.value),
-        target_pips: find(names::TARGET_PIPS).map(|found| found.value),
-    }
+/// Reads what one object says of the levels; two numbers for one level are a refusal.
+fn stated(node: &Node<'_>) -> Result<Stated, Quarantine> {
+    let level = |node: &Node<'_>| match node.members() {
+        Some(_) => names::LEVEL_PRICE.iter().find_map(|name| node.get(name)?.quantity()),
+        None => node.quantity(),
+    };
+    let only = |names: &[&str]| -> Result<Option<Quantity>, Quarantine> {
+        let mut found: Option<(&str, Quantity)> = None;
+        for name in names {
+            let Some(next) = node.get(name).and_then(level) else { continue };
+            match found {
+                Some((first, known)) if known.value != next.value && known.value.is_positive() => {
+                    if next.value.is_positive() {
+                        let detail = format!("{first} is {} and {name} is {}", known.value, next.value);
+                        return Err(Quarantine::new(Refusal::LevelsConflict, detail));
+                    }
+                }
+                _ => found = Some((name, next)),
+            }
+        }
+        Ok(found.map(|(_, found)| found))
+    };
+    let inside = |names: &[&str]| names.iter().find_map(|name| node.get(name)?.get("pips")?.quantity());
+    let pips = |names: &[&str], of: &[&str]| -> Result<Option<Decimal>, Quarantine> {
+        Ok(only(names)?.or_else(|| inside(of)).map(|found| found.value))
+    };
+    let several = || names::TARGETS.iter().find_map(|name| node.get(name)?.items()?.first().and_then(level));
+    let target = match only(names::TARGET)? {
+        None => only(names::FIRST_TARGET)?.or_else(several),
+        found => found,
+    };
+    Ok(Stated {
+        entry: only(names::ENTRY)?,
+        stop: only(names::STOP)?,
+        target,
+        stop_pips: pips(names::STOP_PIPS, names::STOP)?,
+        target_pips: pips(names::TARGET_PIPS, names::TARGET)?,
+        risk_reward: names::RISK_REWARD.iter().find_map(|name| node.get(name)?.quantity()).map(|found| found.value),
+    })
+}
+
+/// Whether there are more targets than the one that counts.
+fn has_several_targets(root: &Node<'_>) -> bool {
+    objects(root).any(|node| {
+        let has = |list: &[&str]| list.iter().any(|name| node.get(name).is_some());
+        has(names::FIRST_TARGET)
+            || names::TARGETS.iter().any(|name| node.get(name).and_then(Node::items).is_some_and(|all| all.len() > 1))
+    })
 }
 
 /// Reads the confidence in percent; a fraction of one counts only where no percentage stands beside it.
 fn confidence_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Option<Decimal> {
-    let all = objects(root)
-        .flat_map(|node| names::CONFIDENCE.iter().filter_map(|name| node.get(name)?.quantity()))
-        .map(|found| found.value)
-        .filter(|value| *value >= Decimal::ZERO);
+    let stated = || objects(root).flat_map(|node| names::CONFIDENCE.iter().filter_map(|name| node.get(name)));
     let mut fraction = None;
-    for value in all {
-        if value > Decimal::ONE || value.is_zero() {
-            return Some(value);
+    let mut is_unclear = false;
+    for found in stated() {
+        match found.quantity().filter(|found| found.value >= Decimal::ZERO) {
+            Some(found) if found.unit == Unit::Percent || found.value > Decimal::ONE || found.value.is_zero() => {
+                return Some(found.value);
+            }
+            Some(found) if found.unit == Unit::None && found.value < Decimal::ONE => {
+                fraction = fraction.or(Some(found.value));
+            }
+            _ => is_unclear = true,
         }
-        fraction = fraction.or(Some(value));
     }
-    let percent = fraction?.checked_mul(Decimal::HUNDRED, Round::HalfEven);
-    notes.push(Note::ConfidenceFraction);
+    let percent = fraction.and_then(|fraction| fraction.checked_mul(Decimal::HUNDRED, Round::HalfEven));
+    if percent.is_some() {
+        notes.push(Note::ConfidenceFraction);
+    } else if is_unclear {
+        notes.push(Note::ConfidenceUnclear);
+    }
     percent
 }
 
@@ -370,28 +501,16 @@ fn moment_in_id(id: &str) -> Option<UnixMillis> {
 fn extra_members(root: &Node<'_>, is_priced: bool, known: &[(String, String)]) -> Vec<(String, String)> {
     let mut extra: Vec<(String, String)> = Vec::with_capacity(16);
     for node in objects(root) {
-        for (name, value) in node.members().unwrap_or_default() {
+        for Member { name, marks, node: value } in node.members().unwrap_or_default() {
             let is_nested_signal = names::SIGNAL_OBJECTS.contains(&&**name) && value.members().is_some();
-            let is_taken = names::is_one_of(
-                name,
-                &[
-                    names::SIGNAL_ID,
-                    names::SYMBOL,
-                    names::ENTRY,
-                    names::STOP,
-                    names::TARGET,
-                    names::CONFIDENCE,
-                    names::PATTERN,
-                    names::CREATED,
-                    names::EXPIRES,
-                    names::COMPUTED,
-                    names::EVENT,
-                ],
-            ) || (!is_priced && names::is_one_of(name, &[names::STOP_PIPS, names::TARGET_PIPS]))
-                || matches!(&**name, "direction" | "mission_type" | "side" | "id" | "volume" | "timing")
-                || (name == "type" && value.text().is_some_and(|text| Direction::parse(text).is_ok()));
+            let is_pips = || [names::STOP_PIPS, names::TARGET_PIPS].iter().any(|list| list.contains(&&**name));
+            let is_direction = || {
+                names::DIRECTION.contains(&&**name)
+                    && value.text().is_some_and(|text| direction_of_text(text).is_some())
+            };
+            let is_taken = marks.is_taken_for_signal() || (!is_priced && is_pips()) || is_direction();
             let is_there = || known.iter().chain(&extra).any(|(taken, _)| taken == name);
-            if value.is_null() || is_nested_signal || is_taken || names::is_of_user(name) || is_there() {
+            if value.is_null() || is_nested_signal || is_taken || is_there() {
                 continue;
             }
             let json = if value.members().is_some() { shared_json(value) } else { value.json() };
@@ -404,8 +523,8 @@ fn extra_members(root: &Node<'_>, is_priced: bool, known: &[(String, String)]) -
 /// An object without the computed members and those of the user.
 fn shared_json(node: &Node<'_>) -> String {
     let mut out = String::from("{");
-    for (name, value) in node.members().unwrap_or_default() {
-        if names::is_of_user(name) || names::COMPUTED.contains(&&**name) {
+    for Member { name, marks, node: value } in node.members().unwrap_or_default() {
+        if marks.is_of_user() || marks.is_computed() {
             continue;
         }
         if out.len() > 1 {

@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
+use super::names::{Marks, look_up};
 use crate::domain::{Decimal, UnixMillis};
 use crate::render::write_string;
 
@@ -41,51 +41,63 @@ enum Kind<'a> {
     Number,
     Text(Cow<'a, str>),
     Array(Vec<Node<'a>>),
-    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+    Object(Vec<Member<'a>>, Names),
+}
+
+/// One member of an object.
+#[derive(Clone, Debug)]
+pub(super) struct Member<'a> {
+    /// The name; a known one in the spelling that is known.
+    pub(super) name: Cow<'a, str>,
+    /// What the name says.
+    pub(super) marks: Marks,
+    /// The value.
+    pub(super) node: Node<'a>,
+}
+
+/// Some bits of every name in an object: most of the names that are asked for are not there, and one look tells.
+#[derive(Clone, Copy, Debug, Default)]
+struct Names(u128);
+
+impl Names {
+    fn bit(name: &str) -> u128 {
+        let bytes = name.as_bytes();
+        let at = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or(0));
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let number = length.wrapping_mul(29) ^ at(bytes.first()).wrapping_mul(7) ^ at(bytes.last()).wrapping_mul(67);
+        1 << (number & 127)
+    }
 }
 
 impl<'a> Node<'a> {
     /// Reads one JSON value.
     pub(super) fn parse(json: &'a str) -> Result<Self, TreeError> {
-        let raw: &RawValue = serde_json::from_str(json).map_err(|error| TreeError::Syntax(error.to_string()))?;
-        Self::of(raw.get(), 0)
+        let mut scanner = Scanner { text: json, at: 0 };
+        let read = scanner.value(0).and_then(|node| {
+            scanner.skip_blanks();
+            if scanner.at == json.len() { Ok(node) } else { Err(Fault::Syntax) }
+        });
+        read.map_err(|fault| {
+            // Where a text is no JSON at all, that counts before anything else; the library words it.
+            let error = serde_json::from_str::<IgnoredAny>(json).err();
+            match (fault, error) {
+                (Fault::Tree(error), None) => error,
+                (_, Some(error)) => TreeError::Syntax(error.to_string()),
+                (Fault::Syntax, None) => TreeError::Syntax(format!("near byte {}", scanner.at)),
+            }
+        })
     }
 
-    fn of(raw: &'a str, depth: usize) -> Result<Self, TreeError> {
-        if depth > DEPTH_MAX {
-            return Err(TreeError::Depth);
+    /// An object whose members are those of `inner`, and of this one where `inner` has none of the name.
+    pub(super) fn hoisted(&self, inner: &Self) -> Self {
+        let (Some(own), Some(inner)) = (self.members(), inner.members()) else { return self.clone() };
+        let mut all = inner.to_vec();
+        for member in own {
+            if !inner.iter().any(|known| known.name == member.name) {
+                all.push(member.clone());
+            }
         }
-        let syntax = |error: serde_json::Error| TreeError::Syntax(error.to_string());
-        let kind = match raw.as_bytes().first() {
-            Some(b'n') => Kind::Null,
-            Some(b't' | b'f') => Kind::Other,
-            Some(b'"') => Kind::Text(text_of(raw)?),
-            Some(b'{') => {
-                let Members(members) = serde_json::from_str(raw).map_err(syntax)?;
-                let mut nodes: Vec<(Cow<'a, str>, Self)> = Vec::with_capacity(members.len());
-                for (name, value) in members {
-                    let name = text_of(name.get())?;
-                    // Real objects have some thirty members: a search is cheaper than a set.
-                    if nodes.iter().any(|(known, _)| *known == name) {
-                        return Err(TreeError::Duplicate(name.into_owned()));
-                    }
-                    nodes.push((name, Self::of(value.get(), depth + 1)?));
-                }
-                Kind::Object(nodes)
-            }
-            Some(b'[') => {
-                let Items(items) = serde_json::from_str(raw).map_err(syntax)?;
-                Kind::Array(items.into_iter().map(|item| Self::of(item.get(), depth + 1)).collect::<Result<_, _>>()?)
-            }
-            _ => {
-                // What an ordinary reader can not hold (1e999) must not get into a record.
-                if raw.contains(['e', 'E']) && !raw.parse::<f64>().is_ok_and(f64::is_finite) {
-                    return Err(TreeError::Syntax(format!("number out of range: {}", raw.get(..20).unwrap_or(raw))));
-                }
-                Kind::Number
-            }
-        };
-        Ok(Self { raw, kind })
+        Self { raw: self.raw, kind: Kind::of_members(all) }
     }
 
     /// The value as compact JSON text, as [`Object`](crate::domain::Object) keeps it.
@@ -97,9 +109,9 @@ impl<'a> Node<'a> {
 
     fn write_to(&self, out: &mut Vec<u8>) {
         match &self.kind {
-            Kind::Object(members) => {
+            Kind::Object(members, _) => {
                 out.push(b'{');
-                for (index, (name, node)) in members.iter().enumerate() {
+                for (index, Member { name, node, .. }) in members.iter().enumerate() {
                     if index > 0 {
                         out.push(b',');
                     }
@@ -129,16 +141,20 @@ impl<'a> Node<'a> {
     }
 
     /// The members, if this is an object.
-    pub(super) fn members(&self) -> Option<&[(Cow<'a, str>, Node<'a>)]> {
+    pub(super) fn members(&self) -> Option<&[Member<'a>]> {
         match &self.kind {
-            Kind::Object(members) => Some(members),
+            Kind::Object(members, _) => Some(members),
             _ => None,
         }
     }
 
     /// The member called `name`; a `null` counts as absent.
     pub(super) fn get(&self, name: &str) -> Option<&Node<'a>> {
-        self.members()?.iter().find(|(known, node)| known == name && !node.is_null()).map(|(_, node)| node)
+        let Kind::Object(members, Names(names)) = &self.kind else { return None };
+        if names & Names::bit(name) == 0 {
+            return None;
+        }
+        members.iter().find(|member| member.name == name && !member.node.is_null()).map(|member| &member.node)
     }
 
     /// The string, if this is one.
@@ -180,26 +196,46 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The moment, as a text, as Unix seconds or as Unix milliseconds.
+    /// The moment, as a text, or as Unix seconds, milliseconds, microseconds or nanoseconds.
     pub(super) fn moment(&self) -> Option<UnixMillis> {
-        /// Seconds beyond the year 5138, or milliseconds after 1973.
+        /// Seconds beyond the year 5138, or milliseconds after 1973; a thousand times as many are the next unit.
         const MILLIS_FROM: i64 = 100_000_000_000;
         let number = match &self.kind {
             Kind::Number => self.raw,
-            Kind::Text(text) => match UnixMillis::parse(text.trim()) {
+            Kind::Text(text) => match moment_of_text(text.trim()) {
                 Some(moment) => return Some(moment),
                 None => text.trim(),
             },
             _ => return None,
         };
-        if let Some(millis) = number.parse::<i64>().ok().filter(|millis| *millis >= MILLIS_FROM) {
-            return Some(UnixMillis::new(millis));
+        let whole = number.split_once('.').map_or(number, |(whole, _)| whole);
+        if let Some(count) = whole.parse::<i64>().ok().filter(|count| *count >= MILLIS_FROM) {
+            let per_milli = match count / MILLIS_FROM {
+                0..1_000 => 1,
+                1_000..1_000_000 => 1_000,
+                _ => 1_000_000,
+            };
+            return Some(UnixMillis::new(count / per_milli));
         }
         let number = Decimal::parse(number).ok()?;
         let whole = number.units() / Decimal::ONE.units();
         // A countdown is no moment; no old file is older than 2001.
         (whole >= 1_000_000_000).then(|| UnixMillis::from_unix_seconds(number)).flatten()
     }
+}
+
+/// Reads a moment as ISO 8601, also with the dots or slashes of trading terminals between year, month and day.
+fn moment_of_text(text: &str) -> Option<UnixMillis> {
+    if let Some(moment) = UnixMillis::parse(text) {
+        return Some(moment);
+    }
+    let bytes = text.as_bytes();
+    let (year, month) = (bytes.get(4).copied()?, bytes.get(7).copied()?);
+    if year != month || !matches!(year, b'.' | b'/') || !bytes.iter().take(4).all(u8::is_ascii_digit) {
+        return None;
+    }
+    let (date, time) = text.split_at_checked(10)?;
+    UnixMillis::parse(&format!("{}{time}", date.replace(['.', '/'], "-")))
 }
 
 /// A number and what it counts, where the text says so.
@@ -243,66 +279,201 @@ impl Quantity {
         } else {
             (lower.as_str(), Unit::None)
         };
-        let value = Decimal::parse(&number.trim().replace(',', "")).ok()?;
+        let value = Decimal::parse(&ungrouped(number.trim())?).ok()?;
         Some(Self { value, unit, shown: true })
     }
 }
 
-/// Decodes a JSON string; one without escapes is borrowed.
-fn text_of(raw: &str) -> Result<Cow<'_, str>, TreeError> {
-    match raw.get(1..raw.len().saturating_sub(1)) {
-        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
-        _ => serde_json::from_str::<String>(raw).map(Cow::Owned).map_err(|error| TreeError::Syntax(error.to_string())),
+/// Takes the commas between thousands out; `None` if a comma stands anywhere else, as it does for a decimal point.
+fn ungrouped(number: &str) -> Option<String> {
+    let (whole, fraction) = number.split_once('.').map_or((number, ""), |(whole, fraction)| (whole, fraction));
+    let mut groups = whole.split(',');
+    let first = groups.next()?.trim_start_matches('-');
+    let is_grouped = !whole.contains(',') || ((1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3));
+    (is_grouped && !fraction.contains(',')).then(|| number.replace(',', ""))
+}
+
+impl<'a> Kind<'a> {
+    fn of_members(members: Vec<Member<'a>>) -> Self {
+        let names = members.iter().fold(0, |names, member| names | Names::bit(&member.name));
+        Self::Object(members, Names(names))
     }
 }
 
-/// The members of an object, names as they stand in the text.
-struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+/// Why the scanner stopped.
+enum Fault {
+    Syntax,
+    Tree(TreeError),
+}
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
+/// Reads a text once, from its beginning to its end.
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON object")
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    /// Takes a byte if it is the next.
+    fn take(&mut self, wanted: u8) -> bool {
+        let is_next = self.peek() == Some(wanted);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn raw_from(&self, start: usize) -> Result<&'a str, Fault> {
+        self.text.get(start..self.at).ok_or(Fault::Syntax)
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Node<'a>, Fault> {
+        if depth > DEPTH_MAX {
+            return Err(Fault::Tree(TreeError::Depth));
+        }
+        self.skip_blanks();
+        let start = self.at;
+        let kind = match self.peek().ok_or(Fault::Syntax)? {
+            b'"' => Kind::Text(self.string()?),
+            b'{' => self.object(depth)?,
+            b'[' => self.array(depth)?,
+            b'n' => self.word("null", Kind::Null)?,
+            b't' => self.word("true", Kind::Other)?,
+            b'f' => self.word("false", Kind::Other)?,
+            _ => self.number()?,
+        };
+        Ok(Node { raw: self.raw_from(start)?, kind })
+    }
+
+    fn word(&mut self, word: &str, kind: Kind<'a>) -> Result<Kind<'a>, Fault> {
+        let is_there = self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes()));
+        self.at += word.len();
+        if is_there { Ok(kind) } else { Err(Fault::Syntax) }
+    }
+
+    fn digits(&mut self) -> Result<(), Fault> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(Fault::Syntax) }
+    }
+
+    fn number(&mut self) -> Result<Kind<'a>, Fault> {
+        let start = self.at;
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _ = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+            // What an ordinary reader can not hold (1e999) must not get into a record.
+            let raw = self.raw_from(start)?;
+            if !raw.parse::<f64>().is_ok_and(f64::is_finite) {
+                let shown = raw.get(..20).unwrap_or(raw);
+                return Err(Fault::Tree(TreeError::Syntax(format!("number out of range: {shown}"))));
             }
+        }
+        Ok(Kind::Number)
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some(member) = map.next_entry()? {
+    /// Reads a string; one without escapes is borrowed.
+    fn string(&mut self) -> Result<Cow<'a, str>, Fault> {
+        let start = self.at;
+        self.at += 1;
+        let mut has_escape = false;
+        loop {
+            match self.peek().ok_or(Fault::Syntax)? {
+                b'"' => break,
+                b'\\' => {
+                    has_escape = true;
+                    self.at += 2;
+                }
+                0..0x20 => return Err(Fault::Syntax),
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        let raw = self.raw_from(start)?;
+        if has_escape {
+            let text = serde_json::from_str::<String>(raw);
+            return text.map(Cow::Owned).map_err(|error| Fault::Tree(TreeError::Syntax(error.to_string())));
+        }
+        raw.get(1..raw.len() - 1).map(Cow::Borrowed).ok_or(Fault::Syntax)
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Kind<'a>, Fault> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.skip_blanks();
+        if self.take(b']') {
+            return Ok(Kind::Array(items));
+        }
+        loop {
+            items.push(self.value(depth + 1)?);
+            self.skip_blanks();
+            if self.take(b']') {
+                return Ok(Kind::Array(items));
+            }
+            if !self.take(b',') {
+                return Err(Fault::Syntax);
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Kind<'a>, Fault> {
+        self.at += 1;
+        let mut members = Vec::with_capacity(if depth == 0 { 40 } else { 12 });
+        let mut names = 0;
+        self.skip_blanks();
+        if self.take(b'}') {
+            return Ok(Kind::Object(members, Names(names)));
+        }
+        loop {
+            self.skip_blanks();
+            if self.peek() != Some(b'"') {
+                return Err(Fault::Syntax);
+            }
+            let name = self.string()?;
+            self.skip_blanks();
+            if !self.take(b':') {
+                return Err(Fault::Syntax);
+            }
+            let node = self.value(depth + 1)?;
+            let (marks, known) = look_up(&name);
+            let member = Member { name: known.map_or(name.clone(), Cow::Borrowed), marks, node };
+            let bit = Names::bit(&member.name);
+            let twin = if names & bit == 0 { None } else { members.iter().find(|other| other.name == member.name) };
+            match twin {
+                None => {
+                    names |= bit;
                     members.push(member);
                 }
-                Ok(Members(members))
+                // Said twice in two spellings is said once.
+                Some(twin)
+                    if (marks.is_respelled() || twin.marks.is_respelled())
+                        && twin.node.json() == member.node.json() => {}
+                Some(_) => return Err(Fault::Tree(TreeError::Duplicate(name.into_owned()))),
+            }
+            self.skip_blanks();
+            if self.take(b'}') {
+                return Ok(Kind::Object(members, Names(names)));
+            }
+            if !self.take(b',') {
+                return Err(Fault::Syntax);
             }
         }
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-/// The items of an array.
-struct Items<'a>(Vec<&'a RawValue>);
-
-impl<'de> Deserialize<'de> for Items<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemsVisitor;
-        impl<'de> Visitor<'de> for ItemsVisitor {
-            type Value = Items<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Items(items))
-            }
-        }
-        deserializer.deserialize_seq(ItemsVisitor)
     }
 }
 

@@ -6,7 +6,7 @@ use super::names;
 use super::reason::Note;
 use super::signal::{SignalPart, json_text};
 use super::spelling::{Whose, rename_slips};
-use super::tree::{Node, Quantity};
+use super::tree::{Member, Node, Quantity, Unit};
 use crate::domain::{Currency, Decimal, Object, OutcomeStatus, OverlayDraft, Round, TierName, UnixMillis, UserId};
 
 /// Largest set of a user's facts, in bytes: below what the store takes.
@@ -85,39 +85,100 @@ fn is_number(text: &str) -> bool {
 /// A Telegram id counts before the key, a numeric key before any other name: registries put nicknames into `user_id`.
 pub(super) fn user_of(root: &Node<'_>, key: Option<&str>) -> Option<User> {
     let find = |node: &Node<'_>, name: &str| User::parse(node.get(name)?.id_text()?);
-    let telegram = find(root, "telegram_id");
+    let telegram = ["telegram_id", "telegram_user_id", "tg_id"].iter().find_map(|name| find(root, name));
     let numeric_key = || key.filter(|key| is_number(key.strip_prefix("user_").unwrap_or(key))).and_then(User::parse);
-    let in_objects = || {
-        ["user", "overlay"]
-            .iter()
-            .filter_map(|name| root.get(name))
-            .find_map(|node| names::USER_ID.iter().find_map(|name| find(node, name)))
-    };
-    telegram.or_else(numeric_key).or_else(|| find(root, "user_id")).or_else(in_objects)
+    let own = || find(root, "user_id").or_else(|| find(root, "uid"));
+    let in_objects = || names::PERSONS.iter().filter_map(|name| root.get(name)).find_map(id_of_person);
+    let in_account =
+        || ["account", "account_info", "personalization_data"].iter().find_map(|name| find(root.get(name)?, "user_id"));
+    let plain = || find(root, "user");
+    telegram.or_else(numeric_key).or_else(own).or_else(in_objects).or_else(in_account).or_else(plain)
 }
 
-/// Finds a user in a file's name: `…_USER{id}`, `{id}_{unix}`, `user_{id}_settings`, `user_overlays/{id}`.
-pub(super) fn user_of_name(path: &Path) -> Option<UserId> {
+fn id_of_person(node: &Node<'_>) -> Option<User> {
+    names::USER_ID.iter().find_map(|name| User::parse(node.get(name)?.id_text()?))
+}
+
+/// Two different numeric ids for one record, in words: at the root and in an object for the user.
+pub(super) fn other_user(root: &Node<'_>) -> Option<String> {
+    let is_numeric = |user: &User| is_number(user.id.as_str());
+    let own = User::parse(root.get("user_id")?.id_text()?).filter(is_numeric)?;
+    let mut persons = names::PERSONS.iter().filter_map(|name| root.get(name)).filter_map(id_of_person);
+    let other = persons.find(|other| is_numeric(other) && other.id != own.id)?;
+    Some(format!("{} and {}", own.id, other.id))
+}
+
+/// Finds a user in a file's name or folder: `…_USER{id}`, `{id}_{unix}`, `user_{id}_settings`, `mission_{signal}_{id}`,
+/// `user_overlays/{id}`, `users/{id}/…`, `user_{id}/…`, `missions/{id}/…`; `signal` is the id that the body has.
+pub(super) fn user_of_name(path: &Path, signal: Option<&str>) -> Option<UserId> {
     let stem = path.file_stem()?.to_str()?;
-    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
     if let Some((_, id)) = stem.rsplit_once("_USER").filter(|(_, id)| is_number(id)) {
         return UserId::parse(id).ok();
     }
-    if matches!(folder, "user_overlays" | "overlays" | "users" | "user_settings") {
+    let mut folders = path.ancestors().skip(1).filter_map(|folder| folder.file_name()?.to_str());
+    let folder = folders.next().unwrap_or_default();
+    let parent = folders.next().unwrap_or_default();
+    let is_of_users = |name: &str| {
+        matches!(
+            name,
+            "user_overlays" | "overlays" | "users" | "user_settings" | "user_missions" | "by_user" | "profiles"
+        )
+    };
+    if is_of_users(folder) {
         let bare = ["_settings", "_overlay"].iter().fold(stem, |name, end| name.strip_suffix(end).unwrap_or(name));
-        return User::parse(bare).map(|user| user.id);
+        // In such a folder a file of a user's has the user's name, or a signal's and the user's.
+        let bare = signal.and_then(|signal| after_signal(stem, signal)).unwrap_or(bare);
+        return User::parse(bare).filter(|_| signal != Some(bare)).map(|user| user.id);
+    }
+    if is_of_users(parent) {
+        return User::parse(folder).map(|user| user.id);
+    }
+    if let Some(user) = signal.and_then(|signal| after_signal(stem, signal)) {
+        return User::parse(user).map(|user| user.id);
     }
     if let Some((user, unix)) = stem.split_once('_')
-        && is_number(user)
-        && user.len() >= 5
-        && unix.len() == 10
-        && is_number(unix)
+        && is_user_number(user)
+        && is_unix(unix)
+    {
+        return UserId::parse(user).ok();
+    }
+    let numbers = |text: &str| text.rsplit_once('_').map(|(_, last)| is_unix(last));
+    if let Some((rest, user)) = stem.rsplit_once('_')
+        && is_user_number(user)
+        && numbers(rest) == Some(true)
     {
         return UserId::parse(user).ok();
     }
     // The newest writer has a folder a user, and repeats the prefix.
-    let id = folder.strip_prefix("user_").map(|rest| rest.strip_prefix("user_").unwrap_or(rest))?;
-    UserId::parse(id).ok().filter(|_| is_number(id))
+    let in_folder = |folder: &str| {
+        let id = folder.strip_prefix("user_").map(|rest| rest.strip_prefix("user_").unwrap_or(rest));
+        UserId::parse(id.filter(|id| is_number(id))?).ok()
+    };
+    let is_bare = is_user_number(folder) && !is_date(folder) && matches!(parent, "missions" | "mission" | "");
+    in_folder(folder).or_else(|| if is_bare { UserId::parse(folder).ok() } else { in_folder(parent) })
+}
+
+/// What stands behind the signal's id in a file's name.
+fn after_signal<'s>(stem: &'s str, signal: &str) -> Option<&'s str> {
+    let name = stem.strip_prefix("mission_").unwrap_or(stem);
+    name.strip_prefix(signal)?.strip_prefix('_').filter(|user| !user.is_empty())
+}
+
+/// Whether a number is long enough for a user's: a counter or a time of day is none.
+fn is_user_number(text: &str) -> bool {
+    /// `HHMMSS` has six digits, and so have counters.
+    const DIGITS_MIN: usize = 7;
+    is_number(text) && text.trim_start_matches('-').len() >= DIGITS_MIN
+}
+
+/// Whether digits are Unix seconds, as old ids end with.
+fn is_unix(text: &str) -> bool {
+    text.len() == 10 && is_number(text) && !text.starts_with('-')
+}
+
+/// Whether digits are a day: `20250716`.
+fn is_date(text: &str) -> bool {
+    text.len() == 8 && (text.starts_with("19") || text.starts_with("20"))
 }
 
 /// Takes the user off a mission's id or file name: `APEX5_EURUSD_1752645049_USER123` is a user's view of the rest.
@@ -138,9 +199,9 @@ pub(super) fn without_user(text: &str, user: Option<&User>) -> String {
 
 /// Whether a record holds anything that an overlay knows by name.
 pub(super) fn has_overlay_facts(root: &Node<'_>) -> bool {
-    let lists = [names::TIER, names::RISK, names::BALANCE, names::WIN_RATE, names::TRADES];
+    let lists = [names::TIER, names::RISK, names::RISK_ELSE, names::BALANCE, names::WIN_RATE, names::TRADES];
     let has = |node: &Node<'_>| lists.iter().any(|list| list.iter().any(|name| node.get(name).is_some()));
-    has(root) || root.get(names::RISK_FRACTION).is_some() || root.get("overlay").is_some_and(has)
+    has(root) || names::PERSONS.iter().chain(&["account"]).any(|name| root.get(name).is_some_and(has))
 }
 
 /// Reads the user's facts; `is_whole` if everything in the record is the user's.
@@ -176,72 +237,94 @@ impl Facts<'_> {
     /// Takes what an overlay knows by name, from the first place that has it.
     fn known(&mut self, places: &[&Node<'_>]) {
         let find = |names: &[&str]| places.iter().find_map(|node| names.iter().find_map(|name| node.get(name)));
-        if let Some(tier) = find(names::TIER).and_then(Node::text) {
-            match TierName::parse(tier) {
-                Ok(tier) => self.put("tier", json_text(tier.as_str())),
-                Err(_) => self.notes.push(Note::InvalidFact),
+        if let Some(stated) = find(names::TIER) {
+            let tier = stated.text().and_then(|text| TierName::parse(text.trim()).ok());
+            self.checked("tier", stated, tier.map(|tier| json_text(tier.as_str())));
+        }
+        self.risk(find(names::RISK), find(names::RISK_ELSE), find(&[names::RISK_FRACTION]));
+        if let Some(stated) = find(names::BALANCE) {
+            self.number("account_balance", stated, None, &[Unit::Money]);
+        }
+        if let Some(stated) = find(names::CURRENCY).filter(|stated| stated.text() != Some("")) {
+            let currency = stated.text().and_then(|text| Currency::parse(text.trim()).ok());
+            self.checked("account_currency", stated, currency.map(|currency| json_text(currency.as_str())));
+        }
+        if let Some(stated) = find(names::WIN_RATE) {
+            let read = stated.quantity();
+            let is_unclear =
+                |found: &Quantity| found.unit == Unit::None && found.value.is_positive() && found.value <= Decimal::ONE;
+            if read.is_some_and(|found| is_unclear(&found)) {
+                self.notes.push(Note::WinRateUnclear);
+                self.put("legacy_win_rate", stated.json());
+            } else {
+                self.number("win_rate", stated, Some(Decimal::HUNDRED), &[Unit::Percent]);
             }
         }
-        let percent = find(names::RISK).and_then(Node::quantity);
-        let fraction = find(&[names::RISK_FRACTION]).and_then(Node::quantity);
-        let risk = percent.or_else(|| {
-            let fraction = fraction?;
-            if fraction.value >= Decimal::ONE {
-                return Some(fraction);
-            }
-            self.notes.push(Note::RiskFraction);
-            Some(Quantity { value: fraction.value.checked_mul(Decimal::HUNDRED, Round::HalfEven)?, ..fraction })
-        });
-        self.number("risk_percent", risk, Some(Decimal::HUNDRED));
-        self.number("account_balance", find(names::BALANCE).and_then(Node::quantity), None);
-        if let Some(currency) = find(names::CURRENCY).and_then(Node::text).filter(|text| !text.is_empty()) {
-            match Currency::parse(currency) {
-                Ok(currency) => self.put("account_currency", json_text(currency.as_str())),
-                Err(_) => self.notes.push(Note::InvalidFact),
+        if let Some(stated) = find(names::TRADES) {
+            let is_whole = stated.quantity().is_some_and(|found| found.value.floor_to(Decimal::ONE) == found.value);
+            if is_whole {
+                self.number("trades_remaining", stated, Decimal::from_int(1_000_000), &[]);
+            } else {
+                self.checked("trades_remaining", stated, None);
             }
         }
-        self.number("win_rate", find(names::WIN_RATE).and_then(Node::quantity), Some(Decimal::HUNDRED));
-        let trades = find(names::TRADES).and_then(Node::quantity);
-        let whole = trades.filter(|trades| trades.value.floor_to(Decimal::ONE) == trades.value);
-        self.number("trades_remaining", whole, Decimal::from_int(1_000_000));
     }
 
-    fn number(&mut self, name: &str, found: Option<Quantity>, most: Option<Decimal>) {
-        let Some(found) = found else { return };
-        if found.value < Decimal::ZERO || most.is_some_and(|most| found.value > most) {
-            self.notes.push(Note::InvalidFact);
+    /// Reads the risk in percent. `percent` stands under a name that says so, `other` under one that does not.
+    ///
+    /// 0.02 may be two percent or a fiftieth of one: only a name that is known for fractions, or a percent sign, decides.
+    fn risk(&mut self, percent: Option<&Node<'_>>, other: Option<&Node<'_>>, fraction: Option<&Node<'_>>) {
+        /// A tenth, in units of a [`Decimal`]: nobody risks a tenth of a percent, or a tenth of the account.
+        const TENTH: Decimal = Decimal::from_units(10_000_000);
+        let (Some(stated), is_named) = (percent.or(other), percent.is_some()) else { return };
+        let Some(found) = stated.quantity() else { return self.checked("risk_percent", stated, None) };
+        let is_small = found.value.is_positive() && found.value < if is_named { TENTH } else { Decimal::ONE };
+        let is_large = !is_named && Decimal::from_int(10).is_some_and(|ten| found.value > ten);
+        if found.unit == Unit::None && (is_small || is_large) {
+            let of_one = fraction.filter(|_| !is_named).and_then(Node::quantity).filter(|found| found.value <= TENTH);
+            let read = of_one.and_then(|found| found.value.checked_mul(Decimal::HUNDRED, Round::HalfEven));
+            if let Some(read) = read {
+                self.notes.push(Note::RiskFraction);
+                self.put("risk_percent", read.to_string());
+            } else {
+                self.notes.push(Note::RiskUnclear);
+                self.put("legacy_risk_percent", stated.json());
+            }
             return;
         }
-        if found.shown {
+        self.number("risk_percent", stated, Some(Decimal::HUNDRED), &[Unit::Percent]);
+    }
+
+    /// Takes a number without a unit, or with one of these.
+    fn number(&mut self, name: &str, stated: &Node<'_>, most: Option<Decimal>, units: &[Unit]) {
+        let fits = |found: &Quantity| {
+            found.value >= Decimal::ZERO
+                && most.is_none_or(|most| found.value <= most)
+                && (found.unit == Unit::None || units.contains(&found.unit))
+        };
+        let found = stated.quantity().filter(fits);
+        if found.is_some_and(|found| found.shown) {
             self.notes.push(Note::DisplayString);
         }
-        self.put(name, found.value.to_string());
+        self.checked(name, stated, found.map(|found| found.value.to_string()));
+    }
+
+    /// Takes a value, or keeps what was stated under another name.
+    fn checked(&mut self, name: &str, stated: &Node<'_>, read: Option<String>) {
+        if let Some(read) = read {
+            self.put(name, read);
+        } else {
+            self.notes.push(Note::InvalidFact);
+            self.put(&format!("legacy_{name}"), stated.json());
+        }
     }
 
     /// Takes everything else that is the user's, as it stands there.
     fn others(&mut self, places: &[&Node<'_>], is_whole: bool) {
-        let taken = [names::TIER, names::RISK, names::BALANCE, names::CURRENCY, names::WIN_RATE, names::TRADES];
         for (index, node) in places.iter().enumerate() {
-            for (name, value) in node.members().unwrap_or_default() {
+            for Member { name, marks, node: value } in node.members().unwrap_or_default() {
                 let is_root_of_mission = index == 0 && !is_whole;
-                let is_skipped = value.is_null()
-                    || (is_root_of_mission && !names::OF_USER.contains(&&**name))
-                    || names::is_one_of(name, &taken)
-                    || names::is_one_of(name, &[names::USER_OBJECTS, names::COMPUTED])
-                    || matches!(
-                        &**name,
-                        "user_id"
-                            | "id"
-                            | "stats"
-                            | "risk_profile"
-                            | "last_update"
-                            | "last_updated"
-                            | "updated_at"
-                            | "timestamp"
-                            | "captured_at"
-                    )
-                    || *name == names::RISK_FRACTION;
-                if is_skipped {
+                if value.is_null() || (is_root_of_mission && !marks.is_fact()) || marks.is_taken_for_user() {
                     continue;
                 }
                 let name = match &**name {
@@ -282,7 +365,11 @@ pub(super) fn outcome_of(
     signal: &SignalPart,
     notes: &mut Vec<Note>,
 ) -> Option<OutcomePart> {
-    let status = OutcomeStatus::parse(root.get("status")?.text()?).ok()?;
+    let result = root.get("execution_result");
+    let (status, word) = status_of(root.get("status").and_then(Node::text), result)?;
+    if word.is_some() {
+        notes.push(Note::StatusSpelling);
+    }
     let by = root.get("fired_by").and_then(Node::id_text).and_then(User::parse);
     if let (Some(by), Some(user)) = (&by, user)
         && by.id != user.id
@@ -292,11 +379,33 @@ pub(super) fn outcome_of(
     let user = by.map(|by| by.id).or_else(|| user.map(|user| user.id.clone()))?;
     let at = root.get("fired_at").and_then(Node::moment).unwrap_or(signal.signal.created_at);
     let known = ["signal_id", "user_id", "status", "at"];
-    let result = root.get("execution_result").and_then(Node::members).unwrap_or_default();
-    let members = result
+    let result = result.and_then(Node::members).unwrap_or_default();
+    let mut members: Vec<(String, String)> = result
         .iter()
-        .filter(|(name, value)| !value.is_null() && !known.contains(&&**name))
-        .map(|(name, value)| (name.clone().into_owned(), value.json()))
+        .filter(|member| !member.node.is_null() && !known.contains(&&*member.name))
+        .map(|member| (member.name.clone().into_owned(), member.node.json()))
         .collect();
+    if let Some(word) = word.filter(|_| !members.iter().any(|(name, _)| name == "legacy_status")) {
+        members.push(("legacy_status".to_owned(), json_text(word)));
+    }
     Some(OutcomePart { user, status, at, members: Object::from_members(members) })
+}
+
+/// Reads what happened: from the status, else from the result of the order. A status in other words than ours comes with it.
+fn status_of<'s>(status: Option<&'s str>, result: Option<&Node<'_>>) -> Option<(OutcomeStatus, Option<&'s str>)> {
+    let word = status.map(str::trim).unwrap_or_default();
+    if let Ok(status) = OutcomeStatus::parse(word) {
+        return Some((status, None));
+    }
+    let said = match word.to_ascii_lowercase().as_str() {
+        "filled" | "executed" => Some(OutcomeStatus::Fired),
+        "rejected" | "error" => Some(OutcomeStatus::Failed),
+        _ => None,
+    };
+    let succeeded = || match result?.get("success")?.raw() {
+        "true" => Some(OutcomeStatus::Fired),
+        "false" => Some(OutcomeStatus::Failed),
+        _ => None,
+    };
+    Some((said.or_else(succeeded)?, Some(word)))
 }

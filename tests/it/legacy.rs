@@ -21,7 +21,7 @@ use crate::legacy_tree::{flat, shapes, write, write_day, write_unusable};
 
 /// A target in memory that can be cut off after some writes.
 #[derive(Default)]
-struct Memory {
+pub(crate) struct Memory {
     signals: BTreeMap<SignalId, Signal>,
     overlays: BTreeMap<UserId, Overlay>,
     outcomes: BTreeMap<(SignalId, UserId), Outcome>,
@@ -30,7 +30,7 @@ struct Memory {
 
 impl Memory {
     /// Everything as JSON lines.
-    fn export(&self) -> String {
+    pub(crate) fn export(&self) -> String {
         let lines = self.signals.values().map(signal_json).chain(self.overlays.values().map(overlay_json));
         let lines = lines.chain(self.outcomes.values().map(outcome_json));
         lines.map(|line| String::from_utf8(line).unwrap() + "\n").collect()
@@ -81,7 +81,7 @@ impl Records for Memory {
 }
 
 /// Reads a tree into a target; returns the counts and the report.
-fn import(root: &Path, target: &mut dyn Target, states_bytes_max: usize) -> Result<(Tally, Vec<Line>)> {
+pub(crate) fn import(root: &Path, target: &mut dyn Target, states_bytes_max: usize) -> Result<(Tally, Vec<Line>)> {
     let instruments = Instruments::built_in().unwrap();
     let context = Context { instruments: &instruments, lifetime_ms: 3_600_000, has_claims: false };
     let options = Options { has_report: true, states_bytes_max, ..Options::default() };

@@ -22,6 +22,7 @@ mod kill;
 mod legacy;
 mod legacy_cli;
 mod legacy_kill;
+mod legacy_shapes;
 mod legacy_tree;
 mod model;
 mod paging;
