@@ -15,6 +15,7 @@ mod disk;
 mod faults;
 mod file;
 mod format;
+mod full_disk;
 mod hostile;
 mod http;
 mod http_plumbing;

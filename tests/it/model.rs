@@ -1,13 +1,18 @@
-//! The store against plain maps: any sequence of writes, alone and together, with restarts in between, comes to the same.
+//! The store, and the service with its cache, against plain maps: any sequence of writes, alone and together, with restarts in
+//! between, comes to the same, and after each step reads the same.
 
 use std::collections::BTreeMap;
 
-use overlaid::domain::{Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Signal, SignalDraft, UnixMillis};
-use overlaid::service::export_lines;
-use overlaid::store::{Changed, Condition, Counts, Effect, Operation, Precedence, Snapshot};
+use overlaid::domain::{
+    Market, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Rates, Signal, SignalDraft, UnixMillis, compute,
+};
+use overlaid::render;
+use overlaid::service::{Separator, Service, ServiceError, Settings, ViewTag, export_lines};
+use overlaid::store::{Changed, Condition, Counts, Effect, Operation, Precedence, Receipt, Snapshot};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use tokio::runtime::Runtime;
 
 use crate::direct::{Direct, effects, plug_json};
 use crate::world::{World, object, signal_id, start, token, user_id};
@@ -214,7 +219,12 @@ impl Model {
 
     fn put_overlay(&mut self, write: &Write) -> (Operation, Expected) {
         let (user, now) = (write.record.to_string(), tick(write.now));
-        let json = format!(r#"{{"user_id":"{user}","account_balance":{}{}}}"#, write.value, named(write, "updated_at"));
+        let currency = if write.record == 1 { "JPY" } else { "USD" };
+        let json = format!(
+            r#"{{"user_id":"{user}","account_balance":{},"account_currency":"{currency}","risk_percent":1{}}}"#,
+            balance(write),
+            named(write, "updated_at")
+        );
         let draft = OverlayDraft::from_object(object(&json), None).unwrap();
         let (condition, holds) = self.condition(write, self.overlays.get(&user).map(|(seq, _)| *seq));
         let precedence = write.precedence;
@@ -234,7 +244,7 @@ impl Model {
 
     fn patch_overlay(&mut self, write: &Write) -> (Operation, Expected) {
         let (user, now) = (write.record.to_string(), tick(write.now));
-        let patch = object(&format!(r#"{{"account_balance":{}{}}}"#, write.value, named(write, "updated_at")));
+        let patch = object(&format!(r#"{{"account_balance":{}{}}}"#, balance(write), named(write, "updated_at")));
         let (condition, holds) = self.condition(write, self.overlays.get(&user).map(|(seq, _)| *seq));
         let operation = Operation::PatchOverlay { user: user_id(&user), patch: patch.clone(), now, condition };
         let (Some((_, old)), true) = (self.overlays.get(&user), holds) else { return (operation, None) };
@@ -278,8 +288,9 @@ impl Model {
     }
 
     fn put_rate(&mut self, write: &Write) -> (Operation, Expected) {
-        let json =
-            format!(r#"{{"pair":"PAIRX{}","price":{}{}}}"#, write.record, write.value + 1, named(write, "updated_at"));
+        // The first is what dollars become yen by.
+        let pair = ["USDJPY", "PAIRX1", "PAIRX2"][usize::from(write.record)];
+        let json = format!(r#"{{"pair":"{pair}","price":{}{}}}"#, write.value + 1, named(write, "updated_at"));
         self.put_rate_as(write, &json)
     }
 
@@ -386,6 +397,11 @@ impl Model {
     }
 }
 
+/// The balance that a write names.
+fn balance(write: &Write) -> u32 {
+    u32::from(write.value) * 1_000_000
+}
+
 /// The member in which a write names its time.
 fn named(write: &Write, name: &str) -> String {
     write.time.map(|at| format!(r#","{name}":"{}""#, tick(at))).unwrap_or_default()
@@ -443,6 +459,149 @@ fn run(steps: &[Step]) -> Direct {
     direct
 }
 
+/// A service, and what it is compared with.
+struct Through {
+    world: World,
+    runtime: Runtime,
+    tables: Settings,
+    model: Model,
+}
+
+impl Through {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        Self { world: World::new(), runtime, tables: Settings::built_in().unwrap(), model: Model::default() }
+    }
+
+    fn service(&self) -> &Service {
+        &self.world.service
+    }
+
+    /// Does a write by itself, at its time.
+    fn write(&mut self, write: &Write) {
+        let (operation, expected) = self.model.apply(write);
+        self.world.advance(tick(write.now).millis() - self.service().now().millis());
+        let written = match operation {
+            // Has a way of its own, past the writer if nothing is to be changed.
+            Operation::PatchOverlay { user, patch, condition, .. } => {
+                self.runtime.block_on(self.service().patch_overlay(user, patch, condition))
+            }
+            operation => self.runtime.block_on(self.service().write(operation)),
+        };
+        assert_eq!(effect(written), expected, "{write:?}");
+    }
+
+    /// Queues writes together; how they fall into commits is up to the writer.
+    fn write_together(&mut self, writes: &[Write]) {
+        let (operations, expected): (Vec<_>, Vec<_>) = writes.iter().map(|write| self.model.apply(write)).unzip();
+        let pending: Vec<_> =
+            operations.into_iter().map(|operation| self.service().submit(operation).unwrap()).collect();
+        let written: Vec<_> = pending.into_iter().map(|pending| effect(pending.done_blocking())).collect();
+        assert_eq!(written, expected, "{writes:?}");
+    }
+
+    /// Reads every record, view and batch, and compares it with what pure functions make of the maps.
+    fn check(&self) {
+        let (service, model) = (self.service(), &self.model);
+        assert_eq!(service.snapshot().unwrap().seq().unwrap(), model.seq());
+        let rates = service.rates();
+        let held = rates.iter().map(|rate| (rates.get(&rate.pair).unwrap().1, rate));
+        assert!(held.eq(model.rates.values().map(|(seq, rate)| (*seq, rate))));
+        let tokens: BTreeMap<_, _> = service.tokens().iter().map(|(id, token)| (id.clone(), token.clone())).collect();
+        assert_eq!(tokens, model.tokens);
+        for user in ["0", "1", "2"] {
+            let read = service.read_overlay(&user_id(user)).unwrap();
+            let own = model.overlays.get(user);
+            assert_eq!(
+                read.as_ref().map(|read| (read.stored.seq, &read.stored.overlay)),
+                own.map(|(seq, own)| (*seq, own))
+            );
+            assert_eq!(read.map(|read| read.json.to_vec()), own.map(|(_, own)| render::overlay_json(own)));
+        }
+        for id in ["S0", "S1", "S2"] {
+            if let Some(number) = model.signals.iter().position(|(_, signal)| signal.id.as_str() == id) {
+                self.check_signal(number);
+            } else {
+                assert!(service.read_signal(&signal_id(id)).unwrap().is_none());
+                let batch = self.runtime.block_on(service.batch(&signal_id(id), None));
+                assert!(matches!(batch, Err(ServiceError::Absent(_))));
+            }
+        }
+    }
+
+    fn check_signal(&self, number: usize) {
+        let (service, model, now) = (self.service(), &self.model, self.service().now());
+        let (seq, signal) = &model.signals[number];
+        let read = service.read_signal(&signal.id).unwrap().unwrap();
+        assert_eq!((read.stored.number, read.stored.seq, &read.stored.signal), (number as u64, *seq, signal));
+        assert_eq!(read.json.to_vec(), render::signal_json(signal));
+        let own = model.outcomes.iter().filter(|((on, _), _)| *on == number).map(|(_, (seq, own))| (*seq, own));
+        assert!(read.outcomes().iter().map(|stored| (stored.seq, &stored.outcome)).eq(own));
+
+        let mut rates = Rates::default();
+        for (seq, rate) in model.rates.values() {
+            rates.put(rate.clone(), *seq);
+        }
+        let market = Market { instruments: &self.tables.instruments, tiers: &self.tables.tiers, rates: &rates };
+        let mut lines = String::new();
+        for (user, (overlay_seq, overlay)) in &model.overlays {
+            let outcome = model.outcomes.get(&(number, user.clone()));
+            let mission = compute(signal, overlay, outcome.map(|(_, outcome)| outcome), market, now);
+            let (signal_json, overlay_json) = (render::signal_json(signal), render::overlay_json(overlay));
+            let mut own = Vec::new();
+            render::write_view(&mut own, &signal_json, &overlay_json, &mission, &overlay.account_currency);
+            let own = String::from_utf8(own).unwrap();
+            let viewed = self.runtime.block_on(self.world.view(signal.id.as_str(), user)).unwrap();
+            assert_eq!(viewed, own);
+            let view = self.runtime.block_on(service.mission(&signal.id, &user_id(user))).unwrap();
+            let is_converted = overlay.account_currency.as_str() == "JPY";
+            let tag = ViewTag {
+                run: service.run(),
+                signal_seq: *seq,
+                overlay_seq: *overlay_seq,
+                rate_seq: model.rates.get("USDJPY").filter(|_| is_converted).map_or(0, |(seq, _)| *seq),
+                outcome_seq: outcome.map_or(0, |(seq, _)| *seq),
+                is_expired: now >= signal.expires_at,
+            };
+            assert_eq!(view.tag(), tag);
+            lines += &(own + "\n");
+        }
+        let mut batch = self.runtime.block_on(service.batch(&signal.id, None)).unwrap();
+        let mut written = Vec::new();
+        while !batch.is_done() {
+            batch.write_some(2, usize::MAX, Separator::Newline, &mut written);
+        }
+        assert_eq!(String::from_utf8(written).unwrap(), lines);
+    }
+}
+
+/// What came of a write; `None` if it was refused, which is all that may go wrong with it.
+fn effect(written: Result<Receipt, ServiceError>) -> Expected {
+    use ServiceError::{Absent, ConditionFailed, Conflict, Invalid};
+    match written {
+        Ok(receipt) => Some(receipt.effect),
+        Err(Absent(_) | Conflict(_) | ConditionFailed | Invalid(_)) => None,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Runs the steps on a service and on the model. After each, everything is read; before some, the cache is emptied.
+fn run_through(steps: &[(bool, Step)]) {
+    let mut through = Through::new();
+    for (forgets, step) in steps {
+        if *forgets {
+            through.service().clear_cache();
+        }
+        match step {
+            Step::Alone(write) => through.write(write),
+            Step::Together(writes) => through.write_together(writes),
+            Step::Restart => through.world = through.world.restart(),
+        }
+        through.check();
+    }
+    through.model.check(&through.service().snapshot().unwrap());
+}
+
 fn export(snapshot: &Snapshot) -> Vec<Vec<u8>> {
     export_lines(snapshot).unwrap().map(Result::unwrap).collect()
 }
@@ -475,6 +634,13 @@ proptest! {
         for precedence in [Precedence::Replace, Precedence::Newest, Precedence::Seed] {
             prop_assert_eq!(&reload(&lines, precedence), &lines);
         }
+    }
+
+    #[test]
+    fn whatever_is_read_through_the_service_is_what_plain_maps_say(
+        steps in vec((prop::bool::weighted(0.3), any_step()), 1..60),
+    ) {
+        run_through(&steps);
     }
 }
 
