@@ -225,16 +225,15 @@ impl Amounts {
             place.copy_from_slice(name);
         }
         let Some(place) = self.text.get_mut(end..).and_then(<[u8]>::first_chunk_mut) else { return };
-        self.length = end
-            + match number {
-                Some(number) => number.write_into(place),
-                None => {
-                    if let Some(place) = place.first_chunk_mut() {
-                        *place = *b"null";
-                    }
-                    4
-                }
-            };
+        let written = if let Some(number) = number {
+            number.write_into(place)
+        } else {
+            if let Some(place) = place.first_chunk_mut() {
+                *place = *b"null";
+            }
+            4
+        };
+        self.length = end + written;
     }
 }
 

@@ -208,14 +208,14 @@ impl Decimal {
             // Three digits at most: up to 922.
             let digits = eight_digits(whole / one);
             let zeros = digits.trailing_zeros() / 8;
-            put(text, at, (digits >> (8 * zeros) | ZEROS >> (8 * zeros)).to_le_bytes());
+            put(text, at, ((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
             at += 8 - zeros as usize;
             low = whole % one;
         }
         let digits = eight_digits(low);
         // One zero stays where there is nothing else, and all of them behind more digits.
         let zeros = if whole >= one { 0 } else { (digits.trailing_zeros() / 8).min(7) };
-        put(text, at, (digits >> (8 * zeros) | ZEROS >> (8 * zeros)).to_le_bytes());
+        put(text, at, ((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
         at += 8 - zeros as usize;
         let digits = eight_digits(fraction);
         put(text, at, [b'.']);
@@ -236,11 +236,11 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 /// Dividing by multiplying is exact in these ranges; a test goes through all halves.
 #[inline]
 const fn eight_digits(number: u64) -> u64 {
-    let halves = number / 10_000 | (number % 10_000) << 32;
-    let hundreds = (halves * 10_486 >> 20) & 0x0000_007f_0000_007f;
-    let pairs = hundreds | (halves - 100 * hundreds) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
-    tens | (pairs - 10 * tens) << 8
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | ((halves - 100 * hundreds) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((pairs - 10 * tens) << 8)
 }
 
 #[inline]

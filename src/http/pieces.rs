@@ -56,7 +56,9 @@ mod tests {
         for round in 0..3_u8 {
             let mut pieces: Vec<_> = (0..2 * KEPT_MAX).map(|_| empty()).collect();
             assert!(pieces.iter().all(|piece| piece.is_empty() && piece.capacity() >= ROOM));
-            pieces.iter_mut().for_each(|piece| piece.extend_from_slice(&[round; 100]));
+            for piece in &mut pieces {
+                piece.extend_from_slice(&[round; 100]);
+            }
             let sealed: Vec<_> = pieces.into_iter().map(sealed).collect();
             assert!(sealed.iter().all(|bytes| bytes[..] == [round; 100]));
         }

@@ -134,7 +134,7 @@ fn a_view_from_memory_is_answered_as_the_router_answers_it() {
         ] {
             for method in ["GET", "POST"] {
                 let [short, long] = both_ways(server, method, path, headers);
-                assert_eq!(short.replace("/?", "/"), long.replace("?", ""), "{method} {path} {headers:?}");
+                assert_eq!(short.replace("/?", "/"), long.replace('?', ""), "{method} {path} {headers:?}");
             }
         }
     };
