@@ -10,8 +10,11 @@
 //!   key's lock ([`Cache::overlay`]). If the counter moved, a commit may have overtaken the read; the value is good for this reader,
 //!   whose request began before that write was acknowledged, but not for the next.
 //!
+//! In front of moka, whose look-up costs more than the rest of a view, stand the [`Recent`] signals.
+//!
 //! Puts of one key are serialised by moka's lock on the key. If the reader's put comes first, the writer's replaces it before the
-//! acknowledgement; if the writer finds nothing to replace, the counter has moved and the reader puts nothing. A plain `get_with` and
+//! acknowledgement; if the writer finds nothing to replace, the counter has moved and the reader puts nothing. The writer *removes* what it
+//! does not find: an entry whose time is over is still there, only hidden, and moka shows it for a moment when another is put over it. A plain `get_with` and
 //! `invalidate` has no such order: an old value read before the commit can be put after the invalidation, to stay.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +37,8 @@ const SIGNAL_LIFE: Duration = Duration::from_hours(1);
 const OVERLAY_LIFE: Duration = Duration::from_hours(24);
 /// Most currencies that a signal's terms are kept for: accounts hold few.
 const CURRENCIES_MAX: usize = 16;
+/// Places for signals that were asked for last: a busy day's that are not expired.
+const RECENT_PLACES: usize = 64;
 /// What an entry costs beside the text of its record.
 const ENTRY_BYTES: usize = 384;
 
@@ -140,9 +145,55 @@ fn weight(bytes: usize) -> u32 {
     u32::try_from(bytes.saturating_add(ENTRY_BYTES)).unwrap_or(u32::MAX)
 }
 
+/// Signals that were asked for last, each in a place that its id leads to.
+///
+/// What stands there holds only as long as no commit came after it was looked up: readers note the number of the last commit that the
+/// cache has taken in *completely*, and a commit raises it before it is acknowledged.
+#[derive(Debug)]
+struct Recent {
+    settled: AtomicU64,
+    places: [RwLock<Option<(u64, Arc<CachedSignal>)>>; RECENT_PLACES],
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { settled: AtomicU64::new(0), places: std::array::from_fn(|_| RwLock::default()) }
+    }
+}
+
+impl Recent {
+    /// Returns a signal, by `look_up` if it does not stand in its place.
+    fn get(&self, id: &str, look_up: impl FnOnce() -> Option<Arc<CachedSignal>>) -> Option<Arc<CachedSignal>> {
+        // Ids of one day differ at their ends.
+        let spread = id.bytes().rev().take(8).fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let place = usize::try_from(spread).ok().and_then(|spread| self.places.get(spread % RECENT_PLACES))?;
+        // Before looking up: a commit in between makes what is found useless for later readers.
+        let settled = self.settled.load(Ordering::SeqCst);
+        if let Some((at, signal)) = &*place.read().unwrap_or_else(PoisonError::into_inner)
+            && *at == settled
+            && signal.stored.signal.id.as_str() == id
+        {
+            return Some(Arc::clone(signal));
+        }
+        let found = look_up();
+        // Who does not get the lock leaves the place to those who have it.
+        if let (Some(signal), Ok(mut place)) = (&found, place.try_write()) {
+            *place = Some((settled, Arc::clone(signal)));
+        }
+        found
+    }
+
+    fn clear(&self) {
+        for place in &self.places {
+            *place.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+}
+
 /// Signals and overlays in memory.
 #[derive(Debug)]
 pub struct Cache {
+    recent: Recent,
     signals: moka::sync::Cache<SignalId, Arc<CachedSignal>>,
     overlays: moka::sync::Cache<UserId, Arc<CachedOverlay>>,
     /// Whether an overlay was ever put here.
@@ -154,6 +205,7 @@ pub struct Cache {
 impl Default for Cache {
     fn default() -> Self {
         Self {
+            recent: Recent::default(),
             signals: moka::sync::Cache::builder()
                 .max_capacity(SIGNALS_BYTES_MAX)
                 .weigher(|_, signal: &Arc<CachedSignal>| signal.weight())
@@ -174,7 +226,7 @@ impl Cache {
     /// Returns a signal if it is in memory.
     #[must_use]
     pub fn hot_signal(&self, id: &str) -> Option<Arc<CachedSignal>> {
-        self.signals.get(id)
+        self.recent.get(id, || self.signals.get(id))
     }
 
     /// Returns an overlay if it is in memory.
@@ -248,6 +300,7 @@ impl Cache {
     /// Says what the file's last commit is, before any is taken in.
     pub fn start_at(&self, seq: u64) {
         self.commits.store(seq, Ordering::SeqCst);
+        self.recent.settled.store(seq, Ordering::SeqCst);
     }
 
     /// Takes in a commit: after it is durable, before it is acknowledged, by the one writer.
@@ -259,8 +312,7 @@ impl Cache {
                 Change::Overlay(user, stored) if self.holds_overlays.load(Ordering::SeqCst) => {
                     self.overlays.entry_by_ref(user).and_compute_with(|old| match (old, stored) {
                         (Some(_), Some(stored)) => Op::Put(Arc::new(CachedOverlay::new(Arc::clone(stored)))),
-                        (Some(_), None) => Op::Remove,
-                        (None, _) => Op::Nop,
+                        _ => Op::Remove,
                     });
                 }
                 Change::Signal(stored) => self.put_signal(stored),
@@ -268,6 +320,8 @@ impl Cache {
             }
         }
         self.put_outcomes(commit.changes);
+        // Last, so that whoever sees the number finds what was put.
+        self.recent.settled.store(commit.seq, Ordering::SeqCst);
     }
 
     /// Puts a signal together with the outcomes of the entry that it replaces.
@@ -276,7 +330,7 @@ impl Cache {
     fn put_signal(&self, stored: &StoredSignal) {
         self.signals.entry_by_ref(&stored.signal.id).and_compute_with(|old| match old {
             Some(old) => Op::Put(Arc::new(CachedSignal::new(stored.clone(), old.value().outcomes.clone()))),
-            None => Op::Nop,
+            None => Op::Remove,
         });
     }
 
@@ -297,7 +351,7 @@ impl Cache {
                     let of_signal = outcomes().filter(|stored| stored.outcome.signal_id == *id);
                     Op::Put(Arc::new(old.value().with_outcomes(of_signal)))
                 }
-                None => Op::Nop,
+                None => Op::Remove,
             });
         }
     }
@@ -307,6 +361,7 @@ impl Cache {
     /// It may be called at any time, as nobody relies on an entry being there.
     pub fn clear(&self) {
         self.signals.invalidate_all();
+        self.recent.clear();
         self.overlays.invalidate_all();
     }
 

@@ -97,7 +97,7 @@ pub fn write_view(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mi
     out.extend_from_slice(b",\"tradable\":");
     write_reasons(out, mission);
     write_levels(out, mission);
-    write_amounts(out, mission);
+    write_amounts(out, mission, &mut Amounts::default());
     write_closing(out, mission, currency);
 }
 
@@ -138,9 +138,9 @@ impl ViewFrame {
         Self { opening, tradable, remaining, levels, closing }
     }
 
-    /// Appends one view, byte for byte as [`write_view`] does.
+    /// Appends one view, byte for byte as [`write_view`] does; `room` is used again from view to view.
     #[inline]
-    pub fn write(&self, out: &mut Vec<u8>, overlay: &[u8], mission: &Mission) {
+    pub fn write(&self, out: &mut Vec<u8>, overlay: &[u8], mission: &Mission, room: &mut Amounts) {
         out.extend_from_slice(&self.opening);
         out.extend_from_slice(overlay);
         if mission.status == Status::Active && mission.is_tradable() {
@@ -148,7 +148,7 @@ impl ViewFrame {
         } else {
             self.write_untradable(out, mission);
         }
-        write_amounts(out, mission);
+        write_amounts(out, mission, room);
         out.extend_from_slice(&self.closing);
     }
 
@@ -194,8 +194,8 @@ fn write_levels(out: &mut Vec<u8>, mission: &Mission) {
 /// All of it is put together in one place of fixed size, and appended at once: asking for room for each of fourteen pieces takes longer
 /// than writing them.
 #[inline]
-fn write_amounts(out: &mut Vec<u8>, mission: &Mission) {
-    let mut amounts = Amounts { text: [0; AMOUNTS_ROOM], length: 0 };
+fn write_amounts(out: &mut Vec<u8>, mission: &Mission, amounts: &mut Amounts) {
+    amounts.length = 0;
     amounts.put(b",\"risk_percent\":", mission.risk_percent);
     amounts.put(b",\"risk_budget\":", mission.risk_budget);
     amounts.put(b",\"lots_raw\":", mission.lots_raw);
@@ -211,10 +211,17 @@ fn write_amounts(out: &mut Vec<u8>, mission: &Mission) {
 /// Room for seven numbers with their names: the names have 99 bytes with quotes, commas and colons.
 const AMOUNTS_ROOM: usize = 7 * TEXT_ROOM + 128;
 
-/// Numbers under their names.
-struct Amounts {
+/// Room for a user's amounts with their names.
+#[derive(Debug)]
+pub struct Amounts {
     text: [u8; AMOUNTS_ROOM],
     length: usize,
+}
+
+impl Default for Amounts {
+    fn default() -> Self {
+        Self { text: [0; AMOUNTS_ROOM], length: 0 }
+    }
 }
 
 impl Amounts {

@@ -35,7 +35,7 @@ use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers
 use crate::metrics::Metrics;
 use crate::store::{
     Change, Commit, Condition, CopyGate, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError,
-    StoredOverlay, WriteError, Writer,
+    WriteError, Writer,
 };
 
 /// What the operator decides.
@@ -189,6 +189,26 @@ impl Memory {
     }
 }
 
+/// What became of a patch.
+#[derive(Clone, Debug)]
+pub enum Patched {
+    /// The overlay is as the patch wants it.
+    Unchanged(FoundOverlay),
+    /// The writer has done with it.
+    Written(Receipt),
+}
+
+impl Patched {
+    /// What it did.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::Unchanged(_) => Effect::Unchanged,
+            Self::Written(receipt) => receipt.effect,
+        }
+    }
+}
+
 /// A write on its way.
 #[derive(Debug)]
 #[must_use = "the write may yet be refused"]
@@ -295,20 +315,20 @@ impl Service {
         user: UserId,
         patch: Object,
         condition: Condition,
-    ) -> Result<Receipt, ServiceError> {
+    ) -> Result<Patched, ServiceError> {
         let now = self.now();
+        // Memory is no older than the last acknowledged write; a write still under way counts as coming after this one.
         if condition == Condition::None
             && let Some(found) = self.hot_overlay(user.as_str())?
+            && (found.account().has_all_of(&patch) || {
+                let overlay = found.overlay()?;
+                overlay.patched(&patch, now)?.says_the_same(&overlay)
+            })
         {
-            // Memory is no older than the last acknowledged write; a write still under way counts as coming after this one.
-            let overlay = found.overlay()?;
-            if overlay.patched(&patch, now)?.says_the_same(&overlay) {
-                let stored = Arc::new(StoredOverlay { seq: found.seq(), overlay });
-                self.shared.metrics.writes_unchanged.inc();
-                return Ok(Receipt { effect: Effect::Unchanged, change: Change::Overlay(user, Some(stored)) });
-            }
+            self.shared.metrics.writes_unchanged.inc();
+            return Ok(Patched::Unchanged(found));
         }
-        self.write(Operation::PatchOverlay { user, patch, now, condition }).await
+        Ok(Patched::Written(self.write(Operation::PatchOverlay { user, patch, now, condition }).await?))
     }
 
     /// Returns a signal, with its JSON.
@@ -407,6 +427,12 @@ impl Service {
     #[must_use]
     pub fn rates(&self) -> Arc<Rates> {
         Arc::clone(&self.shared.memory.rates.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether there are any tokens.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        !self.shared.memory.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// All tokens by the public part of their text.

@@ -1,13 +1,16 @@
 //! Answers that are not problems: JSON with its tag, pages, and what the service's errors become.
 
+use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use http_body_util::Full;
 
 use super::{EntityTag, IfMatch, IfNoneMatch, Problem};
 use crate::service::{Page, Service, ServiceError, ViewTag};
 use crate::store::Condition;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Balances are private, and no answer is good without asking again.
 const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
 
@@ -18,19 +21,33 @@ pub(super) fn tagged_json(
     condition: &IfNoneMatch,
     write: impl FnOnce() -> Vec<u8>,
 ) -> Response {
-    let mut response = if condition.matches(tag) {
-        tag.not_modified()
-    } else {
-        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (ETAG, tag.to_header())];
-        (status, headers, write()).into_response()
-    };
-    response.headers_mut().insert(CACHE_CONTROL, CACHING);
+    tagged_bytes(status, tag, condition, write).map(Body::new)
+}
+
+/// The same with a body that needs no allocation of its own.
+pub(super) fn tagged_bytes(
+    status: StatusCode,
+    tag: &EntityTag,
+    condition: &IfNoneMatch,
+    write: impl FnOnce() -> Vec<u8>,
+) -> Response<Full<Bytes>> {
+    let is_held = condition.matches(tag);
+    let mut response = Response::new(Full::new(if is_held { Bytes::new() } else { write().into() }));
+    *response.status_mut() = if is_held { StatusCode::NOT_MODIFIED } else { status };
+    let headers = response.headers_mut();
+    // With hyper's own two.
+    headers.reserve(5);
+    if !is_held {
+        headers.insert(CONTENT_TYPE, JSON);
+    }
+    headers.insert(ETAG, tag.to_header());
+    headers.insert(CACHE_CONTROL, CACHING);
     response
 }
 
 /// JSON without a tag.
 pub(super) fn json(body: Vec<u8>) -> Response {
-    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (CACHE_CONTROL, CACHING)];
+    let headers = [(CONTENT_TYPE, JSON), (CACHE_CONTROL, CACHING)];
     (headers, body).into_response()
 }
 

@@ -12,6 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Most bytes gathered: some sixty views, and little beside the socket's own buffer.
@@ -85,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gather<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let came = buf.filled().get(before..).unwrap_or_default();
-        let first_end = came.windows(HEAD_END.len()).position(|window| window == HEAD_END);
+        let first_end = memmem::find(came, HEAD_END);
         self.is_pipelined = first_end.is_some_and(|at| at + HEAD_END.len() < came.len());
         Poll::Ready(Ok(()))
     }

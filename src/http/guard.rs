@@ -4,7 +4,6 @@
 //! one that catches panics its body too. The limit on time ends when the head of the answer is ready; a body that is
 //! streamed after it takes as long as the client keeps reading.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -12,44 +11,72 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use axum::body::{Body, HttpBody};
-use axum::http::Request;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::{CONNECTION, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::http::{Request, Response};
+use axum::response::IntoResponse;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
 use super::pace::{PacedBody, Progress};
 use super::{Limits, Problem, Routes};
 use crate::metrics::ResponseCounters;
 
-/// What answers the requests of a connection.
-#[derive(Clone)]
+/// What answers the requests of all connections.
+#[derive(Debug)]
 pub(super) struct Answers {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
     pub(super) responses: ResponseCounters,
 }
 
+/// What an answer's body is: bytes that are there, or what the router made.
+pub(super) type AnswerBody = Either<Full<Bytes>, Body>;
+
 /// Answers one request.
 ///
 /// `abandoned` is set if the request's body is not read to its end.
 pub(super) async fn answer(
-    answers: Answers,
+    answers: &Answers,
     request: Request<Incoming>,
-    abandoned: Arc<AtomicBool>,
-) -> Result<Response, Infallible> {
-    let Answers { mut routes, limits, responses } = answers;
+    abandoned: &Arc<AtomicBool>,
+) -> Response<AnswerBody> {
+    // The usual request has no body, and asks for what is in memory.
+    if request.body().is_end_stream()
+        && let Some(response) = answer_from_memory(&answers.routes, &request)
+    {
+        answers.responses.count(response.status().as_u16());
+        return response;
+    }
+    let response = answer_by_router(answers, request, abandoned).await;
+    answers.responses.count(response.status().as_u16());
+    response.map(Either::Right)
+}
+
+fn answer_from_memory(routes: &Routes, request: &Request<Incoming>) -> Option<Response<AnswerBody>> {
+    match catch_unwind(AssertUnwindSafe(|| routes.answer_from_memory(request))) {
+        Ok(answer) => Some(answer?.map(Either::Left)),
+        Err(payload) => Some(Problem::panicked(&*payload).into_response().map(Either::Right)),
+    }
+}
+
+async fn answer_by_router(
+    answers: &Answers,
+    request: Request<Incoming>,
+    abandoned: &Arc<AtomicBool>,
+) -> Response<Body> {
+    let Answers { routes, limits, .. } = answers;
     let mut progress = None;
     let request = request.map(|incoming| {
-        // The usual request has no body, and then costs no allocation for one.
+        // Without a body there is no allocation for one.
         if incoming.is_end_stream() {
             return Body::empty();
         }
         let watched = progress.insert(Arc::new(Progress::default()));
-        Body::new(PacedBody::new(incoming, limits.body_read, watched.clone(), abandoned.clone()))
+        Body::new(PacedBody::new(incoming, limits.body_read, watched.clone(), Arc::clone(abandoned)))
     });
-    let handler = pin!(async move { routes.call(request).await });
-    let mut response = match within_limit(handler, progress.as_deref(), limits).await {
+    let handler = pin!(routes.call(request));
+    let mut response = match within_limit(handler, progress.as_deref(), *limits).await {
         Ok(Ok(response)) => response,
         Err(problem) => problem.into_response(),
     };
@@ -63,8 +90,7 @@ pub(super) async fn answer(
     if abandoned.load(Ordering::Relaxed) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    responses.count(response.status().as_u16());
-    Ok(response)
+    response
 }
 
 /// Runs a handler until it answers, panics or takes too long.

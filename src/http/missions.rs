@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use http_body_util::Full;
 use hyper::body::Frame;
 use serde::Deserialize;
 
@@ -41,13 +42,18 @@ pub(super) async fn get_mission(
 ) -> Result<Response, Problem> {
     access.read_user(user.as_str())?;
     let view = service.mission(&signal, &user).await?;
-    Ok(view_answer(&service, &view, &condition))
+    Ok(view_answer(&service, &view, &condition).map(Body::new))
 }
 
 /// Answers a request for [`get_mission`] past the router, if nothing about it is unusual and both records are in memory: extractors,
 /// boxed futures and a look at every route take longer than the view. All else, refusals too, is left to the router (`None`), so that
 /// there is one place that says no.
-pub(super) fn get_hot_mission(service: &Service, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+pub(super) fn get_hot_mission(
+    service: &Service,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Option<Response<Full<Bytes>>> {
     if method != Method::GET || uri.query().is_some() {
         return None;
     }
@@ -59,9 +65,9 @@ pub(super) fn get_hot_mission(service: &Service, method: &Method, uri: &Uri, hea
     Some(view_answer(service, &view, &IfNoneMatch::of(headers)))
 }
 
-fn view_answer(service: &Service, view: &MissionView, condition: &IfNoneMatch) -> Response {
+fn view_answer(service: &Service, view: &MissionView, condition: &IfNoneMatch) -> Response<Full<Bytes>> {
     let tag = answer::view_tag(view.tag());
-    answer::tagged_json(StatusCode::OK, &tag, condition, || {
+    answer::tagged_bytes(StatusCode::OK, &tag, condition, || {
         let mut json = Vec::with_capacity(view.size_hint());
         view.write_to(service, &mut json);
         json

@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT_ENCODING;
 use axum::middleware::map_request;
 use axum::response::Response;
 use axum::routing::{get, post, put};
+use http_body_util::Full;
 use tower::Service as _;
 use tower_http::compression::CompressionLayer;
 
@@ -30,14 +32,15 @@ impl Routes {
         Self { router: router(service.clone()), views: Some(service.clone()) }
     }
 
+    /// Answers a request for a view past the router, if that is possible without waiting.
+    pub(super) fn answer_from_memory<B>(&self, request: &axum::http::Request<B>) -> Option<Response<Full<Bytes>>> {
+        let service = self.views.as_ref()?;
+        missions::get_hot_mission(service, request.method(), request.uri(), request.headers())
+    }
+
     /// Answers a request.
-    pub(super) async fn call(&mut self, request: Request) -> Result<Response, Infallible> {
-        if let Some(service) = &self.views
-            && let Some(answer) = missions::get_hot_mission(service, request.method(), request.uri(), request.headers())
-        {
-            return Ok(answer);
-        }
-        self.router.call(request).await
+    pub(super) async fn call(&self, request: Request) -> Result<Response, Infallible> {
+        self.router.clone().call(request).await
     }
 }
 

@@ -92,6 +92,7 @@ pub async fn run(
     let http = connection_settings(limits);
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
+    let answers = Arc::new(Answers { routes, limits, responses });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Freely;
     loop {
@@ -100,8 +101,7 @@ pub async fn run(
             Some(ended) = connections.join_next() => log_end(ended),
             accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
                 Ok((stream, _)) => {
-                    let answers = Answers { routes: routes.clone(), limits, responses: responses.clone() };
-                    connections.spawn(serve(stream, answers, http.clone(), stopping.clone()));
+                    connections.spawn(serve(stream, Arc::clone(&answers), http.clone(), stopping.clone()));
                     accepting.accepted(connections.len(), limits.connections_max);
                 }
                 Err(error) => {
@@ -173,17 +173,18 @@ fn connection_settings(limits: Limits) -> http1::Builder {
 }
 
 /// Serves one connection to its end.
-async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut stopping: watch::Receiver<()>) {
+async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, mut stopping: watch::Receiver<()>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "can not set TCP_NODELAY");
     }
+    let write_limit = answers.limits.write;
     let abandoned = Arc::new(AtomicBool::new(false));
-    let stop_seen = stopping.clone();
-    let on_request = |request| {
-        let answer = guard::answer(answers.clone(), request, abandoned.clone());
-        let stop_seen = stop_seen.clone();
+    let serving = Arc::new((answers, Arc::clone(&abandoned), stopping.clone()));
+    let on_request = move |request| {
+        let serving = Arc::clone(&serving);
         async move {
-            let mut response = answer.await?;
+            let (answers, abandoned, stop_seen) = &*serving;
+            let mut response = guard::answer(answers, request, abandoned).await;
             // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
             if stop_seen.has_changed().is_err() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -191,7 +192,7 @@ async fn serve(stream: TcpStream, answers: Answers, http: http1::Builder, mut st
             Ok::<_, Infallible>(response)
         }
     };
-    let socket = TokioIo::new(Gather::new(Wire::new(stream, answers.limits.write)));
+    let socket = TokioIo::new(Gather::new(Wire::new(stream, write_limit)));
     let mut connection = http.serve_connection(socket, service_fn(on_request));
     let ended = tokio::select! {
         biased;

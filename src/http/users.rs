@@ -8,7 +8,7 @@ use super::auth::Access;
 use super::{IfMatch, IfNoneMatch, ObjectBody, PathId, Problem, StrictQuery, answer};
 use crate::domain::{Outcome, OverlayDraft, SignalId, UserId};
 use crate::render;
-use crate::service::{Service, ServiceError};
+use crate::service::{Patched, Service, ServiceError};
 use crate::store::{Change, Condition, Operation, Precedence, Receipt};
 
 /// `GET /v1/users/{user}/overlay`: a user's own settings and balance. 404 if they are absent.
@@ -60,16 +60,19 @@ pub(super) async fn patch_overlay(
     access.write()?;
     let condition = condition(&service, &user, &if_match, &IfNoneMatch::default()).await?;
     let may_read = access.read_user(user.as_str()).is_ok();
-    let receipt = service.patch_overlay(user, patch, condition).await?;
-    let tag = answer::record_tag(&service, seq_of(&receipt));
+    let (seq, json) = match service.patch_overlay(user, patch, condition).await? {
+        Patched::Unchanged(found) => (found.seq(), found.json().to_vec()),
+        Patched::Written(receipt) => match &receipt.change {
+            Change::Overlay(_, Some(stored)) => (stored.seq, render::overlay_json(&stored.overlay)),
+            // A patch leaves an overlay.
+            _ => (0, Vec::new()),
+        },
+    };
+    let tag = answer::record_tag(&service, seq);
     if !may_read {
         return Ok(answer::no_content(&tag));
     }
-    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || match &receipt.change {
-        Change::Overlay(_, Some(stored)) => render::overlay_json(&stored.overlay),
-        // A patch leaves an overlay.
-        _ => Vec::new(),
-    }))
+    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || json))
 }
 
 /// `DELETE /v1/users/{user}/overlay`: forget a user's settings and balance. 204; 404 if they are absent.

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutWriter;
@@ -98,10 +99,9 @@ fn split_bare_head(bytes: &[u8]) -> Option<(&[u8], &[u8], StatusCode)> {
         return None;
     }
     let (earlier, tail) = bytes.split_at(bytes.len().saturating_sub(BARE_HEAD_BYTES_MAX));
-    let opening = b"HTTP/1.1 4";
-    let start = tail.windows(opening.len()).rposition(|window| window == opening)?;
+    let start = memmem::rfind(tail, b"HTTP/1.1 4")?;
     let head = tail.get(start..)?;
-    let has = |line: &[u8]| head.windows(line.len()).any(|window| window == line);
+    let has = |line: &[u8]| memmem::find(head, line).is_some();
     // Answers of the router have a content type, and say nothing of the connection.
     if !has(NO_BODY) || !has(CLOSE) || has(b"content-type") {
         return None;
@@ -119,7 +119,7 @@ fn problem_answer(head: &[u8], more_head: &[u8], status: StatusCode) -> Vec<u8> 
 
 /// Puts a problem document into hyper's own answer, keeping its other fields.
 fn completed(head: &[u8], status: StatusCode) -> Option<Vec<u8>> {
-    let at = head.windows(NO_BODY.len()).position(|window| window == NO_BODY)?;
+    let at = memmem::find(head, NO_BODY)?;
     let (before, rest) = head.split_at_checked(at)?;
     let after = rest.strip_prefix(NO_BODY)?.strip_suffix(b"\r\n")?;
     Some(problem_answer(before, after, status))

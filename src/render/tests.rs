@@ -432,7 +432,12 @@ proptest! {
         let currency = &overlay.account_currency;
         write_view(&mut view, &signal_json(&signal), &overlay_json(&overlay), &mission, currency);
         let mut framed = b"before".to_vec();
-        ViewFrame::new(&signal_json(&signal), &mission, currency).write(&mut framed, &overlay_json(&overlay), &mission);
+        let (frame, mut room) = (ViewFrame::new(&signal_json(&signal), &mission, currency), Amounts::default());
+        // What an earlier view has left in the room does not show.
+        for _ in 0..2 {
+            framed.truncate(b"before".len());
+            frame.write(&mut framed, &overlay_json(&overlay), &mission, &mut room);
+        }
         let plain = PlainView {
             signal: PlainSignal::new(&signal, &signal_kept),
             user: PlainOverlay::new(&overlay, &overlay_kept),

@@ -12,7 +12,7 @@ use crate::domain::{
     self, Account, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName,
     UnixMillis, UserId, UserTier,
 };
-use crate::render::{self, ViewFrame};
+use crate::render::{self, Amounts, ViewFrame};
 use crate::store::{Snapshot, StoreError, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
@@ -324,6 +324,7 @@ impl Service {
             position: Position::default(),
             outcomes_passed: 0,
             frames: Vec::new(),
+            amounts: Amounts::default(),
         })
     }
 }
@@ -382,6 +383,7 @@ pub struct Batch {
     outcomes_passed: usize,
     /// Worked out once for each currency that occurs, by its place in the roster.
     frames: Vec<Option<Frame>>,
+    amounts: Amounts,
 }
 
 /// What the views of all users with one currency have in common.
@@ -495,7 +497,7 @@ impl Batch {
         if let Some(Some(frame)) = self.frames.get(member.currency) {
             let tier = member.tier(self.service.names());
             let mission = frame.terms.mission(member.account, tier, status, self.now);
-            frame.json.write(out, member.json, &mission);
+            frame.json.write(out, member.json, &mission, &mut self.amounts);
         }
     }
 

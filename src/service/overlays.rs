@@ -164,7 +164,8 @@ impl Overlays {
 
     /// Counts an overlay that had to be read from the file; after some, begins to read all of them in the background.
     pub(super) fn missed(self: &Arc<Self>, store: &Arc<Store>) {
-        if !self.misses.fetch_add(1, Ordering::Relaxed).is_multiple_of(MISSES_BEFORE_FILLING) {
+        let misses = self.misses.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        if !misses.is_multiple_of(MISSES_BEFORE_FILLING) {
             return;
         }
         let store = Arc::clone(store);

@@ -8,7 +8,7 @@ use overlaid::domain::{
 };
 use overlaid::render;
 use overlaid::service::{Separator, Service, ServiceError, Settings, ViewTag, export_lines};
-use overlaid::store::{Changed, Condition, Counts, Effect, Operation, Precedence, Receipt, Snapshot};
+use overlaid::store::{Changed, Condition, Counts, Effect, Operation, Precedence, Snapshot};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -484,9 +484,9 @@ impl Through {
         let written = match operation {
             // Has a way of its own, past the writer if nothing is to be changed.
             Operation::PatchOverlay { user, patch, condition, .. } => {
-                self.runtime.block_on(self.service().patch_overlay(user, patch, condition))
+                self.runtime.block_on(self.service().patch_overlay(user, patch, condition)).map(|done| done.effect())
             }
-            operation => self.runtime.block_on(self.service().write(operation)),
+            operation => self.runtime.block_on(self.service().write(operation)).map(|receipt| receipt.effect),
         };
         assert_eq!(effect(written), expected, "{write:?}");
     }
@@ -496,7 +496,8 @@ impl Through {
         let (operations, expected): (Vec<_>, Vec<_>) = writes.iter().map(|write| self.model.apply(write)).unzip();
         let pending: Vec<_> =
             operations.into_iter().map(|operation| self.service().submit(operation).unwrap()).collect();
-        let written: Vec<_> = pending.into_iter().map(|pending| effect(pending.done_blocking())).collect();
+        let written: Vec<_> =
+            pending.into_iter().map(|pending| effect(pending.done_blocking().map(|receipt| receipt.effect))).collect();
         assert_eq!(written, expected, "{writes:?}");
     }
 
@@ -576,10 +577,10 @@ impl Through {
 }
 
 /// What came of a write; `None` if it was refused, which is all that may go wrong with it.
-fn effect(written: Result<Receipt, ServiceError>) -> Expected {
+fn effect(written: Result<Effect, ServiceError>) -> Expected {
     use ServiceError::{Absent, ConditionFailed, Conflict, Invalid};
     match written {
-        Ok(receipt) => Some(receipt.effect),
+        Ok(effect) => Some(effect),
         Err(Absent(_) | Conflict(_) | ConditionFailed | Invalid(_)) => None,
         Err(other) => panic!("{other}"),
     }

@@ -1,7 +1,7 @@
 //! Pages and batches: whatever the size of a step, all steps together are the whole, each row once and in order.
 
 use overlaid::domain::{Status, Symbol, UserId};
-use overlaid::service::{Page, SIGNAL_LIFETIME_MS, Separator, SignalCursor, SignalFilter, StatusFilter};
+use overlaid::service::{Page, Patched, SIGNAL_LIFETIME_MS, Separator, SignalCursor, SignalFilter, StatusFilter};
 use overlaid::store::Effect;
 use serde_json::Value;
 
@@ -274,16 +274,20 @@ async fn a_view_follows_every_record_that_it_rests_on() {
 async fn a_patch_that_changes_nothing_is_answered_from_memory() {
     let world = World::new();
     let seq = world.put_overlay(r#"{"user_id":"7","account_balance":1000}"#).await;
-    world.service.overlay(&user_id("7")).await.unwrap();
+    world.put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#).await;
+    // Whoever asks for all has them in memory.
+    drop(world.service.batch(&signal_id("S1"), None).await.unwrap());
     // Stopped, the service has only its memory to answer from.
     let patch = async |json: &str| {
         world.service.patch_overlay(user_id("7"), object(json), overlaid::store::Condition::None).await
     };
-    assert_eq!(patch(r#"{"account_balance":2000}"#).await.unwrap().effect, Effect::Changed);
+    assert_eq!(patch(r#"{"account_balance":2000}"#).await.unwrap().effect(), Effect::Changed);
     world.service.stop();
-    let same = patch(r#"{"account_balance":2000.0}"#).await.unwrap();
-    assert_eq!(same.effect, Effect::Unchanged);
-    assert!(crate::direct::seq_of(&same) > crate::direct::seq_of(&seq));
+    for same in [r#"{"account_balance":2000.0}"#, r#"{"account_balance":"2000","account_currency":"usd"}"#] {
+        let Patched::Unchanged(same) = patch(same).await.unwrap() else { panic!("{same}") };
+        assert!(Some(same.seq()) > crate::direct::seq_of(&seq));
+        assert_eq!(same.overlay().unwrap().account_balance.unwrap().to_string(), "2000");
+    }
     assert!(patch(r#"{"account_balance":1000}"#).await.is_err());
     assert!(patch(r#"{"account_balance":-1}"#).await.is_err());
     assert!(world.service.write(put_overlay(r#"{"user_id":"8"}"#, start())).await.is_err());
