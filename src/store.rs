@@ -194,7 +194,7 @@ impl Opened {
     /// Opens a file that must hold this program's tables, and never writes to it.
     fn to_look_at(volume: &Arc<Volume>) -> Result<Self, StoreError> {
         let opened = Self::open(Layer::to_look_at(volume).map_err(StoreError::io)?, false)?;
-        if schema::is_empty(&opened.database)? {
+        if schema::version(&opened.database)?.is_none() {
             return Err(StoreError::Damaged("it holds no tables".to_owned()));
         }
         opened.check_mark(volume)?;
@@ -207,12 +207,17 @@ impl Opened {
         let is_new = volume.is_empty().map_err(StoreError::io)?;
         let layer = if is_new { Layer::over(volume) } else { Layer::to_land(volume).map_err(StoreError::io)? };
         let opened = Self::open(layer, !is_new && volume.all_checksums_fit())?;
-        // Without tables, the process ended between making the file and making its tables.
-        let has_no_tables = schema::is_empty(&opened.database)?;
+        let schema = schema::version(&opened.database)?;
         opened.check_mark(volume)?;
         opened.layer.land().map_err(StoreError::io)?;
-        if has_no_tables {
-            schema::create(&opened.database)?;
+        match schema {
+            // The process ended between making the file and making its tables.
+            None => schema::create(&opened.database)?,
+            Some(schema::SCHEMA) => {}
+            Some(from) => {
+                schema::upgrade(&opened.database)?;
+                tracing::info!(from, to = schema::SCHEMA, "the file was brought to the layout of this program");
+            }
         }
         opened.check_fault()?;
         Ok(opened)

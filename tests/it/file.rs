@@ -117,11 +117,11 @@ fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
         tx.open_table(META).unwrap().insert("schema", schema).unwrap();
         tx.commit().unwrap();
     };
-    set_schema(2);
-    check_refused(&path, "the file has schema 2, this program reads up to 1: use a newer overlaid");
+    set_schema(3);
+    check_refused(&path, "the file has schema 3, this program reads up to 2: use a newer overlaid");
     set_schema(0);
     check_refused(&path, "the file is a redb database of another program");
-    set_schema(1);
+    set_schema(2);
     let store = Store::open(&path).unwrap();
     assert_eq!(store.snapshot().unwrap().seq().unwrap(), 1);
 }
