@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use overlaid::domain::{Object, OverlayDraft, SignalDraft, SignalId, UnixMillis, UserId};
 use overlaid::service::Stopwatch;
@@ -87,8 +88,8 @@ fn megabytes(path: &Path) -> String {
 /// Bytes that a year's file may have.
 const FILE_BYTES_MAX: u64 = 12_000_000;
 
-/// Times of many equal things, in microseconds.
-struct Times(Vec<f64>);
+/// Times of many equal things.
+struct Times(Vec<Duration>);
 
 impl Times {
     fn of(count: usize, mut work: impl FnMut()) -> Self {
@@ -100,14 +101,13 @@ impl Times {
     fn take(&mut self, work: &mut impl FnMut()) {
         let watch = Stopwatch::start();
         work();
-        self.0.push(watch.seconds() * 1e6);
+        self.0.push(Duration::from_secs_f64(watch.seconds()));
     }
 
     fn shown(mut self) -> String {
-        self.0.sort_by(f64::total_cmp);
-        let at = |share: f64| self.0[((self.0.len() - 1) as f64 * share) as usize];
-        let (median, high, longest) = (at(0.5), at(0.99), at(1.0));
-        format!("median {median:.1} us, p99 {high:.1} us, longest {longest:.1} us ({} times)", self.0.len())
+        self.0.sort();
+        let at = |percent: usize| self.0[(self.0.len() - 1) * percent / 100];
+        format!("median {:.1?}, p99 {:.1?}, longest {:.1?} ({} times)", at(50), at(99), at(100), self.0.len())
     }
 }
 
@@ -170,7 +170,7 @@ fn a_year_and_its_backup() {
     let watch = Stopwatch::start();
     assert_eq!(verify(&copy).unwrap(), made);
     println!("verify: {:.3} s", watch.seconds());
-    let pause = std::time::Duration::from_secs(3);
+    let pause = Duration::from_secs(3);
     let alone = acknowledgements(&store, 4, || std::thread::sleep(pause));
     println!("a balance is acknowledged after: {}", alone.shown());
     let beside = acknowledgements(&store, 5, || {

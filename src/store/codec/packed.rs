@@ -61,11 +61,11 @@ impl<T> Kept<T> {
 
 /// Appends a record in packed form to `out`; returns whether it did, which it does not if that would not be shorter.
 pub(super) fn pack(plain: &[u8], out: &mut Vec<u8>) -> bool {
-    let Some(mut packer) = PACKERS.take().or_else(new_packer) else { return false };
+    let Some(mut context) = PACKERS.take().or_else(new_packer) else { return false };
     let mut packed = Vec::with_capacity(plain.len());
     // Too little room is the only way to fail, and as good as not being shorter.
-    let is_shorter = packer.compress_to_buffer(plain, &mut packed).is_ok_and(|len| len < plain.len());
-    PACKERS.give_back(packer);
+    let is_shorter = context.compress_to_buffer(plain, &mut packed).is_ok_and(|len| len < plain.len());
+    PACKERS.give_back(context);
     if is_shorter {
         out.extend_from_slice(&packed);
     }
@@ -73,11 +73,11 @@ pub(super) fn pack(plain: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 fn new_packer() -> Option<Compressor<'static>> {
-    let mut packer = Compressor::with_prepared_dictionary(TO_PACK.as_ref()?).ok()?;
+    let mut context = Compressor::with_prepared_dictionary(TO_PACK.as_ref()?).ok()?;
     // The version byte names the dictionary already, and the buffer bounds the size.
-    packer.set_parameter(CParameter::DictIdFlag(false)).ok()?;
-    packer.set_parameter(CParameter::ContentSizeFlag(false)).ok()?;
-    Some(packer)
+    context.set_parameter(CParameter::DictIdFlag(false)).ok()?;
+    context.set_parameter(CParameter::ContentSizeFlag(false)).ok()?;
+    Some(context)
 }
 
 /// Shows `read` a record as it was before it was packed.
@@ -86,8 +86,7 @@ pub(super) fn unpack<T>(packed: &[u8], read: impl FnOnce(&[u8]) -> Result<T, Dec
     let kept = UNPACKERS.take().or_else(new_unpacker);
     let mut unpacker = kept.ok_or_else(|| failed("the dictionary can not be read"))?;
     unpacker.buffer.clear();
-    let unpacked = unpacker.context.decompress_to_buffer(packed, &mut unpacker.buffer);
-    let result = match unpacked {
+    let result = match unpacker.context.decompress_to_buffer(packed, &mut unpacker.buffer) {
         Ok(_) => read(&unpacker.buffer),
         Err(error) => Err(failed(&error.to_string())),
     };

@@ -250,7 +250,7 @@ fn check<T: PartialEq + std::fmt::Debug>(
             DecodeError::Version(found) => assert_eq!(found, version),
             // Plain bytes are no packed record.
             other => {
-                assert!(version == PACKED_VERSION && matches!(other, DecodeError::Layout(_)), "{version}: {other}")
+                assert!(version == PACKED_VERSION && matches!(other, DecodeError::Layout(_)), "{version}: {other}");
             }
         }
     }

@@ -240,9 +240,9 @@ fn what_can_not_be_packed_is_left_alone() {
 /// A few hundred bytes can say that they are a gigabyte.
 #[test]
 fn a_record_that_unpacks_to_more_than_a_record_may_have_is_refused() {
-    let mut packer = new_packer().unwrap();
+    let mut context = new_packer().unwrap();
     for len in [RECORD_BYTES_MAX, RECORD_BYTES_MAX + 1, 1 << 20, 1 << 28] {
-        let packed = packer.compress(&vec![0; len]).unwrap();
+        let packed = context.compress(&vec![0; len]).unwrap();
         assert!(packed.len() < 1 << 15);
         let seen = unpack(&packed, |plain| Ok(plain.len()));
         assert_eq!(seen.is_ok(), len <= RECORD_BYTES_MAX, "{len}: {seen:?}");
