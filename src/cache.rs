@@ -1,18 +1,20 @@
 //! The cache in front of the store: decoded records with their JSON.
 //!
-//! It holds signals and overlays, never views and never the news that something is absent. What makes it more than a map is the order of
+//! It holds signals, and overlays where there are too many users to hold all (see [`service`](crate::service)); never views, and never the
+//! news that something is absent. What makes it more than a map is the order of
 //! things, by which no read that begins after a write was acknowledged sees what was there before it:
 //!
-//! - The writer commits, then raises the commit counter, then puts the new record here, then acknowledges ([`Cache::committed`]).
+//! - The writer commits, then raises the commit counter, then replaces the record here if it is here, then acknowledges
+//!   ([`Cache::committed`]).
 //! - A reader that misses notes the counter, reads the file, and puts what it read only if the counter has not moved, all under the
 //!   key's lock ([`Cache::overlay`]). If the counter moved, a commit may have overtaken the read; the value is good for this reader,
 //!   whose request began before that write was acknowledged, but not for the next.
 //!
 //! Puts of one key are serialised by moka's lock on the key. If the reader's put comes first, the writer's replaces it before the
-//! acknowledgement; if the writer's comes first, the counter has moved and the reader puts nothing. A plain `get_with` and
+//! acknowledgement; if the writer finds nothing to replace, the counter has moved and the reader puts nothing. A plain `get_with` and
 //! `invalidate` has no such order: an old value read before the commit can be put after the invalidation, to stay.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -93,8 +95,8 @@ impl CachedSignal {
 
     /// What happened for a user on this signal.
     #[must_use]
-    pub fn outcome(&self, user: &UserId) -> Option<&Arc<StoredOutcome>> {
-        let at = self.outcomes.binary_search_by(|stored| stored.outcome.user_id.cmp(user)).ok()?;
+    pub fn outcome(&self, user: &str) -> Option<&Arc<StoredOutcome>> {
+        let at = self.outcomes.binary_search_by(|stored| stored.outcome.user_id.as_str().cmp(user)).ok()?;
         self.outcomes.get(at)
     }
 
@@ -143,6 +145,8 @@ fn weight(bytes: usize) -> u32 {
 pub struct Cache {
     signals: moka::sync::Cache<SignalId, Arc<CachedSignal>>,
     overlays: moka::sync::Cache<UserId, Arc<CachedOverlay>>,
+    /// Whether an overlay was ever put here.
+    holds_overlays: AtomicBool,
     /// The `seq` of the last commit that the cache was told of.
     commits: AtomicU64,
 }
@@ -160,6 +164,7 @@ impl Default for Cache {
                 .weigher(|_, overlay: &Arc<CachedOverlay>| overlay.weight())
                 .time_to_live(OVERLAY_LIFE)
                 .build(),
+            holds_overlays: AtomicBool::new(false),
             commits: AtomicU64::new(0),
         }
     }
@@ -206,7 +211,11 @@ impl Cache {
     ) -> Result<Option<Arc<CachedOverlay>>, E> {
         match self.hot_overlay(user.as_str()) {
             Some(overlay) => Ok(Some(overlay)),
-            None => self.fill(&self.overlays, user, read),
+            None => {
+                // Before the counter is looked at: a writer who finds this unset has raised it already, and nothing is put.
+                self.holds_overlays.store(true, Ordering::SeqCst);
+                self.fill(&self.overlays, user, read)
+            }
         }
     }
 
@@ -247,15 +256,15 @@ impl Cache {
         self.commits.store(commit.seq, Ordering::SeqCst);
         for change in commit.changes {
             match change {
-                Change::Overlay(user, Some(stored)) => {
-                    let entry = Arc::new(CachedOverlay::new(Arc::clone(stored)));
-                    self.overlays.entry_by_ref(user).and_compute_with(|_| Op::Put(entry));
-                }
-                Change::Overlay(user, None) => {
-                    self.overlays.entry_by_ref(user).and_compute_with(|old| removal(old.is_some()));
+                Change::Overlay(user, stored) if self.holds_overlays.load(Ordering::SeqCst) => {
+                    self.overlays.entry_by_ref(user).and_compute_with(|old| match (old, stored) {
+                        (Some(_), Some(stored)) => Op::Put(Arc::new(CachedOverlay::new(Arc::clone(stored)))),
+                        (Some(_), None) => Op::Remove,
+                        (None, _) => Op::Nop,
+                    });
                 }
                 Change::Signal(stored) => self.put_signal(stored),
-                Change::Outcome(..) | Change::Rate(..) | Change::Token(..) => {}
+                Change::Overlay(..) | Change::Outcome(..) | Change::Rate(..) | Change::Token(..) => {}
             }
         }
         self.put_outcomes(commit.changes);
@@ -310,10 +319,6 @@ impl Cache {
             bytes: self.signals.weighted_size() + self.overlays.weighted_size(),
         }
     }
-}
-
-fn removal<V>(is_there: bool) -> Op<V> {
-    if is_there { Op::Remove } else { Op::Nop }
 }
 
 /// How full the cache is.

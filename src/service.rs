@@ -1,17 +1,18 @@
 //! What the program does: the only place that holds both store and cache, and the only seam between async and blocking code.
 //!
-//! Writing is always: commit, then cache, then reply. Reading comes from the cache; what is not there is read from the file on a
-//! thread where blocking is allowed. A view is computed on the spot and never kept.
+//! Writing is always: commit, then memory, then reply. Reading comes from memory: signals from the cache, overlays from the
+//! [roster](overlays) of all of them; what is not there is read from the file on a thread where blocking is allowed. A view is computed on the spot and never kept.
 
 mod backup;
 mod clock;
 mod missions;
+mod overlays;
 mod records;
 mod roster;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use backup::BackupState;
@@ -25,16 +26,16 @@ pub use missions::{
 };
 pub use records::{LINE_BYTES_MAX, LineReader, RecordKind, export_lines};
 
-use roster::{Roster, TierTable};
+pub use overlays::FoundOverlay;
+use overlays::{Known, Overlays};
+use roster::{Names, Roster};
 
 use crate::cache::{Cache, CacheSize, CachedOverlay, CachedSignal};
-use crate::domain::{
-    Instruments, Invalid, Market, Object, Overlay, Rates, SignalId, Tiers, Token, UnixMillis, UserId, UserTier,
-};
+use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers, Token, UnixMillis, UserId};
 use crate::metrics::Metrics;
 use crate::store::{
     Change, Commit, Condition, CopyGate, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError,
-    WriteError, Writer,
+    StoredOverlay, WriteError, Writer,
 };
 
 /// What the operator decides.
@@ -52,12 +53,16 @@ pub struct Settings {
     pub copy_gate_ms: u64,
     /// Where backups go.
     pub backups: BackupPlan,
+    /// With more users than this single overlays come from the cache and the file, and only batches hold all of them in memory.
+    pub roster_users_max: u64,
 }
 
 /// How long a signal lives unless the operator says otherwise: an hour.
 pub const SIGNAL_LIFETIME_MS: i64 = 3_600_000;
 /// How long writes wait for a copy of the file unless the operator says otherwise: 5 s copy about 1 GB.
 pub const COPY_GATE_MS: u64 = 5_000;
+/// Most users that are all held in memory for single views: some 450 MB.
+pub const ROSTER_USERS_MAX: u64 = 2_000_000;
 
 impl Settings {
     /// The built-in tables, an hour, the machine's clock.
@@ -73,6 +78,7 @@ impl Settings {
             clock: Clock::System,
             copy_gate_ms: COPY_GATE_MS,
             backups: BackupPlan::default(),
+            roster_users_max: ROSTER_USERS_MAX,
         })
     }
 }
@@ -143,8 +149,6 @@ struct Shared {
     memory: Arc<Memory>,
     settings: Settings,
     metrics: Metrics,
-    tier_table: TierTable,
-    roster: Mutex<Arc<Roster>>,
     /// Why copies of the live file are not safe, if they are not.
     unsafe_copies: Option<String>,
     backups: BackupState,
@@ -153,9 +157,10 @@ struct Shared {
 }
 
 /// What the writer keeps up to date before it acknowledges.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Memory {
     cache: Cache,
+    overlays: Arc<Overlays>,
     rates: RwLock<Arc<Rates>>,
     tokens: RwLock<Arc<HashMap<String, Token>>>,
 }
@@ -163,6 +168,7 @@ struct Memory {
 impl Memory {
     fn committed(&self, commit: &Commit<'_>) {
         self.cache.committed(commit);
+        self.overlays.committed(commit);
         for change in commit.changes {
             match change {
                 Change::Rate(rate, seq) => {
@@ -228,6 +234,7 @@ impl Service {
         let tokens = snapshot.tokens()?.into_iter().map(|token| (token.id.clone(), token)).collect();
         let memory = Arc::new(Memory {
             cache: Cache::default(),
+            overlays: Arc::new(Overlays::new(&settings.tiers, settings.roster_users_max)),
             rates: RwLock::new(Arc::new(snapshot.rates()?)),
             tokens: RwLock::new(Arc::new(tokens)),
         });
@@ -237,12 +244,9 @@ impl Service {
         let writer = Writer::start_behind(gate, Arc::clone(&store), move |commit| observed.committed(commit))?;
         let run = u32::try_from(settings.clock.now().millis() / 1_000 % i64::from(u32::MAX)).unwrap_or_default();
         let metrics = Metrics::default();
-        let tier_table = TierTable::new(&settings.tiers);
-        let roster = Mutex::default();
         let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name("backups"));
         let backups = BackupState::found_in(&folder);
-        let shared =
-            Shared { store, writer, memory, settings, metrics, tier_table, roster, unsafe_copies, backups, run };
+        let shared = Shared { store, writer, memory, settings, metrics, unsafe_copies, backups, run };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -294,13 +298,15 @@ impl Service {
     ) -> Result<Receipt, ServiceError> {
         let now = self.now();
         if condition == Condition::None
-            && let Some(cached) = self.shared.memory.cache.hot_overlay(user.as_str())
-            && cached.stored.overlay.patched(&patch, now)?.says_the_same(&cached.stored.overlay)
+            && let Some(found) = self.hot_overlay(user.as_str())?
         {
-            // The cache is no older than the last acknowledged write; a write still under way counts as coming after this one.
-            let change = Change::Overlay(user, Some(Arc::clone(&cached.stored)));
-            self.shared.metrics.writes_unchanged.inc();
-            return Ok(Receipt { effect: Effect::Unchanged, change });
+            // Memory is no older than the last acknowledged write; a write still under way counts as coming after this one.
+            let overlay = found.overlay()?;
+            if overlay.patched(&patch, now)?.says_the_same(&overlay) {
+                let stored = Arc::new(StoredOverlay { seq: found.seq(), overlay });
+                self.shared.metrics.writes_unchanged.inc();
+                return Ok(Receipt { effect: Effect::Unchanged, change: Change::Overlay(user, Some(stored)) });
+            }
         }
         self.write(Operation::PatchOverlay { user, patch, now, condition }).await
     }
@@ -324,13 +330,28 @@ impl Service {
     /// # Errors
     ///
     /// [`ServiceError::Absent`], or [`ServiceError::Store`].
-    pub async fn overlay(&self, user: &UserId) -> Result<Arc<CachedOverlay>, ServiceError> {
-        if let Some(overlay) = self.shared.memory.cache.hot_overlay(user.as_str()) {
-            return Ok(overlay);
+    pub async fn overlay(&self, user: &UserId) -> Result<FoundOverlay, ServiceError> {
+        if let Some(found) = self.hot_overlay(user.as_str())? {
+            return Ok(found);
         }
         let (service, wanted) = (self.clone(), user.clone());
-        let overlay = blocking(move || service.read_overlay(&wanted)).await?;
-        overlay.ok_or_else(|| ServiceError::Absent(format!("overlay for user {user}")))
+        let found = blocking(move || service.read_overlay(&wanted)).await?;
+        found.ok_or_else(|| absent_overlay(user.as_str()))
+    }
+
+    /// Returns an overlay if memory has it; `None` if the file has to be asked.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Absent`] if it is known not to be there.
+    fn hot_overlay(&self, user: &str) -> Result<Option<FoundOverlay>, ServiceError> {
+        let Memory { overlays, cache, .. } = &*self.shared.memory;
+        match overlays.find(user) {
+            Known::Held(held) => Ok(Some(held.into())),
+            Known::Absent => Err(absent_overlay(user)),
+            Known::Nothing if overlays.is_left_to_cache() => Ok(cache.hot_overlay(user).map(FoundOverlay::from)),
+            Known::Nothing => Ok(None),
+        }
     }
 
     /// Returns a signal from the cache or the file, on a thread that may block.
@@ -349,39 +370,37 @@ impl Service {
         })
     }
 
-    /// Returns an overlay from the cache or the file, on a thread that may block.
+    /// Returns an overlay from memory or the file, on a thread that may block.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Store`].
-    pub fn read_overlay(&self, user: &UserId) -> Result<Option<Arc<CachedOverlay>>, ServiceError> {
-        self.shared.memory.cache.overlay(user, || {
-            self.shared.metrics.cache_misses.inc();
-            let stored = self.shared.store.snapshot()?.overlay(user)?;
-            Ok(stored.map(|stored| CachedOverlay::new(Arc::new(stored))))
-        })
+    pub fn read_overlay(&self, user: &UserId) -> Result<Option<FoundOverlay>, ServiceError> {
+        let Shared { memory, store, metrics, .. } = &*self.shared;
+        match self.hot_overlay(user.as_str()) {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => {}
+            Err(_) => return Ok(None),
+        }
+        let read = || {
+            metrics.cache_misses.inc();
+            let stored = store.snapshot()?.overlay(user)?;
+            Ok::<_, StoreError>(stored.map(|stored| CachedOverlay::new(Arc::new(stored))))
+        };
+        if memory.overlays.is_left_to_cache() {
+            return Ok(memory.cache.overlay(user, read)?.map(FoundOverlay::from));
+        }
+        memory.overlays.missed(store);
+        Ok(read()?.map(|read| Arc::new(read).into()))
     }
 
     /// Returns a roster that is as new as the last acknowledged write.
     async fn roster(&self) -> Result<Arc<Roster>, ServiceError> {
-        // The counter is raised before a write is acknowledged.
-        let seq = self.shared.memory.cache.seq();
-        if let Ok(roster) = self.shared.roster.try_lock()
-            && roster.seq() == seq
-        {
-            return Ok(Arc::clone(&roster));
+        if let Some(roster) = self.shared.memory.overlays.roster_soon() {
+            return Ok(roster);
         }
         let service = self.clone();
-        blocking(move || {
-            // Whoever comes meanwhile waits, and finds it done.
-            let mut roster = service.shared.roster.lock().unwrap_or_else(PoisonError::into_inner);
-            if roster.seq() < seq {
-                let Shared { store, settings, tier_table, .. } = &*service.shared;
-                *roster = Arc::new(roster.at(&store.snapshot()?, &settings.tiers, tier_table)?);
-            }
-            Ok(Arc::clone(&roster))
-        })
-        .await
+        blocking(move || Ok(service.shared.memory.overlays.roster(&service.shared.store)?)).await
     }
 
     /// All rates.
@@ -413,13 +432,13 @@ impl Service {
     pub fn stats(&self) -> Result<Stats, ServiceError> {
         let snapshot = self.shared.store.snapshot()?;
         let file_bytes = std::fs::metadata(self.shared.store.path()).map_or(0, |file| file.len());
-        let roster = Arc::clone(&self.shared.roster.lock().unwrap_or_else(PoisonError::into_inner));
+        let (roster_users, roster_bytes) = self.shared.memory.overlays.size();
         Ok(Stats {
             seq: snapshot.seq()?,
             counts: snapshot.counts()?,
             cache: self.shared.memory.cache.size(),
-            roster_users: roster.rows(),
-            roster_bytes: roster.bytes(),
+            roster_users,
+            roster_bytes,
             file_bytes,
         })
     }
@@ -434,6 +453,7 @@ impl Service {
     /// or test that way.
     pub fn clear_cache(&self) {
         self.shared.memory.cache.clear();
+        self.shared.memory.overlays.clear();
     }
 
     /// The time now.
@@ -463,6 +483,7 @@ impl Service {
     /// Writes and acknowledges what is queued, then stops writing for good. Blocks.
     pub fn stop(&self) {
         self.shared.writer.stop();
+        self.shared.memory.overlays.stop();
     }
 
     fn market<'a>(&'a self, rates: &'a Rates) -> Market<'a> {
@@ -470,9 +491,14 @@ impl Service {
         Market { instruments, tiers, rates }
     }
 
-    fn tier_of(&self, overlay: &Overlay) -> UserTier<'_> {
-        self.shared.settings.tiers.of_user(overlay.tier.as_ref())
+    /// The names that overlays in memory point to.
+    fn names(&self) -> &Names {
+        &self.shared.memory.overlays.names
     }
+}
+
+fn absent_overlay(user: &str) -> ServiceError {
+    ServiceError::Absent(format!("overlay for user {user}"))
 }
 
 /// What `stats` shows.

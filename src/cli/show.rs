@@ -93,7 +93,7 @@ impl ShowMission {
             out.write_all(&json)?;
             writeln!(out)?;
         } else if self.explain {
-            for step in view.explain(&service) {
+            for step in view.explain(&service)? {
                 writeln!(out, "{:<13} {}", step.name, step.text)?;
             }
         } else {

@@ -39,7 +39,7 @@ pub(super) async fn get_mission(
     PathId(signal): PathId<SignalId>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    access.read_user(&user)?;
+    access.read_user(user.as_str())?;
     let view = service.mission(&signal, &user).await?;
     Ok(view_answer(&service, &view, &condition))
 }
@@ -86,7 +86,7 @@ pub(super) async fn list_missions_of_user(
     PathId(user): PathId<UserId>,
     StrictQuery(query): StrictQuery<UserMissionsQuery>,
 ) -> Result<Response, Problem> {
-    access.read_user(&user)?;
+    access.read_user(user.as_str())?;
     let filter = match query.status.as_deref() {
         None | Some("active") => StatusFilter::Only(Status::Active),
         Some("expired") => StatusFilter::Only(Status::Expired),

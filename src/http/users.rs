@@ -19,10 +19,10 @@ pub(super) async fn get_overlay(
     PathId(user): PathId<UserId>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    access.read_user(&user)?;
+    access.read_user(user.as_str())?;
     let overlay = service.overlay(&user).await?;
-    let tag = answer::record_tag(&service, overlay.stored.seq);
-    Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || overlay.json.to_vec()))
+    let tag = answer::record_tag(&service, overlay.seq());
+    Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || overlay.json().to_vec()))
 }
 
 /// `PUT /v1/users/{user}/overlay`: put an overlay as a whole. 204 when it is on the disk.
@@ -59,7 +59,7 @@ pub(super) async fn patch_overlay(
 ) -> Result<Response, Problem> {
     access.write()?;
     let condition = condition(&service, &user, &if_match, &IfNoneMatch::default()).await?;
-    let may_read = access.read_user(&user).is_ok();
+    let may_read = access.read_user(user.as_str()).is_ok();
     let receipt = service.patch_overlay(user, patch, condition).await?;
     let tag = answer::record_tag(&service, seq_of(&receipt));
     if !may_read {
@@ -95,10 +95,10 @@ pub(super) async fn get_outcome(
     PathId(id): PathId<SignalId>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    access.read_user(&user)?;
+    access.read_user(user.as_str())?;
     let signal = service.signal(&id).await?;
     let absent = || ServiceError::Absent(format!("outcome of signal {id} for user {user}"));
-    let outcome = signal.outcome(&user).ok_or_else(absent)?;
+    let outcome = signal.outcome(user.as_str()).ok_or_else(absent)?;
     let tag = answer::record_tag(&service, outcome.seq);
     Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || render::outcome_json(&outcome.outcome)))
 }
@@ -131,7 +131,7 @@ async fn condition(
         return Ok(Condition::None);
     }
     let seq = match service.overlay(user).await {
-        Ok(overlay) => Some(overlay.stored.seq),
+        Ok(overlay) => Some(overlay.seq()),
         Err(ServiceError::Absent(_)) => None,
         Err(error) => return Err(error.into()),
     };

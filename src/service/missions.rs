@@ -4,9 +4,10 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use super::overlays::FoundOverlay;
 use super::roster::{Member, Position, Roster};
 use super::{Service, ServiceError, blocking};
-use crate::cache::{CachedOverlay, CachedSignal};
+use crate::cache::CachedSignal;
 use crate::domain::{
     self, Account, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName,
     UnixMillis, UserId, UserTier,
@@ -25,7 +26,8 @@ const SIGNALS_SCANNED_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct MissionView {
     signal: Arc<CachedSignal>,
-    overlay: Arc<CachedOverlay>,
+    overlay: FoundOverlay,
+    currency: Currency,
     terms: Arc<Terms>,
     tag: ViewTag,
     now: UnixMillis,
@@ -58,8 +60,8 @@ impl MissionView {
     /// Computes the mission.
     #[must_use]
     pub fn mission(&self, service: &Service) -> Mission {
-        let overlay = &self.overlay.stored.overlay;
-        self.terms.mission(overlay.account(), service.tier_of(overlay), self.status(), self.now)
+        let tier = self.overlay.tier(service.names());
+        self.terms.mission(self.overlay.account(), tier, self.status(), self.now)
     }
 
     /// About how long its JSON is, in bytes.
@@ -67,39 +69,40 @@ impl MissionView {
     pub fn size_hint(&self) -> usize {
         /// The computed part with the longest numbers and several reasons.
         const MISSION_BYTES: usize = 512;
-        self.signal.json.len() + self.overlay.json.len() + MISSION_BYTES
+        self.signal.json.len() + self.overlay.json().len() + MISSION_BYTES
     }
 
     /// Appends the view as JSON.
     pub fn write_to(&self, service: &Service, out: &mut Vec<u8>) {
         service.metrics().views.inc();
-        let currency = &self.overlay.stored.overlay.account_currency;
-        render::write_view(out, &self.signal.json, &self.overlay.json, &self.mission(service), currency);
+        render::write_view(out, &self.signal.json, self.overlay.json(), &self.mission(service), &self.currency);
     }
 
     /// Whose it is.
     #[must_use]
-    pub fn user(&self) -> &UserId {
-        &self.overlay.stored.overlay.user_id
+    pub fn user(&self) -> &str {
+        self.overlay.user()
     }
 
     /// The currency that the amounts are in.
     #[must_use]
     pub fn currency(&self) -> &Currency {
-        &self.overlay.stored.overlay.account_currency
+        &self.currency
     }
 
     /// The steps by which it is computed, for a person.
-    #[must_use]
-    pub fn explain(&self, service: &Service) -> Vec<Step> {
+    ///
+    /// # Errors
+    ///
+    /// As [`FoundOverlay::overlay`].
+    pub fn explain(&self, service: &Service) -> Result<Vec<Step>, ServiceError> {
         let rates = service.rates();
         let market = service.market(&rates);
-        let (signal, overlay) = (&self.signal.stored.signal, &self.overlay.stored.overlay);
-        domain::explain(signal, overlay, &self.mission(service), market)
+        Ok(domain::explain(&self.signal.stored.signal, &self.overlay.overlay()?, &self.mission(service), market))
     }
 
     fn status(&self) -> Status {
-        let outcome = self.signal.outcome(&self.overlay.stored.overlay.user_id);
+        let outcome = self.signal.outcome(self.overlay.user());
         Status::of(&self.signal.stored.signal, outcome.map(|stored| stored.outcome.status), self.now)
     }
 }
@@ -195,33 +198,29 @@ impl Service {
     #[must_use]
     pub fn hot_mission(&self, signal: &str, user: &str) -> Option<MissionView> {
         let cache = &self.shared.memory.cache;
-        let (signal, overlay) = (cache.hot_signal(signal)?, cache.hot_overlay(user)?);
+        let signal = cache.hot_signal(signal)?;
+        let overlay = self.hot_overlay(user).ok().flatten()?;
         Some(self.view_of(signal, overlay))
     }
 
     /// Joins a signal and an overlay, as of now.
     #[must_use]
-    pub fn view_of(&self, signal: Arc<CachedSignal>, overlay: Arc<CachedOverlay>) -> MissionView {
+    pub fn view_of(&self, signal: Arc<CachedSignal>, overlay: FoundOverlay) -> MissionView {
         self.view(signal, overlay, &self.rates(), self.now())
     }
 
-    fn view(
-        &self,
-        signal: Arc<CachedSignal>,
-        overlay: Arc<CachedOverlay>,
-        rates: &Rates,
-        now: UnixMillis,
-    ) -> MissionView {
-        let terms = self.terms(&signal, &overlay.stored.overlay.account_currency, rates);
+    fn view(&self, signal: Arc<CachedSignal>, overlay: FoundOverlay, rates: &Rates, now: UnixMillis) -> MissionView {
+        let currency = overlay.currency(self.names());
+        let terms = self.terms(&signal, &currency, rates);
         let tag = ViewTag {
             run: self.run(),
             signal_seq: signal.stored.seq,
-            overlay_seq: overlay.stored.seq,
+            overlay_seq: overlay.seq(),
             rate_seq: terms.rate_seq(),
-            outcome_seq: signal.outcome(&overlay.stored.overlay.user_id).map_or(0, |outcome| outcome.seq),
+            outcome_seq: signal.outcome(overlay.user()).map_or(0, |outcome| outcome.seq),
             is_expired: signal.stored.signal.is_expired(now),
         };
-        MissionView { signal, overlay, terms, tag, now }
+        MissionView { signal, overlay, currency, terms, tag, now }
     }
 
     fn terms(&self, signal: &CachedSignal, currency: &Currency, rates: &Rates) -> Arc<Terms> {
@@ -243,7 +242,7 @@ impl Service {
         rows_max: usize,
     ) -> Result<Page, ServiceError> {
         let overlay = self.overlay(user).await?;
-        let service = self.clone();
+        let (service, user) = (self.clone(), user.clone());
         blocking(move || {
             let snapshot = service.snapshot()?;
             let (now, rates) = (service.now(), service.rates());
@@ -255,9 +254,9 @@ impl Service {
                     return Ok(page);
                 }
                 page.next_cursor = Some(cursor.to_string());
-                let outcome = snapshot.outcome(stored.number, &overlay.stored.overlay.user_id)?;
+                let outcome = snapshot.outcome(stored.number, &user)?;
                 let signal = Arc::new(CachedSignal::new(stored, outcome.into_iter().map(Arc::new).collect()));
-                let view = service.view(signal, Arc::clone(&overlay), &rates, now);
+                let view = service.view(signal, overlay.clone(), &rates, now);
                 if filter == StatusFilter::All || filter == StatusFilter::Only(view.status()) {
                     page.begin_row();
                     view.write_to(&service, &mut page.rows);
@@ -313,8 +312,7 @@ impl Service {
     pub async fn batch(&self, signal: &SignalId, tier: Option<TierName>) -> Result<Batch, ServiceError> {
         let signal = self.signal(signal).await?;
         // By its own name, so that an alias finds those who have the name, and the other way round.
-        let tiers = &self.shared.settings.tiers;
-        let tier = tier.map(|tier| tiers.get(&tier).map_or(tier.clone(), |(own_name, _)| own_name.clone()));
+        let tier = tier.map(|tier| self.names().own_name(&tier).clone());
         let roster = self.roster().await?;
         Ok(Batch {
             service: self.clone(),
@@ -416,11 +414,11 @@ impl Batch {
         let roster = Arc::clone(&self.roster);
         let mut count = 0;
         while let Some(member) = roster.next(&mut self.position) {
-            if self.tier.as_ref().is_none_or(|tier| member.has_tier(tier, &self.service.shared.tier_table)) {
+            if self.tier.as_ref().is_none_or(|tier| member.has_tier(tier, self.service.names())) {
                 if separator == Separator::Comma && count > 0 {
                     out.push(b',');
                 }
-                self.write_member(&roster, &member, out);
+                self.write_member(&member, out);
                 if separator == Separator::Newline {
                     out.push(b'\n');
                 }
@@ -484,21 +482,18 @@ impl Batch {
         Ok((count, absent))
     }
 
-    fn is_wanted(&self, overlay: &CachedOverlay) -> bool {
-        let Some(wanted) = &self.tier else { return true };
-        let tiers = &self.service.shared.settings.tiers;
-        let own_name = |name: &TierName| tiers.get(name).map_or(name.clone(), |(own_name, _)| own_name.clone());
-        overlay.stored.overlay.tier.as_ref().is_some_and(|tier| own_name(tier) == *wanted)
+    fn is_wanted(&self, overlay: &FoundOverlay) -> bool {
+        self.tier.as_ref().is_none_or(|tier| overlay.has_tier(tier, self.service.names()))
     }
 
-    fn write_member(&mut self, roster: &Roster, member: &Member<'_>, out: &mut Vec<u8>) {
+    fn write_member(&mut self, member: &Member<'_>, out: &mut Vec<u8>) {
         let outcome = self.outcome_of(member.user());
         let status = Status::of(&self.signal.stored.signal, outcome, self.now);
         if self.frames.get(member.currency).is_none_or(Option::is_none) {
-            self.make_frame(roster, member.currency);
+            self.make_frame(member.currency);
         }
         if let Some(Some(frame)) = self.frames.get(member.currency) {
-            let tier = member.tier(&self.service.shared.tier_table);
+            let tier = member.tier(self.service.names());
             let mission = frame.terms.mission(member.account, tier, status, self.now);
             frame.json.write(out, member.json, &mission);
         }
@@ -517,13 +512,13 @@ impl Batch {
     }
 
     #[cold]
-    fn make_frame(&mut self, roster: &Roster, currency: usize) {
-        let Some(name) = roster.currency(currency) else { return };
-        let terms = self.service.terms(&self.signal, name, &self.rates);
+    fn make_frame(&mut self, currency: usize) {
+        let Some(name) = self.service.names().currency(currency) else { return };
+        let terms = self.service.terms(&self.signal, &name, &self.rates);
         // What is the same for all users is the same for one without any data.
         let status = Status::of(&self.signal.stored.signal, None, self.now);
         let common = terms.mission(Account::default(), UserTier::Unnamed, status, self.now);
-        let json = ViewFrame::new(&self.signal.json, &common, name);
+        let json = ViewFrame::new(&self.signal.json, &common, &name);
         if self.frames.len() <= currency {
             self.frames.resize_with(currency + 1, || None);
         }

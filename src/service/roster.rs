@@ -1,40 +1,43 @@
 //! The roster: all overlays in memory, ready to be joined with any signal.
 //!
-//! A batch of views wants every user's JSON and the few numbers that a mission is computed from, in a row. The roster holds just
-//! that, about 210 bytes a user, in chunks in the order of users. A version of it never changes: whoever writes a batch holds one
-//! and is not disturbed. The next version shares the chunks in which nothing changed.
+//! A view wants a user's JSON and the few numbers that a mission is computed from; a batch of views wants those of all users in a
+//! row. The roster holds just that, about 220 bytes a user, in chunks in the order of users. A version of it never changes: whoever
+//! writes a batch holds one and is not disturbed. The next version shares the chunks in which nothing changed.
 //!
-//! Writers pay nothing for it. It is brought up to date when a batch asks, from the file's change log and one snapshot, so it is
-//! as new as the last write that was acknowledged before the batch was asked for.
+//! How versions follow each other, so that no reader meets an old one, is the business of [`overlays`](super::overlays).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::domain::{Account, Currency, Decimal, Overlay, TierName, Tiers, UserId, UserTier};
+use crate::domain::{Account, Currency, Decimal, Overlay, Tier, TierName, Tiers, UserId, UserTier};
 use crate::render;
-use crate::store::{Changed, Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError};
 
-/// Users of a chunk when it is made; one that grows to twice as many is split. Small enough that a change copies little.
-const CHUNK_ROWS: usize = 256;
+/// Users of a chunk when it is made; one that grows to twice as many is split. Small enough that a change copies little, and that a user
+/// is found by looking at all tags of a chunk.
+const CHUNK_ROWS: usize = 128;
 /// How each overlay's JSON begins; the user's id follows, of bytes that need no escape.
 const JSON_START: &[u8] = b"{\"user_id\":\"";
 
 /// One version of the roster.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Roster {
-    /// The last commit that is in it.
-    seq: u64,
     chunks: Vec<Arc<Chunk>>,
-    /// The currencies that rows point to.
-    currencies: Vec<Currency>,
+    /// The beginning of each chunk's first id, side by side: finding the chunk of one among a million users touches little memory.
+    heads: Vec<Head>,
     rows: usize,
 }
+
+/// The first 16 bytes of an id, which compare as the id does.
+type Head = u128;
 
 /// Users next to each other in the order of ids.
 #[derive(Debug)]
 struct Chunk {
     first: UserId,
     rows: Vec<Row>,
+    /// A hash of each user's id.
+    tags: Vec<u32>,
     /// The JSON of all overlays, one after the other.
     json: Vec<u8>,
 }
@@ -42,6 +45,8 @@ struct Chunk {
 /// One user: where the JSON ends, and what a mission is computed from, packed.
 #[derive(Clone, Copy, Debug)]
 struct Row {
+    /// The number of the change that wrote the overlay.
+    seq: u64,
     /// Units; below zero: none.
     balance: i64,
     /// Units; below zero: none.
@@ -61,16 +66,25 @@ const UNKNOWN_TIER: TierSlot = 1;
 const FIRST_TIER: TierSlot = 2;
 
 /// One user of a version, as a batch reads it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Member<'a> {
+    /// The number of the change that wrote the overlay.
+    pub(super) seq: u64,
     /// The overlay as JSON.
     pub(super) json: &'a [u8],
     /// The numbers.
     pub(super) account: Account,
-    /// The account's currency, by its place in [`Roster::currency`].
+    /// The account's currency, by its place in [`Names::currency`].
     pub(super) currency: usize,
     user_bytes: usize,
     tier: TierSlot,
+}
+
+/// One user's overlay, by itself or as a part of some version.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    chunk: Arc<Chunk>,
+    row: usize,
 }
 
 /// Where a reader of a version stands.
@@ -87,19 +101,16 @@ impl<'a> Member<'a> {
     }
 
     /// What the tier table says of the user.
-    pub(super) fn tier(&self, tiers: &'a TierTable) -> UserTier<'a> {
+    pub(super) fn tier<'n>(&self, names: &'n Names) -> UserTier<'n> {
         match self.tier {
             NO_TIER => UserTier::Unnamed,
             UNKNOWN_TIER => UserTier::Unknown,
-            known => {
-                let tier = tiers.0.get(usize::from(known - FIRST_TIER));
-                tier.map_or(UserTier::Unknown, |(_, tier)| UserTier::Known(tier))
-            }
+            known => names.known_tier(known).map_or(UserTier::Unknown, |(_, tier)| UserTier::Known(tier)),
         }
     }
 
     /// Whether the user's tier has this name of its own.
-    pub(super) fn has_tier(&self, name: &TierName, tiers: &TierTable) -> bool {
+    pub(super) fn has_tier(&self, name: &TierName, names: &Names) -> bool {
         match self.tier {
             NO_TIER => false,
             UNKNOWN_TIER => {
@@ -109,36 +120,86 @@ impl<'a> Member<'a> {
                     .and_then(|rest| rest.strip_prefix(name.as_str().as_bytes()))
                     .is_some_and(|rest| rest.starts_with(b"\""))
             }
-            known => tiers.0.get(usize::from(known - FIRST_TIER)).is_some_and(|(own_name, _)| own_name == name),
+            known => names.known_tier(known).is_some_and(|(own_name, _)| own_name == name),
         }
     }
 }
 
-/// The tier table in a form that rows can point into.
+/// The names that rows point to: tiers, and the currencies that have occurred.
 #[derive(Debug)]
-pub(super) struct TierTable(Vec<(TierName, crate::domain::Tier)>);
+pub(super) struct Names {
+    tiers: Tiers,
+    /// The tier table in an order.
+    tier_slots: Vec<(TierName, Tier)>,
+    /// Only ever added to, so that a place means the same in every version.
+    currencies: RwLock<Vec<Currency>>,
+}
 
-impl TierTable {
+impl Names {
     /// Tiers beyond those that a slot can name count as unknown, which sizes nothing.
     pub(super) fn new(tiers: &Tiers) -> Self {
         let most = usize::from(TierSlot::MAX - FIRST_TIER);
-        Self(tiers.iter().take(most).map(|(name, tier)| (name.clone(), tier.clone())).collect())
+        let tier_slots = tiers.iter().take(most).map(|(name, tier)| (name.clone(), tier.clone())).collect();
+        Self { tiers: tiers.clone(), tier_slots, currencies: RwLock::default() }
     }
 
-    fn slot(&self, tiers: &Tiers, name: Option<&TierName>) -> TierSlot {
+    /// The currency at a place.
+    pub(super) fn currency(&self, at: usize) -> Option<Currency> {
+        self.currencies.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
+    }
+
+    /// The place of a currency.
+    fn currency_slot(&self, currency: &Currency) -> usize {
+        let place_in = |known: &[Currency]| known.iter().position(|own| own == currency);
+        if let Some(at) = place_in(&self.currencies.read().unwrap_or_else(PoisonError::into_inner)) {
+            return at;
+        }
+        let mut known = self.currencies.write().unwrap_or_else(PoisonError::into_inner);
+        place_in(&known).unwrap_or_else(|| {
+            known.push(currency.clone());
+            known.len() - 1
+        })
+    }
+
+    /// What the tier table says of a name.
+    pub(super) fn tier(&self, name: Option<&TierName>) -> UserTier<'_> {
+        self.tiers.of_user(name)
+    }
+
+    /// The own name of a tier that may be called by an alias.
+    pub(super) fn own_name<'a>(&'a self, name: &'a TierName) -> &'a TierName {
+        self.tiers.get(name).map_or(name, |(own_name, _)| own_name)
+    }
+
+    fn known_tier(&self, slot: TierSlot) -> Option<&(TierName, Tier)> {
+        self.tier_slots.get(usize::from(slot.checked_sub(FIRST_TIER)?))
+    }
+
+    fn tier_slot(&self, name: Option<&TierName>) -> TierSlot {
         let Some(name) = name else { return NO_TIER };
-        let Some((own_name, _)) = tiers.get(name) else { return UNKNOWN_TIER };
-        let at = self.0.iter().position(|(known, _)| known == own_name);
+        let Some((own_name, _)) = self.tiers.get(name) else { return UNKNOWN_TIER };
+        let at = self.tier_slots.iter().position(|(known, _)| known == own_name);
         at.and_then(|at| TierSlot::try_from(at).ok()).map_or(UNKNOWN_TIER, |at| at + FIRST_TIER)
     }
 }
 
-impl Roster {
-    /// The last commit that is in it.
-    pub(super) fn seq(&self) -> u64 {
-        self.seq
+impl Held {
+    /// One overlay by itself.
+    pub(super) fn new(overlay: &Overlay, seq: u64, names: &Names) -> Self {
+        let mut builder = ChunkBuilder::default();
+        builder.push(overlay, seq, names);
+        Self { chunk: Arc::new(builder.chunk(overlay.user_id.clone())), row: 0 }
     }
 
+    /// What is held.
+    #[inline]
+    pub(super) fn member(&self) -> Member<'_> {
+        // The row was there when this was made, and a chunk never changes.
+        self.chunk.member(self.row).unwrap_or_default()
+    }
+}
+
+impl Roster {
     /// How many users.
     pub(super) fn rows(&self) -> usize {
         self.rows
@@ -146,18 +207,31 @@ impl Roster {
 
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.json.capacity() + chunk.rows.capacity() * size_of::<Row>()).sum()
+        let row_bytes = size_of::<Row>() + size_of::<u32>();
+        let chunks = self.chunks.iter().map(|chunk| chunk.json.capacity() + chunk.rows.capacity() * row_bytes);
+        chunks.sum::<usize>() + self.chunks.capacity() * size_of::<(Chunk, Head)>()
     }
 
-    /// The currency that a member points to.
-    pub(super) fn currency(&self, at: usize) -> Option<&Currency> {
-        self.currencies.get(at)
+    /// Finds a user's overlay.
+    pub(super) fn find(&self, user: &str) -> Option<Held> {
+        let chunk = self.chunks.get(self.chunk_of(user)?)?;
+        Some(Held { chunk: Arc::clone(chunk), row: chunk.find(user)? })
+    }
+
+    /// The chunk that a user is in, if anywhere.
+    fn chunk_of(&self, user: &str) -> Option<usize> {
+        let head = head_of(user);
+        let end = self.heads.partition_point(|own| *own <= head);
+        // Ids that are alike up to there are told apart by the whole of them.
+        let start = self.heads.get(..end)?.partition_point(|own| *own < head);
+        let alike = self.chunks.get(start..end)?.partition_point(|chunk| chunk.first.as_str() <= user);
+        (start + alike).checked_sub(1)
     }
 
     /// Stands right after a user, or at the beginning.
     pub(super) fn position_after(&self, user: Option<&UserId>) -> Position {
         let Some(user) = user else { return Position::default() };
-        let chunk = self.chunks.partition_point(|chunk| chunk.first <= *user).saturating_sub(1);
+        let chunk = self.chunk_of(user.as_str()).unwrap_or(0);
         let row = self.chunks.get(chunk).map_or(0, |chunk| {
             (0..chunk.rows.len())
                 .take_while(|at| chunk.member(*at).is_some_and(|member| member.user() <= user.as_str().as_bytes()))
@@ -190,86 +264,80 @@ impl Roster {
         self.next(&mut position).is_none()
     }
 
-    /// Returns the version that a snapshot holds.
-    pub(super) fn at(&self, snapshot: &Snapshot, tiers: &Tiers, table: &TierTable) -> Result<Self, StoreError> {
-        let seq = snapshot.seq()?;
-        let Some(changes) = (if self.seq == 0 { None } else { snapshot.changes_after(self.seq)? }) else {
-            return Self::build(snapshot, tiers, table);
-        };
-        let mut newest = BTreeMap::new();
-        for change in changes {
-            if let Changed::Overlay(user) = change
-                && !newest.contains_key(&user)
-            {
-                let overlay = snapshot.overlay(&user)?.map(|stored| stored.overlay);
-                newest.insert(user, overlay);
+    /// Reads all overlays of a snapshot; `None` if `is_over` said so on the way.
+    pub(super) fn build(
+        snapshot: &Snapshot,
+        names: &Names,
+        is_over: impl Fn() -> bool,
+    ) -> Result<Option<Self>, StoreError> {
+        let mut roster = Self::default();
+        let mut builder = ChunkBuilder::default();
+        for row in snapshot.overlays(None)? {
+            let stored = row?;
+            builder.push(&stored.overlay, stored.seq, names);
+            if builder.rows.len() == CHUNK_ROWS {
+                roster.finish(std::mem::take(&mut builder));
+                if is_over() {
+                    return Ok(None);
+                }
             }
         }
-        let mut next = Self { seq, chunks: Vec::with_capacity(self.chunks.len()), ..self.clone() };
-        next.rows = 0;
-        let mut edits_left = newest.into_iter().peekable();
+        roster.finish(builder);
+        Ok(Some(roster))
+    }
+
+    /// The next version, with some overlays put (`Some`) or deleted; `edits` are in the order of users.
+    pub(super) fn with(&self, edits: Vec<(UserId, Option<Held>)>) -> Self {
+        let mut next = Self {
+            chunks: Vec::with_capacity(self.chunks.len() + 1),
+            heads: Vec::with_capacity(self.chunks.len() + 1),
+            rows: 0,
+        };
+        let mut edits = edits.into_iter().peekable();
         for (at, chunk) in self.chunks.iter().enumerate() {
             let end = self.chunks.get(at + 1).map(|chunk| &chunk.first);
-            let mut edits = Vec::new();
-            while let Some(edit) = edits_left.next_if(|(user, _)| end.is_none_or(|end| user < end)) {
-                edits.push(edit);
+            let mut of_chunk = Vec::new();
+            while let Some(edit) = edits.next_if(|(user, _)| end.is_none_or(|end| user < end)) {
+                of_chunk.push(edit);
             }
-            if edits.is_empty() {
-                next.rows += chunk.rows.len();
-                next.chunks.push(Arc::clone(chunk));
+            if of_chunk.is_empty() {
+                next.push_chunk(Arc::clone(chunk));
             } else {
-                next.edit(chunk, edits, tiers, table);
+                next.edit(chunk, of_chunk);
             }
         }
         // Only if there were no chunks at all.
         let mut builder = ChunkBuilder::default();
-        for (_, overlay) in edits_left {
-            if let Some(overlay) = overlay {
-                next.push(&mut builder, &overlay, tiers, table);
+        for (_, held) in edits {
+            builder.put(held.as_ref());
+            if builder.rows.len() == CHUNK_ROWS {
+                next.finish(std::mem::take(&mut builder));
             }
         }
         next.finish(builder);
-        Ok(next)
-    }
-
-    fn build(snapshot: &Snapshot, tiers: &Tiers, table: &TierTable) -> Result<Self, StoreError> {
-        let mut roster = Self { seq: snapshot.seq()?, ..Self::default() };
-        let mut builder = ChunkBuilder::default();
-        for row in snapshot.overlays(None)? {
-            roster.push(&mut builder, &row?.overlay, tiers, table);
-            if builder.rows.len() == CHUNK_ROWS {
-                roster.finish(std::mem::take(&mut builder));
-            }
-        }
-        roster.finish(builder);
-        Ok(roster)
+        next
     }
 
     /// Adds a chunk with some of its users changed, added or gone.
-    fn edit(&mut self, old: &Chunk, edits: Vec<(UserId, Option<Overlay>)>, tiers: &Tiers, table: &TierTable) {
+    fn edit(&mut self, old: &Chunk, edits: Vec<(UserId, Option<Held>)>) {
+        let rows_max = if old.rows.len() + edits.len() > 2 * CHUNK_ROWS { CHUNK_ROWS } else { usize::MAX };
         let mut builder = ChunkBuilder::default();
         let mut edits = edits.into_iter().peekable();
-        let rows_max = if old.rows.len() + edits.len() > 2 * CHUNK_ROWS { CHUNK_ROWS } else { usize::MAX };
         for at in 0..old.rows.len() {
-            let (Some(member), Some(row)) = (old.member(at), old.rows.get(at)) else { continue };
-            while let Some((_, overlay)) = edits.next_if(|(user, _)| user.as_str().as_bytes() < member.user()) {
-                if let Some(overlay) = overlay {
-                    self.push(&mut builder, &overlay, tiers, table);
-                }
+            let Some(member) = old.member(at) else { continue };
+            while let Some((_, held)) = edits.next_if(|(user, _)| user.as_str().as_bytes() < member.user()) {
+                builder.put(held.as_ref());
             }
             match edits.next_if(|(user, _)| user.as_str().as_bytes() == member.user()) {
-                Some((_, Some(overlay))) => self.push(&mut builder, &overlay, tiers, table),
-                Some((_, None)) => {}
-                None => builder.copy(member, *row),
+                Some((_, held)) => builder.put(held.as_ref()),
+                None => builder.copy(old, at),
             }
             if builder.rows.len() >= rows_max {
                 self.finish(std::mem::take(&mut builder));
             }
         }
-        for (_, overlay) in edits {
-            if let Some(overlay) = overlay {
-                self.push(&mut builder, &overlay, tiers, table);
-            }
+        for (_, held) in edits {
+            builder.put(held.as_ref());
             if builder.rows.len() >= rows_max {
                 self.finish(std::mem::take(&mut builder));
             }
@@ -277,60 +345,106 @@ impl Roster {
         self.finish(builder);
     }
 
-    fn push(&mut self, builder: &mut ChunkBuilder, overlay: &Overlay, tiers: &Tiers, table: &TierTable) {
-        let known = self.currencies.iter().position(|currency| *currency == overlay.account_currency);
-        let currency = known.unwrap_or_else(|| {
-            self.currencies.push(overlay.account_currency.clone());
-            self.currencies.len() - 1
-        });
-        builder.json.extend_from_slice(&render::overlay_json(overlay));
-        let account = overlay.account();
-        builder.rows.push(Row {
-            balance: account.balance.map_or(-1, Decimal::units),
-            risk_percent: account.risk_percent.map_or(-1, Decimal::units),
-            trades_remaining: account.trades_remaining.unwrap_or(u32::MAX),
-            // A chunk of the largest records is some tens of megabytes.
-            json_end: u32::try_from(builder.json.len()).unwrap_or(u32::MAX),
-            currency: u32::try_from(currency).unwrap_or(u32::MAX),
-            // Ids have at most 128 bytes.
-            user_bytes: u8::try_from(overlay.user_id.as_str().len()).unwrap_or(u8::MAX),
-            tier: table.slot(tiers, overlay.tier.as_ref()),
-        });
-        if builder.first.is_none() {
-            builder.first = Some(overlay.user_id.clone());
+    fn finish(&mut self, builder: ChunkBuilder) {
+        if let Some(first) = builder.first_user() {
+            self.push_chunk(Arc::new(builder.chunk(first)));
         }
     }
 
-    fn finish(&mut self, mut builder: ChunkBuilder) {
-        if let Some(first) = builder.first {
-            self.rows += builder.rows.len();
-            builder.rows.shrink_to_fit();
-            builder.json.shrink_to_fit();
-            self.chunks.push(Arc::new(Chunk { first, rows: builder.rows, json: builder.json }));
-        }
+    fn push_chunk(&mut self, chunk: Arc<Chunk>) {
+        self.rows += chunk.rows.len();
+        self.heads.push(head_of(chunk.first.as_str()));
+        self.chunks.push(chunk);
     }
+}
+
+/// Shorter ids are filled up with zeros, which no id has.
+fn head_of(user: &str) -> Head {
+    let mut bytes = [0; size_of::<Head>()];
+    for (place, byte) in bytes.iter_mut().zip(user.bytes()) {
+        *place = byte;
+    }
+    Head::from_be_bytes(bytes)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "any part of a hash is one")]
+fn tag_of(user: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    user.hash(&mut hasher);
+    hasher.finish() as u32
 }
 
 /// A chunk under construction.
 #[derive(Debug, Default)]
 struct ChunkBuilder {
-    first: Option<UserId>,
     rows: Vec<Row>,
+    tags: Vec<u32>,
     json: Vec<u8>,
 }
 
 impl ChunkBuilder {
-    fn copy(&mut self, member: Member<'_>, row: Row) {
-        self.json.extend_from_slice(member.json);
-        self.rows.push(Row { json_end: u32::try_from(self.json.len()).unwrap_or(u32::MAX), ..row });
-        if self.first.is_none() {
-            // Taken from an id, so it is one.
-            self.first = std::str::from_utf8(member.user()).ok().and_then(|user| UserId::parse(user).ok());
+    /// Adds an overlay, behind all others.
+    fn push(&mut self, overlay: &Overlay, seq: u64, names: &Names) {
+        self.json.extend_from_slice(&render::overlay_json(overlay));
+        self.tags.push(tag_of(overlay.user_id.as_str()));
+        let account = overlay.account();
+        self.rows.push(Row {
+            seq,
+            balance: account.balance.map_or(-1, Decimal::units),
+            risk_percent: account.risk_percent.map_or(-1, Decimal::units),
+            trades_remaining: account.trades_remaining.unwrap_or(u32::MAX),
+            json_end: self.json_end(),
+            currency: u32::try_from(names.currency_slot(&overlay.account_currency)).unwrap_or(u32::MAX),
+            // Ids have at most 128 bytes.
+            user_bytes: u8::try_from(overlay.user_id.as_str().len()).unwrap_or(u8::MAX),
+            tier: names.tier_slot(overlay.tier.as_ref()),
+        });
+    }
+
+    /// Adds what an edit puts; a deletion puts nothing.
+    fn put(&mut self, held: Option<&Held>) {
+        if let Some(held) = held {
+            self.copy(&held.chunk, held.row);
         }
+    }
+
+    /// Adds a row of another chunk.
+    fn copy(&mut self, from: &Chunk, at: usize) {
+        if let (Some(member), Some(row), Some(tag)) = (from.member(at), from.rows.get(at), from.tags.get(at)) {
+            self.json.extend_from_slice(member.json);
+            self.tags.push(*tag);
+            self.rows.push(Row { json_end: self.json_end(), ..*row });
+        }
+    }
+
+    /// A chunk of the largest records is some megabytes.
+    fn json_end(&self) -> u32 {
+        u32::try_from(self.json.len()).unwrap_or(u32::MAX)
+    }
+
+    fn first_user(&self) -> Option<UserId> {
+        let user_bytes = usize::from(self.rows.first()?.user_bytes);
+        // Taken from an id, so it is one.
+        let user = self.json.get(JSON_START.len()..JSON_START.len() + user_bytes)?;
+        std::str::from_utf8(user).ok().and_then(|user| UserId::parse(user).ok())
+    }
+
+    fn chunk(mut self, first: UserId) -> Chunk {
+        self.rows.shrink_to_fit();
+        self.tags.shrink_to_fit();
+        self.json.shrink_to_fit();
+        Chunk { first, rows: self.rows, tags: self.tags, json: self.json }
     }
 }
 
 impl Chunk {
+    /// Where a user's row is.
+    fn find(&self, user: &str) -> Option<usize> {
+        let tag = tag_of(user);
+        let mut alike = self.tags.iter().enumerate().filter(|(_, own)| **own == tag).map(|(at, _)| at);
+        alike.find(|at| self.member(*at).is_some_and(|member| member.user() == user.as_bytes()))
+    }
+
     #[inline]
     fn member(&self, at: usize) -> Option<Member<'_>> {
         let row = self.rows.get(at)?;
@@ -340,6 +454,7 @@ impl Chunk {
         };
         let decimal = |units: i64| (units >= 0).then(|| Decimal::from_units(units));
         Some(Member {
+            seq: row.seq,
             json: self.json.get(start..row.json_end as usize)?,
             account: Account {
                 balance: decimal(row.balance),

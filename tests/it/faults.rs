@@ -37,7 +37,7 @@ fn balances(service: &Service, user: usize) -> Result<[u64; 2], ServiceError> {
     let user = UserId::parse(&user.to_string()).unwrap();
     let balance = |overlay: &overlaid::domain::Overlay| overlay.account_balance.unwrap().to_string().parse().unwrap();
     let stored = service.snapshot()?.overlay(&user)?.map_or(0, |stored| balance(&stored.overlay));
-    let cached = service.read_overlay(&user)?.map_or(0, |cached| balance(&cached.stored.overlay));
+    let cached = service.read_overlay(&user)?.map_or(0, |cached| balance(&cached.overlay().unwrap()));
     Ok([stored, cached])
 }
 

@@ -513,10 +513,10 @@ impl Through {
             let read = service.read_overlay(&user_id(user)).unwrap();
             let own = model.overlays.get(user);
             assert_eq!(
-                read.as_ref().map(|read| (read.stored.seq, &read.stored.overlay)),
-                own.map(|(seq, own)| (*seq, own))
+                read.as_ref().map(|read| (read.seq(), read.overlay().unwrap())),
+                own.map(|(seq, own)| (*seq, own.clone()))
             );
-            assert_eq!(read.map(|read| read.json.to_vec()), own.map(|(_, own)| render::overlay_json(own)));
+            assert_eq!(read.map(|read| read.json().to_vec()), own.map(|(_, own)| render::overlay_json(own)));
         }
         for id in ["S0", "S1", "S2"] {
             if let Some(number) = model.signals.iter().position(|(_, signal)| signal.id.as_str() == id) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use overlaid::domain::{Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, Token, UnixMillis, UserId};
-use overlaid::service::{Clock, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings};
+use overlaid::service::{Clock, ROSTER_USERS_MAX, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings};
 use overlaid::store::{Condition, Operation, Precedence, Receipt};
 use tempfile::TempDir;
 
@@ -21,26 +21,33 @@ pub(crate) struct World {
     pub(crate) service: Service,
     clock: Arc<AtomicI64>,
     folder: TempDir,
+    roster_users_max: u64,
 }
 
 impl World {
     /// An empty world at [`start`].
     pub(crate) fn new() -> Self {
-        Self::at(TempDir::new().unwrap(), Arc::new(AtomicI64::new(start().millis())))
+        Self::with_roster(ROSTER_USERS_MAX)
     }
 
-    fn at(folder: TempDir, clock: Arc<AtomicI64>) -> Self {
-        let settings = Settings { clock: Clock::Fixed(Arc::clone(&clock)), ..Settings::built_in().unwrap() };
+    /// A world in which single overlays of more than so many users are the cache's business.
+    pub(crate) fn with_roster(roster_users_max: u64) -> Self {
+        Self::at(TempDir::new().unwrap(), Arc::new(AtomicI64::new(start().millis())), roster_users_max)
+    }
+
+    fn at(folder: TempDir, clock: Arc<AtomicI64>, roster_users_max: u64) -> Self {
+        let clock_in_hand = Clock::Fixed(Arc::clone(&clock));
+        let settings = Settings { clock: clock_in_hand, roster_users_max, ..Settings::built_in().unwrap() };
         let service = Service::open(&folder.path().join("overlaid.redb"), settings).unwrap();
-        Self { service, clock, folder }
+        Self { service, clock, folder, roster_users_max }
     }
 
     /// Stops the service and starts another on the same file. Other handles on the service must be gone.
     pub(crate) fn restart(self) -> Self {
-        let Self { service, clock, folder } = self;
+        let Self { service, clock, folder, roster_users_max } = self;
         service.stop();
         drop(service);
-        Self::at(folder, clock)
+        Self::at(folder, clock, roster_users_max)
     }
 
     /// Lets time pass.
