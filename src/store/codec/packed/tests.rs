@@ -271,21 +271,28 @@ proptest! {
     }
 }
 
-/// The dictionary, from its source: `cargo test --lib make_the_dictionary -- --ignored`, with the program `zstd` installed. It is made only if
-/// it is not there, since files in use can not be read with another one; so this is for a new one under a new name.
+/// The dictionary, from its source: `cargo test --lib make_the_dictionary -- --ignored`, with the program `zstd` installed; version 1.5.4
+/// made the one that is there. It is made only if the file is empty, since what is in use can not be read with another one: this is
+/// for a new dictionary under a new name.
 #[test]
-#[ignore = "makes data/signals-1.zdict, if it is not there or empty"]
+#[ignore = "makes data/signals-1.zdict, if that is empty"]
 fn make_the_dictionary() {
     const SAMPLES: u64 = 20_000;
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/signals-1.zdict");
     assert!(DICTIONARY.is_empty(), "it is there");
     let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
     let mut dice = Dice(0x5EED);
+    let mut names = String::new();
     for number in 0..SAMPLES {
         let plain = encode_plain_signal(&made_up(&mut dice), 1 + dice.below(1 << 22)).unwrap();
-        std::fs::write(folder.path().join(number.to_string()), &plain[1..]).unwrap();
+        let sample = folder.path().join(number.to_string());
+        std::fs::write(&sample, &plain[1..]).unwrap();
+        let _ = writeln!(names, "{}", sample.display());
     }
+    // In this order, or each run would make another one.
+    std::fs::write(&list, names).unwrap();
     let mut train = Command::new("zstd");
-    train.args(["--train", "--maxdict=16384", "-3", "-q", "-r"]).arg(folder.path()).args(["-o", path]);
+    train.args(["--train", "--maxdict=16384", "-3", "-q", "--filelist"]).arg(list).args(["-o", path]);
     assert!(train.status().unwrap().success());
 }
