@@ -9,7 +9,8 @@
 //!
 //! A failed write does not stop the reading: see `layer`. A copy of the file may be made at any time: see `copy_gate`, and
 //! [`back_up`] for where that does not work. Damage is found and not served: all of a file is checked before anything of it is, by
-//! `checksums` where the file was closed properly and by the engine where it was not; see also [`verify`].
+//! `checksums` where the file was closed properly and by the engine where it was not, whose way of falling back to the commit before is
+//! held against what `mark` remembers; see also [`verify`].
 
 mod backup;
 mod check;
@@ -18,6 +19,7 @@ mod codec;
 mod copy_gate;
 mod disk;
 mod layer;
+mod mark;
 mod schema;
 mod snapshot;
 mod tables;
@@ -32,7 +34,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable as _, WriteTransaction};
 
 use disk::FileDisk;
 use layer::{Backend, Layer, Volume};
@@ -192,9 +194,10 @@ impl Opened {
     /// Opens a file that must hold this program's tables, and never writes to it.
     fn to_look_at(volume: &Arc<Volume>) -> Result<Self, StoreError> {
         let opened = Self::open(Layer::to_look_at(volume).map_err(StoreError::io)?, false)?;
-        if schema::is_empty(&opened.database)? {
+        if schema::version(&opened.database)?.is_none() {
             return Err(StoreError::Damaged("it holds no tables".to_owned()));
         }
+        opened.check_mark(volume)?;
         Ok(opened)
     }
 
@@ -204,14 +207,35 @@ impl Opened {
         let is_new = volume.is_empty().map_err(StoreError::io)?;
         let layer = if is_new { Layer::over(volume) } else { Layer::to_land(volume).map_err(StoreError::io)? };
         let opened = Self::open(layer, !is_new && volume.all_checksums_fit())?;
-        // Without tables, the process ended between making the file and making its tables.
-        let has_no_tables = schema::is_empty(&opened.database)?;
+        let schema = schema::version(&opened.database)?;
+        opened.check_mark(volume)?;
         opened.layer.land().map_err(StoreError::io)?;
-        if has_no_tables {
-            schema::create(&opened.database)?;
+        match schema {
+            // The process ended between making the file and making its tables.
+            None => schema::create(&opened.database)?,
+            Some(schema::SCHEMA) => {}
+            Some(from) => {
+                schema::upgrade(&opened.database)?;
+                tracing::info!(from, to = schema::SCHEMA, "the file was brought to the layout of this program");
+            }
         }
         opened.check_fault()?;
         Ok(opened)
+    }
+
+    /// Compares the last change that the engine shows with the last one that is known to have been on the disk.
+    fn check_mark(&self, volume: &Volume) -> Result<(), StoreError> {
+        let Some(marked) = volume.marked().map_err(StoreError::io)? else { return Ok(()) };
+        let tx = self.database.begin_read()?;
+        let seq = match tx.open_table(tables::CHANGES) {
+            Ok(changes) => changes.last()?.map_or(0, |(seq, _)| seq.value()),
+            Err(redb::TableError::TableDoesNotExist(_)) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if seq < marked {
+            return Err(StoreError::Damaged(format!("it ends at change {seq}, and change {marked} was on the disk")));
+        }
+        Ok(())
     }
 
     fn last_good(&self) -> MutexGuard<'_, Option<Arc<ReadTransaction>>> {
@@ -391,6 +415,16 @@ impl Store {
 
     fn wait_for_copies(&self) {
         report_wait(self.gate().wait(&NEVER));
+    }
+
+    /// Marks the file as holding the change `seq` on the disk, unless somebody may be copying the file; returns whether that was done.
+    fn mark(&self, seq: u64, gate: &mut CopyGate) -> bool {
+        gate.is_clear()
+            && self.opened().layer.mark(seq).unwrap_or_else(|error| {
+                // What was to be marked is on the disk all the same, and no less safe than without marks.
+                tracing::debug!(error = &error as &dyn std::error::Error, "the file could not be marked");
+                false
+            })
     }
 
     fn opened(&self) -> Arc<Opened> {

@@ -78,7 +78,8 @@ pub fn contents(snapshot: &Snapshot, file_bytes: u64) -> Result<Contents, StoreE
     }
     let mut digest = ContentDigest::default();
     tables::for_each(&mut DigestOf { tx: snapshot.tx(), digest: &mut digest })?;
-    Ok(Contents { schema: schema::SCHEMA, seq, counts: snapshot.counts()?, sha256: digest.finish(), file_bytes })
+    let schema = schema::of(snapshot.tx())?.unwrap_or_default();
+    Ok(Contents { schema, seq, counts: snapshot.counts()?, sha256: digest.finish(), file_bytes })
 }
 
 /// A file has this program's tables and no others.

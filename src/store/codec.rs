@@ -1,11 +1,17 @@
-//! Stored records: a version byte, then bincode.
+//! Stored records: a version byte, then bincode, which for signals is packed.
 //!
 //! The structs here are the file format. They are frozen once released, since bincode is positional: a change is a new struct
 //! with a new version byte. The layout is bincode's legacy one (little endian, fixed width), byte for byte that of
 //! bincode 1.3.3, so that another implementation could take over without touching a file.
 //!
+//! Signals are written in version 2: the same struct as in version 1, packed with a dictionary (see `packed`), or in version 1
+//! where packing does not help. Both are read for ever. A program that knows version 1 alone would take a record of version 2 for a damaged one, so
+//! the file's schema was raised with it (see `schema`).
+//!
 //! Decoding never trusts the bytes: it is bounded in size, must consume all of them, and parses names again, since the file
 //! may have been damaged outside.
+
+mod packed;
 
 use bincode::{Decode, Encode};
 
@@ -21,8 +27,10 @@ const CHANGES_BYTES_MAX: usize = 1024 * 1024;
 /// Most members that a record keeps beside the known ones; with more, the whole could not be read back as one object, which
 /// may have 256.
 const MEMBERS_MAX: usize = 240;
-/// The version byte of every record in this module.
+/// The version byte of every record in this module, but for packed ones.
 const VERSION: u8 = 1;
+/// The version byte of a packed record, which reads as one of version 1 once it is unpacked.
+const PACKED_VERSION: u8 = 2;
 
 /// Why a record can not be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +149,13 @@ pub enum Changed {
 }
 
 pub(super) fn encode_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
+    let plain = encode_plain_signal(signal, seq)?;
+    let mut bytes = vec![PACKED_VERSION];
+    let is_packed = plain.split_first().is_some_and(|(_, record)| packed::pack(record, &mut bytes));
+    Ok(if is_packed { bytes } else { plain })
+}
+
+fn encode_plain_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
     let (levels, entry, stop, target) = match signal.levels {
         Levels::Prices { entry, stop, target } => (0, Some(entry), stop, target),
         Levels::Pips { entry, stop, target } => (1, entry, stop, target),
@@ -166,7 +181,10 @@ pub(super) fn encode_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLar
 }
 
 pub(super) fn decode_signal(bytes: &[u8]) -> Decoded<Signal> {
-    let record: SignalV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let record: SignalV1 = match bytes.split_first() {
+        Some((&PACKED_VERSION, packed)) => packed::unpack(packed, decode_body::<_, { 2 * RECORD_BYTES_MAX }>)?,
+        _ => decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?,
+    };
     let direction = match record.direction {
         0 => Direction::Buy,
         1 => Direction::Sell,
@@ -360,10 +378,15 @@ fn decode<T: Decode<()>, const BYTES_MAX: usize>(bytes: &[u8]) -> Result<T, Deco
     if *version != VERSION {
         return Err(DecodeError::Version(*version));
     }
+    decode_body::<T, BYTES_MAX>(rest)
+}
+
+/// Decodes what follows the version byte.
+fn decode_body<T: Decode<()>, const BYTES_MAX: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
     let config = bincode::config::legacy().with_limit::<BYTES_MAX>();
     let (record, consumed) =
-        bincode::decode_from_slice(rest, config).map_err(|error| DecodeError::Layout(error.to_string()))?;
-    match rest.len().checked_sub(consumed) {
+        bincode::decode_from_slice(bytes, config).map_err(|error| DecodeError::Layout(error.to_string()))?;
+    match bytes.len().checked_sub(consumed) {
         Some(0) => Ok(record),
         left => Err(DecodeError::Trailing(left.unwrap_or_default())),
     }

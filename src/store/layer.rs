@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use redb::StorageBackend;
 
-use super::checksums;
 use super::disk::Disk;
+use super::{checksums, mark};
 
 /// Bytes that are kept together: a page of the engine.
 const BLOCK_BYTES: u64 = BLOCK.len() as u64;
@@ -62,6 +62,16 @@ impl Volume {
     /// Whether the file was closed properly and each of its checksums fits.
     pub(super) fn all_checksums_fit(&self) -> bool {
         checksums::all_fit(&*self.disk)
+    }
+
+    /// The last change that is known to have been on the disk; `None` if the file does not say.
+    pub(super) fn marked(&self) -> io::Result<Option<u64>> {
+        let mut bytes = [0; mark::BYTES];
+        if self.disk.length()? < mark::OFFSET + bytes.len() as u64 {
+            return Ok(None);
+        }
+        read_patiently(&*self.disk, mark::OFFSET, &mut bytes)?;
+        Ok(mark::decode(&bytes))
     }
 
     /// Writes everything again that no sync has confirmed, and syncs.
@@ -187,6 +197,17 @@ impl Layer {
         }
         *apart = None;
         Ok(())
+    }
+
+    /// Marks the file as holding the change `seq` on the disk, without a sync; returns whether that was done, which it never is by a
+    /// layer that is set apart.
+    pub(super) fn mark(&self, seq: u64) -> io::Result<bool> {
+        // Held while writing: what is set apart leaves the disk alone.
+        let apart = self.apart();
+        if apart.is_some() {
+            return Ok(false);
+        }
+        self.volume.write(mark::OFFSET, &mark::encode(seq)).map(|()| true)
     }
 
     /// Whether what is written stays in memory.

@@ -1,37 +1,61 @@
-//! The layout's version: making a new file, accepting one of this version, refusing any other.
+//! The layout's version: making a new file, accepting one of this version or an older one, refusing any other.
+//!
+//! - Schema 1: all records in version 1.
+//! - Schema 2: signals may be in version 2, packed (see `codec`). The tables are the same and old records stay as they are, so the
+//!   upgrade is the number alone. It is raised so that an older program refuses the file as newer, and does not take
+//!   new signals for damaged ones.
 
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use super::StoreError;
 use super::tables;
 
-/// The layout that this program reads and writes.
-pub(super) const SCHEMA: u64 = 1;
+/// The layout that this program writes.
+pub(super) const SCHEMA: u64 = 2;
+/// The oldest layout that it reads.
+const OLDEST: u64 = 1;
 /// The key of the version in [`tables::META`].
 const SCHEMA_KEY: &str = "schema";
 
-/// Whether a file has no tables yet; if not, it is of this program's layout.
+/// The version of a file's layout; `None` if it has no tables yet.
 ///
 /// # Errors
 ///
 /// [`StoreError::NewerSchema`] for a file that a newer program wrote, [`StoreError::NotOurs`] for a redb file
 /// with other tables.
-pub(super) fn is_empty(database: &Database) -> Result<bool, StoreError> {
+pub(super) fn version(database: &Database) -> Result<Option<u64>, StoreError> {
     let tx = database.begin_read()?;
     let is_empty = tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none();
-    let found = match tx.open_table(tables::META) {
-        Ok(meta) => meta.get(SCHEMA_KEY)?.map(|version| version.value()),
+    let found = match of(&tx) {
+        Ok(found) => found,
         Err(_) if is_empty => None,
         Err(redb::TableError::Storage(error)) => return Err(error.into()),
         Err(_) => return Err(StoreError::NotOurs),
     };
     tx.close()?;
     match found {
-        Some(SCHEMA) => Ok(false),
         Some(found) if found > SCHEMA => Err(StoreError::NewerSchema { found, supported: SCHEMA }),
-        None if is_empty => Ok(true),
+        Some(OLDEST..) => Ok(found),
+        None if is_empty => Ok(None),
         Some(_) | None => Err(StoreError::NotOurs),
     }
+}
+
+/// The number that a file with tables says.
+pub(super) fn of(tx: &ReadTransaction) -> Result<Option<u64>, redb::TableError> {
+    Ok(tx.open_table(tables::META)?.get(SCHEMA_KEY)?.map(|version| version.value()))
+}
+
+/// Brings a file of an older layout to this one.
+///
+/// # Errors
+///
+/// [`StoreError::Engine`]; the file is as it was then.
+pub(super) fn upgrade(database: &Database) -> Result<(), StoreError> {
+    let tx = database.begin_write()?;
+    tx.open_table(tables::META)?.insert(SCHEMA_KEY, SCHEMA)?;
+    tx.commit()?;
+    Ok(())
 }
 
 /// Makes all tables, so that a reader never meets a missing one.

@@ -2,8 +2,8 @@
 //!
 //! Callers queue an [`Operation`] with what to do when it is done. The writer takes one, drains what else waits, and puts
 //! all of it into one durable commit; there is no artificial delay, as the sync in flight is the batching window. Only then
-//! does it tell the observer, who brings the cache up to date, and only after that the callers. In any other order
-//! an acknowledged write could be followed by an older read, or be lost.
+//! does it mark the file (see `mark`), tell the observer, who brings the cache up to date, and only after that the callers. In any
+//! other order an acknowledged write could be followed by an older read, or be lost.
 //!
 //! An operation is checked against the state it meets before it touches a table; one that is refused leaves no trace and does
 //! not disturb the others in its batch. One that would change nothing is not written.
@@ -145,7 +145,8 @@ impl Writer {
             .name("writer".to_owned())
             .spawn(move || {
                 let (health, gate) = state;
-                Writing { store, gate, observer, health, seq, logged_changes: None, latch: None }.run(&messages);
+                Writing { store, gate, observer, health, seq, marked: 0, logged_changes: None, latch: None }
+                    .run(&messages);
             })
             .map_err(|_| StoreError::Stopped)?;
         Ok(Self { queue, thread: Mutex::new(Some(thread)), health })
@@ -201,6 +202,8 @@ struct Writing<F> {
     health: Arc<Health>,
     /// The number of the last change that is known to be on the disk.
     seq: u64,
+    /// The number of the last change that the file is marked with, as far as this writer did it.
+    marked: u64,
     logged_changes: Option<u64>,
     latch: Option<Latch>,
 }
@@ -263,6 +266,8 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
         if self.latch.is_none() {
             if let Err(error) = self.store.opened().check_fault() {
                 self.fail(Arc::new(error), None);
+            } else if self.marked < self.seq {
+                self.mark();
             } else {
                 // Or the events of an idle night would overflow their queue.
                 self.gate.is_clear();
@@ -284,6 +289,7 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
             Ok(written) => {
                 if !written.changes.is_empty() {
                     self.seq = written.seq;
+                    self.mark();
                     (self.observer)(&Commit { seq: written.seq, changes: &written.changes });
                 }
                 for (acknowledge, result) in acknowledges.into_iter().zip(written.results) {
@@ -297,6 +303,13 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
                     acknowledge(Err(WriteError::Failed(Arc::clone(&error))));
                 }
             }
+        }
+    }
+
+    /// Marks what is known to be on the disk. What can not be marked now, as somebody copies the file, is when nobody does.
+    fn mark(&mut self) {
+        if self.store.mark(self.seq, &mut self.gate) {
+            self.marked = self.seq;
         }
     }
 

@@ -224,13 +224,17 @@ fn without_the_gate_most_copies_are_torn_and_none_is_silently_wrong() {
     assert!(tally.whole * 10 <= copies * 7, "{tally:?}: the tests above prove nothing");
 }
 
-/// Another process that has read the first half of a file and reads the rest once it is told to.
+/// Another process that has read the first part of a file and reads the rest once it is told to.
 struct HalfRead(std::process::Child);
 
 impl HalfRead {
     fn of(file: &Path, copy: &Path) -> Self {
-        let half = std::fs::metadata(file).unwrap().len() / 2;
-        let script = format!(r#"exec 3<"$0"; head -c {half} <&3 > "$1"; echo; read go; cat <&3 >> "$1""#);
+        Self::from(std::fs::metadata(file).unwrap().len() / 2, file, copy)
+    }
+
+    /// One that has read so many bytes.
+    fn from(bytes: u64, file: &Path, copy: &Path) -> Self {
+        let script = format!(r#"exec 3<"$0"; head -c {bytes} <&3 > "$1"; echo; read go; cat <&3 >> "$1""#);
         let mut command = Command::new("sh");
         command.args(["-c", &script]).arg(file).arg(copy).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -295,6 +299,37 @@ fn opening_and_importing_wait_for_a_copy() {
     let copying = HalfRead::of(&path, &copy);
     drop(Store::open_behind_gate(&path, Duration::from_millis(100)).unwrap());
     copying.finish();
+}
+
+/// Where the file is marked with the last commit that is known to be on the disk.
+fn mark(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()[3_584..4_096].to_vec()
+}
+
+/// A copy that has the head of the file from before a commit is the state before it, and must not get the mark that a later change was on
+/// the disk. The mark is made up for when the copy has ended.
+#[test]
+fn a_copy_that_has_read_the_head_before_a_commit_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
+    let before = small_database(&path);
+    let store = Store::open(&path).unwrap();
+    // So short a limit that the commit comes while the copy is under way, as it may to one that begins just before it.
+    let gate = CopyGate::new(&path, Duration::from_millis(50)).unwrap();
+    let writer = Writer::start_behind(gate, Arc::clone(&store), |_| {}).unwrap();
+    let copying = HalfRead::from(320, &path, &copy);
+    let (marked, (done, is_done)) = (mark(&path), std::sync::mpsc::channel());
+    let acknowledge = Box::new(move |result: Result<_, _>| done.send(result.is_ok()).unwrap());
+    writer.submit(overlay(7, 2, PADDING), acknowledge).unwrap();
+    assert!(is_done.recv().unwrap());
+    copying.finish();
+    assert_eq!(verify(&copy).unwrap().sha256, before);
+    let watch = Stopwatch::start();
+    while mark(&path) == marked {
+        assert!(watch.seconds() < 5.0, "the file is not marked after the copy");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    writer.stop();
 }
 
 /// The old file is not written to, so nobody need wait.

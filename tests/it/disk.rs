@@ -9,7 +9,7 @@ use overlaid::store::Disk;
 pub(crate) const SECTOR: usize = 512;
 
 /// Something that was done to the disk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Write(usize, Vec<u8>),
     SetLength(usize),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use overlaid::domain::UserId;
 use overlaid::service::{Service, ServiceError, Settings, Stopwatch};
-use overlaid::store::Store;
+use overlaid::store::{Snapshot, Store, contents};
 
 use crate::crash::overlay;
 use crate::disk::{Fault, MemoryDisk, in_parallel};
@@ -135,6 +135,89 @@ fn a_disk_that_takes_no_writes_until_it_is_mended() {
 #[test]
 fn a_disk_that_fails_at_a_few_operations_in_a_row() {
     suffer_everywhere(EIO, 3);
+}
+
+/// All that a snapshot shows.
+fn shown(snapshot: &Snapshot) -> (u64, String) {
+    let contents = contents(snapshot, 0).unwrap();
+    (contents.seq, contents.sha256)
+}
+
+/// Somebody reads on while the disk fails, while the file is opened again, and while it is written to after that: the pages that he reads
+/// are free by then.
+#[test]
+fn a_reader_keeps_his_state_across_a_failure_and_all_that_comes_after_it() {
+    const USERS: usize = 40;
+    let failures = AtomicUsize::new(0);
+    in_parallel(60, |at| {
+        let disk = MemoryDisk::with(Vec::new());
+        let service = start(&disk);
+        for round in 0..3 {
+            (0..USERS).for_each(|user| write(&service, user, 100 * round + user as u64 + 1).unwrap());
+        }
+        service.stop();
+        drop(service);
+        // Looked at elsewhere: what the engine has read once it need not read from the disk again.
+        let elsewhere = Store::open_on(MemoryDisk::with(disk.bytes()), Path::new("/nowhere/elsewhere")).unwrap();
+        let expected = shown(&elsewhere.snapshot().unwrap());
+        let service = start(&disk);
+        let before = service.snapshot().unwrap();
+        disk.fail(Some(Fault { at, times: usize::MAX, code: EIO, reads_too: false }));
+        let mut acknowledged = 0;
+        while write(&service, 0, 1_000 + acknowledged).is_ok() {
+            acknowledged += 1;
+        }
+        failures.fetch_add(1, Ordering::Relaxed);
+        // Taken while nothing can be written.
+        let meanwhile = service.snapshot().unwrap();
+        assert_eq!(meanwhile.seq().unwrap(), expected.0 + acknowledged, "at {at}: what was acknowledged");
+        disk.fail(None);
+        while write(&service, 0, 5_000).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for round in 0..6 {
+            (0..USERS).for_each(|user| write(&service, user, 10_000 + 100 * round + user as u64).unwrap());
+        }
+        assert_eq!(shown(&before), expected, "at {at}");
+        let shown_meanwhile = shown(&meanwhile);
+        assert_eq!(shown_meanwhile.0, expected.0 + acknowledged, "at {at}");
+        assert_eq!(shown_meanwhile.1 == expected.1, acknowledged == 0, "at {at}");
+        let after = service.snapshot().unwrap();
+        drop((before, meanwhile));
+        assert!(after.seq().unwrap() > expected.0 + 6 * USERS as u64);
+        assert_eq!(balances(&service, 1).unwrap(), [10_501, 10_501]);
+    });
+    assert_eq!(failures.into_inner(), 60);
+}
+
+/// The last sector of the first page: how far the file is known to be on the disk.
+fn mark(disk: &MemoryDisk) -> Vec<u8> {
+    disk.bytes()[3_584..4_096].to_vec()
+}
+
+/// A commit that is not known to be on the disk must not be marked as being there: if it is not, the file would be refused for ever.
+#[test]
+fn a_commit_that_failed_is_not_marked() {
+    for at in 0..40 {
+        let disk = MemoryDisk::with(Vec::new());
+        let service = start(&disk);
+        write(&service, 0, 1).unwrap();
+        let marked = mark(&disk);
+        assert_ne!(marked, [0; 512]);
+        disk.fail(Some(Fault { at, times: usize::MAX, code: EIO, reads_too: false }));
+        if write(&service, 0, 2).is_err() {
+            assert_eq!(mark(&disk), marked, "at {at}");
+        }
+        disk.fail(None);
+        while write(&service, 0, 3).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let last = mark(&disk);
+        assert_ne!(last, marked, "at {at}: writes are marked again");
+        let image = disk.bytes();
+        drop(service);
+        assert_eq!(balances(&start(&MemoryDisk::with(image)), 0).unwrap(), [3, 3], "at {at}");
+    }
 }
 
 /// A read that fails once is tried again, and nobody notices.

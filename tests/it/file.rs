@@ -48,6 +48,47 @@ fn a_second_opener_is_told_that_the_file_is_in_use() {
     direct.restart().put(overlay("7", 2));
 }
 
+/// Whoever replaces the file holds the lock of the old one until the new one is in its place. Who waits for the lock meanwhile has opened
+/// the old file, which is not the database any more: what is written to it would be lost.
+#[test]
+fn who_waits_for_a_file_that_is_being_replaced_gets_the_new_one() {
+    use std::os::unix::fs::MetadataExt;
+    let make = |balance| {
+        let direct = Direct::new();
+        direct.put(overlay("7", balance));
+        direct.close()
+    };
+    let (old, new) = (make(1), make(2));
+    let path = old.path().join("overlaid.redb");
+    let held = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    held.try_lock().unwrap();
+    let id = held.metadata().unwrap().ino();
+    let is_opened_twice = || {
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let files = descriptors.filter_map(|descriptor| fs::metadata(descriptor.path()).ok());
+        files.filter(|file| file.ino() == id).count() == 2
+    };
+    let opening = std::thread::spawn({
+        let path = path.clone();
+        move || Store::open(&path)
+    });
+    while !is_opened_twice() {
+        std::thread::yield_now();
+    }
+    fs::rename(new.path().join("overlaid.redb"), &path).unwrap();
+    drop(held);
+    let store = opening.join().unwrap().unwrap();
+    let balance = |store: &Store| {
+        let stored = store.snapshot().unwrap().overlay(&user_id("7")).unwrap().unwrap();
+        stored.overlay.account_balance.unwrap().to_string()
+    };
+    assert_eq!(balance(&store), "2");
+    drop(store);
+    let direct = Direct::at(old);
+    direct.put(overlay("7", 3));
+    assert_eq!(balance(&direct.restart().store), "3");
+}
+
 /// Checks that a file is refused and that it is left as it was.
 #[track_caller]
 fn check_refused(path: &Path, expected: &str) {
@@ -76,11 +117,11 @@ fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
         tx.open_table(META).unwrap().insert("schema", schema).unwrap();
         tx.commit().unwrap();
     };
-    set_schema(2);
-    check_refused(&path, "the file has schema 2, this program reads up to 1: use a newer overlaid");
+    set_schema(3);
+    check_refused(&path, "the file has schema 3, this program reads up to 2: use a newer overlaid");
     set_schema(0);
     check_refused(&path, "the file is a redb database of another program");
-    set_schema(1);
+    set_schema(2);
     let store = Store::open(&path).unwrap();
     assert_eq!(store.snapshot().unwrap().seq().unwrap(), 1);
 }

@@ -1,6 +1,6 @@
 //! Files of every schema there has been are opened and read for what they say.
 //!
-//! `data/golden/schema-1.redb` was made by the test below that is ignored otherwise:
+//! `data/golden/schema-1.redb` and those beside it were made by the test below that is ignored otherwise:
 //! `cargo test --test it make_the_golden_file -- --ignored`. It makes the file only if it is not there: what files in use hold can not
 //! be made again by newer code. A new schema gets a new file beside the old ones.
 
@@ -9,14 +9,25 @@ use std::path::{Path, PathBuf};
 
 use overlaid::domain::{Scope, Token};
 use overlaid::service::export_lines;
-use overlaid::store::{Effect, Operation};
+use overlaid::store::{Effect, Operation, verify};
+use redb::{Database, ReadableDatabase, TableDefinition};
 use tempfile::TempDir;
 
 use crate::direct::Direct;
 use crate::world::{delete_overlay, patch_overlay, put_outcome, put_overlay, put_rate, put_signal, start, user_id};
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data/golden/schema-1.redb")
+/// The schema that today's code writes.
+const SCHEMA: u64 = 2;
+
+fn golden(schema: u64) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/golden/schema-{schema}.redb"))
+}
+
+/// A copy of a golden file, in a folder of its own.
+fn copy_of(schema: u64) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::copy(golden(schema), folder.path().join("overlaid.redb")).unwrap();
+    folder
 }
 
 /// One of each record, both kinds of levels, and something that was deleted.
@@ -61,25 +72,24 @@ fn contents(direct: &Direct) -> String {
 }
 
 #[test]
-#[ignore = "makes data/golden/schema-1.redb, if it is not there"]
+#[ignore = "makes the file of today's schema in data/golden, if it is not there"]
 fn make_the_golden_file() {
-    assert!(!golden().exists(), "it is there");
+    let golden = golden(SCHEMA);
+    assert!(!golden.exists(), "it is there");
     let direct = Direct::new();
     for operation in operations() {
         direct.put(operation);
     }
     let path = direct.path();
     let _folder = direct.close();
-    fs::create_dir_all(golden().parent().unwrap()).unwrap();
-    fs::copy(path, golden()).unwrap();
+    fs::create_dir_all(golden.parent().unwrap()).unwrap();
+    fs::copy(path, golden).unwrap();
 }
 
 #[test]
 fn a_file_of_schema_1_is_read_for_what_it_says() {
-    let folder = TempDir::new().unwrap();
-    let before = fs::read(golden()).unwrap();
-    fs::write(folder.path().join("overlaid.redb"), &before).unwrap();
-    let direct = Direct::at(folder);
+    let before = fs::read(golden(1)).unwrap();
+    let direct = Direct::at(copy_of(1));
     insta::assert_snapshot!(contents(&direct), @r#"
     seq 9
     {"signal":{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.09,"pattern_type":"BREAK","confidence":82.5,"created_at":"2026-01-31T12:00:00Z","expires_at":"2026-01-31T13:00:00Z","session":"LONDON","shield":{"score":7.80}}}
@@ -95,17 +105,46 @@ fn a_file_of_schema_1_is_read_for_what_it_says() {
     let changed = direct.put(patch_overlay("7001", r#"{"account_balance":1}"#, start()));
     assert_eq!(changed.effect, Effect::Changed);
     assert_eq!(direct.restart().seq(), 10, "it can be written to");
-    assert!(fs::read(golden()).unwrap() == before, "the file in the repository is not touched");
+    assert!(fs::read(golden(1)).unwrap() == before, "the file in the repository is not touched");
+}
+
+/// All schemas say the same, and a file of an older one becomes one of today's when it is opened to be written to; not when it is only
+/// looked at.
+#[test]
+fn files_of_all_schemas_say_the_same_and_are_brought_to_todays() {
+    for schema in 1..=SCHEMA {
+        let folder = copy_of(schema);
+        let path = folder.path().join("overlaid.redb");
+        let looked_at = verify(&path).unwrap();
+        assert_eq!((looked_at.schema, looked_at.seq), (schema, 9));
+        assert!(fs::read(&path).unwrap() == fs::read(golden(schema)).unwrap());
+        let direct = Direct::at(folder);
+        assert_eq!(contents(&direct), contents(&Direct::at(copy_of(1))));
+        let _folder = direct.close();
+        assert_eq!(verify(&path).unwrap().schema, SCHEMA);
+    }
+}
+
+/// The first byte of a record is its version: signals are packed since schema 2.
+#[test]
+fn the_golden_files_hold_the_records_that_they_are_there_for() {
+    const SIGNALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signals-1");
+    for (schema, version) in [(1, 1), (2, 2)] {
+        let folder = copy_of(schema);
+        let database = Database::open(folder.path().join("overlaid.redb")).unwrap();
+        let signals = database.begin_read().unwrap().open_table(SIGNALS).unwrap();
+        for number in 0..2 {
+            assert_eq!(signals.get(number).unwrap().unwrap().value()[0], version, "schema {schema}");
+        }
+    }
 }
 
 /// Code of today writes what the golden file says, or it has a new layout without a new schema.
 #[test]
 fn todays_writes_say_what_the_golden_file_says() {
-    let folder = TempDir::new().unwrap();
-    fs::copy(golden(), folder.path().join("overlaid.redb")).unwrap();
     let today = Direct::new();
     for operation in operations() {
         today.put(operation);
     }
-    assert_eq!(contents(&today), contents(&Direct::at(folder)));
+    assert_eq!(contents(&today), contents(&Direct::at(copy_of(SCHEMA))));
 }

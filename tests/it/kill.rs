@@ -9,6 +9,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use overlaid::service::Stopwatch;
+
 use crate::disk::{Dice, effort, seed};
 use crate::process::Server;
 
@@ -50,6 +52,7 @@ fn kill_many(rounds: usize) {
     let mut dice = Dice::new(seed());
     let mut ledger = [(0, 0); USERS];
     let mut acknowledged_in_all = 0;
+    let watch = Stopwatch::start();
     for round in 0..rounds {
         let server = Server::start(folder.path(), &[]);
         for (user, (acknowledged, sent)) in ledger.iter_mut().enumerate() {
@@ -81,7 +84,11 @@ fn kill_many(rounds: usize) {
             let ended: Vec<_> = pushing.into_iter().map(|pushing| pushing.join().unwrap()).collect();
             ended.try_into().unwrap()
         });
-        acknowledged_in_all = ledger.iter().map(|(acknowledged, _)| acknowledged).sum();
+        acknowledged_in_all = ledger.iter().map(|(acknowledged, _)| acknowledged).sum::<u64>();
+        if round % 100 == 99 {
+            let rounds = round + 1;
+            println!("{rounds} rounds so far, {acknowledged_in_all} acknowledgements, {:.0} s", watch.seconds());
+        }
     }
-    println!("{rounds} rounds, {acknowledged_in_all} acknowledgements, none lost");
+    println!("{rounds} rounds, {acknowledged_in_all} acknowledgements, none lost; {:.0} s", watch.seconds());
 }

@@ -1,9 +1,14 @@
-//! A year of data: how large its file is, and how long a backup of it takes. Run it with `cargo test --release --test it year -- --ignored
-//! --nocapture`.
+//! A year of data: how large its file is, how long a backup of it takes and what the backup costs those who write meanwhile, and how
+//! long it takes to read an old signal out of the file.
+//!
+//! Run it with `cargo test --release -p overlaid --test it year -- --ignored --nocapture`. Sizes are held against their bound;
+//! times depend on the machine and are printed beside their goals.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use overlaid::domain::{Object, OverlayDraft, SignalDraft, SignalId, UnixMillis, UserId};
 use overlaid::service::Stopwatch;
@@ -15,6 +20,10 @@ const DAYS: usize = 365;
 const SIGNALS_A_DAY: usize = 30;
 const USERS: usize = 5_000;
 const DAY_MS: i64 = 86_400_000;
+
+fn signal_id(number: usize) -> SignalId {
+    SignalId::parse(&format!("ELITE_GUARD_EURUSD_{}", 1_735_689_600 + number * 2_880)).unwrap()
+}
 
 /// Signals with what their publishers add, as the samples have it.
 fn signal(number: usize, dice: &mut Dice) -> Operation {
@@ -31,8 +40,7 @@ fn signal(number: usize, dice: &mut Dice) -> Operation {
         dice.roll(),
         dice.roll(),
     );
-    let id = SignalId::parse(&format!("ELITE_GUARD_EURUSD_{}", 1_735_689_600 + number * 2_880)).unwrap();
-    let draft = SignalDraft::from_object(Object::parse(json.as_bytes()).unwrap(), Some(&id)).unwrap();
+    let draft = SignalDraft::from_object(Object::parse(json.as_bytes()).unwrap(), Some(&signal_id(number))).unwrap();
     Operation::PutSignal { draft, now: at, lifetime_ms: 3_600_000, precedence: Precedence::Replace }
 }
 
@@ -68,9 +76,77 @@ fn write(store: &Arc<Store>, operations: impl Iterator<Item = Operation>, batch:
     writer.stop();
 }
 
+fn bytes(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
 fn megabytes(path: &Path) -> String {
-    let bytes = fs::metadata(path).unwrap().len();
+    let bytes = bytes(path);
     format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000)
+}
+
+/// Bytes that a year's file may have.
+const FILE_BYTES_MAX: u64 = 12_000_000;
+
+/// Times of many equal things.
+struct Times(Vec<Duration>);
+
+impl Times {
+    fn of(count: usize, mut work: impl FnMut()) -> Self {
+        let mut times = Self(Vec::new());
+        (0..count).for_each(|_| times.take(&mut work));
+        times
+    }
+
+    fn take(&mut self, work: &mut impl FnMut()) {
+        let watch = Stopwatch::start();
+        work();
+        self.0.push(Duration::from_secs_f64(watch.seconds()));
+    }
+
+    fn shown(mut self) -> String {
+        self.0.sort();
+        let at = |percent: usize| self.0[(self.0.len() - 1) * percent / 100];
+        format!("median {:.1?}, p99 {:.1?}, longest {:.1?} ({} times)", at(50), at(99), at(100), self.0.len())
+    }
+}
+
+/// Writes balances one at a time until `work` is done; returns how long each acknowledgement took.
+fn acknowledgements(store: &Arc<Store>, seed: u64, work: impl FnOnce() + Send) -> Times {
+    let mut dice = Dice::new(seed);
+    let writer = Writer::start(Arc::clone(store), |_| {}).unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let is_over = AtomicBool::new(false);
+    let mut times = Times(Vec::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            work();
+            is_over.store(true, Ordering::SeqCst);
+        });
+        while !is_over.load(Ordering::SeqCst) {
+            let operation = overlay(dice.below(USERS), 31, &mut dice);
+            let done = done.clone();
+            times.take(&mut || {
+                let done = done.clone();
+                let acknowledge = Box::new(move |result: Result<_, _>| done.send(result.is_ok()).unwrap());
+                writer.submit(operation.clone(), acknowledge).unwrap();
+                assert!(is_done.recv().unwrap());
+            });
+        }
+    });
+    writer.stop();
+    times
+}
+
+/// Reads signals of all days by their ids, from a file that was just opened: nothing of it is in memory but by the system.
+fn read_old_signals(path: &Path) -> Times {
+    let store = Store::open(path).unwrap();
+    let mut dice = Dice::new(3);
+    Times::of(3_000, || {
+        let id = signal_id(dice.below(DAYS * SIGNALS_A_DAY));
+        let stored = store.snapshot().unwrap().signal(&id).unwrap().unwrap();
+        assert_eq!(stored.signal.id, id);
+    })
 }
 
 #[test]
@@ -83,18 +159,34 @@ fn a_year_and_its_backup() {
     write(&store, (0..DAYS * SIGNALS_A_DAY).map(|number| signal(number, &mut signal_dice)), SIGNALS_A_DAY);
     write(&store, (0..USERS).map(|user| overlay(user, 0, &mut dice)), 100);
     println!("fresh: {}", megabytes(&path));
+    assert!(bytes(&path) <= FILE_BYTES_MAX);
     let churn = (1..=30).flat_map(|day| (0..USERS).map(move |user| (day, user)));
     write(&store, churn.map(|(day, user)| overlay(user, day, &mut dice)), 64);
     println!("after a month of balances: {}", megabytes(&path));
+    assert!(bytes(&path) <= FILE_BYTES_MAX);
     let watch = Stopwatch::start();
     let made = back_up(&store.snapshot().unwrap(), &copy).unwrap();
-    println!("backup, verified: {} in {:.3} s", megabytes(&copy), watch.seconds());
+    println!("backup, verified: {} in {:.3} s (goal: below 1 s)", megabytes(&copy), watch.seconds());
     let watch = Stopwatch::start();
     assert_eq!(verify(&copy).unwrap(), made);
     println!("verify: {:.3} s", watch.seconds());
+    let pause = Duration::from_secs(3);
+    let alone = acknowledgements(&store, 4, || std::thread::sleep(pause));
+    println!("a balance is acknowledged after: {}", alone.shown());
+    let beside = acknowledgements(&store, 5, || {
+        let watch = Stopwatch::start();
+        while watch.seconds() < pause.as_secs_f64() {
+            back_up(&store.snapshot().unwrap(), &copy).unwrap();
+        }
+    });
+    println!("the same while backups are made: {}", beside.shown());
+    let made = back_up(&store.snapshot().unwrap(), &copy).unwrap();
     drop(store);
+    println!("an old signal is read from the file in: {} (goal: below 50 us)", read_old_signals(&path).shown());
     assert_eq!(compact(&path).unwrap().sha256, made.sha256);
     println!("compacted: {}", megabytes(&path));
+    assert!(bytes(&path) <= FILE_BYTES_MAX);
+    println!("an old signal is read from the compacted file in: {}", read_old_signals(&path).shown());
     let counts = made.counts;
     assert_eq!((counts.signals, counts.overlays), ((DAYS * SIGNALS_A_DAY) as u64, USERS as u64));
 }

@@ -71,10 +71,10 @@ impl Store {
         for outcome in records.outcomes {
             batch.put_outcome(outcome.clone(), Precedence::Replace)?;
         }
+        let seq = batch.last_seq();
         let changes = std::mem::take(&mut batch.changes);
         if !changes.is_empty() {
-            // The changes were taken out, so the number of the last is counted from before them.
-            batch.log(batch.seq_before.saturating_add(changes.len() as u64), &changes, None)?;
+            batch.log(seq, &changes, None)?;
         }
         drop(batch);
         let mut checkpoints = tx.open_table(tables::LEGACY_CHECKPOINT).map_err(StoreError::from)?;
@@ -87,7 +87,9 @@ impl Store {
         checkpoints.insert(name, state)?;
         drop(checkpoints);
         tx.commit().map_err(StoreError::from)?;
-        Ok(opened.confirm()?)
+        opened.confirm()?;
+        self.mark(seq, &mut self.gate());
+        Ok(())
     }
 }
 
