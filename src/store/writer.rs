@@ -223,11 +223,17 @@ struct Doubtful {
 impl<F: FnMut(&Commit<'_>)> Writing<F> {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut is_stopping = false;
+        // Soon after the start, so that the first write does not wait for what the gate has to find out.
+        self.gate.is_clear();
         while !is_stopping {
             self.attend();
             let first = match messages.recv_timeout(self.pause()) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Timeout) => {
+                    // Or the events of an idle night would overflow their queue.
+                    self.gate.is_clear();
+                    continue;
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             if self.latch.is_none() {
@@ -263,13 +269,10 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
 
     /// Does what has to be done from time to time, whether there are writes or not.
     fn attend(&mut self) {
-        if self.latch.is_none() {
-            if let Err(error) = self.store.opened().check_fault() {
-                self.fail(Arc::new(error), None);
-            } else {
-                // Or the events of an idle night would overflow their queue.
-                self.gate.is_clear();
-            }
+        if self.latch.is_none()
+            && let Err(error) = self.store.opened().check_fault()
+        {
+            self.fail(Arc::new(error), None);
         }
         if self.latch.as_ref().is_some_and(|latch| latch.retry_at <= now()) {
             self.recover();

@@ -17,6 +17,8 @@ use crate::domain::{
 
 /// Most changes that the log keeps, summed over its rows.
 const LOGGED_CHANGES_MAX: u64 = 65_536;
+/// How many changes are dropped beyond the need, so that not every commit writes the pages at both ends of the log.
+const LOGGED_CHANGES_SLACK: u64 = 64;
 
 /// Why one operation did not go in: refused alone, or everything failed.
 pub(super) enum Failure {
@@ -334,7 +336,8 @@ impl<'tx> Batch<'tx> {
             .map_err(|error| super::super::snapshot::corrupt("changes-1", last, &error.to_string()))?;
         self.log.insert(last, bytes.as_slice())?;
         logged += entries.len() as u64;
-        while logged > LOGGED_CHANGES_MAX {
+        let left = if logged > LOGGED_CHANGES_MAX { LOGGED_CHANGES_MAX - LOGGED_CHANGES_SLACK } else { logged };
+        while logged > left {
             let Some((seq, bytes)) = self.log.pop_first()?.map(|(seq, bytes)| (seq.value(), bytes.value().to_vec()))
             else {
                 break;
