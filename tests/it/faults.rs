@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use overlaid::domain::UserId;
 use overlaid::service::{Service, ServiceError, Settings, Stopwatch};
-use overlaid::store::Store;
+use overlaid::store::{Imported, Store};
 
 use crate::crash::overlay;
 use crate::disk::{Fault, MemoryDisk, in_parallel};
@@ -162,6 +162,28 @@ fn a_disk_that_fails_at_the_first_write_after_a_start() {
     }
     for at in 0..20 {
         suffer(Fault { at, times: 1, code: EIO, reads_too: true }, Since::Start);
+    }
+}
+
+/// That the file is open could not be noted, so nothing else may be written to it before it is opened again.
+#[test]
+fn an_import_whose_first_write_failed_writes_nothing_later() {
+    let disk = MemoryDisk::with(Vec::new());
+    let open = |disk: &Arc<MemoryDisk>| Store::open_on(Arc::clone(disk) as _, Path::new("in memory")).unwrap();
+    drop(open(&disk));
+    for at in 0..2 {
+        let disk = MemoryDisk::with(disk.bytes());
+        let store = open(&disk);
+        let import = || store.import(&Imported::default(), ("tree", "all of it"));
+        disk.fail(Some(Fault { at, times: 1, code: EIO, reads_too: false }));
+        assert!(import().is_err());
+        disk.fail(None);
+        disk.record();
+        assert!(import().is_err());
+        assert_eq!(disk.steps_count(), 0);
+        drop(store);
+        let imported = open(&disk).import(&Imported::default(), ("tree", "all of it"));
+        assert!(imported.is_ok());
     }
 }
 
