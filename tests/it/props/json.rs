@@ -194,8 +194,9 @@ proptest! {
         match (patched, whole) {
             (Ok(patched), Ok(whole)) => {
                 prop_assert!(!is_removed("user_id") && !is_removed("account_currency"));
-                prop_assert!(patched.says_the_same(&whole), "{patched:?} {whole:?}");
-                prop_assert_eq!(patched.updated_at, whole.updated_at);
+                // As values: this file's own merging sorts what is inside an object.
+                let said = |overlay: &Overlay| value_of(&String::from_utf8(overlay_json(overlay)).unwrap());
+                prop_assert_eq!(said(&patched), said(&whole));
             }
             (Err(error), _) if is_removed("user_id") || is_removed("account_currency") => {
                 prop_assert!(matches!(error.kind(), InvalidKind::MissingMember | InvalidKind::MisspelledMember));
