@@ -178,9 +178,13 @@ proptest! {
     /// A patch comes to what the whole body would, with the patch merged in: the same overlay, or the same refusal.
     #[test]
     fn a_patched_overlay_is_that_of_the_merged_body(base in known_members(), patch in known_members()) {
+        let is_right = |name: &str, value: &Value| {
+            let members = [("user_id", json!("7")), (name, value.clone())];
+            overlay(&members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()).is_ok()
+        };
         let mut base = base;
+        base.retain(|name, value| is_right(name, value));
         base.insert("user_id".to_owned(), json!("7"));
-        prop_assume!(overlay(&base).is_ok());
         let (stored, now) = (overlay(&base).unwrap(), UnixMillis::parse("2026-01-30T16:00:00Z").unwrap());
         let patch = Object::parse(Value::from(patch).to_string().as_bytes()).unwrap();
         let patched = stored.patched(&patch, now);
