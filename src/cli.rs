@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Config, LogFormat};
 use crate::service::{Service, Settings};
@@ -123,12 +125,20 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
 }
 
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Human => log.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    let filter = log_filter(std::env::var("RUST_LOG").ok().as_deref());
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}
+
+/// What is logged: a level, levels by module (`info,overlaid::http=debug`), or the level info where that is not said or makes no
+/// sense. Choosing by the fields of spans would bring a third of a megabyte of regular expressions along.
+fn log_filter(wanted: Option<&str>) -> Targets {
+    let wanted = wanted.filter(|text| !text.is_empty()).and_then(|text| text.parse().ok());
+    wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -210,4 +220,29 @@ fn write_file(path: &PathBuf, write: impl FnOnce(&mut dyn io::Write) -> anyhow::
     let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(cannot("write"))?;
     file.sync_all().with_context(cannot("sync"))?;
     std::fs::rename(&part, path).with_context(cannot("rename"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_level_or_levels_by_module_set_what_is_logged() {
+        for (wanted, http, store) in [
+            (None, Level::INFO, Level::INFO),
+            (Some(""), Level::INFO, Level::INFO),
+            (Some("no such thing=at all"), Level::INFO, Level::INFO),
+            (Some("debug"), Level::DEBUG, Level::DEBUG),
+            (Some("warn,overlaid::http=trace"), Level::TRACE, Level::WARN),
+        ] {
+            let filter = log_filter(wanted);
+            for (target, most) in [("overlaid::http::server", http), ("overlaid::store", store)] {
+                for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+                    assert_eq!(filter.would_enable(target, &level), level <= most, "{wanted:?}: {level} of {target}");
+                }
+            }
+        }
+    }
 }

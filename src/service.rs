@@ -260,7 +260,7 @@ impl Service {
         });
         memory.cache.start_at(snapshot.seq()?);
         let observed = Arc::clone(&memory);
-        let (gate, unsafe_copies) = copy_gate(store.path(), settings.copy_gate_ms);
+        let (gate, unsafe_copies) = copy_gate(&store, settings.copy_gate_ms);
         let writer = Writer::start_behind(gate, Arc::clone(&store), move |commit| observed.committed(commit))?;
         let run = u32::try_from(settings.clock.now().millis() / 1_000 % i64::from(u32::MAX)).unwrap_or_default();
         let metrics = Metrics::default();
@@ -544,12 +544,15 @@ pub struct Stats {
     pub file_bytes: u64,
 }
 
-/// Makes the gate, or says why copies of the live file are not safe.
-fn copy_gate(path: &Path, limit_ms: u64) -> (CopyGate, Option<String>) {
+/// Makes the gate, or takes the store's, or says why copies of the live file are not safe.
+fn copy_gate(store: &Store, limit_ms: u64) -> (CopyGate, Option<String>) {
     if limit_ms == 0 {
         return (CopyGate::off(), Some("the copy gate is turned off".to_owned()));
     }
-    match CopyGate::new(path, Duration::from_millis(limit_ms)) {
+    if let Some(gate) = store.pass_gate() {
+        return (gate, None);
+    }
+    match CopyGate::counting_later(store.path(), Duration::from_millis(limit_ms)) {
         Ok(gate) => (gate, None),
         Err(unavailable) => {
             let cause = std::error::Error::source(&unavailable).map_or_else(String::new, |cause| format!(": {cause}"));

@@ -11,6 +11,9 @@
 //! [`back_up`] for where that does not work. Damage is found and not served: all of a file is checked before anything of it is, by
 //! `checksums` where the file was closed properly and by the engine where it was not, whose way of falling back to the commit before is
 //! held against what `mark` remembers; see also [`verify`].
+//!
+//! A file that was closed properly is not written to before the first write: that it is open is noted in it, and synced, right before
+//! that. So a start costs no sync, and whoever only reads leaves the file as it was, to the last byte.
 
 mod backup;
 mod check;
@@ -159,8 +162,10 @@ pub struct Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Closing the file writes to it too.
-        self.wait_for_copies();
+        // Closing the file writes to it too, if anything has been written.
+        if !self.is_untouched() {
+            self.wait_for_copies();
+        }
     }
 }
 
@@ -202,14 +207,24 @@ impl Opened {
     }
 
     /// Opens a file in earnest and makes the tables in an empty one. A file that is damaged or not this program's is refused
-    /// before anything is written to it: the engine would change it.
-    fn in_earnest(volume: &Arc<Volume>) -> Result<Self, StoreError> {
+    /// before anything is written to it: the engine would change it. One that was closed properly is written to only when there is
+    /// something to write.
+    ///
+    /// - `before_writing`: called before anything is written here; until the first write there may be no need for it.
+    fn in_earnest(volume: &Arc<Volume>, before_writing: impl Fn()) -> Result<Self, StoreError> {
         let is_new = volume.is_empty().map_err(StoreError::io)?;
+        if is_new {
+            before_writing();
+        }
         let layer = if is_new { Layer::over(volume) } else { Layer::to_land(volume).map_err(StoreError::io)? };
-        let opened = Self::open(layer, !is_new && volume.all_checksums_fit())?;
+        let all_fit = !is_new && volume.all_checksums_fit();
+        let opened = Self::open(layer, all_fit)?;
         let schema = schema::version(&opened.database)?;
         opened.check_mark(volume)?;
-        opened.layer.land().map_err(StoreError::io)?;
+        if schema != Some(schema::SCHEMA) || !all_fit || !opened.layer.changed_only_header() {
+            before_writing();
+            opened.layer.land().map_err(StoreError::io)?;
+        }
         match schema {
             // The process ended between making the file and making its tables.
             None => schema::create(&opened.database)?,
@@ -239,12 +254,13 @@ impl Opened {
     }
 
     fn last_good(&self) -> MutexGuard<'_, Option<Arc<ReadTransaction>>> {
-        self.last_good.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.last_good)
     }
 
     /// Begins to write; until [`Opened::confirm`] readers are sure of what was committed before.
     fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
         self.check_fault()?;
+        self.layer.land().map_err(StoreError::io)?;
         *self.last_good() = Some(Arc::new(self.database.begin_read()?));
         Ok(self.database.begin_write()?)
     }
@@ -325,9 +341,8 @@ impl Store {
         Self::open_on(Arc::new(lock_file(path).map_err(StoreError::io)?.ok_or_else(in_use(path))?), path)
     }
 
-    /// As [`Store::open`], but first waits for copies of the file that others are making, since the engine writes to a file
-    /// that it opens. From then on all that the store writes by itself, as an import does, waits for copies too; a writer
-    /// waits at the gate that it is given.
+    /// As [`Store::open`], but waits for copies of the file that others are making before it writes anything. From then on all that
+    /// the store writes by itself, as an import does, waits for copies too; a writer waits at the gate that it is given.
     ///
     /// - `limit`: as [`CopyGate::new`] takes it; where there can be no gate, nothing waits.
     ///
@@ -340,13 +355,13 @@ impl Store {
         }
         // Locked first: whoever is told that the file is in use should not wait for it.
         let disk = lock_file(path).map_err(StoreError::io)?.ok_or_else(in_use(path))?;
-        let mut gate = CopyGate::new(path, limit).unwrap_or_else(|unavailable| {
+        let gate = CopyGate::counting_later(path, limit).unwrap_or_else(|unavailable| {
             tracing::debug!(error = &unavailable as &dyn std::error::Error, "nothing waits for copies");
             CopyGate::off()
         });
-        report_wait(gate.wait(&NEVER));
-        let store = Self::open_on(Arc::new(disk), path)?;
-        *store.gate() = gate;
+        let gate = Mutex::new(gate);
+        let store = Self::open_with(Arc::new(disk), path, || report_wait(lock(&gate).wait(&NEVER)))?;
+        *store.gate() = gate.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(store)
     }
 
@@ -357,8 +372,12 @@ impl Store {
     ///
     /// As [`Store::open_or_create`].
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(disk, path, || {})
+    }
+
+    fn open_with(disk: Arc<dyn Disk>, path: &Path, before_writing: impl Fn()) -> Result<Arc<Self>, StoreError> {
         let volume = Volume::new(disk);
-        let opened = RwLock::new(Arc::new(Opened::in_earnest(&volume)?));
+        let opened = RwLock::new(Arc::new(Opened::in_earnest(&volume, before_writing)?));
         Ok(Self::new(volume, opened, path))
     }
 
@@ -405,12 +424,20 @@ impl Store {
     }
 
     fn gate(&self) -> MutexGuard<'_, CopyGate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.gate)
     }
 
-    /// Leaves waiting for copies to the writer.
-    fn pass_gate(&self) {
-        *self.gate() = CopyGate::off();
+    /// Whether the file is as it was before it was opened, and will be if nothing is written.
+    fn is_untouched(&self) -> bool {
+        self.opened().layer.is_to_land()
+    }
+
+    /// Leaves waiting for copies to a writer: the gate that the store was opened behind is for it. `None` if there is none.
+    ///
+    /// Another one would do as well, but the system takes 10 ms to let go of a gate.
+    pub fn pass_gate(&self) -> Option<CopyGate> {
+        let gate = std::mem::replace(&mut *self.gate(), CopyGate::off());
+        gate.is_watching().then_some(gate)
     }
 
     fn wait_for_copies(&self) {
@@ -437,7 +464,7 @@ impl Store {
         // If it was reading that failed, the old engine must not write behind the new one's back.
         old.layer.set_apart(io::Error::other("the file is being opened again"));
         self.volume.settle().map_err(StoreError::io)?;
-        Ok(Arc::new(Opened::in_earnest(&self.volume)?))
+        Ok(Arc::new(Opened::in_earnest(&self.volume, || {})?))
     }
 
     fn replace(&self, opened: Arc<Opened>) {
@@ -447,6 +474,10 @@ impl Store {
 
 /// A wait at the gate ends when the copy does or its time is up; nothing else is in such a hurry.
 static NEVER: AtomicBool = AtomicBool::new(false);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn report_wait(Waited { time, overran, events_lost }: Waited) {
     if !time.is_zero() {

@@ -120,8 +120,10 @@ fn roots(disk: &dyn Disk, file_bytes: u64) -> Option<Vec<Node>> {
 
 /// Checks one level of the trees, which is in the order of the file; returns the next.
 fn below(disk: &dyn Disk, file_bytes: u64, level: &[Node]) -> Option<Vec<Node>> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let share = level.len().div_ceil(threads).max(PAGES_A_THREAD);
+    // Not asked for a few pages: the answer takes longer than they do, as it is read from several files of the system.
+    let threads =
+        if level.len() <= PAGES_A_THREAD { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
+    let share = level.len().div_ceil(threads.min(THREADS_MAX)).max(PAGES_A_THREAD);
     let is_over = AtomicBool::new(false);
     let check = |nodes: &[Node]| {
         let children = check_in_order(disk, file_bytes, nodes, &is_over);
@@ -262,8 +264,8 @@ fn u128_at(bytes: &[u8], at: usize) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Store;
     use super::super::disk::FileDisk;
+    use super::super::{Imported, Store};
     use super::*;
 
     fn fits(path: &std::path::Path) -> bool {
@@ -278,6 +280,9 @@ mod tests {
         assert!(fits(&path));
         let open = Store::open(&path).unwrap();
         let copy = folder.path().join("copy");
+        std::fs::copy(&path, &copy).unwrap();
+        assert!(fits(&copy), "nothing was written to it");
+        open.import(&Imported::default(), ("tree", "all of it")).unwrap();
         std::fs::copy(&path, &copy).unwrap();
         assert!(!fits(&copy), "it was not closed");
         drop(open);

@@ -76,6 +76,8 @@ pub struct CopyGate {
     limit: Duration,
     /// `None`: there is nothing to watch, everything passes.
     watch: Option<Watch>,
+    /// Whoever had the file open before it was watched is yet to be counted.
+    is_to_count: bool,
     openers: Openers,
     /// Reused between calls, so that looking does not allocate.
     seen: Vec<Seen>,
@@ -112,6 +114,21 @@ impl CopyGate {
     /// [`Unavailable`] if the system is not Linux, if inotify refuses (its instances and watches
     /// are limited per user), or if there is no `/proc`.
     pub fn new(file: &Path, limit: Duration) -> Result<Self, Unavailable> {
+        let mut gate = Self::counting_later(file, limit)?;
+        gate.look(now(), false);
+        Ok(gate)
+    }
+
+    /// As [`CopyGate::new`], but finds out who has the file open already when it is asked for the first
+    /// time: going over all processes takes milliseconds, which a start need not wait for.
+    ///
+    /// Whoever opens the file until then may count twice, and no close is believed. Both cost a limit
+    /// at most, and are rare if a thread asks soon.
+    ///
+    /// # Errors
+    ///
+    /// As [`CopyGate::new`].
+    pub fn counting_later(file: &Path, limit: Duration) -> Result<Self, Unavailable> {
         let mut gate = Self { file: file.to_owned(), limit: limit.min(LIMIT_MAX), ..Self::off() };
         gate.watch_anew()?;
         Ok(gate)
@@ -120,7 +137,14 @@ impl CopyGate {
     /// Returns a gate that is always open and never looks.
     #[must_use]
     pub fn off() -> Self {
-        Self { file: PathBuf::new(), limit: Duration::ZERO, watch: None, openers: Openers::default(), seen: Vec::new() }
+        Self {
+            file: PathBuf::new(),
+            limit: Duration::ZERO,
+            watch: None,
+            is_to_count: false,
+            openers: Openers::default(),
+            seen: Vec::new(),
+        }
     }
 
     /// Waits until one write transaction can do no harm to any copy, or until `stop` is set.
@@ -175,7 +199,9 @@ impl CopyGate {
         if self.watch.as_ref().is_some_and(|watch| watch.is_of(&self.file)) {
             return Ok(());
         }
-        self.watch_anew()
+        self.watch_anew()?;
+        self.look(now(), false);
+        Ok(())
     }
 
     fn watch_anew(&mut self) -> Result<(), Unavailable> {
@@ -185,10 +211,8 @@ impl CopyGate {
             return Ok(());
         }
         let unavailable = |(step, source)| Unavailable { file: self.file.clone(), step, source };
-        let (watch, others) = Watch::new(&self.file).map_err(unavailable)?;
-        self.watch = Some(watch);
-        let deadline = now() + self.limit;
-        (0..others).for_each(|_| self.openers.opened(deadline));
+        self.watch = Some(Watch::new(&self.file).map_err(unavailable)?);
+        self.is_to_count = true;
         Ok(())
     }
 
@@ -197,7 +221,15 @@ impl CopyGate {
     /// A deadline counts from here, not from the open, which may have been long ago: later is safe.
     fn look(&mut self, now: Instant, opened_here: bool) {
         let Some(watch) = &mut self.watch else { return };
+        let is_first = std::mem::take(&mut self.is_to_count);
+        let others = if is_first { watch.descriptors_of_others() } else { 0 };
+        let now = if is_first { self::now() } else { now };
+        (0..others).for_each(|_| self.openers.opened(now + self.limit));
         watch.drain(&mut self.seen, opened_here);
+        if is_first {
+            // It may be that of somebody who was gone when the others were counted.
+            self.seen.retain(|seen| *seen != Seen::Closed);
+        }
         for seen in self.seen.drain(..) {
             match seen {
                 Seen::Opened => self.openers.opened(now + self.limit),
@@ -305,6 +337,7 @@ mod watch {
     #[derive(Debug)]
     pub(super) struct Watch {
         id: FileId,
+        path: PathBuf,
         inotify: Inotify,
         file: WatchDescriptor,
         /// Descriptors this process had of the file at the last look, as paths in `/proc`.
@@ -313,8 +346,8 @@ mod watch {
     }
 
     impl Watch {
-        /// Watches `file`; also returns how many descriptors others have of it already.
-        pub(super) fn new(file: &Path) -> Result<(Self, usize), (&'static str, io::Error)> {
+        /// Watches `file`.
+        pub(super) fn new(file: &Path) -> Result<Self, (&'static str, io::Error)> {
             let at = |step| move |source| (step, source);
             let path = fs::canonicalize(file).map_err(at("the file cannot be found"))?;
             let folder = path.parent().unwrap_or(&path);
@@ -324,8 +357,12 @@ mod watch {
             let file = watch(&path).map_err(at("no watch on it (see fs.inotify.max_user_watches)"))?;
             let id = id_of(&path).map_err(at("the file cannot be found"))?;
             let own = own_descriptors(id).map_err(at("/proc/self/fd cannot be read"))?;
-            let others = descriptors_of_others(&path, id);
-            Ok((Self { id, inotify, file, own, buffer: [0; 4096] }, others))
+            Ok(Self { id, path, inotify, file, own, buffer: [0; 4096] })
+        }
+
+        /// How many descriptors other processes have of the file now.
+        pub(super) fn descriptors_of_others(&self) -> usize {
+            descriptors_of_others(&self.path, self.id)
         }
 
         /// Returns whether the watched file is the one that stands at `path`.
@@ -457,8 +494,12 @@ mod watch {
     pub(super) struct Watch(Infallible);
 
     impl Watch {
-        pub(super) fn new(_: &Path) -> Result<(Self, usize), (&'static str, io::Error)> {
+        pub(super) fn new(_: &Path) -> Result<Self, (&'static str, io::Error)> {
             Err(("only Linux has inotify", io::ErrorKind::Unsupported.into()))
+        }
+
+        pub(super) fn descriptors_of_others(&self) -> usize {
+            match self.0 {}
         }
 
         pub(super) fn is_of(&self, _: &Path) -> bool {

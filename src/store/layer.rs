@@ -17,6 +17,7 @@
 //! A layer that is set apart from the beginning is a way to look at a file without changing it: the engine can not check a file
 //! without writing to it. If what was seen is right, [`Layer::land`] does to the disk what the engine did so far, in the same order,
 //! and the engine goes on writing there: a file that is refused is not changed, and one that is not need not be opened twice.
+//! Landing may also wait until there is something to write: then a file that is only read is not changed either.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -183,20 +184,43 @@ impl Layer {
         Ok(layer)
     }
 
-    /// Does to the disk what was done to this layer, and everything that comes from now on. No one else may use the layer
-    /// meanwhile.
-    pub(super) fn land(&self) -> io::Result<()> {
-        let mut apart = self.apart_mut();
-        let Some(done) = apart.as_mut().and_then(|apart| apart.done.take()) else { return Ok(()) };
-        for step in done {
-            match step {
-                Step::Write(offset, data) => self.volume.write(offset, &data)?,
-                Step::SetLength(length) => self.volume.set_length(length)?,
-                Step::Sync => self.volume.sync()?,
-            }
+    /// Does to the disk what was done to this layer, and everything that comes from now on. No one else may write to the layer
+    /// meanwhile; those who read see the same before, while and after. If it fails, the layer is set apart for good.
+    pub(super) fn land(self: &Arc<Self>) -> io::Result<()> {
+        if !self.is_apart() {
+            return Ok(());
         }
-        *apart = None;
-        Ok(())
+        let landed = {
+            let mut apart = self.apart_mut();
+            let Some(done) = apart.as_mut().and_then(|apart| apart.done.take()) else { return Ok(()) };
+            let landed = done.into_iter().try_for_each(|step| match step {
+                Step::Write(offset, data) => self.volume.write(offset, &data),
+                Step::SetLength(length) => self.volume.set_length(length),
+                Step::Sync => self.volume.sync(),
+            });
+            match (&landed, apart.as_mut()) {
+                (Err(fault), Some(apart)) => apart.fault = Some(again(fault)),
+                _ => *apart = None,
+            }
+            landed
+        };
+        // Not while the layer is locked: whoever writes holds this list when it locks a layer.
+        if landed.is_err() {
+            lock(&self.volume.apart).push(Arc::downgrade(self));
+        }
+        landed
+    }
+
+    /// Whether it has yet to land.
+    pub(super) fn is_to_land(&self) -> bool {
+        self.apart().as_ref().is_some_and(|apart| apart.done.is_some())
+    }
+
+    /// Whether all that was changed in memory is the beginning of the file, where the engine notes whether it is open.
+    pub(super) fn changed_only_header(&self) -> bool {
+        self.apart()
+            .as_ref()
+            .is_some_and(|apart| apart.length == apart.disk_length && apart.blocks.keys().all(|block| *block == 0))
     }
 
     /// Marks the file as holding the change `seq` on the disk, without a sync; returns whether that was done, which it never is by a
@@ -227,12 +251,19 @@ impl Layer {
     pub(super) fn set_apart(self: &Arc<Self>, fault: io::Error) {
         {
             let mut apart = self.apart_mut();
-            if apart.is_some() {
-                return;
+            match apart.as_mut() {
+                // One that has yet to land never will.
+                Some(apart) if apart.done.is_some() => {
+                    apart.done = None;
+                    apart.fault = Some(fault);
+                }
+                Some(_) => return,
+                None => {
+                    // A disk that does not even know its length shows nothing either.
+                    let length = self.volume.disk.length().unwrap_or(0);
+                    *apart = Some(Apart::new(length, Some(fault)));
+                }
             }
-            // A disk that does not even know its length shows nothing either.
-            let length = self.volume.disk.length().unwrap_or(0);
-            *apart = Some(Apart::new(length, Some(fault)));
         }
         lock(&self.volume.apart).push(Arc::downgrade(self));
     }

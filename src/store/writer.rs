@@ -108,9 +108,9 @@ impl Health {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "one message in millions is the small one")]
 enum Message {
-    Write(Operation, Acknowledge),
+    /// In a box: the queue has room for all that may wait from the beginning, nearly a megabyte of it otherwise.
+    Write(Box<(Operation, Acknowledge)>),
     Stop,
 }
 
@@ -139,7 +139,7 @@ impl Writer {
         let health = Arc::new(Health::default());
         let seq = store.snapshot()?.seq()?;
         // From here on the store writes nothing by itself, and nobody would read what its own gate has to say.
-        store.pass_gate();
+        drop(store.pass_gate());
         let state = (Arc::clone(&health), gate);
         let thread = thread::Builder::new()
             .name("writer".to_owned())
@@ -159,7 +159,7 @@ impl Writer {
     /// [`StoreError::Busy`] if the queue is full, [`StoreError::Stopped`] after the writer has stopped; `acknowledge`
     /// is dropped uncalled then.
     pub fn submit(&self, operation: Operation, acknowledge: Acknowledge) -> Result<(), StoreError> {
-        self.queue.try_send(Message::Write(operation, acknowledge)).map_err(|error| match error {
+        self.queue.try_send(Message::Write(Box::new((operation, acknowledge)))).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Stopped,
         })
@@ -226,11 +226,17 @@ struct Doubtful {
 impl<F: FnMut(&Commit<'_>)> Writing<F> {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut is_stopping = false;
+        // Soon after the start, so that the first write does not wait for what the gate has to find out.
+        self.gate.is_clear();
         while !is_stopping {
             self.attend();
             let first = match messages.recv_timeout(self.pause()) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Timeout) => {
+                    // Or the events of an idle night would overflow their queue.
+                    self.gate.is_clear();
+                    continue;
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             if self.latch.is_none() {
@@ -241,7 +247,8 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
             let mut acknowledges = Vec::new();
             for message in std::iter::once(first).chain(messages.try_iter().take(BATCH_MAX - 1)) {
                 match message {
-                    Message::Write(operation, acknowledge) => {
+                    Message::Write(write) => {
+                        let (operation, acknowledge) = *write;
                         operations.push(operation);
                         acknowledges.push(acknowledge);
                     }
@@ -253,8 +260,10 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
             }
             self.batch(operations, acknowledges);
         }
-        // Closing the file writes to it too.
-        self.health.count_wait(self.gate.wait(&NEVER));
+        // Closing the file writes to it too, if anything has been written.
+        if !self.store.is_untouched() {
+            self.health.count_wait(self.gate.wait(&NEVER));
+        }
     }
 
     fn pause(&self) -> Duration {
@@ -268,9 +277,6 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
                 self.fail(Arc::new(error), None);
             } else if self.marked < self.seq {
                 self.mark();
-            } else {
-                // Or the events of an idle night would overflow their queue.
-                self.gate.is_clear();
             }
         }
         if self.latch.as_ref().is_some_and(|latch| latch.retry_at <= now()) {

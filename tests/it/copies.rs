@@ -272,32 +272,46 @@ fn small_database(path: &Path) -> String {
 
 const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
-/// Opening the database writes to it, and so do an import, which has no writer, and closing: each waits for a copy.
+/// Opening a database that was not closed writes to it, and so do an import, which has no writer, and closing it then: each waits for a
+/// copy.
 #[test]
 fn opening_and_importing_wait_for_a_copy() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
     let before = small_database(&path);
-    let waits_for_copy = |what: &str, work: &mut dyn FnMut()| {
-        let copying = HalfRead::of(&path, &copy).finish_after(HALF_A_SECOND);
+    let limit = Duration::from_secs(5);
+    let waits_for_copy = |what: &str, of: &Path, work: &mut dyn FnMut()| {
+        let copying = HalfRead::of(of, &copy).finish_after(HALF_A_SECOND);
         let watch = Stopwatch::start();
         work();
         assert!(watch.seconds() >= HALF_A_SECOND.as_secs_f64() * 0.9, "{what} did not wait: {} s", watch.seconds());
         copying.join().unwrap();
         assert!(verify(&copy).is_ok(), "{what}: the copy is torn");
     };
-    let limit = Duration::from_secs(5);
-    let mut store = None;
-    waits_for_copy("opening", &mut || store = Some(Store::open_behind_gate(&path, limit).unwrap()));
-    assert_eq!(verify(&copy).unwrap().sha256, before);
-    let store = store.unwrap();
-    waits_for_copy("import", &mut || store.import(&Imported::default(), ("tree", "all of it")).unwrap());
-    assert_eq!(verify(&copy).unwrap().sha256, before);
-    let mut store = Some(store);
-    waits_for_copy("closing", &mut || drop(store.take()));
-    // A copy that takes longer than the limit is not waited for.
+    // One that was closed is not written to yet.
     let copying = HalfRead::of(&path, &copy);
-    drop(Store::open_behind_gate(&path, Duration::from_millis(100)).unwrap());
+    let store = Store::open_behind_gate(&path, limit).unwrap();
+    let import = |store: &Store, state: &str| store.import(&Imported::default(), ("tree", state)).unwrap();
+    let watch = Stopwatch::start();
+    drop(store);
+    assert!(watch.seconds() < HALF_A_SECOND.as_secs_f64(), "it waited, and has nothing to write");
+    let mut store = Some(Store::open_behind_gate(&path, limit).unwrap());
+    copying.finish();
+    assert_eq!(verify(&copy).unwrap().sha256, before);
+
+    let open = store.as_deref().unwrap();
+    waits_for_copy("import", &path, &mut || import(open, "half of it"));
+    assert_eq!(verify(&copy).unwrap().sha256, before);
+    waits_for_copy("another import", &path, &mut || import(open, "all of it"));
+    let killed = folder.path().join("killed.redb");
+    std::fs::copy(&path, &killed).unwrap();
+    waits_for_copy("closing", &path, &mut || drop(store.take()));
+    waits_for_copy("opening", &killed, &mut || drop(Store::open_behind_gate(&killed, limit).unwrap()));
+    assert_eq!(verify(&copy).unwrap().sha256, before);
+    // A copy that takes longer than the limit is not waited for.
+    std::fs::copy(&path, &killed).unwrap();
+    let copying = HalfRead::of(&killed, &copy);
+    import(&Store::open_behind_gate(&killed, Duration::from_millis(100)).unwrap(), "once more");
     copying.finish();
 }
 

@@ -124,6 +124,27 @@ fn record(seed: u64, groups: usize) -> Run {
     Run { before, steps: disk.steps(), states, acknowledged }
 }
 
+/// A start changes nothing. The first write has it noted that the file is open, and synced, before a page is written: whatever is in
+/// the file then, the next start does not take it for closed.
+#[test]
+fn the_first_write_notes_that_the_file_is_open_before_anything_else() {
+    let disk = MemoryDisk::with(Vec::new());
+    drop(open(&disk));
+    disk.record();
+    let store = open(&disk);
+    let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
+    state(&store).unwrap();
+    assert_eq!(disk.steps_count(), 0);
+    let (done, is_done) = std::sync::mpsc::channel();
+    writer.submit(overlay(1, 1, 0), Box::new(move |result| done.send(result.is_ok()).unwrap())).unwrap();
+    assert!(is_done.recv().unwrap());
+    let steps = disk.steps();
+    let [Step::Write(0, header), Step::Sync, Step::Write(..), ..] = &steps[..] else { panic!("{steps:?}") };
+    // In a whole file this byte has the flag of one that was closed.
+    let is_open = |byte: u8| byte & 2 != 0;
+    assert!(is_open(header[9]));
+}
+
 /// How much of what was written since the last sync a cut leaves.
 #[derive(Clone, Copy)]
 enum Luck {

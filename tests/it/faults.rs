@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use overlaid::domain::UserId;
 use overlaid::service::{Service, ServiceError, Settings, Stopwatch};
-use overlaid::store::{Snapshot, Store, contents};
+use overlaid::store::{Imported, Snapshot, Store, contents};
 
 use crate::crash::overlay;
 use crate::disk::{Fault, MemoryDisk, in_parallel};
@@ -64,14 +64,29 @@ impl Ledger {
     }
 }
 
+/// The state of a server when its disk begins to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    /// It has written.
+    Writing,
+    /// It has been started on a file that was closed, and has not written yet.
+    Start,
+}
+
 /// Runs writes against a disk that fails, and returns whether it did.
-fn suffer(fault: Fault) -> bool {
-    let place = format!("{fault:?}");
-    let disk = MemoryDisk::with(Vec::new());
-    let service = start(&disk);
+fn suffer(fault: Fault, since: Since) -> bool {
+    let place = format!("{fault:?}, {since:?}");
+    let mut disk = MemoryDisk::with(Vec::new());
+    let mut service = start(&disk);
     let mut ledger = Ledger([vec![0], vec![0], vec![0]]);
     for user in 0..3 {
         ledger.write(&service, user, 10 + user as u64).unwrap();
+    }
+    if since == Since::Start {
+        service.stop();
+        drop(service);
+        disk = MemoryDisk::with(disk.bytes());
+        service = start(&disk);
     }
     disk.fail(Some(fault));
     for round in 0..4 {
@@ -108,7 +123,7 @@ fn suffer(fault: Fault) -> bool {
 fn suffer_everywhere(code: i32, times: usize) {
     let suffered = AtomicUsize::new(0);
     in_parallel(OPERATIONS, |at| {
-        if suffer(Fault { at, times, code, reads_too: false }) {
+        if suffer(Fault { at, times, code, reads_too: false }, Since::Writing) {
             suffered.fetch_add(1, Ordering::Relaxed);
         }
     });
@@ -220,29 +235,78 @@ fn a_commit_that_failed_is_not_marked() {
     }
 }
 
+/// What a start left for the first write to do can fail too.
+#[test]
+fn a_disk_that_fails_at_the_first_write_after_a_start() {
+    for times in [1, 3, usize::MAX] {
+        for at in 0..20 {
+            assert!(suffer(Fault { at, times, code: EIO, reads_too: false }, Since::Start), "{at}");
+        }
+    }
+    for at in 0..20 {
+        suffer(Fault { at, times: 1, code: EIO, reads_too: true }, Since::Start);
+    }
+}
+
+/// That the file is open could not be noted, so nothing else may be written to it before it is opened again.
+#[test]
+fn an_import_whose_first_write_failed_writes_nothing_later() {
+    let disk = MemoryDisk::with(Vec::new());
+    let open = |disk: &Arc<MemoryDisk>| Store::open_on(Arc::clone(disk) as _, Path::new("in memory")).unwrap();
+    drop(open(&disk));
+    for at in 0..2 {
+        let disk = MemoryDisk::with(disk.bytes());
+        let store = open(&disk);
+        let import = || store.import(&Imported::default(), ("tree", "all of it"));
+        disk.fail(Some(Fault { at, times: 1, code: EIO, reads_too: false }));
+        assert!(import().is_err());
+        disk.fail(None);
+        disk.record();
+        assert!(import().is_err());
+        assert_eq!(disk.steps_count(), 0);
+        drop(store);
+        let imported = open(&disk).import(&Imported::default(), ("tree", "all of it"));
+        assert!(imported.is_ok());
+    }
+}
+
 /// A read that fails once is tried again, and nobody notices.
 #[test]
 fn a_read_that_fails_once() {
     for at in 0..40 {
-        suffer(Fault { at, times: 1, code: EIO, reads_too: true });
+        suffer(Fault { at, times: 1, code: EIO, reads_too: true }, Since::Writing);
     }
 }
 
 /// Where the disk can not even be read, reads fail; but once it can, all is well again.
 #[test]
 fn a_disk_that_can_not_be_read_for_a_while() {
+    let unreadable = Fault { at: 0, times: usize::MAX, code: EIO, reads_too: true };
+    let recovers = |service: &Service, balance: u64| {
+        let mended = Stopwatch::start();
+        while write(service, 0, balance).is_err() {
+            assert!(mended.seconds() < RECOVERY.as_secs_f64());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(balances(service, 0).unwrap(), [balance; 2]);
+    };
     let disk = MemoryDisk::with(Vec::new());
     let service = start(&disk);
     write(&service, 0, 1).unwrap();
-    disk.fail(Some(Fault { at: 0, times: usize::MAX, code: EIO, reads_too: true }));
+    disk.fail(Some(unreadable));
     assert!(matches!(write(&service, 0, 2), Err(ServiceError::WriteFailed(_))));
     disk.fail(None);
-    let mended = Stopwatch::start();
-    while write(&service, 0, 3).is_err() {
-        assert!(mended.seconds() < RECOVERY.as_secs_f64());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(balances(&service, 0).unwrap(), [3, 3]);
+    recovers(&service, 3);
+    service.stop();
+    drop(service);
+
+    // The same before the first write of a start.
+    let disk = MemoryDisk::with(disk.bytes());
+    let service = start(&disk);
+    disk.fail(Some(unreadable));
+    assert!(matches!(write(&service, 0, 2), Err(ServiceError::WriteFailed(_))));
+    disk.fail(None);
+    recovers(&service, 4);
 }
 
 /// The answer names the cause, and the server says that it is not well.

@@ -365,6 +365,28 @@ fn a_restart_keeps_everything() {
     assert_eq!(direct.snapshot().signals().unwrap().map(|row| row.unwrap().number).collect::<Vec<_>>(), [0, 1, 2, 3]);
 }
 
+/// That a file is open is noted in it right before the first write, so whoever only reads leaves it as it was, to the last byte.
+#[test]
+fn a_file_that_is_only_read_is_not_changed() {
+    let direct = Direct::new();
+    direct.put(put_signal(SIGNAL, start()));
+    direct.together((0..500).map(|user| overlay(&user.to_string(), user)));
+    let path = direct.path();
+    let folder = direct.close();
+    let (before, changed) = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
+    let is_as_before =
+        || fs::read(&path).unwrap() == before && fs::metadata(&path).unwrap().modified().unwrap() == changed;
+    let store = Store::open(&path).unwrap();
+    assert!(export(&store).lines().count() > 500);
+    assert!(is_as_before(), "opening changed it");
+    drop(store);
+    assert!(is_as_before(), "closing changed it");
+    let direct = Direct::at(folder);
+    assert_eq!(direct.put(overlay("7", 8)).effect, Effect::Changed);
+    let _folder = direct.close();
+    assert!(fs::read(&path).unwrap() != before, "the test sees no change");
+}
+
 /// A copy of the open file is what a killed process leaves, as far as the process goes: nothing of it depends on closing. If
 /// commits were not written through to the file, the copy would lack them.
 #[test]

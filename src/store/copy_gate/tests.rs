@@ -282,9 +282,11 @@ mod files {
         }
 
         fn running(script: &str, file: &Path) -> Self {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", script]).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
-            let mut child = shell.spawn().unwrap();
+            Self::started(Command::new("sh").args(["-c", script]).arg(file))
+        }
+
+        fn started(command: &mut Command) -> Self {
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
             let mut line = String::new();
             BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
             assert_eq!(line, "open\n");
@@ -457,6 +459,36 @@ mod files {
         assert_eq!(gate.wait(&GO_ON).overran, 1);
         holder.leave();
         assert!(gate.is_clear());
+    }
+
+    /// The server is up before its writer has gone over the processes.
+    #[test]
+    fn whoever_opens_the_file_before_the_others_are_counted_is_not_overlooked() {
+        let (_folder, file) = a_file();
+        let before = Holder::of(&file);
+        let mut gate = CopyGate::counting_later(&file, SHORT).unwrap();
+        let (after, gone) = (Holder::of(&file), Holder::of(&file));
+        gone.leave();
+        before.leave();
+        assert!(!gate.is_clear(), "one is left");
+        assert!(gate.wait(&GO_ON).overran >= 1);
+        assert_eq!(gate.wait(&GO_ON), Waited::default());
+        after.leave();
+    }
+
+    /// Here it is a program that runs from the file, and so has no descriptor of it; another user's processes are as hidden.
+    #[test]
+    fn a_close_by_somebody_who_was_never_counted_does_not_take_the_place_of_one_who_is_hidden() {
+        let (_folder, file) = a_file();
+        assert!(Command::new("cp").arg("/bin/sh").arg(&file).status().unwrap().success());
+        assert!(Command::new("chmod").arg("+x").arg(&file).status().unwrap().success());
+        let before = Holder::of(&file);
+        let mut gate = CopyGate::counting_later(&file, SHORT).unwrap();
+        let hidden = Holder::started(Command::new(&file).args(["-c", "echo open; read -r _"]));
+        before.leave();
+        assert!(!gate.is_clear(), "one is left");
+        assert!(gate.wait(&GO_ON).overran >= 1);
+        hidden.leave();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{Key, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
 
 use super::super::codec::{self, Changed, TooLarge};
 use super::super::snapshot::{
@@ -17,6 +17,8 @@ use crate::domain::{
 
 /// Most changes that the log keeps, summed over its rows.
 const LOGGED_CHANGES_MAX: u64 = 65_536;
+/// How many changes are dropped beyond the need, so that not every commit writes the pages at both ends of the log.
+const LOGGED_CHANGES_SLACK: u64 = 64;
 
 /// Why one operation did not go in: refused alone, or everything failed.
 pub(super) enum Failure {
@@ -56,18 +58,38 @@ impl From<TooLarge> for Failure {
 
 pub(super) type Applied = Result<Receipt, Failure>;
 
+/// A table that is opened by the first who needs it: most batches are balances, which need one of seven.
+struct OnDemand<'tx, K: Key + 'static, V: Value + 'static> {
+    tx: &'tx WriteTransaction,
+    definition: TableDefinition<'static, K, V>,
+    opened: Option<Table<'tx, K, V>>,
+}
+
+impl<'tx, K: Key + 'static, V: Value + 'static> OnDemand<'tx, K, V> {
+    fn of(tx: &'tx WriteTransaction, definition: TableDefinition<'static, K, V>) -> Self {
+        Self { tx, definition, opened: None }
+    }
+
+    fn table(&mut self) -> Result<&mut Table<'tx, K, V>, StoreError> {
+        match &mut self.opened {
+            Some(table) => Ok(table),
+            closed => Ok(closed.insert(self.tx.open_table(self.definition)?)),
+        }
+    }
+}
+
 /// The tables of one write transaction.
 pub(super) struct Batch<'tx> {
     /// The number of the last change before this batch.
     pub(super) seq_before: u64,
     pub(super) changes: Vec<Change>,
-    signals: Table<'tx, u64, &'static [u8]>,
-    signal_numbers: Table<'tx, &'static str, u64>,
-    signals_by_expiry: Table<'tx, (i64, u64), ()>,
-    overlays: Table<'tx, &'static str, &'static [u8]>,
-    outcomes: Table<'tx, (u64, &'static str), &'static [u8]>,
-    rates: Table<'tx, &'static str, &'static [u8]>,
-    tokens: Table<'tx, &'static str, &'static [u8]>,
+    signals: OnDemand<'tx, u64, &'static [u8]>,
+    signal_numbers: OnDemand<'tx, &'static str, u64>,
+    signals_by_expiry: OnDemand<'tx, (i64, u64), ()>,
+    overlays: OnDemand<'tx, &'static str, &'static [u8]>,
+    outcomes: OnDemand<'tx, (u64, &'static str), &'static [u8]>,
+    rates: OnDemand<'tx, &'static str, &'static [u8]>,
+    tokens: OnDemand<'tx, &'static str, &'static [u8]>,
     log: Table<'tx, u64, &'static [u8]>,
 }
 
@@ -78,13 +100,13 @@ impl<'tx> Batch<'tx> {
         Ok(Self {
             seq_before: last,
             changes: Vec::new(),
-            signals: tx.open_table(tables::SIGNALS)?,
-            signal_numbers: tx.open_table(tables::SIGNAL_NUMBERS)?,
-            signals_by_expiry: tx.open_table(tables::SIGNALS_BY_EXPIRY)?,
-            overlays: tx.open_table(tables::OVERLAYS)?,
-            outcomes: tx.open_table(tables::OUTCOMES)?,
-            rates: tx.open_table(tables::RATES)?,
-            tokens: tx.open_table(tables::TOKENS)?,
+            signals: OnDemand::of(tx, tables::SIGNALS),
+            signal_numbers: OnDemand::of(tx, tables::SIGNAL_NUMBERS),
+            signals_by_expiry: OnDemand::of(tx, tables::SIGNALS_BY_EXPIRY),
+            overlays: OnDemand::of(tx, tables::OVERLAYS),
+            outcomes: OnDemand::of(tx, tables::OUTCOMES),
+            rates: OnDemand::of(tx, tables::RATES),
+            tokens: OnDemand::of(tx, tables::TOKENS),
             log,
         })
     }
@@ -157,26 +179,28 @@ impl<'tx> Batch<'tx> {
         Ok(self.done(Effect::Changed, Change::Signal(Arc::new(patched))))
     }
 
-    pub(super) fn stored_signal(&self, id: &SignalId) -> Result<Option<StoredSignal>, StoreError> {
-        let Some(number) = self.signal_numbers.get(id.as_str())?.map(|number| number.value()) else { return Ok(None) };
-        let row = self.signals.get(number)?;
+    pub(super) fn stored_signal(&mut self, id: &SignalId) -> Result<Option<StoredSignal>, StoreError> {
+        let Some(number) = self.signal_numbers.table()?.get(id.as_str())?.map(|number| number.value()) else {
+            return Ok(None);
+        };
+        let row = self.signals.table()?.get(number)?;
         signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
     }
 
     /// The number of the next new signal.
-    pub(super) fn next_number(&self) -> Result<u64, StoreError> {
-        Ok(self.signals.last()?.map_or(0, |(number, _)| number.value().saturating_add(1)))
+    pub(super) fn next_number(&mut self) -> Result<u64, StoreError> {
+        Ok(self.signals.table()?.last()?.map_or(0, |(number, _)| number.value().saturating_add(1)))
     }
 
     pub(super) fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {
         let bytes = codec::encode_signal(&stored.signal, stored.seq)?;
         let number = stored.number;
-        self.signals.insert(number, bytes.as_slice())?;
+        self.signals.table()?.insert(number, bytes.as_slice())?;
         match old {
-            Some(old) => drop(self.signals_by_expiry.remove((old.signal.expires_at.millis(), number))?),
-            None => drop(self.signal_numbers.insert(stored.signal.id.as_str(), number)?),
+            Some(old) => drop(self.signals_by_expiry.table()?.remove((old.signal.expires_at.millis(), number))?),
+            None => drop(self.signal_numbers.table()?.insert(stored.signal.id.as_str(), number)?),
         }
-        self.signals_by_expiry.insert((stored.signal.expires_at.millis(), number), ())?;
+        self.signals_by_expiry.table()?.insert((stored.signal.expires_at.millis(), number), ())?;
         Ok(())
     }
 
@@ -220,28 +244,28 @@ impl<'tx> Batch<'tx> {
         if stored.is_none() {
             return Err(Refusal::Absent(format!("overlay for user {user}")).into());
         }
-        self.overlays.remove(user.as_str())?;
+        self.overlays.table()?.remove(user.as_str())?;
         Ok(self.done(Effect::Deleted, Change::Overlay(user, None)))
     }
 
-    pub(super) fn stored_overlay(&self, user: &UserId) -> Result<Option<StoredOverlay>, StoreError> {
-        self.overlays.get(user.as_str())?.map(|bytes| stored_overlay(user.as_str(), bytes.value())).transpose()
+    pub(super) fn stored_overlay(&mut self, user: &UserId) -> Result<Option<StoredOverlay>, StoreError> {
+        self.overlays.table()?.get(user.as_str())?.map(|bytes| stored_overlay(user.as_str(), bytes.value())).transpose()
     }
 
     pub(super) fn write_overlay(&mut self, overlay: Overlay, effect: Effect) -> Applied {
         let stored = StoredOverlay { seq: self.next_seq(), overlay };
         let bytes = codec::encode_overlay(&stored.overlay, stored.seq)?;
         let user = stored.overlay.user_id.clone();
-        self.overlays.insert(user.as_str(), bytes.as_slice())?;
+        self.overlays.table()?.insert(user.as_str(), bytes.as_slice())?;
         Ok(self.done(effect, Change::Overlay(user, Some(Arc::new(stored)))))
     }
 
     pub(super) fn put_outcome(&mut self, outcome: Outcome, precedence: Precedence) -> Applied {
-        let number = self.signal_numbers.get(outcome.signal_id.as_str())?.map(|number| number.value());
+        let number = self.signal_numbers.table()?.get(outcome.signal_id.as_str())?.map(|number| number.value());
         let number = number.ok_or_else(|| Refusal::Absent(format!("signal {}", outcome.signal_id)))?;
         let user = outcome.user_id.clone();
         let key = (number, user.as_str());
-        let old = self.outcomes.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()?;
+        let old = self.outcomes.table()?.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()?;
         let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
         if let Some(old) = old {
             if old.outcome.says_the_same(&outcome) {
@@ -253,14 +277,14 @@ impl<'tx> Batch<'tx> {
         }
         let stored = StoredOutcome { seq: self.next_seq(), outcome };
         let bytes = codec::encode_outcome(&stored.outcome, stored.seq)?;
-        self.outcomes.insert(key, bytes.as_slice())?;
+        self.outcomes.table()?.insert(key, bytes.as_slice())?;
         Ok(self.done(effect, Change::Outcome(number, Arc::new(stored))))
     }
 
     fn put_rate(&mut self, draft: RateDraft, now: UnixMillis, precedence: Precedence) -> Applied {
         let rate = draft.resolve(now);
         let pair = rate.pair.as_str();
-        let old = self.rates.get(pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
+        let old = self.rates.table()?.get(pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
         let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
         if let Some((old, seq)) = old {
             if old.price == rate.price {
@@ -272,21 +296,21 @@ impl<'tx> Batch<'tx> {
         }
         let seq = self.next_seq();
         let bytes = codec::encode_rate(&rate, seq)?;
-        self.rates.insert(rate.pair.as_str(), bytes.as_slice())?;
+        self.rates.table()?.insert(rate.pair.as_str(), bytes.as_slice())?;
         Ok(self.done(effect, Change::Rate(rate, seq)))
     }
 
     fn put_token(&mut self, token: Token) -> Applied {
-        if self.tokens.get(token.id.as_str())?.is_some() {
+        if self.tokens.table()?.get(token.id.as_str())?.is_some() {
             return Err(Refusal::Conflict(format!("token {} is there already", token.id)).into());
         }
         let bytes = codec::encode_token(&token, self.next_seq())?;
-        self.tokens.insert(token.id.as_str(), bytes.as_slice())?;
+        self.tokens.table()?.insert(token.id.as_str(), bytes.as_slice())?;
         Ok(self.done(Effect::Created, Change::Token(token.id.clone(), Some(token))))
     }
 
     fn revoke_token(&mut self, id: String) -> Applied {
-        if self.tokens.remove(id.as_str())?.is_none() {
+        if self.tokens.table()?.remove(id.as_str())?.is_none() {
             return Err(Refusal::Absent(format!("token {id}")).into());
         }
         Ok(self.done(Effect::Deleted, Change::Token(id, None)))
@@ -312,7 +336,8 @@ impl<'tx> Batch<'tx> {
             .map_err(|error| super::super::snapshot::corrupt("changes-1", last, &error.to_string()))?;
         self.log.insert(last, bytes.as_slice())?;
         logged += entries.len() as u64;
-        while logged > LOGGED_CHANGES_MAX {
+        let left = if logged > LOGGED_CHANGES_MAX { LOGGED_CHANGES_MAX - LOGGED_CHANGES_SLACK } else { logged };
+        while logged > left {
             let Some((seq, bytes)) = self.log.pop_first()?.map(|(seq, bytes)| (seq.value(), bytes.value().to_vec()))
             else {
                 break;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use overlaid::domain::{Invalid, Object, Overlay, OverlayDraft, UnixMillis, check_json};
+use overlaid::domain::{Invalid, InvalidKind, Object, Overlay, OverlayDraft, UnixMillis, check_json};
 use overlaid::render::overlay_json;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -81,6 +81,25 @@ fn overlay(members: &Map<String, Value>) -> Result<Overlay, Invalid> {
     Ok(OverlayDraft::from_object(object, None)?.resolve(UnixMillis::MIN))
 }
 
+/// Members that a patch may name, right and wrong.
+fn known_members() -> impl Strategy<Value = Map<String, Value>> {
+    let choices = [
+        ("user_id", vec![json!("7"), json!("8"), json!(7), json!(null)]),
+        ("tier", vec![json!("fang"), json!("no such!"), json!({"a": null}), json!(null)]),
+        ("risk_percent", vec![json!(2), json!("1.5"), json!(101), json!([]), json!(null)]),
+        ("account_balance", vec![json!(10.5), json!("7"), json!(0), json!(-1), json!({}), json!(null)]),
+        ("account_currency", vec![json!("gbp"), json!("US$"), json!(1), json!(null)]),
+        ("win_rate", vec![json!(64.2), json!("two"), json!(null)]),
+        ("trades_remaining", vec![json!(3), json!("4"), json!(1.5), json!(null)]),
+        ("updated_at", vec![json!(1), json!("2026-01-30T12:00:00Z"), json!("now"), json!(null)]),
+        ("broker", vec![json!("A"), json!({"name": "A"}), json!({"server": {"port": 1}}), json!(null)]),
+        ("acount_balance", vec![json!(1), json!(null)]),
+    ];
+    let one = prop::sample::select(choices.to_vec())
+        .prop_flat_map(|(name, values)| prop::sample::select(values).prop_map(move |value| (name.to_owned(), value)));
+    vec(one, 0..5).prop_map(|members| members.into_iter().collect())
+}
+
 /// Text that is nearly JSON: that of a value, with a few bytes changed, dropped or doubled.
 fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
     let edits = vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 0..4);
@@ -154,5 +173,45 @@ proptest! {
         // Through text, as serde_json does not read every float back to the last bit.
         let (base, patch) = (value_of(&Value::from(base).to_string()), value_of(&patch.to_string()));
         prop_assert_eq!(actual, merge_patch(base, &patch));
+    }
+
+    /// A patch comes to what the whole body would, with the patch merged in: the same overlay, or the same refusal.
+    #[test]
+    fn a_patched_overlay_is_that_of_the_merged_body(base in known_members(), patch in known_members()) {
+        let is_right = |name: &str, value: &Value| {
+            let members = [("user_id", json!("7")), (name, value.clone())];
+            overlay(&members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()).is_ok()
+        };
+        let mut base = base;
+        base.retain(|name, value| is_right(name, value));
+        base.insert("user_id".to_owned(), json!("7"));
+        let (stored, now) = (overlay(&base).unwrap(), UnixMillis::parse("2026-01-30T16:00:00Z").unwrap());
+        let patch = Object::parse(Value::from(patch).to_string().as_bytes()).unwrap();
+        let patched = stored.patched(&patch, now);
+
+        let mut body = value_of(&String::from_utf8(overlay_json(&stored)).unwrap());
+        // The old time is no part of the body, nor is what is taken away that can not be.
+        body.as_object_mut().unwrap().remove("updated_at");
+        let body = Object::parse(merge_patch(body, &value_of(&patch.to_json())).to_string().as_bytes()).unwrap();
+        let whole = OverlayDraft::from_object(body, Some(&stored.user_id)).map(|draft| draft.resolve(now));
+        let is_removed = |name: &str| patch.get(name) == Some("null");
+        match (patched, whole) {
+            (Ok(patched), Ok(whole)) => {
+                prop_assert!(!is_removed("user_id") && !is_removed("account_currency"));
+                // As values: this file's own merging sorts what is inside an object.
+                let said = |overlay: &Overlay| value_of(&String::from_utf8(overlay_json(overlay)).unwrap());
+                prop_assert_eq!(said(&patched), said(&whole));
+            }
+            (Err(error), _) if is_removed("user_id") || is_removed("account_currency") => {
+                prop_assert!(matches!(error.kind(), InvalidKind::MissingMember | InvalidKind::MisspelledMember));
+            }
+            // A slip of the pen is refused first, also where it would take away what is not there.
+            (Err(error), _) if patch.get("acount_balance").is_some() => {
+                prop_assert_eq!(error.kind(), InvalidKind::MisspelledMember);
+            }
+            (Err(error), Err(whole)) => prop_assert_eq!((error.kind(), error.pointer()), (whole.kind(), whole.pointer())),
+            (Err(error), Ok(whole)) => prop_assert!(false, "{error} instead of {whole:?}"),
+            (Ok(patched), Err(error)) => prop_assert!(false, "{patched:?} instead of {error}"),
+        }
     }
 }
