@@ -8,38 +8,43 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT_ENCODING;
 use axum::middleware::map_request;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use http_body_util::Full;
 use tower::Service as _;
 use tower_http::compression::CompressionLayer;
 
-use super::{health, import, missions, rates, signals, users, with_fallbacks};
+use super::{Problem, health, import, missions, rates, signals, users, with_fallbacks};
 use crate::service::Service;
 
-/// Where requests go: to the router's handlers, but for the one kind that is asked for most.
+/// Where requests go: to the router's handlers, but for the two kinds that come most.
 #[derive(Clone, Debug)]
 pub struct Routes {
     router: Router,
-    /// By whom views are answered past the router.
-    views: Option<Service>,
+    /// By whom views and pushes are answered past the router.
+    service: Option<Service>,
 }
 
 impl Routes {
     /// All routes of a service.
     #[must_use]
     pub fn of(service: &Service) -> Self {
-        Self { router: router(service.clone()), views: Some(service.clone()) }
+        Self { router: router(service.clone()), service: Some(service.clone()) }
     }
 
     /// Answers a request for a view past the router, if that is possible without waiting.
     pub(super) fn answer_from_memory<B>(&self, request: &axum::http::Request<B>) -> Option<Response<Full<Bytes>>> {
-        let service = self.views.as_ref()?;
+        let service = self.service.as_ref()?;
         missions::get_hot_mission(service, request.method(), request.uri(), request.headers())
     }
 
     /// Answers a request.
     pub(super) async fn call(&self, request: Request) -> Result<Response, Infallible> {
+        if let Some(service) = &self.service
+            && let Some(push) = users::Push::of(service, &request)
+        {
+            return Ok(push.answer(service, request).await.unwrap_or_else(Problem::into_response));
+        }
         self.router.clone().call(request).await
     }
 }
@@ -47,7 +52,7 @@ impl Routes {
 /// A router alone.
 impl From<Router> for Routes {
     fn from(router: Router) -> Self {
-        Self { router, views: None }
+        Self { router, service: None }
     }
 }
 

@@ -108,9 +108,9 @@ fn tags_spare_a_body_and_guard_a_write() {
 }
 
 /// What a client sees of the answers to a path, and to the same with an empty query, which never takes the short way.
-fn both_ways(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> [String; 2] {
+fn both_ways(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> [String; 2] {
     [path.to_owned(), format!("{path}?")].map(|path| {
-        let answer = server.send_with(method, &path, headers, b"");
+        let answer = server.send_with(method, &path, headers, body);
         let fields =
             ["content-type", "etag", "cache-control", "www-authenticate", "allow"].map(|name| answer.header(name));
         format!("{fields:?} {}", answer.shown())
@@ -133,13 +133,13 @@ fn a_view_from_memory_is_answered_as_the_router_answers_it() {
             "/v1/users/7001//missions/ELITE_GUARD_EURUSD_1763905800",
         ] {
             for method in ["GET", "POST"] {
-                let [short, long] = both_ways(server, method, path, headers);
+                let [short, long] = both_ways(server, method, path, headers, b"");
                 assert_eq!(short.replace("/?", "/"), long.replace('?', ""), "{method} {path} {headers:?}");
             }
         }
     };
-    // Into memory first.
-    assert_eq!(server.get(view).status, 200);
+    // Into memory first: who asks for all has all there.
+    assert_eq!(server.get("/v1/signals/ELITE_GUARD_EURUSD_1763905800/missions").status, 200);
     let tag = server.get(view).header("etag").unwrap().to_owned();
     check(&server, &[]);
     for condition in [tag.as_str(), tag.trim_start_matches("W/"), "*", "\"other\"", "nonsense"] {
@@ -162,6 +162,71 @@ fn a_view_from_memory_is_answered_as_the_router_answers_it() {
     let statuses =
         tokens.map(|token| server.send_with("GET", view, &[("authorization", &format!("Bearer {token}"))], b"").status);
     assert_eq!(statuses, [200, 403, 403]);
+}
+
+#[test]
+fn a_push_is_answered_as_the_router_answers_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = samples(folder.path());
+    let overlay = "/v1/users/7001/overlay";
+    let check = |server: &Server, headers: &[(&str, &str)]| {
+        for path in [
+            overlay,
+            "/v1/users/%37001/overlay",
+            "/v1/users/none/overlay",
+            "/v1/users/../overlay",
+            "/v1/users/7001/overlay/",
+        ] {
+            for body in [
+                r#"{"account_balance":4711}"#,
+                r#"{"account_balance":"4711.0","trades_remaining":null}"#,
+                "{}",
+                "",
+                "[]",
+                r#"{"account_balance":-1}"#,
+                r#"{"acount_balance":1}"#,
+                r#"{"account_balance":1,"account_balance":2}"#,
+                r#"{"user_id":"7002"}"#,
+                "{\"account_balance\":",
+                &format!("{{\"note\":\"{}\"}}", "n".repeat(70_000)),
+            ] {
+                let [short, long] = both_ways(server, "PATCH", path, headers, body.as_bytes());
+                // What the short way has written the long way finds, so both answer with the same tag.
+                assert_eq!(short.replace("/?", "/"), long.replace('?', ""), "{path} {headers:?} {body:.100}");
+            }
+        }
+    };
+    let json = ("content-type", "application/merge-patch+json");
+    for headers in [
+        &[json][..],
+        &[("content-type", "application/json; charset=utf-8")],
+        &[("content-type", "text/plain")],
+        &[],
+        &[json, ("content-encoding", "gzip")],
+        &[json, ("if-match", "*")],
+        &[json, ("if-match", "\"other\"")],
+        &[json, ("if-match", "nonsense")],
+        &[json, ("if-none-match", "*")],
+    ] {
+        check(&server, headers);
+    }
+    // The same holds for what a token allows, of which some may write and not read.
+    drop(server);
+    let mint = |scope: &str| {
+        let output = crate::process::run(folder.path(), &["token", "create", "--scope", scope]);
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let tokens = ["read", "write", "admin"].map(mint);
+    let server = samples(folder.path());
+    for token in &tokens {
+        check(&server, &[json, ("authorization", &format!("Bearer {token}"))]);
+    }
+    check(&server, &[json]);
+    let statuses = tokens.map(|token| {
+        let headers = [json, ("authorization", &format!("Bearer {token}"))];
+        server.send_with("PATCH", overlay, &headers, br#"{"account_balance":1}"#).status
+    });
+    assert_eq!(statuses, [403, 204, 200]);
 }
 
 #[test]
