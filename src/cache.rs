@@ -10,7 +10,7 @@
 //!   key's lock ([`Cache::overlay`]). If the counter moved, a commit may have overtaken the read; the value is good for this reader,
 //!   whose request began before that write was acknowledged, but not for the next.
 //!
-//! In front of moka, whose look-up costs more than the rest of a view, stand the [`Recent`] signals.
+//! In front of moka, whose look-up costs more than the rest of a view, stand the signals that were asked for last.
 //!
 //! Puts of one key are serialised by moka's lock on the key. If the reader's put comes first, the writer's replaces it before the
 //! acknowledgement; if the writer finds nothing to replace, the counter has moved and the reader puts nothing. The writer *removes* what it
@@ -152,7 +152,14 @@ fn weight(bytes: usize) -> u32 {
 #[derive(Debug)]
 struct Recent {
     settled: AtomicU64,
-    places: [RwLock<Option<(u64, Arc<CachedSignal>)>>; RECENT_PLACES],
+    places: [RwLock<Option<Known>>; RECENT_PLACES],
+}
+
+/// A signal, and the number of the last commit when it was looked up.
+#[derive(Debug)]
+struct Known {
+    settled: u64,
+    signal: Arc<CachedSignal>,
 }
 
 impl Default for Recent {
@@ -169,16 +176,16 @@ impl Recent {
         let place = usize::try_from(spread).ok().and_then(|spread| self.places.get(spread % RECENT_PLACES))?;
         // Before looking up: a commit in between makes what is found useless for later readers.
         let settled = self.settled.load(Ordering::SeqCst);
-        if let Some((at, signal)) = &*place.read().unwrap_or_else(PoisonError::into_inner)
-            && *at == settled
-            && signal.stored.signal.id.as_str() == id
+        if let Some(known) = &*place.read().unwrap_or_else(PoisonError::into_inner)
+            && known.settled == settled
+            && known.signal.stored.signal.id.as_str() == id
         {
-            return Some(Arc::clone(signal));
+            return Some(Arc::clone(&known.signal));
         }
         let found = look_up();
         // Who does not get the lock leaves the place to those who have it.
         if let (Some(signal), Ok(mut place)) = (&found, place.try_write()) {
-            *place = Some((settled, Arc::clone(signal)));
+            *place = Some(Known { settled, signal: Arc::clone(signal) });
         }
         found
     }
@@ -261,14 +268,12 @@ impl Cache {
         user: &UserId,
         read: impl FnOnce() -> Result<Option<CachedOverlay>, E>,
     ) -> Result<Option<Arc<CachedOverlay>>, E> {
-        match self.hot_overlay(user.as_str()) {
-            Some(overlay) => Ok(Some(overlay)),
-            None => {
-                // Before the counter is looked at: a writer who finds this unset has raised it already, and nothing is put.
-                self.holds_overlays.store(true, Ordering::SeqCst);
-                self.fill(&self.overlays, user, read)
-            }
+        if let Some(overlay) = self.hot_overlay(user.as_str()) {
+            return Ok(Some(overlay));
         }
+        // Before the counter is looked at: a writer who finds this unset has raised it already, and nothing is put.
+        self.holds_overlays.store(true, Ordering::SeqCst);
+        self.fill(&self.overlays, user, read)
     }
 
     fn fill<K, V, E>(

@@ -1,7 +1,8 @@
 //! What the program does: the only place that holds both store and cache, and the only seam between async and blocking code.
 //!
-//! Writing is always: commit, then memory, then reply. Reading comes from memory: signals from the cache, overlays from the
-//! [roster](overlays) of all of them; what is not there is read from the file on a thread where blocking is allowed. A view is computed on the spot and never kept.
+//! Writing is always: commit, then memory, then reply. Reading comes from memory: signals from the cache, overlays from the roster of all
+//! of them (`overlays`); what is not there is read from the file on a thread where blocking is allowed. A view is computed on the spot
+//! and never kept.
 
 mod backup;
 mod clock;

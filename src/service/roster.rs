@@ -454,8 +454,8 @@ impl Chunk {
             alike.map(|(_, at)| at).find(|at| self.member(*at).is_some_and(|member| member.user() == user.as_bytes()))
         };
         for (number, block) in blocks.iter().enumerate() {
-            // Without a way out in the middle, so that it is done in few steps.
-            if block.iter().fold(false, |any, own| any | (*own == tag))
+            // Counted without a way out in the middle, so that it is done in few steps.
+            if block.iter().filter(|own| **own == tag).count() > 0
                 && let Some(at) = in_block(number * BLOCK, block)
             {
                 return Some(at);
