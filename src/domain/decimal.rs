@@ -217,11 +217,14 @@ impl Decimal {
         let zeros = if whole >= one { 0 } else { (digits.trailing_zeros() / 8).min(7) };
         put(text, at, ((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
         at += 8 - zeros as usize;
+        // Amounts are whole numbers more often than not.
+        if fraction == 0 {
+            return at;
+        }
         let digits = eight_digits(fraction);
         put(text, at, [b'.']);
         put(text, at + 1, (digits | ZEROS).to_le_bytes());
-        let kept = 8 - digits.leading_zeros() as usize / 8;
-        if kept == 0 { at } else { at + 1 + kept }
+        at + 1 + 8 - digits.leading_zeros() as usize / 8
     }
 }
 

@@ -306,6 +306,7 @@ impl Terms {
 
     /// Works out one user's mission; `tier` is what the tier table says of the overlay's tier.
     #[must_use]
+    #[inline]
     pub fn mission(&self, account: Account, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
         let mut reasons = self.reasons;
         match status {
@@ -493,6 +494,7 @@ impl Sizing {
     }
 
     /// Sizes one account; `None` if a number does not fit.
+    #[inline]
     fn size(&self, balance: Decimal, risk_percent: Decimal, tier_max_lots: Option<Decimal>) -> Option<Size> {
         // The one division: cutting it to units first and to steps then gives the same step as the exact fraction.
         let lots_raw = decimal(self.raw.floor_of(budget_product(balance, risk_percent)?)?)?;
@@ -507,6 +509,7 @@ impl Sizing {
     }
 
     /// Returns the least balance with which the smallest size fits the budget; `None` if no balance would do.
+    #[cold]
     fn minimum_balance(&self, risk_percent: Decimal, tier_max_lots: Option<Decimal>) -> Option<Decimal> {
         if self.cap(tier_max_lots).floor_to(self.lot_step) < self.min_lot {
             return None;
