@@ -14,6 +14,8 @@ mod token;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -169,22 +171,44 @@ fn is_damage(error: &anyhow::Error) -> bool {
 
 /// Opens the database that is there.
 fn open(config: &Config) -> anyhow::Result<Service> {
-    let path = config.database();
-    let store = Store::open_behind_gate(&path, config.copy_gate()).map_err(|error| explain_open(error, &path))?;
-    Service::start(store, settings(config)?).with_context(|| format!("cannot read {}", path.display()))
+    let (settings, store) = read_and_open(config)?;
+    start(store, settings, config)
 }
 
 /// Opens the database, or makes one.
 fn open_or_create(config: &Config) -> anyhow::Result<Service> {
-    open_or_create_with(config, settings(config)?)
+    open_or_create_with(config, |_| ())
 }
 
-/// Opens the database with these settings, or makes one.
-fn open_or_create_with(config: &Config, settings: Settings) -> anyhow::Result<Service> {
+/// Opens the database, or makes one, with settings that `change` has the last word on.
+fn open_or_create_with(config: &Config, change: impl FnOnce(&mut Settings)) -> anyhow::Result<Service> {
     let path = config.database();
-    let store =
-        Store::open_or_create_behind_gate(&path, config.copy_gate()).map_err(|error| explain_open(error, &path))?;
-    Service::start(store, settings).with_context(|| format!("cannot read {}", path.display()))
+    let (mut settings, store) = if path.exists() {
+        read_and_open(config)?
+    } else {
+        // In this order: nothing is made for tables that can not be read.
+        let settings = settings(config)?;
+        let store = Store::open_or_create_behind_gate(&path, config.copy_gate());
+        (settings, store.map_err(|error| explain_open(error, &path))?)
+    };
+    change(&mut settings);
+    start(store, settings, config)
+}
+
+/// Reads the tables and opens the database, at once: both take a millisecond, and neither needs the other.
+fn read_and_open(config: &Config) -> anyhow::Result<(Settings, Arc<Store>)> {
+    let path = config.database();
+    let (settings, store) = thread::scope(|scope| {
+        let reading = scope.spawn(|| settings(config));
+        let store = Store::open_behind_gate(&path, config.copy_gate());
+        (reading.join(), store)
+    });
+    let settings = settings.map_err(|_| anyhow::anyhow!("the tables could not be read"))??;
+    Ok((settings, store.map_err(|error| explain_open(error, &path))?))
+}
+
+fn start(store: Arc<Store>, settings: Settings, config: &Config) -> anyhow::Result<Service> {
+    Service::start(store, settings).with_context(|| format!("cannot read {}", config.database().display()))
 }
 
 fn explain_open(error: StoreError, path: &Path) -> anyhow::Error {

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::load::{find_files, load};
-use super::{Answer, open_or_create_with, settings};
+use super::{Answer, open_or_create_with};
 use crate::config::Config;
 use crate::domain::UnixMillis;
 use crate::http;
@@ -62,10 +62,9 @@ fn parse_period(text: &str) -> Result<Duration, String> {
 impl Serve {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
         let files = find_files(&self.load)?;
-        let mut settings = settings(config)?;
         let keep = usize::try_from(self.backup_keep).unwrap_or(usize::MAX);
-        settings.backups = BackupPlan { folder: self.backup_dir.clone(), keep };
-        let service = open_or_create_with(config, settings)?;
+        let backups = BackupPlan { folder: self.backup_dir.clone(), keep };
+        let service = open_or_create_with(config, |settings| settings.backups = backups)?;
         anyhow::ensure!(
             self.listen.ip().is_loopback() || !service.tokens().is_empty(),
             "without a token only this machine may be served: listen on 127.0.0.1, or make one with `overlaid token create`"

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use overlaid::domain::UserId;
-use overlaid::service::Stopwatch;
+use overlaid::service::{Service, Settings, Stopwatch};
 use overlaid::store::{Change, CopyGate, Imported, Store, Writer, compact, verify};
 
 use crate::crash::overlay;
@@ -344,6 +344,28 @@ fn a_copy_that_has_read_the_head_before_a_commit_is_whole() {
         std::thread::sleep(Duration::from_millis(20));
     }
     writer.stop();
+}
+
+/// The gate that a store was opened behind is its writer's from then on.
+#[test]
+fn a_service_waits_for_a_copy_at_the_gate_of_its_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
+    small_database(&path);
+    let store = Store::open_behind_gate(&path, Duration::from_secs(5)).unwrap();
+    let service = Service::start(Arc::clone(&store), Settings::built_in().unwrap()).unwrap();
+    assert!(service.health().unsafe_copies.is_none());
+    assert!(store.pass_gate().is_none(), "there is one gate");
+    let write = |balance| drop(service.submit(overlay(1, balance, PADDING)).unwrap().done_blocking().unwrap());
+    // From here on the writer has gone over the processes.
+    write(2);
+    let copying = HalfRead::of(&path, &copy).finish_after(HALF_A_SECOND);
+    let watch = Stopwatch::start();
+    (3..6).for_each(write);
+    let waited = watch.seconds();
+    assert!(waited > 0.9 * HALF_A_SECOND.as_secs_f64(), "the writes waited only {waited} s");
+    copying.join().unwrap();
+    verify(&copy).unwrap();
 }
 
 /// The old file is not written to, so nobody need wait.
