@@ -352,7 +352,7 @@ fn a_service_waits_for_a_copy_at_the_gate_of_its_store() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
     small_database(&path);
-    let store = Store::open_behind_gate(&path, Duration::from_secs(5)).unwrap();
+    let store = Store::open_behind_gate(&path, Duration::from_secs(2)).unwrap();
     let service = Service::start(Arc::clone(&store), Settings::built_in().unwrap()).unwrap();
     assert!(service.health().unsafe_copies.is_none());
     assert!(store.pass_gate().is_none(), "there is one gate");
@@ -362,8 +362,8 @@ fn a_service_waits_for_a_copy_at_the_gate_of_its_store() {
     let copying = HalfRead::of(&path, &copy).finish_after(HALF_A_SECOND);
     let watch = Stopwatch::start();
     (3..6).for_each(write);
-    let waited = watch.seconds();
-    assert!(waited > 0.9 * HALF_A_SECOND.as_secs_f64(), "the writes waited only {waited} s");
+    // Or longer: a process that another test is just starting has this file open too, for a moment.
+    assert!(watch.seconds() >= HALF_A_SECOND.as_secs_f64() * 0.9, "the writes did not wait: {} s", watch.seconds());
     copying.join().unwrap();
     verify(&copy).unwrap();
 }
