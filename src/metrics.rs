@@ -115,10 +115,10 @@ impl Metrics {
             ("rates", "Rates stored", stats.counts.rates),
             ("commit_seq", "Number of the last commit", stats.seq),
             ("file_bytes", "Length of the database file", stats.file_bytes),
-            ("cached_signals", "Signals in memory", stats.cache.signals),
-            ("cached_overlays", "Overlays in memory", stats.cache.overlays),
+            ("cached_signals", "Signals in the cache", stats.cache.signals),
+            ("cached_overlays", "Overlays in the cache: where there are too many to hold all", stats.cache.overlays),
             ("cache_bytes", "Weight of the cache", stats.cache.bytes),
-            ("roster_users", "Users in the roster that batches read", stats.roster_users as u64),
+            ("roster_users", "Users whose overlays are all in memory", stats.roster_users as u64),
             ("roster_bytes", "Memory of the roster", stats.roster_bytes as u64),
         ];
         for (name, help, value) in gauges {

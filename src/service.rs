@@ -537,7 +537,7 @@ pub struct Stats {
     pub counts: Counts,
     /// Records in memory.
     pub cache: CacheSize,
-    /// Users in the roster; none before the first batch.
+    /// Users whose overlays are all in memory; none until some were asked for.
     pub roster_users: usize,
     /// What the roster takes in memory.
     pub roster_bytes: usize,

@@ -1,6 +1,7 @@
 //! From a thousand users to a million: what a view costs, and how soon a server answers that was just started.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::rounds::{Contender, Sample, interleave, spread};
 use super::table::{Goal, Row, Unit, cpu};
@@ -35,6 +36,8 @@ pub(super) fn run(lab: &Lab) -> Vec<Row> {
 fn cost(lab: &Lab, what: &str, few: &Path, many: &Path) -> Row {
     let few = Overlaid::start(&lab.program, few, Cpus::One);
     let many = Overlaid::start(&lab.program, many, Cpus::One);
+    fill(&few, 1_000);
+    fill(&many, 1_000_000);
     let mut dice = data::Dice::new(14);
     let mut requests = |users: usize| {
         let asked = users.min(ASKED_MAX);
@@ -58,6 +61,18 @@ fn cost(lab: &Lab, what: &str, few: &Path, many: &Path) -> Row {
     let cost = |sample: &Sample| sample.cpu_us;
     let detail = format!("{} against {}", contest.text("many", cost, cpu), contest.text("few", cost, cpu));
     Row::new(what, Goal::AtMost(1.3), Unit::Times, contest.ratio("many", "few", cost), "", detail)
+}
+
+/// Lets a server read all overlays into memory, which it does in the background once some were asked for.
+fn fill(server: &Overlaid, users: usize) {
+    let mut client = Client::connect(server.address);
+    for number in 0..100 {
+        client.send(&data::get(&data::view_path(number), ""));
+    }
+    let filled = format!("overlaid_roster_users {users}\n");
+    while !String::from_utf8_lossy(client.send(&data::get("/metrics", ""))).contains(&filled) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Milliseconds from starting the program to the end of its first view: after a stop, and after a kill.

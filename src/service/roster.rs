@@ -486,3 +486,87 @@ impl Chunk {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{Object, OverlayDraft, UnixMillis};
+
+    /// Users whose ids are of all lengths; many begin alike, and some end alike too.
+    fn user(number: u16) -> UserId {
+        let id = match number % 4 {
+            0 => format!("{number}"),
+            1 => format!("telegram:user:000000000000{number:05}"),
+            2 => format!("telegram:user:000000000000{number:05}:the-same-end"),
+            _ => format!("-{}", "9".repeat(1 + usize::from(number % 120))),
+        };
+        UserId::parse(&id).unwrap()
+    }
+
+    fn overlay(user: &UserId, balance: u64) -> Overlay {
+        let json = format!(
+            r#"{{"account_balance":{balance},"account_currency":"{}"}}"#,
+            ["USD", "EUR", "JPY"][usize::try_from(balance % 3).unwrap()]
+        );
+        let draft = OverlayDraft::from_object(Object::parse(json.as_bytes()).unwrap(), Some(user)).unwrap();
+        draft.resolve(UnixMillis::MIN)
+    }
+
+    /// Compares everything that can be asked of a version with a plain map of balances and the `seq` that wrote them.
+    fn check(roster: &Roster, names: &Names, plain: &BTreeMap<UserId, (u64, u64)>) {
+        let expected: Vec<_> =
+            plain.iter().map(|(user, (seq, balance))| (*seq, render::overlay_json(&overlay(user, *balance)))).collect();
+        let mut position = Position::default();
+        let mut read = Vec::new();
+        while let Some(member) = roster.next(&mut position) {
+            read.push((member.seq, member.json.to_vec()));
+        }
+        assert!(roster.is_end(position));
+        assert_eq!(read, expected);
+        assert_eq!(roster.rows(), plain.len());
+        for (at, (user, (seq, balance))) in plain.iter().enumerate() {
+            let held = roster.find(user.as_str()).unwrap();
+            let member = held.member();
+            assert_eq!((member.user(), member.seq), (user.as_str().as_bytes(), *seq));
+            assert_eq!(member.account, overlay(user, *balance).account());
+            assert_eq!(names.currency(member.currency), Some(overlay(user, *balance).account_currency));
+            let mut after = roster.position_after(Some(user));
+            assert_eq!(roster.user_before(after).as_ref(), Some(user));
+            assert_eq!(roster.next(&mut after).map(|member| member.seq), expected.get(at + 1).map(|(seq, _)| *seq));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn versions_follow_each_other_as_a_plain_map_does(
+            versions in prop::collection::vec(prop::collection::vec((0..900_u16, any::<bool>()), 0..700), 1..6),
+        ) {
+            let names = Names::new(&Tiers::built_in().unwrap());
+            let (mut roster, mut plain, mut seq) = (Roster::default(), BTreeMap::new(), 0);
+            for edits in versions {
+                let mut changes = BTreeMap::new();
+                for (number, puts) in edits {
+                    seq += 1;
+                    let user = user(number);
+                    let put = puts.then(|| Held::new(&overlay(&user, seq), seq, &names));
+                    if puts { plain.insert(user.clone(), (seq, seq)) } else { plain.remove(&user) };
+                    changes.insert(user, put);
+                }
+                let before = roster.clone();
+                roster = roster.with(changes.into_iter().collect());
+                check(&roster, &names, &plain);
+                prop_assert_eq!(before.rows(), before.chunks.iter().map(|chunk| chunk.rows.len()).sum::<usize>());
+                for number in (0..900).filter(|number| !plain.contains_key(&user(*number))) {
+                    prop_assert!(roster.find(user(number).as_str()).is_none());
+                }
+            }
+            prop_assert!(roster.find("").is_none() && roster.find("~").is_none());
+        }
+    }
+}
