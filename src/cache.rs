@@ -1,8 +1,8 @@
 //! The cache in front of the store: decoded records with their JSON.
 //!
-//! It holds signals, and overlays where there are too many users to hold all (see [`service`](crate::service)); never views, and never the
-//! news that something is absent. What makes it more than a map is the order of
-//! things, by which no read that begins after a write was acknowledged sees what was there before it:
+//! It holds signals, and overlays where there are too many users to hold all (see [`service`](crate::service)); never views, and never
+//! the news that something is absent. What makes it more than a map is the order of things, by which no read that begins after a write
+//! was acknowledged sees what was there before it:
 //!
 //! - The writer commits, then raises the commit counter, then replaces the record here if it is here, then acknowledges
 //!   ([`Cache::committed`]).
