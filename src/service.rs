@@ -318,9 +318,15 @@ impl Service {
         condition: Condition,
     ) -> Result<Patched, ServiceError> {
         let now = self.now();
-        // Memory is no older than the last acknowledged write; a write still under way counts as coming after this one.
-        if condition == Condition::None
-            && let Some(found) = self.hot_overlay(user.as_str())?
+        // A write under a condition is the writer's to judge. Memory is no older than the last acknowledged write; a write still under way
+        // counts as coming after this one.
+        let found = if condition == Condition::None { self.hot_overlay(user.as_str())? } else { None };
+        let Shared { memory, store, .. } = &*self.shared;
+        if found.is_none() && !memory.overlays.is_left_to_cache() {
+            // Pushes come to stay: with all overlays in memory most of them end here.
+            memory.overlays.missed(store);
+        }
+        if let Some(found) = found
             && (found.account().has_all_of(&patch) || {
                 let overlay = found.overlay()?;
                 overlay.patched(&patch, now)?.says_the_same(&overlay)
