@@ -37,14 +37,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable as _, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use disk::FileDisk;
 use layer::{Backend, Layer, Volume};
 
 pub use backup::{back_up, compact, link, restore};
 pub use check::{Contents, contents, verify};
-pub use codec::Changed;
 pub use copy_gate::{CopyGate, Unavailable, Waited};
 pub use disk::Disk;
 pub use snapshot::{Counts, Snapshot, StoredOutcome, StoredOverlay, StoredSignal};
@@ -175,6 +174,8 @@ pub(crate) struct Opened {
     last_good: Mutex<Option<Arc<ReadTransaction>>>,
     database: Database,
     layer: Arc<Layer>,
+    /// The version of the layout that the file had; `None` if it had no tables.
+    schema: Option<u64>,
 }
 
 impl fmt::Debug for Opened {
@@ -184,7 +185,8 @@ impl fmt::Debug for Opened {
 }
 
 impl Opened {
-    /// Opens the engine, with a check of the whole file by it unless all checksums are known to fit.
+    /// Opens the engine, with a check of the whole file by it unless all checksums are known to fit, and brings an older layout to
+    /// this program's.
     fn open(layer: Arc<Layer>, all_fit: bool) -> Result<Self, StoreError> {
         let mut builder = Database::builder();
         builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(!all_fit);
@@ -193,13 +195,17 @@ impl Opened {
         let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(backend)));
         let database = opened.map_err(|_| StoreError::Damaged("the engine panicked".to_owned()))?;
         let database = database.map_err(|error| StoreError::Engine(Box::new(error.into())))?;
-        Ok(Self { last_good: Mutex::default(), database, layer })
+        let schema = schema::version(&database)?;
+        if schema.is_some_and(|schema| schema < schema::SCHEMA) {
+            schema::upgrade(&database)?;
+        }
+        Ok(Self { last_good: Mutex::default(), database, layer, schema })
     }
 
     /// Opens a file that must hold this program's tables, and never writes to it.
     fn to_look_at(volume: &Arc<Volume>) -> Result<Self, StoreError> {
         let opened = Self::open(Layer::to_look_at(volume).map_err(StoreError::io)?, false)?;
-        if schema::version(&opened.database)?.is_none() {
+        if opened.schema.is_none() {
             return Err(StoreError::Damaged("it holds no tables".to_owned()));
         }
         opened.check_mark(volume)?;
@@ -207,8 +213,8 @@ impl Opened {
     }
 
     /// Opens a file in earnest and makes the tables in an empty one. A file that is damaged or not this program's is refused
-    /// before anything is written to it: the engine would change it. One that was closed properly is written to only when there is
-    /// something to write.
+    /// before anything is written to it: the engine would change it. One that was closed properly and has this program's layout is
+    /// written to only when there is something to write.
     ///
     /// - `before_writing`: called before anything is written here; until the first write there may be no need for it.
     fn in_earnest(volume: &Arc<Volume>, before_writing: impl Fn()) -> Result<Self, StoreError> {
@@ -218,20 +224,21 @@ impl Opened {
         }
         let layer = if is_new { Layer::over(volume) } else { Layer::to_land(volume).map_err(StoreError::io)? };
         let all_fit = !is_new && volume.all_checksums_fit();
-        let opened = Self::open(layer, all_fit)?;
-        let schema = schema::version(&opened.database)?;
+        let mut opened = Self::open(layer, all_fit)?;
         opened.check_mark(volume)?;
-        if schema != Some(schema::SCHEMA) || !all_fit || !opened.layer.changed_only_header() {
+        if opened.schema != Some(schema::SCHEMA) || !all_fit || !opened.layer.changed_only_header() {
             before_writing();
             opened.layer.land().map_err(StoreError::io)?;
         }
-        match schema {
-            // The process ended between making the file and making its tables.
-            None => schema::create(&opened.database)?,
+        match opened.schema {
+            None => {
+                // Also if the process ended between making the file and making its tables.
+                schema::create(&opened.database)?;
+                opened.schema = Some(schema::SCHEMA);
+            }
             Some(schema::SCHEMA) => {}
             Some(from) => {
-                schema::upgrade(&opened.database)?;
-                tracing::info!(from, to = schema::SCHEMA, "the file was brought to the layout of this program");
+                tracing::info!(from, to = schema::SCHEMA, "the file was brought to the layout of this program")
             }
         }
         opened.check_fault()?;
@@ -242,11 +249,7 @@ impl Opened {
     fn check_mark(&self, volume: &Volume) -> Result<(), StoreError> {
         let Some(marked) = volume.marked().map_err(StoreError::io)? else { return Ok(()) };
         let tx = self.database.begin_read()?;
-        let seq = match tx.open_table(tables::CHANGES) {
-            Ok(changes) => changes.last()?.map_or(0, |(seq, _)| seq.value()),
-            Err(redb::TableError::TableDoesNotExist(_)) => 0,
-            Err(error) => return Err(error.into()),
-        };
+        let seq = tables::seq(&tx)?;
         if seq < marked {
             return Err(StoreError::Damaged(format!("it ends at change {seq}, and change {marked} was on the disk")));
         }

@@ -14,12 +14,12 @@ use redb::{Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefi
 use sha2::{Digest, Sha256};
 
 use super::snapshot::{Snapshot, corrupt, stored_outcome, stored_rate};
-use super::{Counts, Store, StoreError, codec, schema, tables};
+use super::{Counts, Store, StoreError, tables};
 
 /// What a whole file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
-    /// The layout's version.
+    /// The version of the layout that the file had when it was opened.
     pub schema: u64,
     /// The number of the last change.
     pub seq: u64,
@@ -72,13 +72,9 @@ pub fn contents(snapshot: &Snapshot, file_bytes: u64) -> Result<Contents, StoreE
         check_seq("rates-1", pair.value(), rate_seq, seq)?;
     }
     snapshot.tokens()?;
-    for row in snapshot.tx().open_table(tables::CHANGES)?.range::<u64>(..)? {
-        let (key, bytes) = row?;
-        codec::decode_changes(bytes.value()).map_err(|error| corrupt("changes-1", key.value(), &error.to_string()))?;
-    }
     let mut digest = ContentDigest::default();
     tables::for_each(&mut DigestOf { tx: snapshot.tx(), digest: &mut digest })?;
-    let schema = schema::of(snapshot.tx())?.unwrap_or_default();
+    let schema = snapshot.schema().unwrap_or_default();
     Ok(Contents { schema, seq, counts: snapshot.counts()?, sha256: digest.finish(), file_bytes })
 }
 

@@ -22,8 +22,6 @@ use crate::domain::{
 
 /// Largest record, in bytes: as JSON it stays within the 64 KiB of a body or a line, so that what is exported can be loaded.
 const RECORD_BYTES_MAX: usize = 63 * 1024;
-/// Largest row of the change log, in bytes: a full batch of the longest keys.
-const CHANGES_BYTES_MAX: usize = 1024 * 1024;
 /// Most members that a record keeps beside the known ones; with more, the whole could not be read back as one object, which
 /// may have 256.
 const MEMBERS_MAX: usize = 240;
@@ -121,31 +119,6 @@ struct TokenV1 {
     scopes: Vec<String>,
     label: String,
     created_at_ms: i64,
-}
-
-#[derive(Debug, Encode, Decode)]
-struct ChangeV1 {
-    /// 0 signal, 1 overlay, 2 outcome, 3 rate, 4 token.
-    kind: u8,
-    /// Signal id, user id, pair or token id.
-    key: String,
-    /// The user of an outcome, else empty.
-    user: String,
-}
-
-/// One entry of the change log: which record a commit put or deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// A signal was put.
-    Signal(SignalId),
-    /// An overlay was put or deleted.
-    Overlay(UserId),
-    /// An outcome was put.
-    Outcome(SignalId, UserId),
-    /// A rate was put.
-    Rate(Pair),
-    /// A token was made or revoked.
-    Token(String),
 }
 
 pub(super) fn encode_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
@@ -319,42 +292,6 @@ pub(super) fn decode_token(bytes: &[u8]) -> Decoded<Token> {
         created_at: UnixMillis::new(record.created_at_ms),
     };
     Ok((token, record.seq))
-}
-
-pub(super) fn encode_changes(changes: &[Changed]) -> Result<Vec<u8>, TooLarge> {
-    let record: Vec<ChangeV1> = changes
-        .iter()
-        .map(|change| {
-            let (kind, key, user) = match change {
-                Changed::Signal(id) => (0, id.as_str(), ""),
-                Changed::Overlay(user) => (1, user.as_str(), ""),
-                Changed::Outcome(id, user) => (2, id.as_str(), user.as_str()),
-                Changed::Rate(pair) => (3, pair.as_str(), ""),
-                Changed::Token(id) => (4, id.as_str(), ""),
-            };
-            ChangeV1 { kind, key: key.to_owned(), user: user.to_owned() }
-        })
-        .collect();
-    encode(&record, CHANGES_BYTES_MAX)
-}
-
-pub(super) fn decode_changes(bytes: &[u8]) -> Result<Vec<Changed>, DecodeError> {
-    // A change takes 18 bytes at least, and 56 in memory.
-    let record: Vec<ChangeV1> = decode::<_, { 4 * CHANGES_BYTES_MAX }>(bytes)?;
-    record
-        .into_iter()
-        .map(|change| match change.kind {
-            0 => Ok(Changed::Signal(SignalId::parse(&change.key).map_err(value)?)),
-            1 => Ok(Changed::Overlay(UserId::parse(&change.key).map_err(value)?)),
-            2 => Ok(Changed::Outcome(
-                SignalId::parse(&change.key).map_err(value)?,
-                UserId::parse(&change.user).map_err(value)?,
-            )),
-            3 => Ok(Changed::Rate(Pair::parse(&change.key).map_err(value)?)),
-            4 => Ok(Changed::Token(change.key)),
-            other => Err(DecodeError::Value(format!("change {other}"))),
-        })
-        .collect()
 }
 
 fn members_of(object: &Object) -> Result<Vec<(String, String)>, TooLarge> {

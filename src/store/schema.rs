@@ -1,21 +1,22 @@
 //! The layout's version: making a new file, accepting one of this version or an older one, refusing any other.
 //!
 //! - Schema 1: all records in version 1.
-//! - Schema 2: signals may be in version 2, packed (see `codec`). The tables are the same and old records stay as they are, so the
-//!   upgrade is the number alone. It is raised so that an older program refuses the file as newer, and does not take
-//!   new signals for damaged ones.
+//! - Schema 2: signals may be in version 2, packed (see `codec`). The tables are the same and old records stay as they are. The
+//!   number was raised so that an older program refuses the file as newer, and does not take new signals for damaged ones.
+//! - Schema 3: the number of the last change is a row of `meta`. Before, it was the last key of `changes-1`, a log of what each
+//!   commit changed that nobody read any more; it is gone.
 
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable as _, TableDefinition};
 
 use super::StoreError;
-use super::tables;
+use super::tables::{self, SCHEMA_KEY, SEQ_KEY};
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u64 = 2;
+pub(super) const SCHEMA: u64 = 3;
 /// The oldest layout that it reads.
 const OLDEST: u64 = 1;
-/// The key of the version in [`tables::META`].
-const SCHEMA_KEY: &str = "schema";
+/// What each commit changed, by the number of its last change; up to schema 2.
+const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes-1");
 
 /// The version of a file's layout; `None` if it has no tables yet.
 ///
@@ -53,7 +54,15 @@ pub(super) fn of(tx: &ReadTransaction) -> Result<Option<u64>, redb::TableError> 
 /// [`StoreError::Engine`]; the file is as it was then.
 pub(super) fn upgrade(database: &Database) -> Result<(), StoreError> {
     let tx = database.begin_write()?;
-    tx.open_table(tables::META)?.insert(SCHEMA_KEY, SCHEMA)?;
+    let last = tx.open_table(CHANGES)?.last()?.map(|(seq, _)| seq.value());
+    tx.delete_table(CHANGES)?;
+    {
+        let mut meta = tx.open_table(tables::META)?;
+        meta.insert(SCHEMA_KEY, SCHEMA)?;
+        if let Some(last) = last {
+            meta.insert(SEQ_KEY, last)?;
+        }
+    }
     tx.commit()?;
     Ok(())
 }
@@ -73,7 +82,6 @@ pub(super) fn create(database: &Database) -> Result<(), StoreError> {
     tx.open_table(tables::OUTCOMES)?;
     tx.open_table(tables::RATES)?;
     tx.open_table(tables::TOKENS)?;
-    tx.open_table(tables::CHANGES)?;
     tx.commit()?;
     Ok(())
 }

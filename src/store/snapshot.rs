@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableTableMetadata};
 
-use super::codec::{self, Changed, DecodeError};
+use super::codec::{self, DecodeError};
 use super::{Opened, StoreError, tables};
 use crate::domain::{Outcome, Overlay, Rate, Rates, Signal, SignalId, Token, UnixMillis, UserId};
 
@@ -70,14 +70,18 @@ impl Snapshot {
         &self.tx
     }
 
+    /// The version of the layout that the file had when it was opened.
+    pub(super) fn schema(&self) -> Option<u64> {
+        self.opened.schema
+    }
+
     /// The number of the last change; 0 in a new file.
     ///
     /// # Errors
     ///
     /// [`StoreError::Engine`].
     pub fn seq(&self) -> Result<u64, StoreError> {
-        let changes = self.tx.open_table(tables::CHANGES)?;
-        Ok(changes.last()?.map_or(0, |(seq, _)| seq.value()))
+        Ok(tables::seq(&self.tx)?)
     }
 
     /// Finds a signal by its id.
@@ -284,27 +288,6 @@ impl Snapshot {
             stored_token(id.value(), bytes.value())
         });
         rows.collect()
-    }
-
-    /// What was changed after the change `seq`, oldest first; `None` if the log does not reach back that far.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Engine`] or [`StoreError::CorruptRow`].
-    pub fn changes_after(&self, seq: u64) -> Result<Option<Vec<Changed>>, StoreError> {
-        let table = self.tx.open_table(tables::CHANGES)?;
-        let mut known = seq;
-        let mut changes = Vec::new();
-        for row in table.range(seq.saturating_add(1)..)? {
-            let (last, bytes) = row?;
-            let of_commit = codec::decode_changes(bytes.value()).map_err(damaged("changes-1", last.value()))?;
-            // A row is keyed by the last of its changes, so this is the one before the first.
-            let before = last.value().saturating_sub(of_commit.len() as u64);
-            let Some(known_of_commit) = known.checked_sub(before) else { return Ok(None) };
-            changes.extend(of_commit.into_iter().skip(usize::try_from(known_of_commit).unwrap_or(usize::MAX)));
-            known = last.value();
-        }
-        Ok(Some(changes))
     }
 
     /// How many records there are.

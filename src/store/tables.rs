@@ -3,15 +3,17 @@
 //! Values are opaque bytes that `codec` reads and writes. The `-1` in a name is the layout's version: a new key or value
 //! type is a new table and a step in `schema`, never a new meaning for an old name.
 
-use redb::{Key, TableDefinition, Value};
+use redb::{Key, ReadTransaction, TableDefinition, TableError, Value};
 
 use super::StoreError;
 
 /// Facts about the file itself.
 ///
-/// - key: `schema`; value: the layout's version
-/// - written when the file is made or upgraded
+/// - key: `schema`; value: the layout's version; written when the file is made or upgraded
+/// - key: `seq`; value: the number of the last change; written by every commit, missing before the first
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+pub(super) const SCHEMA_KEY: &str = "schema";
+pub(super) const SEQ_KEY: &str = "seq";
 
 /// One row per signal, shared by every user.
 ///
@@ -49,13 +51,6 @@ pub(super) const RATES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(
 /// - key: the token's public part; value: `codec` record of a token
 pub(super) const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens-1");
 
-/// What the last commits changed.
-///
-/// - key: number of the commit's last change; value: `codec` list of its changes, numbered up to the key
-/// - written by every commit, which also deletes the oldest rows beyond the bound, but never the newest: its key is
-///   the file's `seq`
-pub(super) const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes-1");
-
 /// How far imports of old mission files are.
 ///
 /// - key: the folder that is imported; value: how far that is, in the importer's own words
@@ -63,6 +58,15 @@ pub(super) const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new
 /// - made by the first import: a file that never saw one lacks the table
 /// - left out of backups: an import that is begun again ends with the same records
 pub(super) const LEGACY_CHECKPOINT: TableDefinition<'_, &str, &str> = TableDefinition::new("legacy-checkpoint-1");
+
+/// The number of the last change, 0 before the first; by [`META`], or 0 if there is no such table yet.
+pub(super) fn seq(tx: &ReadTransaction) -> Result<u64, TableError> {
+    match tx.open_table(META) {
+        Ok(meta) => Ok(meta.get(SEQ_KEY)?.map_or(0, |seq| seq.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
 
 /// Something to do with every table, whatever its types.
 pub(super) trait ForEachTable {
@@ -82,6 +86,5 @@ pub(super) fn for_each(action: &mut impl ForEachTable) -> Result<(), StoreError>
     action.table(OVERLAYS)?;
     action.table(OUTCOMES)?;
     action.table(RATES)?;
-    action.table(TOKENS)?;
-    action.table(CHANGES)
+    action.table(TOKENS)
 }

@@ -145,8 +145,7 @@ impl Writer {
             .name("writer".to_owned())
             .spawn(move || {
                 let (health, gate) = state;
-                Writing { store, gate, observer, health, seq, marked: 0, logged_changes: None, latch: None }
-                    .run(&messages);
+                Writing { store, gate, observer, health, seq, marked: 0, latch: None }.run(&messages);
             })
             .map_err(|_| StoreError::Stopped)?;
         Ok(Self { queue, thread: Mutex::new(Some(thread)), health })
@@ -204,7 +203,6 @@ struct Writing<F> {
     seq: u64,
     /// The number of the last change that the file is marked with, as far as this writer did it.
     marked: u64,
-    logged_changes: Option<u64>,
     latch: Option<Latch>,
 }
 
@@ -291,7 +289,7 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
             }
             return;
         }
-        match write_batch(&self.store, operations, &mut self.logged_changes) {
+        match write_batch(&self.store, operations) {
             Ok(written) => {
                 if !written.changes.is_empty() {
                     self.seq = written.seq;
@@ -327,8 +325,6 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
             "writing failed; writes are refused until the file could be opened again"
         );
         self.health.set_failure(Some(Arc::clone(&failure)));
-        // What the log holds is not known any more.
-        self.logged_changes = None;
         self.latch = Some(Latch { failure, retry_at: now() + RETRY_FIRST, pause: RETRY_FIRST, doubtful });
     }
 
@@ -375,15 +371,11 @@ struct Written {
 
 /// Puts a batch into one commit. Returns after the sync; with an error, nothing of the batch is known to be on the disk, but all
 /// of it may be.
-fn write_batch(
-    store: &Store,
-    operations: Vec<Operation>,
-    logged_changes: &mut Option<u64>,
-) -> Result<Written, (StoreError, Option<Doubtful>)> {
+fn write_batch(store: &Store, operations: Vec<Operation>) -> Result<Written, (StoreError, Option<Doubtful>)> {
     let opened = store.opened();
     let certain = |error: StoreError| (error, None);
     let tx = opened.begin_write().map_err(certain)?;
-    let (written, logged) = apply_batch(&tx, operations, *logged_changes).map_err(certain)?;
+    let written = apply_batch(&tx, operations).map_err(certain)?;
     if written.changes.is_empty() {
         tx.abort().map_err(|error| certain(error.into()))?;
         opened.confirm().map_err(certain)?;
@@ -391,20 +383,13 @@ fn write_batch(
     }
     let committed = tx.commit().map_err(StoreError::from).and_then(|()| opened.confirm());
     match committed {
-        Ok(()) => {
-            *logged_changes = Some(logged);
-            Ok(written)
-        }
+        Ok(()) => Ok(written),
         Err(error) => Err((error, Some(Doubtful { seq: written.seq, changes: written.changes }))),
     }
 }
 
-/// Applies a batch to the tables; returns also how many changes the log holds then.
-fn apply_batch(
-    tx: &WriteTransaction,
-    operations: Vec<Operation>,
-    logged_changes: Option<u64>,
-) -> Result<(Written, u64), StoreError> {
+/// Applies a batch to the tables.
+fn apply_batch(tx: &WriteTransaction, operations: Vec<Operation>) -> Result<Written, StoreError> {
     let mut batch = Batch::open(tx)?;
     let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
@@ -418,8 +403,6 @@ fn apply_batch(
             Err(Failure::Store(error)) => return Err(error),
         }
     }
-    let seq = batch.last_seq();
-    let changes = std::mem::take(&mut batch.changes);
-    let logged = if changes.is_empty() { 0 } else { batch.log(seq, &changes, logged_changes)? };
-    Ok((Written { seq, results, changes }, logged))
+    let (seq, changes) = batch.finish()?;
+    Ok(Written { seq, results, changes })
 }

@@ -17,7 +17,7 @@ use crate::direct::Direct;
 use crate::world::{delete_overlay, patch_overlay, put_outcome, put_overlay, put_rate, put_signal, start, user_id};
 
 /// The schema that today's code writes.
-const SCHEMA: u64 = 2;
+const SCHEMA: u64 = 3;
 
 fn golden(schema: u64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/golden/schema-{schema}.redb"))
@@ -61,14 +61,8 @@ fn operations() -> [Operation; 9] {
 fn contents(direct: &Direct) -> String {
     let snapshot = direct.snapshot();
     let lines = export_lines(&snapshot).unwrap().map(Result::unwrap).collect::<Vec<_>>().concat();
-    let changes = snapshot.changes_after(0).unwrap().unwrap();
-    format!(
-        "seq {}\n{}{:?}\n{:?}",
-        snapshot.seq().unwrap(),
-        String::from_utf8(lines).unwrap(),
-        snapshot.tokens().unwrap(),
-        changes
-    )
+    let (seq, tokens) = (snapshot.seq().unwrap(), snapshot.tokens().unwrap());
+    format!("seq {seq}\n{}{tokens:?}", String::from_utf8(lines).unwrap())
 }
 
 #[test]
@@ -99,7 +93,6 @@ fn a_file_of_schema_1_is_read_for_what_it_says() {
     {"rate":{"pair":"EURUSD","price":1.085,"updated_at":"2026-01-31T12:00:00Z"}}
     {"outcome":{"signal_id":"S1","user_id":"7001","status":"fired","at":"2026-01-31T12:00:00Z","ticket":"8289"}}
     [Token { id: "k1", sha256: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31], scopes: [Read, ReadUser(UserId("7001")), Write, Admin], label: "bot", created_at: UnixMillis(1769860800000) }]
-    [Signal(SignalId("S1")), Signal(SignalId("S2")), Overlay(UserId("7001")), Overlay(UserId("-100")), Overlay(UserId("gone")), Overlay(UserId("gone")), Outcome(SignalId("S1"), UserId("7001")), Rate(Pair("EURUSD")), Token("k1")]
     "#);
 
     let changed = direct.put(patch_overlay("7001", r#"{"account_balance":1}"#, start()));
@@ -129,7 +122,7 @@ fn files_of_all_schemas_say_the_same_and_are_brought_to_todays() {
 #[test]
 fn the_golden_files_hold_the_records_that_they_are_there_for() {
     const SIGNALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signals-1");
-    for (schema, version) in [(1, 1), (2, 2)] {
+    for (schema, version) in [(1, 1), (2, 2), (3, 2)] {
         let folder = copy_of(schema);
         let database = Database::open(folder.path().join("overlaid.redb")).unwrap();
         let signals = database.begin_read().unwrap().open_table(SIGNALS).unwrap();

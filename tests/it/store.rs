@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use overlaid::domain::{InvalidKind, OverlayDraft, SignalDraft, UnixMillis};
 use overlaid::store::{
-    Changed, Condition, Counts, Effect, Operation, Precedence, Refusal, Store, StoreError, WriteError, Writer,
+    Condition, Counts, Effect, Operation, Precedence, Refusal, Store, StoreError, WriteError, Writer,
 };
 use tempfile::TempDir;
 
@@ -606,78 +606,6 @@ fn a_writer_that_panics_lets_its_callers_go() {
     writer.stop();
     assert!(matches!(writer.submit(overlay("7", 2), Box::new(|_| ())), Err(StoreError::Stopped)));
     assert_eq!(store.snapshot().unwrap().seq().unwrap(), 1, "reading goes on");
-}
-
-#[test]
-fn the_change_log_says_what_changed_after_any_seq_that_it_reaches_back_to() {
-    let direct = Direct::new();
-    direct.put(put_signal(SIGNAL, start()));
-    direct.together([overlay("7", 1), overlay("8", 1), delete_overlay("7")]);
-    direct.put(put_outcome(OUTCOME, start()));
-    direct.put(Operation::PutToken(token("k1", start())));
-    let (plug, gbp) = (Changed::Rate("PLUGXX".parse().unwrap()), Changed::Rate("GBPUSD".parse().unwrap()));
-    direct.put(rate(1));
-    let all = [
-        Changed::Signal(signal_id("S1")),
-        plug,
-        Changed::Overlay(user_id("7")),
-        Changed::Overlay(user_id("8")),
-        Changed::Overlay(user_id("7")),
-        Changed::Outcome(signal_id("S1"), user_id("7")),
-        Changed::Token("k1".to_owned()),
-        gbp,
-    ];
-    assert_eq!(direct.seq(), 8);
-    for seq in 0..=8 {
-        let after = direct.snapshot().changes_after(seq).unwrap().unwrap();
-        assert_eq!(after, all[usize::try_from(seq).unwrap()..], "after {seq}");
-    }
-    assert_eq!(direct.snapshot().changes_after(u64::MAX).unwrap(), Some(Vec::new()));
-}
-
-/// The most changes that the log keeps.
-const LOGGED_MAX: u64 = 65_536;
-/// How many more are dropped at once.
-const LOGGED_SLACK: u64 = 64;
-/// The most changes of a commit.
-const COMMIT_MAX: u64 = 1_024;
-
-/// The oldest `seq` from which the log can be followed.
-fn reach(direct: &Direct) -> u64 {
-    let snapshot = direct.snapshot();
-    let last = snapshot.seq().unwrap();
-    let oldest = last.saturating_sub(LOGGED_MAX + 2 * COMMIT_MAX);
-    let reach = (oldest..=last).find(|seq| snapshot.changes_after(*seq).unwrap().is_some()).unwrap();
-    let changes = snapshot.changes_after(reach).unwrap().unwrap();
-    assert_eq!(changes.len() as u64, last - reach);
-    reach
-}
-
-#[test]
-fn the_change_log_is_bounded_and_says_so_to_those_who_come_too_late() {
-    let mut direct = Direct::new();
-    direct.put(put_signal(SIGNAL, start()));
-    let mut price = 0;
-    let mut fill = |direct: &Direct, changes: u64| {
-        let last = price + changes;
-        while price < last {
-            let some = (price + 1..=last.min(price + 4_000)).map(rate);
-            price = last.min(price + 4_000);
-            direct.together(some);
-        }
-    };
-    fill(&direct, 60_000);
-    assert_eq!(reach(&direct), 0);
-    fill(&direct, 10_000);
-    let kept = direct.seq() - reach(&direct);
-    assert!((LOGGED_MAX - LOGGED_SLACK - COMMIT_MAX..=LOGGED_MAX).contains(&kept), "{kept}");
-    assert_eq!(direct.snapshot().changes_after(0).unwrap(), None);
-
-    // A new writer counts what it finds.
-    direct = direct.restart();
-    fill(&direct, 3_000);
-    let kept = direct.seq() - reach(&direct);
-    assert!((LOGGED_MAX - LOGGED_SLACK - COMMIT_MAX..=LOGGED_MAX).contains(&kept), "{kept}");
 }
 
 /// A record that holds as many members as it may can still be patched, and is read back when it is loaded again.

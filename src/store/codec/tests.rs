@@ -104,16 +104,6 @@ const TOKEN: &[(&str, &str)] = &[
     ("created_at", "009eec139c010000"),
 ];
 
-const CHANGES: &[(&str, &str)] = &[
-    ("version", "01"),
-    ("five", "0500000000000000"),
-    ("signal S1", "00020000000000000053310000000000000000"),
-    ("overlay 7", "010100000000000000370000000000000000"),
-    ("outcome S1 7", "0202000000000000005331010000000000000037"),
-    ("rate USDJPY", "0306000000000000005553444a50590000000000000000"),
-    ("token k1", "0402000000000000006b310000000000000000"),
-];
-
 fn bytes(fields: &[(&str, &str)]) -> Vec<u8> {
     let hex: String = fields.iter().map(|(_, hex)| *hex).collect();
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
@@ -215,17 +205,6 @@ fn token() -> Token {
     }
 }
 
-fn changes() -> Vec<Changed> {
-    let (signal, user) = (SignalId::parse("S1").unwrap(), UserId::parse("7").unwrap());
-    vec![
-        Changed::Signal(signal.clone()),
-        Changed::Overlay(user.clone()),
-        Changed::Outcome(signal, user),
-        Changed::Rate(Pair::parse("USDJPY").unwrap()),
-        Changed::Token("k1".to_owned()),
-    ]
-}
-
 /// Checks a record against its bytes, both ways, and that no part of it can be missing and nothing can follow it.
 #[track_caller]
 fn check<T: PartialEq + std::fmt::Debug>(
@@ -276,20 +255,13 @@ fn an_outcome_a_rate_and_a_token_are_stored_as_these_bytes() {
     check(TOKEN, &(token(), 5), |(token, seq)| encode_token(token, *seq), decode_token);
 }
 
-#[test]
-fn a_row_of_the_change_log_is_stored_as_these_bytes() {
-    check(CHANGES, &changes(), |changes| encode_changes(changes), decode_changes);
-}
-
 /// Without a limit, a length of 2⁴⁰ asks for more memory than there is, and the process ends.
 #[test]
 fn a_corrupt_length_is_an_error_and_not_an_allocation() {
     for shift in 0..64 {
         for len in [1_u64 << shift, u64::MAX >> shift] {
-            let list: Vec<u8> = std::iter::once(VERSION).chain(len.to_le_bytes()).collect();
-            assert_eq!(list.len(), 9);
-            assert!(matches!(decode_changes(&list), Err(DecodeError::Layout(_))), "a list of {len}");
-            let text: Vec<u8> = list[..1].iter().copied().chain([0; 8]).chain(len.to_le_bytes()).collect();
+            // The version, a `seq`, and the length of a text.
+            let text: Vec<u8> = std::iter::once(VERSION).chain([0; 8]).chain(len.to_le_bytes()).collect();
             assert!(matches!(decode_signal(&text), Err(DecodeError::Layout(_))), "a text of {len} bytes");
             assert!(decode_overlay(&text).is_err() && decode_outcome(&text).is_err());
             assert!(decode_rate(&text).is_err() && decode_token(&text).is_err());
@@ -365,11 +337,6 @@ fn a_record_as_large_as_can_be_is_read_again_and_one_byte_more_is_refused() {
     let encoded = encode_token(&largest, 1).unwrap();
     assert!(encoded.len() > RECORD_BYTES_MAX - 12);
     assert_eq!(decode_token(&encoded), Ok((largest, 1)));
-
-    let largest = vec![Changed::Overlay(UserId::parse("7").unwrap()); (CHANGES_BYTES_MAX - 9) / 18];
-    let encoded = encode_changes(&largest).unwrap();
-    assert!(encoded.len() > CHANGES_BYTES_MAX - 18);
-    assert_eq!(decode_changes(&encoded), Ok(largest));
 }
 
 #[test]
@@ -499,16 +466,6 @@ fn any_token() -> impl Strategy<Value = Token> {
         .prop_map(|(id, sha256, scopes, label, created_at)| Token { id, sha256, scopes, label, created_at })
 }
 
-fn any_change() -> impl Strategy<Value = Changed> {
-    prop_oneof![
-        any_signal_id().prop_map(Changed::Signal),
-        any_user_id().prop_map(Changed::Overlay),
-        (any_signal_id(), any_user_id()).prop_map(|(signal, user)| Changed::Outcome(signal, user)),
-        any_pair().prop_map(Changed::Rate),
-        ".{0,40}".prop_map(Changed::Token),
-    ]
-}
-
 /// Reads bytes as every kind of record, and renders what comes of it; returns how many kinds could be read.
 fn read_as_anything(bytes: &[u8]) -> usize {
     let signal = decode_signal(bytes).map(|(signal, _)| render::signal_json(&signal).len());
@@ -516,8 +473,7 @@ fn read_as_anything(bytes: &[u8]) -> usize {
     let outcome = decode_outcome(bytes).map(|(outcome, _)| render::outcome_json(&outcome).len());
     let rate = decode_rate(bytes).map(|(rate, _)| render::rate_json(&rate).len());
     let token = decode_token(bytes).map(|_| 0);
-    let changes = decode_changes(bytes).map(|changes| changes.len());
-    [signal, overlay, outcome, rate, token, changes].iter().filter(|result| result.is_ok()).count()
+    [signal, overlay, outcome, rate, token].iter().filter(|result| result.is_ok()).count()
 }
 
 /// What may happen to bytes on a disk.
@@ -572,11 +528,6 @@ proptest! {
     }
 
     #[test]
-    fn rows_of_the_change_log_are_read_as_they_were_written(changes in vec(any_change(), 0..20)) {
-        prop_assert_eq!(decode_changes(&encode_changes(&changes).unwrap()), Ok(changes));
-    }
-
-    #[test]
     fn any_bytes_are_a_record_or_an_error(bytes in vec(any::<u8>(), 0..300), version in 0..3_u8) {
         read_as_anything(&bytes);
         read_as_anything(&[&[version], bytes.as_slice()].concat());
@@ -585,7 +536,7 @@ proptest! {
     #[test]
     fn damaged_records_are_records_or_errors(
         signal in any_signal(), overlay in any_overlay(), outcome in any_outcome(), rate in any_rate(),
-        token in any_token(), changes in vec(any_change(), 1..5), hits in vec(any_damage(), 1..4)
+        token in any_token(), hits in vec(any_damage(), 1..4)
     ) {
         for bytes in [
             encode_signal(&signal, 1),
@@ -593,7 +544,6 @@ proptest! {
             encode_outcome(&outcome, 1),
             encode_rate(&rate, 1),
             encode_token(&token, 1),
-            encode_changes(&changes),
         ] {
             let bytes = bytes.unwrap();
             prop_assert!(read_as_anything(&bytes) > 0);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redb::{Key, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
 
-use super::super::codec::{self, Changed, TooLarge};
+use super::super::codec::{self, TooLarge};
 use super::super::snapshot::{
     StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
 };
@@ -14,11 +14,6 @@ use crate::domain::{
     Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, SignalDraft, SignalId, Token, UnixMillis,
     UserId,
 };
-
-/// Most changes that the log keeps, summed over its rows.
-const LOGGED_CHANGES_MAX: u64 = 65_536;
-/// How many changes are dropped beyond the need, so that not every commit writes the pages at both ends of the log.
-const LOGGED_CHANGES_SLACK: u64 = 64;
 
 /// Why one operation did not go in: refused alone, or everything failed.
 pub(super) enum Failure {
@@ -81,8 +76,8 @@ impl<'tx, K: Key + 'static, V: Value + 'static> OnDemand<'tx, K, V> {
 /// The tables of one write transaction.
 pub(super) struct Batch<'tx> {
     /// The number of the last change before this batch.
-    pub(super) seq_before: u64,
-    pub(super) changes: Vec<Change>,
+    seq_before: u64,
+    changes: Vec<Change>,
     signals: OnDemand<'tx, u64, &'static [u8]>,
     signal_numbers: OnDemand<'tx, &'static str, u64>,
     signals_by_expiry: OnDemand<'tx, (i64, u64), ()>,
@@ -90,15 +85,15 @@ pub(super) struct Batch<'tx> {
     outcomes: OnDemand<'tx, (u64, &'static str), &'static [u8]>,
     rates: OnDemand<'tx, &'static str, &'static [u8]>,
     tokens: OnDemand<'tx, &'static str, &'static [u8]>,
-    log: Table<'tx, u64, &'static [u8]>,
+    meta: Table<'tx, &'static str, u64>,
 }
 
 impl<'tx> Batch<'tx> {
     pub(super) fn open(tx: &'tx WriteTransaction) -> Result<Self, StoreError> {
-        let log = tx.open_table(tables::CHANGES)?;
-        let last = log.last()?.map_or(0, |(seq, _)| seq.value());
+        let meta = tx.open_table(tables::META)?;
+        let seq_before = meta.get(tables::SEQ_KEY)?.map_or(0, |seq| seq.value());
         Ok(Self {
-            seq_before: last,
+            seq_before,
             changes: Vec::new(),
             signals: OnDemand::of(tx, tables::SIGNALS),
             signal_numbers: OnDemand::of(tx, tables::SIGNAL_NUMBERS),
@@ -107,12 +102,12 @@ impl<'tx> Batch<'tx> {
             outcomes: OnDemand::of(tx, tables::OUTCOMES),
             rates: OnDemand::of(tx, tables::RATES),
             tokens: OnDemand::of(tx, tables::TOKENS),
-            log,
+            meta,
         })
     }
 
     /// The number of the last change so far.
-    pub(super) fn last_seq(&self) -> u64 {
+    fn last_seq(&self) -> u64 {
         self.seq_before.saturating_add(self.changes.len() as u64)
     }
 
@@ -321,61 +316,13 @@ impl<'tx> Batch<'tx> {
         Receipt { effect, change }
     }
 
-    /// Adds this commit to the change log and drops the oldest rows beyond the bound; returns how many changes it holds.
-    ///
-    /// - `last`: the number of the last of the changes.
-    /// - `logged`: how many the log holds, where that is known.
-    pub(super) fn log(&mut self, last: u64, changes: &[Change], logged: Option<u64>) -> Result<u64, StoreError> {
-        let mut logged = match logged {
-            Some(logged) => logged,
-            None => count_logged(&self.log)?,
-        };
-        let entries: Vec<Changed> = changes.iter().map(logged_as).collect();
-        // A row of at most a full batch with the longest keys is within the codec's bound.
-        let bytes = codec::encode_changes(&entries)
-            .map_err(|error| super::super::snapshot::corrupt("changes-1", last, &error.to_string()))?;
-        self.log.insert(last, bytes.as_slice())?;
-        logged += entries.len() as u64;
-        let left = if logged > LOGGED_CHANGES_MAX { LOGGED_CHANGES_MAX - LOGGED_CHANGES_SLACK } else { logged };
-        while logged > left {
-            let Some((seq, bytes)) = self.log.pop_first()?.map(|(seq, bytes)| (seq.value(), bytes.value().to_vec()))
-            else {
-                break;
-            };
-            if seq == last {
-                // The newest row stays, as its key is the file's seq; a batch is far below the bound anyway.
-                self.log.insert(seq, bytes.as_slice())?;
-                break;
-            }
-            logged = logged.saturating_sub(count(&bytes));
+    /// Ends the batch: returns its changes and the number of the last one, which it writes if there are any.
+    pub(super) fn finish(mut self) -> Result<(u64, Vec<Change>), StoreError> {
+        let seq = self.last_seq();
+        if !self.changes.is_empty() {
+            self.meta.insert(tables::SEQ_KEY, seq)?;
         }
-        Ok(logged)
-    }
-}
-
-fn count_logged(log: &Table<'_, u64, &'static [u8]>) -> Result<u64, StoreError> {
-    let mut logged = 0;
-    for row in log.range::<u64>(..)? {
-        logged += count(row?.1.value());
-    }
-    Ok(logged)
-}
-
-/// How many changes a row of the log holds. A damaged row counts as one: it must not keep anybody from writing, and whoever
-/// reads the log is told.
-fn count(row: &[u8]) -> u64 {
-    codec::decode_changes(row).map_or(1, |changes| changes.len() as u64)
-}
-
-fn logged_as(change: &Change) -> Changed {
-    match change {
-        Change::Signal(stored) => Changed::Signal(stored.signal.id.clone()),
-        Change::Overlay(user, _) => Changed::Overlay(user.clone()),
-        Change::Outcome(_, stored) => {
-            Changed::Outcome(stored.outcome.signal_id.clone(), stored.outcome.user_id.clone())
-        }
-        Change::Rate(rate, _) => Changed::Rate(rate.pair.clone()),
-        Change::Token(id, _) => Changed::Token(id.clone()),
+        Ok((seq, self.changes))
     }
 }
 

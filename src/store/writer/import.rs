@@ -13,7 +13,7 @@ use super::{Batch, Effect, Failure, Precedence, Refusal, StoredSignal, WriteErro
 use crate::domain::{Outcome, Overlay, Signal};
 use crate::store::{Store, StoreError, tables};
 
-/// Most records of one commit: what one row of the change log holds.
+/// Most records of one commit: those of a full batch.
 pub const IMPORT_RECORDS_MAX: usize = super::BATCH_MAX;
 
 /// Records that go in together.
@@ -71,12 +71,7 @@ impl Store {
         for outcome in records.outcomes {
             batch.put_outcome(outcome.clone(), Precedence::Replace)?;
         }
-        let seq = batch.last_seq();
-        let changes = std::mem::take(&mut batch.changes);
-        if !changes.is_empty() {
-            batch.log(seq, &changes, None)?;
-        }
-        drop(batch);
+        let (seq, changes) = batch.finish()?;
         let mut checkpoints = tx.open_table(tables::LEGACY_CHECKPOINT).map_err(StoreError::from)?;
         let is_known = checkpoints.get(name)?.is_some_and(|known| known.value() == state);
         if changes.is_empty() && is_known {
