@@ -238,7 +238,7 @@ impl Opened {
             }
             Some(schema::SCHEMA) => {}
             Some(from) => {
-                tracing::info!(from, to = schema::SCHEMA, "the file was brought to the layout of this program")
+                tracing::info!(from, to = schema::SCHEMA, "the file was brought to the layout of this program");
             }
         }
         opened.check_fault()?;
