@@ -327,10 +327,12 @@ impl Service {
             memory.overlays.missed(store);
         }
         if let Some(found) = found
-            && (found.account().has_all_of(&patch) || {
+            && if let Some(is_left) = found.account().is_left_by(&patch) {
+                is_left
+            } else {
                 let overlay = found.overlay()?;
                 overlay.patched(&patch, now)?.says_the_same(&overlay)
-            })
+            }
         {
             self.shared.metrics.writes_unchanged.inc();
             return Ok(Patched::Unchanged(found));

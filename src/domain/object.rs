@@ -304,6 +304,9 @@ fn nearly_spells(name: &str, known: &str) -> bool {
 
 /// Drops the white space between tokens.
 fn compact(json: &str) -> String {
+    if !json.contains([' ', '\t', '\n', '\r']) {
+        return json.to_owned();
+    }
     let mut out = String::with_capacity(json.len());
     let (mut in_string, mut escaped) = (false, false);
     for letter in json.chars() {

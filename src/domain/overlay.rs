@@ -59,18 +59,28 @@ const KNOWN: [&str; 8] = [
 ];
 
 impl Account {
-    /// Whether a patch puts nothing but some of these numbers, each as it is already. `false` also where that takes a closer look.
+    /// Whether a patch would leave everything as it is: `true` if it puts nothing but some of these numbers, each as it is already;
+    /// `false` if it puts another number in the place of one of these, or tries to. `None` where that takes a closer look.
     #[must_use]
-    pub fn has_all_of(&self, patch: &Object) -> bool {
-        patch.iter().all(|(name, value)| {
-            let Ok(value) = Decimal::parse(value) else { return false };
-            match name {
-                "account_balance" => self.balance == Some(value),
-                "risk_percent" => self.risk_percent == Some(value),
-                "trades_remaining" => self.trades_remaining.map(i64::from).and_then(Decimal::from_int) == Some(value),
-                _ => false,
+    pub fn is_left_by(&self, patch: &Object) -> Option<bool> {
+        let mut puts_more = false;
+        for (name, value) in patch.iter() {
+            let own = match name {
+                "account_balance" => self.balance,
+                "risk_percent" => self.risk_percent,
+                "trades_remaining" => self.trades_remaining.map(i64::from).and_then(Decimal::from_int),
+                _ => {
+                    puts_more = true;
+                    continue;
+                }
+            };
+            match Decimal::parse(value) {
+                Ok(value) if own == Some(value) => {}
+                Ok(_) => return Some(false),
+                Err(_) => puts_more = true,
             }
-        })
+        }
+        (!puts_more).then_some(true)
     }
 }
 
@@ -252,24 +262,26 @@ mod tests {
     }
 
     #[test]
-    fn a_push_of_what_is_there_already_is_seen_without_reading_the_overlay() {
+    fn most_pushes_are_told_apart_without_reading_the_overlay() {
         let account =
             stored(r#"{"user_id":"7","risk_percent":2,"account_balance":10.5,"trades_remaining":3}"#).account();
         for (patch, expected) in [
-            (r#"{"account_balance":10.50,"risk_percent":2.0,"trades_remaining":3}"#, true),
-            ("{}", true),
-            (r#"{"account_balance":10.51}"#, false),
-            (r#"{"account_balance":10.5,"trades_remaining":4}"#, false),
-            (r#"{"account_balance":10.5,"broker":"x"}"#, false),
-            (r#"{"account_balance":"10.5"}"#, false),
-            (r#"{"account_balance":null}"#, false),
+            (r#"{"account_balance":10.50,"risk_percent":2.0,"trades_remaining":3}"#, Some(true)),
+            ("{}", Some(true)),
+            (r#"{"account_balance":10.51}"#, Some(false)),
+            (r#"{"account_balance":-1}"#, Some(false)),
+            (r#"{"account_balance":10.5,"trades_remaining":4}"#, Some(false)),
+            (r#"{"broker":"x","account_balance":10.51}"#, Some(false)),
+            (r#"{"account_balance":10.5,"broker":"x"}"#, None),
+            (r#"{"account_balance":"10.5"}"#, None),
+            (r#"{"account_balance":null}"#, None),
         ] {
-            assert_eq!(account.has_all_of(&object(patch)), expected, "{patch}");
+            assert_eq!(account.is_left_by(&object(patch)), expected, "{patch}");
         }
         let bare = stored(r#"{"user_id":"7"}"#).account();
-        assert!(
-            !bare.has_all_of(&object(r#"{"account_balance":0}"#)) && !bare.has_all_of(&object(r#"{"risk_percent":0}"#))
-        );
+        for patch in [r#"{"account_balance":0}"#, r#"{"risk_percent":0}"#, r#"{"trades_remaining":0}"#] {
+            assert_eq!(bare.is_left_by(&object(patch)), Some(false), "{patch}");
+        }
     }
 
     #[test]

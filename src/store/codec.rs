@@ -22,6 +22,8 @@ use crate::domain::{
 
 /// Largest record, in bytes: as JSON it stays within the 64 KiB of a body or a line, so that what is exported can be loaded.
 const RECORD_BYTES_MAX: usize = 63 * 1024;
+/// What is set aside for a record that is being encoded: most overlays and outcomes fit.
+const RECORD_BYTES_USUAL: usize = 384;
 /// Most members that a record keeps beside the known ones; with more, the whole could not be read back as one object, which
 /// may have 256.
 const MEMBERS_MAX: usize = 240;
@@ -302,7 +304,8 @@ fn members_of(object: &Object) -> Result<Vec<(String, String)>, TooLarge> {
 }
 
 fn encode(record: &impl Encode, bytes_max: usize) -> Result<Vec<u8>, TooLarge> {
-    let mut bytes = vec![VERSION];
+    let mut bytes = Vec::with_capacity(RECORD_BYTES_USUAL);
+    bytes.push(VERSION);
     // Encoding into memory has no other way to fail than a record beyond all bounds.
     bincode::encode_into_std_write(record, &mut bytes, bincode::config::legacy()).map_err(|_| TooLarge)?;
     if bytes.len() > bytes_max { Err(TooLarge) } else { Ok(bytes) }
