@@ -61,7 +61,7 @@ pub(super) fn get_hot_mission(
     let access = Access::of(headers, service).ok()?;
     // What stands percent-encoded in the path, or is no id, finds nothing here.
     let view = service.hot_mission(rest.strip_prefix("missions/")?, user)?;
-    access.read_user(view.user()).ok()?;
+    access.read_user(user).ok()?;
     Some(view_answer(service, &view, &IfNoneMatch::of(headers)))
 }
 

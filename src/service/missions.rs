@@ -29,6 +29,7 @@ pub struct MissionView {
     overlay: FoundOverlay,
     currency: Currency,
     terms: Arc<Terms>,
+    status: Status,
     tag: ViewTag,
     now: UnixMillis,
 }
@@ -61,7 +62,7 @@ impl MissionView {
     #[must_use]
     pub fn mission(&self, service: &Service) -> Mission {
         let tier = self.overlay.tier(service.names());
-        self.terms.mission(self.overlay.account(), tier, self.status(), self.now)
+        self.terms.mission(self.overlay.account(), tier, self.status, self.now)
     }
 
     /// About how long its JSON is, in bytes.
@@ -76,12 +77,6 @@ impl MissionView {
     pub fn write_to(&self, service: &Service, out: &mut Vec<u8>) {
         service.metrics().views.inc();
         render::write_view(out, &self.signal.json, self.overlay.json(), &self.mission(service), &self.currency);
-    }
-
-    /// Whose it is.
-    #[must_use]
-    pub fn user(&self) -> &str {
-        self.overlay.user()
     }
 
     /// The currency that the amounts are in.
@@ -101,10 +96,6 @@ impl MissionView {
         Ok(domain::explain(&self.signal.stored.signal, &self.overlay.overlay()?, &self.mission(service), market))
     }
 
-    fn status(&self) -> Status {
-        let outcome = self.signal.outcome(self.overlay.user());
-        Status::of(&self.signal.stored.signal, outcome.map(|stored| stored.outcome.status), self.now)
-    }
 }
 
 /// Which of a user's missions to list.
@@ -212,15 +203,18 @@ impl Service {
     fn view(&self, signal: Arc<CachedSignal>, overlay: FoundOverlay, rates: &Rates, now: UnixMillis) -> MissionView {
         let currency = overlay.currency(self.names());
         let terms = self.terms(&signal, &currency, rates);
+        // Most signals have no outcomes yet.
+        let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
+        let status = Status::of(&signal.stored.signal, outcome.map(|stored| stored.outcome.status), now);
         let tag = ViewTag {
             run: self.run(),
             signal_seq: signal.stored.seq,
             overlay_seq: overlay.seq(),
             rate_seq: terms.rate_seq(),
-            outcome_seq: signal.outcome(overlay.user()).map_or(0, |outcome| outcome.seq),
+            outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
             is_expired: signal.stored.signal.is_expired(now),
         };
-        MissionView { signal, overlay, currency, terms, tag, now }
+        MissionView { signal, overlay, currency, terms, status, tag, now }
     }
 
     fn terms(&self, signal: &CachedSignal, currency: &Currency, rates: &Rates) -> Arc<Terms> {
@@ -257,7 +251,7 @@ impl Service {
                 let outcome = snapshot.outcome(stored.number, &user)?;
                 let signal = Arc::new(CachedSignal::new(stored, outcome.into_iter().map(Arc::new).collect()));
                 let view = service.view(signal, overlay.clone(), &rates, now);
-                if filter == StatusFilter::All || filter == StatusFilter::Only(view.status()) {
+                if filter == StatusFilter::All || filter == StatusFilter::Only(view.status) {
                     page.begin_row();
                     view.write_to(&service, &mut page.rows);
                 }
