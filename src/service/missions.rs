@@ -95,7 +95,6 @@ impl MissionView {
         let market = service.market(&rates);
         Ok(domain::explain(&self.signal.stored.signal, &self.overlay.overlay()?, &self.mission(service), market))
     }
-
 }
 
 /// Which of a user's missions to list.
