@@ -21,6 +21,7 @@ use overlaid::service::Stopwatch;
 use overlaid::store::{Condition, Operation, Precedence, Store, Writer, contents};
 
 use crate::disk::{Dice, MemoryDisk, SECTOR, Step, effort, in_parallel, seed};
+use crate::format::{SCHEMA, golden};
 
 fn now() -> UnixMillis {
     UnixMillis::new(1_769_860_800_000)
@@ -313,5 +314,21 @@ fn a_cut_while_recovering_from_a_cut_loses_nothing_either() {
         let again =
             Run { before, steps: disk.steps(), states: BTreeMap::from([(seq, hash)]), acknowledged: vec![(0, seq)] };
         again.cut_everywhere(dice.roll(), 4);
+    }
+}
+
+/// A file of an older layout is rewritten when it is opened, which may be cut short too.
+#[test]
+fn a_cut_while_an_older_layout_is_brought_up_to_date_loses_nothing() {
+    let seed = seed();
+    for schema in 1..SCHEMA {
+        let disk = MemoryDisk::with(std::fs::read(golden(schema)).unwrap());
+        let before = disk.bytes();
+        disk.record();
+        let (seq, hash) = state(&open(&disk)).unwrap();
+        assert!(disk.bytes() != before, "it was not rewritten");
+        let run =
+            Run { before, steps: disk.steps(), states: BTreeMap::from([(seq, hash)]), acknowledged: vec![(0, seq)] };
+        assert!(run.cut_everywhere(seed, effort(12)) > 50, "schema {schema}");
     }
 }

@@ -17,9 +17,9 @@ use crate::direct::Direct;
 use crate::world::{delete_overlay, patch_overlay, put_outcome, put_overlay, put_rate, put_signal, start, user_id};
 
 /// The schema that today's code writes.
-const SCHEMA: u64 = 3;
+pub(crate) const SCHEMA: u64 = 3;
 
-fn golden(schema: u64) -> PathBuf {
+pub(crate) fn golden(schema: u64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/golden/schema-{schema}.redb"))
 }
 
