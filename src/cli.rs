@@ -25,7 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Config, LogFormat};
 use crate::service::{Service, Settings};
-use crate::store::{Store, StoreError};
+use crate::store::{Replacing, Store, StoreError};
 
 /// Serve mission views from shared signals and per-user overlays, kept in one file.
 ///
@@ -226,6 +226,16 @@ fn explain_open(error: StoreError, path: &Path) -> anyhow::Error {
     }
 }
 
+/// Says why a file may not be replaced by a new one.
+fn explain_replacing(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::InUse(path) => {
+            anyhow::anyhow!("{} is a database that is in use: write to another file", path.display())
+        }
+        other => anyhow::Error::new(other),
+    }
+}
+
 /// Runs async work on this thread.
 fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime =
@@ -235,6 +245,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
 
 /// Where a command's answer goes: standard output, or a file that appears whole or not at all.
 fn write_file(path: &PathBuf, write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let _old = Replacing::of(path).map_err(explain_replacing)?;
     let mut name = path.file_name().context("the path names no file")?.to_owned();
     name.push(".part");
     let part = path.with_file_name(name);

@@ -263,7 +263,8 @@ impl Service {
         let observed = Arc::clone(&memory);
         let (gate, unsafe_copies) = copy_gate(&store, settings.copy_gate_ms);
         let writer = Writer::start_behind(gate, Arc::clone(&store), move |commit| observed.committed(commit))?;
-        let run = u32::try_from(settings.clock.now().millis() / 1_000 % i64::from(u32::MAX)).unwrap_or_default();
+        // Milliseconds, as no two starts take less; they come round after seven weeks, to the millisecond.
+        let run = u32::try_from(settings.clock.now().millis().rem_euclid(i64::from(u32::MAX))).unwrap_or_default();
         let metrics = Metrics::default();
         let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name("backups"));
         let backups = BackupState::found_in(&folder);

@@ -42,7 +42,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use disk::FileDisk;
 use layer::{Backend, Layer, Volume};
 
-pub use backup::{back_up, compact, link, restore};
+pub use backup::{Replacing, back_up, compact, link, restore};
 pub use check::{Contents, contents, verify};
 pub use copy_gate::{CopyGate, Unavailable, Waited};
 pub use disk::Disk;
@@ -325,7 +325,8 @@ impl Store {
         if !path.exists() {
             let new = beside(path, ".new");
             make_file(&new).map_err(failed(&new))?;
-            drop(Self::open(&new)?);
+            let disk = lock_file(&new).map_err(failed(&new))?.ok_or_else(in_use(&new))?;
+            drop(Self::open_on(Arc::new(disk), &new)?);
             // Under its name only when it is whole, and there after a crash once its folder's entry is.
             fs::rename(&new, path).and_then(|()| sync_folder(folder)).map_err(failed(path))?;
         }
@@ -338,10 +339,7 @@ impl Store {
     ///
     /// As [`Store::open_or_create`], and [`StoreError::Absent`].
     pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
-        if !path.exists() {
-            return Err(StoreError::Absent(path.to_owned()));
-        }
-        Self::open_on(Arc::new(lock_file(path).map_err(StoreError::io)?.ok_or_else(in_use(path))?), path)
+        Self::open_on(Arc::new(lock_database(path)?), path)
     }
 
     /// As [`Store::open`], but waits for copies of the file that others are making before it writes anything. From then on all that
@@ -353,11 +351,8 @@ impl Store {
     ///
     /// As [`Store::open`].
     pub fn open_behind_gate(path: &Path, limit: Duration) -> Result<Arc<Self>, StoreError> {
-        if !path.exists() {
-            return Err(StoreError::Absent(path.to_owned()));
-        }
         // Locked first: whoever is told that the file is in use should not wait for it.
-        let disk = lock_file(path).map_err(StoreError::io)?.ok_or_else(in_use(path))?;
+        let disk = lock_database(path)?;
         let gate = CopyGate::counting_later(path, limit).unwrap_or_else(|unavailable| {
             tracing::debug!(error = &unavailable as &dyn std::error::Error, "nothing waits for copies");
             CopyGate::off()
@@ -487,6 +482,19 @@ fn report_wait(Waited { time, overran, events_lost }: Waited) {
         let time_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(time_us, overran, events_lost, "waited for a copy of the file");
     }
+}
+
+/// Opens the file of a database that is there, and keeps every other process from doing so.
+fn lock_database(path: &Path) -> Result<FileDisk, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Absent(path.to_owned()));
+    }
+    let disk = lock_file(path).map_err(StoreError::io)?.ok_or_else(in_use(path))?;
+    // A new database gets its name when it has its tables. What is empty here was one, or is a copy that broke off at its beginning.
+    if disk.length().map_err(StoreError::io)? == 0 {
+        return Err(StoreError::Damaged("it is empty".to_owned()));
+    }
+    Ok(disk)
 }
 
 fn in_use(path: &Path) -> impl FnOnce() -> StoreError {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{Answer, client, explain_open, settings};
+use super::{Answer, client, explain_open, explain_replacing, settings};
 use crate::config::Config;
 use crate::service::Service;
 use crate::store::{self, Contents, Store, StoreError};
@@ -57,11 +57,11 @@ impl BackupCommand {
         let database = config.database();
         let store = match Store::open_to_read(&database) {
             Ok(store) => store,
-            Err(StoreError::InUse(_)) => return self.ask_server(),
+            Err(StoreError::InUse(_)) => return self.ask_server(&database),
             Err(error) => return Err(explain_open(error, &database)),
         };
         if let Some(path) = &self.path {
-            report(path, &store::back_up(&store.snapshot()?, path)?)?;
+            report(path, &store::back_up(&store.snapshot()?, path).map_err(explain_replacing)?)?;
             return Ok(Answer::Done);
         }
         let service =
@@ -73,18 +73,26 @@ impl BackupCommand {
         Ok(Answer::Done)
     }
 
-    fn ask_server(&self) -> anyhow::Result<Answer> {
+    fn ask_server(&self, database: &Path) -> anyhow::Result<Answer> {
         let (status, answer) = client::post(self.server, "/v1/admin/backup", self.token.as_deref()).context(
             "another process has the database open and could not be asked for a backup (--server says where it listens)",
         )?;
         let text = |name: &str| answer.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
         anyhow::ensure!(status == 200, "the server answered {status}: {}", text("detail"));
+        let database = database.canonicalize().context("cannot find out where the database is")?;
+        anyhow::ensure!(
+            Path::new(&text("database")) == database,
+            "the server at {} serves {}, and not {}: --server says where another one listens",
+            self.server,
+            text("database"),
+            database.display()
+        );
         let made = PathBuf::from(text("file"));
         match &self.path {
             None => report(&made, &store::verify(&made)?)?,
             Some(path) => {
                 let store = Store::open_to_read(&made).with_context(|| format!("cannot read {}", made.display()))?;
-                report(path, &store::back_up(&store.snapshot()?, path)?)?;
+                report(path, &store::back_up(&store.snapshot()?, path).map_err(explain_replacing)?)?;
             }
         }
         Ok(Answer::Done)

@@ -389,10 +389,14 @@ impl Terms {
     }
 }
 
+/// A distance in price as a product of two numbers, which may have more decimals than a [`Decimal`]: pips by the length of a pip, or a
+/// difference of prices by 1.
+type Distance = [Decimal; 2];
+
 /// The distances of a signal, as prices and as pips.
 struct Distances {
-    stop: Option<Decimal>,
-    target: Option<Decimal>,
+    stop: Option<Distance>,
+    target: Option<Distance>,
     stop_pips: Option<Decimal>,
     target_pips: Option<Decimal>,
     risk_reward: Option<Decimal>,
@@ -406,17 +410,20 @@ impl Distances {
                 let target = target.and_then(|target| entry.distance(target));
                 let in_pips = |distance: Option<Decimal>| distance?.checked_div(instrument?.pip, Round::HalfEven);
                 let risk_reward = target.zip(stop).and_then(|(target, stop)| target.checked_div(stop, Round::Down));
-                Self { stop, target, stop_pips: in_pips(stop), target_pips: in_pips(target), risk_reward }
+                let whole = |distance: Decimal| [distance, Decimal::ONE];
+                Self {
+                    stop: stop.map(whole),
+                    target: target.map(whole),
+                    stop_pips: in_pips(stop),
+                    target_pips: in_pips(target),
+                    risk_reward,
+                }
             }
             Levels::Pips { stop, target, .. } => {
-                let as_price = |pips: Decimal, round| pips.checked_mul(instrument?.pip, round);
-                // A longer stop and a nearer target promise less.
-                let (stop_price, target_price) =
-                    (as_price(stop, Round::Up), target.map(|target| as_price(target, Round::Down)));
+                let in_price = |pips: Decimal| Some([pips, instrument?.pip]);
                 Self {
-                    // A target that does not fit must not pass for none: without a stop nothing is sized.
-                    stop: stop_price.filter(|_| target_price != Some(None)),
-                    target: target_price.flatten(),
+                    stop: in_price(stop),
+                    target: target.and_then(in_price),
                     stop_pips: Some(stop),
                     target_pips: target,
                     risk_reward: target.and_then(|target| target.checked_div(stop, Round::Down)),
@@ -469,22 +476,25 @@ struct Size {
 
 impl Sizing {
     /// Prepares the fractions; `None` if they do not fit, or the stop has no distance.
-    fn new(instrument: &Instrument, stop: Decimal, target: Option<Decimal>, conversion: Conversion) -> Option<Self> {
+    fn new(instrument: &Instrument, stop: Distance, target: Option<Distance>, conversion: Conversion) -> Option<Self> {
         /// Balance, percentage and lots: 10⁻⁸ × 10⁻⁸ × 1/100 against 10⁻⁸ × 10⁻⁸ × 10⁸ leaves this factor.
         const RAW_SCALE: u64 = 1_000_000;
         /// Distance × contract size × lots over lots, in units.
         const AMOUNT_SCALE: u64 = 10_000_000_000_000_000;
-        let factor = |number: Decimal| u64::try_from(number.units()).ok().filter(|units| *units > 0);
+        let units = |number: Decimal| u64::try_from(number.units()).ok();
+        let factor = |number: Decimal| units(number).filter(|units| *units > 0);
         let contract = factor(instrument.contract_size)?;
         let (numerator, denominator) = (factor(conversion.numerator)?, factor(conversion.denominator)?);
-        let stop = factor(stop)?;
-        let amount = |distance: u64| Ratio::new([distance, contract, numerator], [denominator, AMOUNT_SCALE, 1]);
+        let factors = |[one, other]: Distance| Some([units(one)?, units(other)?]);
+        let amount =
+            |[one, other]: [u64; 2]| Ratio::new([one, other, contract, numerator], [denominator, AMOUNT_SCALE, ONE, 1]);
+        // Without a distance to the target nothing is gained; without one to the stop there is no size.
+        let [one, other] = factors(stop)?;
         Some(Self {
-            raw: Ratio::new([denominator, RAW_SCALE, 1], [stop, contract, numerator])?,
-            loss: amount(stop)?,
+            raw: Ratio::new([denominator, RAW_SCALE, ONE, 1], [one, other, contract, numerator])?,
+            loss: amount([one, other])?,
             gain: match target {
-                // A target in pips may be too near to have a distance: then it gains nothing.
-                Some(target) => Some(amount(u64::try_from(target.units()).ok()?)?),
+                Some(target) => Some(amount(factors(target)?)?),
                 None => None,
             },
             lot_step: instrument.lot_step,

@@ -12,8 +12,8 @@ pub(super) struct Ratio {
 }
 
 impl Ratio {
-    /// Makes the fraction of two products; `None` if a divisor is zero. Three factors of 64 bits always fit.
-    pub(super) fn new(mut numerators: [u64; 3], mut denominators: [u64; 3]) -> Option<Self> {
+    /// Makes the fraction of two products; `None` if a divisor is zero. Four factors of 64 bits always fit.
+    pub(super) fn new(mut numerators: [u64; 4], mut denominators: [u64; 4]) -> Option<Self> {
         for numerator in &mut numerators {
             for denominator in &mut denominators {
                 let divisor = greatest_common_divisor(*numerator, *denominator);
@@ -21,7 +21,7 @@ impl Ratio {
                 *denominator = denominator.checked_div(divisor)?;
             }
         }
-        let product = |factors: [u64; 3]| {
+        let product = |factors: [u64; 4]| {
             factors.iter().try_fold(U256::ONE, |product, factor| product.checked_mul(U256::from(*factor)))
         };
         let (numerator, denominator) = (product(numerators)?, product(denominators)?);
@@ -143,8 +143,8 @@ mod tests {
 
         #[test]
         fn the_short_way_and_the_long_way_give_the_same(
-            numerators in [any_size(), any_size(), any_size()],
-            denominators in [any_size(), any_size(), any_size()],
+            numerators in [any_size(), any_size(), any_size(), any_size()],
+            denominators in [any_size(), any_size(), any_size(), any_size()],
             value in any_size(),
             other in any_size(),
         ) {

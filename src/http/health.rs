@@ -61,9 +61,13 @@ pub(super) async fn post_backup(
     StrictQuery(()): StrictQuery<()>,
 ) -> Result<Response, Problem> {
     access.admin()?;
-    let backup = tokio::task::spawn_blocking(move || service.back_up()).await.map_err(|_| ServiceError::Worker)??;
+    let made = tokio::task::spawn_blocking(move || {
+        Ok::<_, ServiceError>((service.back_up()?, service.path().canonicalize().ok()))
+    });
+    let (backup, database) = made.await.map_err(|_| ServiceError::Worker)??;
     let contents = backup.contents.as_ref();
     let made = json!({
+        "database": database.map(|path| path.display().to_string()),
         "file": backup.file.display().to_string(), "made_at": backup.made_at.to_string(), "file_bytes": backup.file_bytes,
         "seq": contents.map(|contents| contents.seq), "sha256": contents.map(|contents| &contents.sha256),
     });

@@ -19,6 +19,8 @@ const LATEST: &str = "latest.redb";
 /// How the names of backups begin and end.
 const NAME_START: &str = "overlaid-";
 const NAME_END: &str = ".redb";
+/// How many digits a change's number has there at least, so that names sort by it.
+const SEQ_DIGITS: usize = 12;
 /// Below this much free space there is a warning: hours at the busiest, and room for a backup of a year.
 const DISK_LOW_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -98,14 +100,24 @@ impl BackupState {
     }
 }
 
+/// Whether a file has a name that this program gives: others in the folder are somebody else's.
+fn is_backup_name(name: &str) -> bool {
+    let is_number = |text: &str, least: usize| text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit());
+    let named = || {
+        let (moment, seq) = name.strip_prefix(NAME_START)?.strip_suffix(NAME_END)?.split_once("Z-")?;
+        let (day, time) = moment.split_once('T')?;
+        Some(day.len() == 8 && time.len() == 6 && is_number(day, 8) && is_number(time, 6) && is_number(seq, SEQ_DIGITS))
+    };
+    named().unwrap_or(false)
+}
+
 /// The backups in a folder, oldest first.
 fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_backup = name.to_str().is_some_and(|name| name.starts_with(NAME_START) && name.ends_with(NAME_END));
-        if is_backup && entry.file_type()?.is_file() {
+        if name.to_str().is_some_and(is_backup_name) && entry.file_type()?.is_file() {
             files.push(entry.path());
         }
     }
@@ -147,7 +159,7 @@ impl Service {
         let snapshot = self.shared.store.snapshot()?;
         let made_at = self.now();
         let moment: String = made_at.to_string().split('.').next().unwrap_or_default().replace(['-', ':', 'Z'], "");
-        let file = folder.join(format!("{NAME_START}{moment}Z-{:012}{NAME_END}", snapshot.seq()?));
+        let file = folder.join(format!("{NAME_START}{moment}Z-{:0SEQ_DIGITS$}{NAME_END}", snapshot.seq()?));
         let contents = store::back_up(&snapshot, &file)?;
         let tidy = || -> io::Result<()> {
             store::link(&file, &folder.join(LATEST))?;

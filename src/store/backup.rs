@@ -19,12 +19,35 @@ use super::{
     sync_folder, tables,
 };
 
+/// Keeps a file that is about to be replaced from being somebody's database: a process that has it open would go on
+/// writing to a file without a name, and all that it acknowledges from then on would be lost.
+#[derive(Debug)]
+pub struct Replacing(#[expect(dead_code, reason = "it is a lock")] Option<FileDisk>);
+
+impl Replacing {
+    /// Takes hold of the file at `path`, if there is one, so that nobody opens it as a database until this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InUse`] if a process has it open, this one too; [`StoreError::Create`] if it is not a file, or may not be
+    /// written to.
+    pub fn of(path: &Path) -> Result<Self, StoreError> {
+        match lock_file(path) {
+            Ok(Some(old)) => Ok(Self(Some(old))),
+            Ok(None) => Err(StoreError::InUse(path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self(None)),
+            Err(error) => Err(cannot(path)(error)),
+        }
+    }
+}
+
 /// Writes everything that a snapshot shows to a new file, which replaces any other at `target`.
 ///
 /// # Errors
 ///
-/// [`StoreError`]; `target` is as it was then, and nothing else is left.
+/// Those of [`Replacing::of`], and any other [`StoreError`]; `target` is as it was then, and nothing else is left.
 pub fn back_up(snapshot: &Snapshot, target: &Path) -> Result<Contents, StoreError> {
+    let _old = Replacing::of(target)?;
     let folder = folder_of(target);
     if !folder.exists() {
         make_private_folder(folder).map_err(cannot(folder))?;

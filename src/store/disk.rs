@@ -4,7 +4,7 @@
 //! failures is above it, so that a test that loses power or space at any operation meets the same code as a server does.
 
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -56,6 +56,7 @@ pub(super) struct FileDisk {
 impl FileDisk {
     /// Opens a file for reading and writing and keeps every other process from doing so; `None` if another one has it.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        check_is_file(path)?;
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let locked = patiently(|| file.try_lock());
         Self::locked(file, locked)
@@ -63,6 +64,7 @@ impl FileDisk {
 
     /// Opens a file that is only looked at; `None` if another process may be writing to it.
     pub(super) fn open_to_read(path: &Path) -> io::Result<Option<Self>> {
+        check_is_file(path)?;
         let file = File::open(path)?;
         let locked = patiently(|| file.try_lock_shared());
         Self::locked(file, locked)
@@ -77,6 +79,12 @@ impl FileDisk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Opening a pipe waits until somebody writes to it.
+fn check_is_file(path: &Path) -> io::Result<()> {
+    let is_file = fs::metadata(path)?.is_file();
+    if is_file { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")) }
 }
 
 /// Tries for a second: a process that is just ending, or a child that this one is just starting, holds the lock a moment longer.

@@ -256,7 +256,10 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
                     }
                 }
             }
-            self.batch(operations, acknowledges);
+            // To begin to write is a write already: it notes that the file is open.
+            if !operations.is_empty() {
+                self.batch(operations, acknowledges);
+            }
         }
         // Closing the file writes to it too, if anything has been written.
         if !self.store.is_untouched() {

@@ -114,6 +114,69 @@ fn a_running_server_makes_the_backup() {
     }
 }
 
+/// A process that works with a file goes on doing so when another file gets its name: what it acknowledges then is lost.
+#[test]
+fn no_database_in_use_is_replaced_by_a_backup_or_an_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, other) = (folder.path().join("data"), folder.path().join("other"));
+    let server = Server::start(&data, &["--load", SAMPLES]);
+    done(run(&other, &["load", SAMPLES]));
+    let (served, at_rest) = (data.join("overlaid.redb"), other.join("overlaid.redb"));
+    let before = fs::read(&at_rest).unwrap();
+    let address = server.address.to_string();
+    for (from, command) in [
+        (&data, vec!["backup", text(&served), "--server", &address]),
+        (&other, vec!["backup", text(&served)]),
+        (&other, vec!["export", "--out", text(&served)]),
+        (&other, vec!["backup", text(&at_rest)]),
+        (&other, vec!["export", "--out", text(&at_rest)]),
+    ] {
+        let refused = run(from, &command);
+        assert_eq!(code(&refused), 2, "{command:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("is in use: write to another file"), "{refused:?}");
+        let patched = server.send("PATCH", "/v1/users/7001/overlay", r#"{"account_balance":77771}"#);
+        assert_eq!(patched.status, 200);
+    }
+    assert!(fs::read(&at_rest).unwrap() == before);
+    drop(server);
+    assert!(done(run(&data, &["overlay", "get", "7001"])).contains(r#""account_balance":77771"#));
+    assert_eq!(code(&run(&other, &["export", "--out", "/dev/null"])), 2, "nor is a device");
+}
+
+#[test]
+fn the_server_that_is_asked_for_a_backup_must_be_the_databases_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, another) = (folder.path().join("one"), folder.path().join("another"));
+    let (asked, _own) = (Server::start(&one, &["--load", SAMPLES]), Server::start(&another, &[]));
+    let refused =
+        run(&another, &["backup", text(&folder.path().join("safe.redb")), "--server", &asked.address.to_string()]);
+    assert_eq!(code(&refused), 2);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains(text(&one)) && error.contains(text(&another)), "{error}");
+    assert!(!folder.path().join("safe.redb").exists());
+}
+
+#[test]
+fn other_files_in_the_backup_folder_are_left_alone_and_do_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let safe = folder.path().join("safe");
+    fs::create_dir(&safe).unwrap();
+    let others = ["mine", "2025-yearend", "0", "", "20260131T120000Z-1", "99990131T120000Z-000000000001.old"];
+    let others: Vec<_> = others.iter().map(|name| safe.join(format!("overlaid-{name}.redb"))).collect();
+    for other in &others {
+        fs::write(other, "not a backup").unwrap();
+    }
+    let server = Server::start(&folder.path().join("data"), &["--backup-dir", text(&safe), "--backup-keep", "1"]);
+    for balance in 1..=3 {
+        server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{balance}}}"#));
+        let made = server.send("POST", "/v1/admin/backup", "").json();
+        let file = PathBuf::from(made["file"].as_str().unwrap());
+        assert!(file.exists(), "{made}");
+        assert_eq!(backups(&safe).len(), others.len() + 2, "the newest, and latest.redb");
+    }
+    assert!(others.iter().all(|other| fs::read(other).unwrap() == b"not a backup"));
+}
+
 /// A backup holds everybody's balances and all tokens: only an admin may have one made.
 #[test]
 fn a_backup_over_http_takes_a_token_with_the_scope_admin() {

@@ -6,9 +6,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use overlaid::service::export_lines;
-use overlaid::store::{Effect, Operation, Store, StoreError, WriteError};
+use overlaid::store::{Effect, Operation, Store, StoreError, WriteError, Writer, verify};
 use redb::{
     Database, MultimapTableDefinition, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
@@ -185,10 +186,6 @@ fn what_is_no_database_is_refused_and_left_alone() {
     let whole = fs::read(&path).unwrap();
     check("head", &whole[..100]);
     check("half", &whole[..whole.len() / 2]);
-    // A file of no length is one that nobody has written to yet.
-    let path = folder.path().join("empty");
-    fs::write(&path, b"").unwrap();
-    Store::open(&path).unwrap();
 }
 
 /// A byte that changed on the disk is met when the file is opened, not in the middle of a trade.
@@ -350,6 +347,26 @@ fn a_restart_keeps_everything() {
     assert_eq!(direct.snapshot().signals().unwrap().map(|row| row.unwrap().number).collect::<Vec<_>>(), [0, 1, 2, 3]);
 }
 
+/// A copy that broke off at its beginning is no new database.
+#[test]
+fn an_empty_file_is_refused_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("overlaid.redb");
+    fs::write(&path, "").unwrap();
+    check_refused(&path, "the file is damaged: it is empty");
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+}
+
+/// Opening a pipe waits for whoever writes to it.
+#[cfg(unix)]
+#[test]
+fn what_is_not_a_file_is_refused_at_once() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("overlaid.redb");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(verify(&path).is_err() && Store::open(&path).is_err());
+}
+
 /// That a file is open is noted in it right before the first write, so whoever only reads leaves it as it was, to the last byte.
 #[test]
 fn a_file_that_is_only_read_is_not_changed() {
@@ -364,7 +381,9 @@ fn a_file_that_is_only_read_is_not_changed() {
     let store = Store::open(&path).unwrap();
     assert!(export(&store).lines().count() > 500);
     assert!(is_as_before(), "opening changed it");
-    drop(store);
+    let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
+    writer.stop();
+    drop((writer, store));
     assert!(is_as_before(), "closing changed it");
     let direct = Direct::at(folder);
     assert_eq!(direct.put(overlay("7", 8)).effect, Effect::Changed);

@@ -362,23 +362,23 @@ fn pips_alone_are_enough_for_a_known_symbol() {
 }
 
 #[test]
-fn a_distance_below_the_last_digit_is_taken_as_longer_for_the_stop_and_nearer_for_the_target() {
-    // 1.00000001 pips of 0.0001 are more decimals than there are.
+fn a_distance_in_pips_may_have_more_decimals_than_a_price() {
+    // 20.00001 pips of 0.0001 are 0.002000001.
     check(
         case(
             r#"{"entry_price":null,"stop_loss":null,"take_profit":null,
                 "stop_pips":20.00001,"target_pips":40.00009}"#,
             "{}",
         ),
-        r#"{"loss_per_lot":200.001,"lots":0.99,"risk_amount":198.00099,"reward_amount":396}"#,
+        r#"{"loss_per_lot":200.0001,"lots":0.99,"risk_amount":198.000099,"reward_amount":396.000891}"#,
     );
-}
-
-#[test]
-fn a_target_too_near_to_have_a_distance_gains_nothing() {
+    // A budget of just what one lot loses.
     check(
-        case(r#"{"entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20,"target_pips":0.00001}"#, "{}"),
-        r#"{"lots":1,"reward_amount":0,"target_pips":0.00001,"reasons":[]}"#,
+        case(
+            r#"{"entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20.12345678,"target_pips":0.00001}"#,
+            r#"{"account_balance":10061.72839}"#,
+        ),
+        r#"{"loss_per_lot":201.2345678,"lots_raw":1,"lots":1,"risk_amount":201.2345678,"reward_amount":0.0001}"#,
     );
 }
 
@@ -657,7 +657,7 @@ fn what_does_not_fit_is_said_and_never_wrapped() {
         case(r#"{"entry_price":1,"stop_loss":0.99999999,"take_profit":92000000000}"#, r#"{"account_balance":1}"#),
         nothing,
     );
-    // The stop, or only the target, as a price distance, where a pip is more than one.
+    // The target in a currency, where a pip is more than one. Such a stop is a distance that no balance would do for.
     check(
         case(
             r#"{"symbol":"COARSE","entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":1,
@@ -671,7 +671,7 @@ fn what_does_not_fit_is_said_and_never_wrapped() {
             r#"{"symbol":"COARSE","entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":92000000000}"#,
             "{}",
         ),
-        nothing,
+        r#"{"lots":0,"risk_amount":0,"minimum_balance":null,"reasons":["below_minimum_lot"]}"#,
     );
 }
 

@@ -220,10 +220,9 @@ impl Oracle {
                 let distance = |price: Decimal| (exact(price) - exact(entry)).abs();
                 (distance(stop), target.map(distance))
             }
-            // Distances are prices of eight decimals: a longer stop and a nearer target promise less.
             Levels::Pips { stop, target, .. } => {
-                let units = |pips: Decimal| exact(pips) * fraction(plain.pip) / unit();
-                (units(stop).ceil() * unit(), target.map(|target| units(target).floor() * unit()))
+                let distance = |pips: Decimal| exact(pips) * fraction(plain.pip);
+                (distance(stop), target.map(distance))
             }
         };
         let tier = match input.tier {
@@ -277,7 +276,7 @@ impl Oracle {
         let lots = (raw.clone().min(self.cap.clone()) / &self.step).floor() * &self.step;
         let lots = if lots < self.min_lot { BigRational::zero() } else { lots };
         let reward = self.gain.as_ref().map(|gain| gain * lots);
-        let numbers = [Some(&raw), Some(&self.stop), self.target.as_ref(), reward.as_ref()];
+        let numbers = [Some(&raw), reward.as_ref()];
         numbers.into_iter().flatten().all(|number| cut(number).is_some())
     }
 
