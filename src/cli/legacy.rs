@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{Answer, explain_open, settings, write_file};
 use crate::config::Config;
 use crate::domain::Market;
-use crate::legacy::archive::{self, Summary};
+use crate::legacy::archive::{self, Extracted, Summary};
 use crate::legacy::collect::{Options, collect};
 use crate::legacy::database::Database;
 use crate::legacy::plan::{plan, report_of};
@@ -131,7 +131,7 @@ enum Packs {
         /// The file, as `list` shows it.
         path: PathBuf,
     },
-    /// Write packed files into a folder; what is there already is never replaced.
+    /// Write packed files into a folder, each as it was packed last; what is there already is never replaced.
     Extract {
         /// The folder of the packs.
         folder: PathBuf,
@@ -445,9 +445,9 @@ impl Packs {
                 }
             }
             Self::Extract { folder, path, to } => {
-                let files = archive::extract(folder, path.as_deref().unwrap_or(Path::new("")), to)?;
-                writeln!(out, "{files} files")?;
-                if files > 0 { Answer::Done } else { Answer::No }
+                let done = archive::extract(folder, path.as_deref().unwrap_or(Path::new("")), to)?;
+                write_extracted(&mut out, &done)?;
+                if done.files > 0 { Answer::Done } else { Answer::No }
             }
             Self::Check { folder, json } => {
                 let checks = archive::check(folder)?;
@@ -467,6 +467,16 @@ impl Packs {
         out.flush()?;
         Ok(answer)
     }
+}
+
+fn write_extracted(out: &mut impl Write, done: &Extracted) -> io::Result<()> {
+    writeln!(out, "{} files", done.files)?;
+    for (count, what, why) in [(done.older, "older version", "each path comes back as it was packed last")] {
+        if count > 0 {
+            writeln!(out, "{count} {what}{} left out: {why}", if count == 1 { "" } else { "s" })?;
+        }
+    }
+    Ok(())
 }
 
 fn write_item(out: &mut impl Write, item: &Item) -> io::Result<()> {

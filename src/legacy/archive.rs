@@ -8,6 +8,7 @@
 
 mod index;
 mod pack;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +25,7 @@ pub(super) use pack::LEVEL;
 use super::report::{Line, PathText, day_of};
 use super::scan::{Stat, Walk};
 use super::sorter::Sorter;
+use versions::{Older, RANK_BYTES, rank};
 
 /// Memory for the list of what is packed and what is to be packed, each.
 const LIST_BYTES_MAX: usize = 16 << 20;
@@ -66,6 +68,15 @@ pub struct Summary {
     pub deleted: u64,
     /// Where originals were to be removed: those that stay, since they are not what was packed, or are no files.
     pub kept: u64,
+}
+
+/// What an extraction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extracted {
+    /// Files written.
+    pub files: u64,
+    /// Packed files that are left out, as their path was packed again later.
+    pub older: u64,
 }
 
 /// Packs a tree into a folder.
@@ -119,11 +130,13 @@ fn list(
     summary: &mut Summary,
 ) -> Result<Sorter> {
     let mut packed = Sorter::new(options.temporary.clone(), LIST_BYTES_MAX);
-    for pack in index::packs(out)? {
-        for item in index::read(out, &pack)? {
+    let mut run = 1;
+    for (pack, name) in (0..).zip(index::packs(out)?) {
+        for (nth, item) in (0..).zip(index::read(out, &name)?) {
             let item = item?;
+            run = run.max(item.run.saturating_add(1));
             if item.kind != Kind::Changed {
-                packed.push(&order_of(&item.path()?), &item.identity())?;
+                packed.push(&order_of(&item.path()?), &[rank(&item, pack, nth), item.identity()].concat())?;
             }
         }
     }
@@ -139,8 +152,9 @@ fn list(
         let mut is_packed = false;
         while packed.peek().is_some_and(|(key, _)| *key <= *order) {
             let Some(pair) = packed.next() else { break };
-            let (key, identity) = pair?;
-            is_packed |= *key == *order && *identity == index::identity(&stat);
+            let (key, version) = pair?;
+            // The last one counts: a file that is an older version again is packed again, so as to come back like this.
+            is_packed = *key == *order && version.get(RANK_BYTES..) == Some(&*index::identity(&stat));
         }
         let line = lines.as_mut().map_or(Ok(None), |lines| lines.of(&order))?;
         if is_packed {
@@ -149,7 +163,7 @@ fn list(
         }
         let day = line.as_ref().and_then(|line| line.day.clone()).unwrap_or_else(|| day_of(stat.modified()));
         let kind = index::kind_of(entry.refusal);
-        let item = Item::new(&entry.path, kind, &stat, entry.refusal, line.as_ref());
+        let item = Item { run, ..Item::new(&entry.path, kind, &stat, entry.refusal, line.as_ref()) };
         let mut key = day.into_bytes();
         key.push(0);
         key.extend_from_slice(&order);
@@ -280,41 +294,51 @@ pub fn for_each(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result
     Ok(())
 }
 
-/// Writes the newest packed content of one file; `false` if it is in no pack.
+/// Writes the content of one file as it was packed last; `false` if it is in no pack.
 ///
 /// # Errors
 ///
 /// If a pack can not be read or does not hold what its index says.
 pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
-    let mut found: Option<(String, Item)> = None;
+    let mut found: Option<(Vec<u8>, String, Item)> = None;
     let wanted = PathText::of(path);
-    for pack in index::packs(out)? {
-        for item in index::read(out, &pack)? {
+    for (number, pack) in (0..).zip(index::packs(out)?) {
+        for (nth, item) in (0..).zip(index::read(out, &pack)?) {
             let item = item?;
             if item.path == wanted && item.kind == Kind::File {
-                found = found.filter(|(_, known)| known.modified_ns > item.modified_ns).or(Some((pack.clone(), item)));
+                let rank = rank(&item, number, nth);
+                found = found.filter(|(known, ..)| *known > rank).or(Some((rank, pack.clone(), item)));
             }
         }
     }
-    let Some((pack, item)) = found else { return Ok(false) };
+    let Some((_, pack, item)) = found else { return Ok(false) };
     to.write_all(&pack::content(out, &pack, &item)?)?;
     Ok(true)
 }
 
-/// Writes all packed files, or those under `prefix`, into a folder; returns how many. A file that is there already is
-/// an error, never replaced.
+/// Writes all packed files, or those under `prefix`, into a folder, each as it was packed last. A file that is there
+/// already is an error, never replaced.
 ///
 /// # Errors
 ///
 /// If a pack is damaged, names a path outside of the folder, or a file can not be written.
-pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<u64> {
+pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<Extracted> {
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     let to = fs::canonicalize(to)?;
-    let mut files = 0;
-    for pack in index::packs(out)? {
-        files += pack::extract(out, &pack, prefix, &to)?;
+    let packs = index::packs(out)?;
+    let mut versions = Older::find(out, &packs, prefix)?;
+    let Extracted { mut files, mut older } = Extracted::default();
+    for (number, pack) in (0..).zip(&packs) {
+        files += pack::extract(out, pack, &to, &mut |nth, item, path| {
+            if item.kind != Kind::File || !path.starts_with(prefix) {
+                return Ok(false);
+            }
+            let is_older = versions.has(number, nth)?;
+            older += u64::from(is_older);
+            Ok(!is_older)
+        })?;
     }
-    Ok(files)
+    Ok(Extracted { files, older })
 }
 
 /// Reads every pack back and compares it with its index.

@@ -363,8 +363,13 @@ fn files_go_into_packs_and_come_out_again() {
     assert!(cat(out.path(), Path::new("user_registry.json"), &mut bytes).unwrap());
     assert_eq!(bytes, fs::read(root.path().join("user_registry.json")).unwrap());
     assert!(!cat(out.path(), Path::new("none.json"), &mut Vec::new()).unwrap());
-    let files = extract(out.path(), Path::new("missions"), to.path()).unwrap();
-    assert!(files > 20 && to.path().join("missions").is_dir() && !to.path().join("user_registry.json").exists());
+    let extracted = extract(out.path(), Path::new("missions"), to.path()).unwrap();
+    assert!(
+        extracted.files > 20
+            && extracted.older == 0
+            && to.path().join("missions").is_dir()
+            && !to.path().join("user_registry.json").exists()
+    );
     assert!(extract(out.path(), Path::new(""), to.path()).is_err(), "nothing is replaced");
 }
 

@@ -1,8 +1,9 @@
 //! The `legacy` commands as an operator runs them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Output;
+use std::time::{Duration, UNIX_EPOCH};
 
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -195,30 +196,134 @@ fn packs_are_listed_read_and_checked() {
     assert_eq!(archive(&[&tree]).status.code(), Some(2));
 }
 
-/// A pack and its index that name a path outside: made by hand, as the program makes no such thing.
+/// Makes a pack and its index by hand, of what the program itself makes no more or never made.
+fn write_pack(out: &Path, pack: &str, entries: &[(&str, &str, &str)]) {
+    fs::create_dir_all(out).unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut lines = String::new();
+    for (kind, path, content) in entries {
+        let at = tar.get_ref().len();
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_mode(0o644);
+        if *kind == "link" {
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_link_name_literal(content).unwrap();
+            header.set_size(0);
+        } else {
+            header.set_size(content.len() as u64);
+        }
+        header.set_cksum();
+        tar.append(&header, if *kind == "link" { &[] } else { content.as_bytes() }).unwrap();
+        let line = serde_json::json!({"path": path, "kind": kind, "bytes": content.len(), "modified_ns": 0,
+            "blake3": blake3::hash(content.as_bytes()).to_hex().to_string(), "pack": pack, "frame": 0, "at": at});
+        lines += &format!("{line}\n");
+    }
+    let compress = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
+    fs::write(out.join(format!("{pack}.tar.zst")), compress(&tar.into_inner().unwrap())).unwrap();
+    fs::write(out.join(format!("{pack}.ndjson.zst")), compress(lines.as_bytes())).unwrap();
+}
+
+/// The program makes no pack that names a path outside.
 #[test]
 fn a_pack_can_not_write_outside_of_the_folder() {
     for name in ["../escaped.json", "/overlaid-escaped.json", "a/../../escaped.json"] {
         let folder = TempDir::new().unwrap();
         let (out, to) = (folder.path().join("packs"), folder.path().join("to"));
-        fs::create_dir(&out).unwrap();
-        let mut header = tar::Header::new_gnu();
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_size(2);
-        header.set_mode(0o644);
-        header.set_cksum();
-        let mut pack = tar::Builder::new(Vec::new());
-        pack.append(&header, &b"{}"[..]).unwrap();
-        let compress = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
-        fs::write(out.join("2025-07-16-001.tar.zst"), compress(&pack.into_inner().unwrap())).unwrap();
-        let line = serde_json::json!({"path": name, "kind": "file", "bytes": 2, "modified_ns": 0,
-            "blake3": blake3::hash(b"{}").to_hex().to_string(), "pack": "2025-07-16-001", "frame": 0, "at": 0});
-        fs::write(out.join("2025-07-16-001.ndjson.zst"), compress(format!("{line}\n").as_bytes())).unwrap();
+        write_pack(&out, "2025-07-16-001", &[("file", name, "{}")]);
         let arguments = ["legacy", "archive", "extract", out.to_str().unwrap(), "--to", to.to_str().unwrap()];
         let text = shown(&run(folder.path(), &arguments));
         assert!(text.starts_with("exit 2\n") && text.contains("names a path outside of the folder"), "{text}");
         assert!(!folder.path().join("escaped.json").exists() && !Path::new("/overlaid-escaped.json").exists());
     }
+}
+
+/// The second version speaks of an earlier day, so that its pack has the earlier name, and its file is the older one: neither
+/// says which was packed last.
+#[test]
+fn a_path_that_was_packed_twice_comes_back_as_it_was_packed_last() {
+    let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
+    for day in ["2025-07-16", "2025-07-10", "2025-07-20"] {
+        let (folder, tree) = small();
+        let [out, to, alone] =
+            ["packs", "to", "alone"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+        let archive = |arguments: &[&str]| run(folder.path(), &[&["legacy", "archive"], arguments].concat());
+        archive(&[&tree, "--out", &out]);
+        let path = Path::new(&tree).join(name);
+        let newer = fs::read_to_string(&path).unwrap().replace("2025-07-16", day).replace("1003", "2003");
+        fs::write(&path, &newer).unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+        let packed = json(&archive(&[&tree, "--out", &out, "--delete", "--json"]));
+        assert_eq!((&packed["packed"], &packed["deleted"], &packed["kept"]), (&1.into(), &10.into(), &0.into()));
+
+        let text = shown(&archive(&["extract", &out, "--to", &to]));
+        assert_eq!(text, "exit 0\n10 files\n1 older version left out: each path comes back as it was packed last\n");
+        assert_eq!(fs::read_dir(Path::new(&to).join("missions")).unwrap().count(), 10);
+        assert_eq!(fs::read_to_string(Path::new(&to).join(name)).unwrap(), newer);
+        let text = shown(&archive(&["extract", &out, name, "--to", &alone]));
+        assert!(text.starts_with("exit 0\n1 files\n1 older version left out"), "{text}");
+        assert_eq!(fs::read_to_string(Path::new(&alone).join(name)).unwrap(), newer);
+        assert_eq!(archive(&["cat", &out, name]).stdout, newer.as_bytes());
+        assert_eq!(archive(&["check", &out]).status.code(), Some(0));
+    }
+}
+
+/// Packs from before runs were numbered, or of another making: what changed last was packed last, else what comes later.
+#[test]
+fn a_path_that_is_twice_in_one_pack_comes_back_once() {
+    let folder = TempDir::new().unwrap();
+    let [out, to] = ["packs", "to"].map(|name| folder.path().join(name));
+    write_pack(
+        &out,
+        "2025-07-16-001",
+        &[("file", "a/b.json", "1"), ("file", "c.json", "2"), ("file", "a/b.json", "3")],
+    );
+    write_pack(&out, "2025-07-16-999", &[("file", "d.json", "4"), ("changed", "d.json", "5")]);
+    write_pack(&out, "2025-07-16-1000", &[("file", "d.json", "6")]);
+    let [out, to_text] = [&out, &to].map(|path| path.to_str().unwrap());
+    let text = shown(&run(folder.path(), &["legacy", "archive", "extract", out, "--to", to_text]));
+    assert_eq!(text, "exit 0\n3 files\n2 older versions left out: each path comes back as it was packed last\n");
+    for (path, content) in [("a/b.json", "3"), ("c.json", "2"), ("d.json", "6")] {
+        assert_eq!(fs::read_to_string(to.join(path)).unwrap(), content);
+        assert_eq!(run(folder.path(), &["legacy", "archive", "cat", out, path]).stdout, content.as_bytes());
+    }
+}
+
+/// A file is put back as it was packed first, its time too: as it is not what was packed last, it is packed once more.
+#[test]
+fn a_file_that_is_an_older_version_again_is_packed_again() {
+    let folder = TempDir::new().unwrap();
+    let [tree, out] = ["old", "packs"].map(|name| folder.path().join(name));
+    let path = tree.join("a.json");
+    for (content, seconds, packed) in
+        [("{\"a\":1}", 10, 1), ("{\"a\":2}", 20, 1), ("{\"a\":1}", 10, 1), ("{\"a\":1}", 10, 0)]
+    {
+        write(&tree, "a.json", content);
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(UNIX_EPOCH + Duration::from_secs(seconds))
+            .unwrap();
+        let [tree, out] = [&tree, &out].map(|path| path.to_str().unwrap());
+        let counts = json(&run(folder.path(), &["legacy", "archive", tree, "--out", out, "--json"]));
+        assert_eq!(counts["packed"], packed, "{content}");
+        assert_eq!(run(folder.path(), &["legacy", "archive", "cat", out, "a.json"]).stdout, content.as_bytes());
+    }
+}
+
+#[test]
+fn a_file_that_stood_there_before_is_named_and_not_replaced() {
+    let (folder, tree) = small();
+    let [out, to] = ["packs", "to"].map(|name| folder.path().join(name));
+    let [out, to_text] = [&out, &to].map(|path| path.to_str().unwrap());
+    run(folder.path(), &["legacy", "archive", &tree, "--out", out]);
+    let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
+    write(&to, name, "mine");
+    let text = shown(&run(folder.path(), &["legacy", "archive", "extract", out, "--to", to_text]));
+    assert!(text.starts_with("exit 2\n") && text.contains(&format!("{name} is there already")), "{text}");
+    assert_eq!(fs::read_to_string(to.join(name)).unwrap(), "mine");
+    assert!(fs::read_dir(to.join("missions")).unwrap().count() > 1, "what comes before it is written");
 }
 
 /// A link in the folder that is extracted to leads nowhere else.

@@ -47,6 +47,10 @@ pub struct Item {
     /// BLAKE3 of its content, or of what a link names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<String>,
+    /// The number of the run that packed it, one more than that of the run before; 0 in packs from before runs were
+    /// numbered.
+    #[serde(default)]
+    pub run: u64,
     /// The pack, without its ending.
     pub pack: String,
     /// Where the compressed frame begins, in the pack.
@@ -76,6 +80,7 @@ impl Item {
             bytes: stat.bytes,
             modified_ns: stat.modified_ns,
             blake3: None,
+            run: 0,
             pack: String::new(),
             frame: 0,
             at: 0,
@@ -125,8 +130,14 @@ pub(super) fn packs(out: &Path) -> Result<Vec<String>> {
         let name = entry?.file_name();
         packs.extend(name.to_str().and_then(|name| name.strip_suffix(INDEX)).map(str::to_owned));
     }
-    packs.sort();
+    packs.sort_by(|a, b| order_of_name(a).cmp(&order_of_name(b)));
     Ok(packs)
+}
+
+/// By day, and then by number, which has more than three digits after 999.
+fn order_of_name(pack: &str) -> (&str, Option<u32>, &str) {
+    let (day, number) = pack.rsplit_once('-').unwrap_or((pack, ""));
+    (day, number.parse().ok(), pack)
 }
 
 /// Removes what a killed run left: files under a temporary name, and packs without an index.

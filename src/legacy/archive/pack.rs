@@ -225,7 +225,7 @@ pub(super) fn check(out: &Path, pack: &str) -> Check {
 
 fn compare(pack: &Path, index: &Path) -> Check {
     let mut check = Check::default();
-    let result = each_entry(pack, index, |item, path, entry| {
+    let result = each_entry(pack, index, |_, item, path, entry| {
         let is_counted = matches!(item.kind, Kind::File | Kind::Link);
         let found = match entry.link_name_bytes() {
             Some(target) if item.kind == Kind::Link => hash_reader(&*target)?,
@@ -246,16 +246,16 @@ fn compare(pack: &Path, index: &Path) -> Check {
 
 type PackEntry<'p> = tar::Entry<'p, zstd::Decoder<'static, io::BufReader<File>>>;
 
-/// Calls `each` with every packed file and its line.
+/// Calls `each` with every packed file, its line and the number of that.
 fn each_entry(
     pack: &Path,
     index: &Path,
-    mut each: impl FnMut(&Item, &Path, &mut PackEntry<'_>) -> Result<()>,
+    mut each: impl FnMut(u64, &Item, &Path, &mut PackEntry<'_>) -> Result<()>,
 ) -> Result<()> {
     let file = File::open(pack).with_context(|| format!("cannot open {}", pack.display()))?;
     let mut tar = tar::Archive::new(zstd::Decoder::new(file)?);
     let mut entries = tar.entries()?;
-    for item in index::read_file(index)? {
+    for (nth, item) in (0..).zip(index::read_file(index)?) {
         let item = item?;
         if item.kind == Kind::Other {
             continue;
@@ -265,7 +265,7 @@ fn each_entry(
         if entry.path_bytes() != path.as_os_str().as_bytes() {
             bail!("{} stands in the place of {}", String::from_utf8_lossy(&entry.path_bytes()), path.display());
         }
-        each(&item, &path, &mut entry)?;
+        each(nth, &item, &path, &mut entry)?;
     }
     if entries.next().is_some() {
         bail!("there are files that the index does not name");
@@ -299,12 +299,17 @@ pub(super) fn hash_of(original: &Path) -> Result<Option<String>> {
     if metadata.is_file() { Ok(Some(hash_reader(File::open(original)?)?)) } else { Ok(None) }
 }
 
-/// Writes the files of a pack into a folder.
-pub(super) fn extract(out: &Path, pack: &str, prefix: &Path, to: &Path) -> Result<u64> {
+/// Writes those files of a pack into a folder that `is_wanted` says yes to, by line; returns how many.
+pub(super) fn extract(
+    out: &Path,
+    pack: &str,
+    to: &Path,
+    is_wanted: &mut dyn FnMut(u64, &Item, &Path) -> Result<bool>,
+) -> Result<u64> {
     let mut files = 0;
     let (pack_path, index_path) = (out.join(format!("{pack}{PACK}")), out.join(format!("{pack}{INDEX}")));
-    each_entry(&pack_path, &index_path, |item, path, entry| {
-        if item.kind != Kind::File || !path.starts_with(prefix) {
+    each_entry(&pack_path, &index_path, |nth, item, path, entry| {
+        if !is_wanted(nth, item, path)? {
             return Ok(());
         }
         if !index::is_safe(path) {
@@ -312,11 +317,14 @@ pub(super) fn extract(out: &Path, pack: &str, prefix: &Path, to: &Path) -> Resul
         }
         let target = to.join(path);
         make_folders(to, path.parent().unwrap_or(Path::new("")))?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&target)
-            .with_context(|| format!("cannot create {}", target.display()))?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&target);
+        if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            bail!(
+                "{} is there already, and nothing is replaced; take it away, or extract into another folder",
+                target.display()
+            );
+        }
+        let mut file = file.with_context(|| format!("cannot create {}", target.display()))?;
         io::copy(entry, &mut file).with_context(|| format!("cannot write {}", target.display()))?;
         let since = u64::try_from(item.modified_ns).map(Duration::from_nanos).unwrap_or_default();
         file.set_modified(UNIX_EPOCH + since)?;
