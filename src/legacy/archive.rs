@@ -4,16 +4,18 @@
 //! became of it. A pack is written under a temporary name, synced, read back and compared with the files' hashes, and only
 //! then renamed; its index comes last and makes it count. So a run that is killed at any moment leaves a pack that
 //! counts or one that does not, and the next run goes on. Originals are removed only on request, only once every pack was
-//! read back, and only while their hash is still the packed one.
+//! read back, and only while their hash is still the packed one. Links stay where they are: what one names may lie elsewhere,
+//! or nowhere once it is packed, and to make it anew would be to write where somebody else says.
 
 mod index;
 mod pack;
 mod versions;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -58,6 +60,8 @@ pub struct Summary {
     pub packed_before: u64,
     /// Packed by this run.
     pub packed: u64,
+    /// Symbolic links: they are not packed and stay.
+    pub links: u64,
     /// Sockets and the like, and what can not be read: named in the index, nothing to pack.
     pub listed_only: u64,
     /// Changed while they were packed: they stay, and the next run packs them.
@@ -77,6 +81,21 @@ pub struct Extracted {
     pub files: u64,
     /// Packed files that are left out, as their path was packed again later.
     pub older: u64,
+    /// Links in packs from before links stayed where they are: left out too.
+    pub links: u64,
+}
+
+/// What the packs hold of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The file's content, which is written.
+    File,
+    /// A link to this.
+    Link(PathBuf),
+    /// Its name: there was nothing to pack, or it changed meanwhile; it stayed where it was.
+    Name,
+    /// Nothing.
+    Nothing,
 }
 
 /// Packs a tree into a folder.
@@ -135,7 +154,7 @@ fn list(
         for (nth, item) in (0..).zip(index::read(out, &name)?) {
             let item = item?;
             run = run.max(item.run.saturating_add(1));
-            if item.kind != Kind::Changed {
+            if matches!(item.kind, Kind::File | Kind::Other) {
                 packed.push(&order_of(&item.path()?), &[rank(&item, pack, nth), item.identity()].concat())?;
             }
         }
@@ -157,12 +176,16 @@ fn list(
             is_packed = *key == *order && version.get(RANK_BYTES..) == Some(&*index::identity(&stat));
         }
         let line = lines.as_mut().map_or(Ok(None), |lines| lines.of(&order))?;
+        let kind = index::kind_of(entry.refusal);
+        if kind == Kind::Link {
+            summary.links += 1;
+            continue;
+        }
         if is_packed {
             summary.packed_before += 1;
             continue;
         }
         let day = line.as_ref().and_then(|line| line.day.clone()).unwrap_or_else(|| day_of(stat.modified()));
-        let kind = index::kind_of(entry.refusal);
         let item = Item { run, ..Item::new(&entry.path, kind, &stat, entry.refusal, line.as_ref()) };
         let mut key = day.into_bytes();
         key.push(0);
@@ -234,8 +257,8 @@ fn pack_all(
             None => open.insert((day.to_owned(), pack::Writer::create(out, &index::next_name(out, day)?)?)),
         };
         match writer.add(root, item)? {
-            Kind::File | Kind::Link => summary.packed += 1,
-            Kind::Other => summary.listed_only += 1,
+            Kind::File => summary.packed += 1,
+            Kind::Link | Kind::Other => summary.listed_only += 1,
             Kind::Changed => summary.changed += 1,
         }
         progress(summary.packed + summary.listed_only + summary.changed);
@@ -258,7 +281,7 @@ fn delete_originals(root: &Path, out: &Path, pack: &str, summary: &mut Summary) 
         }
         let original = root.join(&path);
         let Ok(found) = pack::hash_of(&original) else { continue };
-        if matches!(item.kind, Kind::File | Kind::Link) && found.as_deref() == item.blake3.as_deref() {
+        if item.kind == Kind::File && found.is_some() && found == item.blake3 {
             fs::remove_file(&original).with_context(|| format!("cannot remove {}", original.display()))?;
             summary.deleted += 1;
         }
@@ -294,30 +317,40 @@ pub fn for_each(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result
     Ok(())
 }
 
-/// Writes the content of one file as it was packed last; `false` if it is in no pack.
+/// Writes the content of one file as it was packed last; says what there is if there is none.
 ///
 /// # Errors
 ///
 /// If a pack can not be read or does not hold what its index says.
-pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
+pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<Held> {
+    let mut is_named = false;
     let mut found: Option<(Vec<u8>, String, Item)> = None;
     let wanted = PathText::of(path);
     for (number, pack) in (0..).zip(index::packs(out)?) {
         for (nth, item) in (0..).zip(index::read(out, &pack)?) {
             let item = item?;
-            if item.path == wanted && item.kind == Kind::File {
-                let rank = rank(&item, number, nth);
+            if item.path != wanted {
+                continue;
+            }
+            is_named = true;
+            if matches!(item.kind, Kind::File | Kind::Link) {
+                // A link counts as older than any file, as links do not come back.
+                let rank = [vec![u8::from(item.kind == Kind::File)], rank(&item, number, nth)].concat();
                 found = found.filter(|(known, ..)| *known > rank).or(Some((rank, pack.clone(), item)));
             }
         }
     }
-    let Some((_, pack, item)) = found else { return Ok(false) };
-    to.write_all(&pack::content(out, &pack, &item)?)?;
-    Ok(true)
+    let Some((_, pack, item)) = found else { return Ok(if is_named { Held::Name } else { Held::Nothing }) };
+    let content = pack::content(out, &pack, &item)?;
+    if item.kind == Kind::Link {
+        return Ok(Held::Link(PathBuf::from(OsString::from_vec(content))));
+    }
+    to.write_all(&content)?;
+    Ok(Held::File)
 }
 
 /// Writes all packed files, or those under `prefix`, into a folder, each as it was packed last. A file that is there
-/// already is an error, never replaced.
+/// already is an error, never replaced. No link is made, so that none can be written through.
 ///
 /// # Errors
 ///
@@ -327,18 +360,19 @@ pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<Extracted> {
     let to = fs::canonicalize(to)?;
     let packs = index::packs(out)?;
     let mut versions = Older::find(out, &packs, prefix)?;
-    let Extracted { mut files, mut older } = Extracted::default();
+    let Extracted { mut files, mut older, mut links } = Extracted::default();
     for (number, pack) in (0..).zip(&packs) {
         files += pack::extract(out, pack, &to, &mut |nth, item, path| {
-            if item.kind != Kind::File || !path.starts_with(prefix) {
+            if !path.starts_with(prefix) {
                 return Ok(false);
             }
             let is_older = versions.has(number, nth)?;
             older += u64::from(is_older);
-            Ok(!is_older)
+            links += u64::from(item.kind == Kind::Link);
+            Ok(item.kind == Kind::File && !is_older)
         })?;
     }
-    Ok(Extracted { files, older })
+    Ok(Extracted { files, older, links })
 }
 
 /// Reads every pack back and compares it with its index.

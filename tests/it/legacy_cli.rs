@@ -161,6 +161,7 @@ fn packs_are_listed_read_and_checked() {
       files                                                  10
       packed before                                          10
       packed                                                  0
+      links left                                              0
       listed only                                             0
       changed meanwhile                                       0
       packs                                                   0
@@ -339,4 +340,61 @@ fn a_link_in_the_way_is_not_followed() {
     let text = shown(&run(folder.path(), &arguments));
     assert!(text.starts_with("exit 2\n") && text.contains("is no folder"), "{text}");
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+}
+
+/// What a link names may be elsewhere, or not there any more: a link is neither packed nor removed.
+#[test]
+fn links_stay_where_they_are_and_are_counted() {
+    let (folder, tree) = small();
+    let [out, to] = ["packs", "to"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let links = ["l.json", "missions/out.json"].map(|name| Path::new(&tree).join(name));
+    fs::write(folder.path().join("secret"), "secret").unwrap();
+    for (link, target) in links.iter().zip(["missions", "../../secret"]) {
+        std::os::unix::fs::symlink(target, link).unwrap();
+    }
+    let archive = |arguments: &[&str]| run(folder.path(), &[&["legacy", "archive"], arguments].concat());
+    assert_snapshot!(shown(&archive(&[&tree, "--out", &out, "--delete"])), @"
+    exit 1
+      files                                                  12
+      packed before                                           0
+      packed                                                 10
+      links left                                              2
+      listed only                                             0
+      changed meanwhile                                       0
+      packs                                                   1
+      deleted                                                10
+      kept                                                    2
+    ");
+    let again = json(&archive(&[&tree, "--out", &out, "--delete", "--json"]));
+    assert_eq!((&again["links_left"], &again["packs"], &again["deleted"]), (&2.into(), &0.into(), &0.into()));
+    assert!(links.iter().all(|link| fs::symlink_metadata(link).unwrap().is_symlink()));
+    assert_eq!(fs::read_to_string(&links[1]).unwrap(), "secret");
+    assert_eq!(String::from_utf8(archive(&["list", &out]).stdout).unwrap().lines().count(), 10);
+    assert_eq!(shown(&archive(&["extract", &out, "--to", &to])), "exit 0\n10 files\n");
+}
+
+/// Packs were made once that hold links: these are not lost without a word, and nothing is written through them.
+#[test]
+fn links_in_older_packs_are_left_out_and_said_so() {
+    let folder = TempDir::new().unwrap();
+    let [tree, out, to] = ["old", "packs", "to"].map(|name| folder.path().join(name));
+    let entries =
+        [("file", "a.json", "{}"), ("link", "l.json", "a.json"), ("link", "o", "../tree"), ("file", "o/b.json", "{}")];
+    write_pack(&out, "2025-07-16-001", &entries);
+    write(&tree, "a.json", "{}");
+    std::os::unix::fs::symlink("a.json", tree.join("l.json")).unwrap();
+    let [tree_text, out, to_text] = [&tree, &out, &to].map(|path| path.to_str().unwrap());
+    let archive = |arguments: &[&str]| run(folder.path(), &[&["legacy", "archive"], arguments].concat());
+    let text = shown(&archive(&["extract", out, "--to", to_text]));
+    assert_eq!(text, "exit 0\n2 files\n2 links left out: `cat` says where each leads\n");
+    assert!(fs::symlink_metadata(to.join("l.json")).is_err() && fs::symlink_metadata(to.join("o")).unwrap().is_dir());
+    let text = shown(&archive(&["extract", out, "l.json", "--to", to_text]));
+    assert_eq!(text, "exit 1\n0 files\n1 link left out: `cat` says where each leads\n");
+    let text = shown(&archive(&["cat", out, "o"]));
+    assert!(text.starts_with("exit 1\n") && text.contains("o is packed as a link to ../tree"), "{text}");
+    assert_eq!(archive(&["check", out]).status.code(), Some(0));
+
+    assert_eq!(archive(&[tree_text, "--out", out, "--delete"]).status.code(), Some(1));
+    assert!(!tree.join("a.json").exists());
+    assert!(fs::symlink_metadata(tree.join("l.json")).unwrap().is_symlink(), "packed once, and left all the same");
 }

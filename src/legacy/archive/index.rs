@@ -24,7 +24,7 @@ pub(super) const PARTIAL: &str = ".partial";
 pub enum Kind {
     /// A regular file: its bytes are in the pack.
     File,
-    /// A symbolic link: what it names is in the pack.
+    /// A symbolic link: what it names is in the pack. Only in packs from before links stayed where they are.
     Link,
     /// A socket, a pipe, a device, or what could not be read: only this line.
     Other,

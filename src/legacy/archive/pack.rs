@@ -96,15 +96,7 @@ impl Writer {
         let original = root.join(&path);
         match item.kind {
             Kind::File => self.add_file(&original, &path, &mut item)?,
-            Kind::Link => match fs::read_link(&original) {
-                Ok(target) => {
-                    item.blake3 = Some(hash_reader(target.as_os_str().as_bytes())?);
-                    let mut header = header(&item, tar::EntryType::Symlink, 0);
-                    self.tar.append_link(&mut header, &path, &target)?;
-                }
-                Err(_) => item.kind = Kind::Other,
-            },
-            Kind::Other | Kind::Changed => {}
+            Kind::Link | Kind::Other | Kind::Changed => {}
         }
         self.files += 1;
         serde_json::to_writer(&mut self.lines, &item)?;
@@ -113,7 +105,9 @@ impl Writer {
     }
 
     fn add_file(&mut self, original: &Path, path: &Path, item: &mut Item) -> Result<()> {
-        let Ok(mut file) = File::open(original) else {
+        // A link that took the file's place meanwhile is not followed.
+        let is_file = fs::symlink_metadata(original).is_ok_and(|metadata| metadata.is_file());
+        let Some(mut file) = is_file.then(|| File::open(original).ok()).flatten() else {
             item.kind = Kind::Other;
             return Ok(());
         };
@@ -121,7 +115,7 @@ impl Writer {
         item.bytes = before.bytes;
         item.modified_ns = before.modified_ns;
         let mut source = Exact { file: &mut file, left: before.bytes, hasher: blake3::Hasher::new(), is_short: false };
-        let mut header = header(item, tar::EntryType::Regular, before.bytes);
+        let mut header = header(item, before.bytes);
         self.tar.append_data(&mut header, path, &mut source)?;
         let (hash, is_short) = (source.hasher.finalize().to_hex().to_string(), source.is_short);
         let after = Stat::of(&file.metadata()?);
@@ -153,9 +147,9 @@ impl Writer {
     }
 }
 
-fn header(item: &Item, kind: tar::EntryType, bytes: u64) -> tar::Header {
+fn header(item: &Item, bytes: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
+    header.set_entry_type(tar::EntryType::Regular);
     header.set_mode(0o644);
     header.set_size(bytes);
     header.set_mtime(u64::try_from(item.modified_ns / 1_000_000_000).unwrap_or(0));
@@ -273,7 +267,7 @@ fn each_entry(
     Ok(())
 }
 
-/// Reads one file out of its frame.
+/// Reads one file out of its frame, or what a link names.
 pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     let path = out.join(format!("{pack}{PACK}"));
     let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -282,7 +276,10 @@ pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     io::copy(&mut decoder.by_ref().take(item.at), &mut io::sink())?;
     let mut tar = tar::Archive::new(decoder);
     let mut entry = tar.entries()?.next().with_context(|| format!("{pack} ends too early"))??;
-    let mut bytes = Vec::new();
+    let mut bytes = match entry.link_name_bytes() {
+        Some(target) if item.kind == Kind::Link => target.into_owned(),
+        _ => Vec::new(),
+    };
     entry.read_to_end(&mut bytes)?;
     if item.blake3.as_deref() != Some(&blake3::hash(&bytes).to_hex()) {
         bail!("{pack} does not hold what its index says of {}", item.path()?.display());
@@ -290,12 +287,9 @@ pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Hashes an original as it was packed; `None` if it is neither file nor link.
+/// Hashes an original as it was packed; `None` if it is no file.
 pub(super) fn hash_of(original: &Path) -> Result<Option<String>> {
     let metadata = fs::symlink_metadata(original)?;
-    if metadata.is_symlink() {
-        return Ok(Some(hash_reader(fs::read_link(original)?.as_os_str().as_bytes())?));
-    }
     if metadata.is_file() { Ok(Some(hash_reader(File::open(original)?)?)) } else { Ok(None) }
 }
 
