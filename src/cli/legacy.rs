@@ -426,7 +426,7 @@ impl Packs {
         let mut out = io::BufWriter::new(io::stdout().lock());
         let answer = match self {
             Self::List { folder, json } => {
-                archive::for_each(folder, &mut |item| {
+                let listed = archive::for_each(folder, &mut |item| {
                     if *json {
                         serde_json::to_writer(&mut out, item)?;
                         writeln!(out)?;
@@ -434,7 +434,10 @@ impl Packs {
                         write_item(&mut out, item)?;
                     }
                     Ok(())
-                })?;
+                });
+                // What can be listed stands before the error.
+                out.flush()?;
+                listed?;
                 Answer::Done
             }
             Self::Cat { folder, path } => {
@@ -454,6 +457,10 @@ impl Packs {
             Self::Extract { folder, path, to } => {
                 let done = archive::extract(folder, path.as_deref().unwrap_or(Path::new("")), to)?;
                 write_extracted(&mut out, &done)?;
+                if let Some(half) = done.half {
+                    out.flush()?;
+                    anyhow::bail!(half);
+                }
                 if done.files > 0 { Answer::Done } else { Answer::No }
             }
             Self::Check { folder, json } => {

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use index::Folder;
 pub use index::{Item, Kind};
 pub use pack::Check;
 pub(super) use pack::LEVEL;
@@ -75,7 +76,7 @@ pub struct Summary {
 }
 
 /// What an extraction did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extracted {
     /// Files written.
     pub files: u64,
@@ -83,6 +84,9 @@ pub struct Extracted {
     pub older: u64,
     /// Links in packs from before links stayed where they are: left out too.
     pub links: u64,
+    /// A pack without an index, or an index without its pack, if there is one: what that holds is left out, and this
+    /// sentence says so.
+    pub half: Option<String>,
 }
 
 /// What the packs hold of a path.
@@ -121,6 +125,7 @@ pub fn archive(
         bail!("{} lies inside the tree that is to be archived", out.display());
     }
     index::remove_leftovers(&out)?;
+    Folder::of(&out)?.require_whole()?;
     let mut summary = Summary::default();
     let todo = list(walk, &out, report, options, &mut summary)?;
     pack_all(todo, &root, &out, options, &mut summary, progress)?;
@@ -307,27 +312,31 @@ fn remove_empty(root: &Path, folder: &Path) {
 ///
 /// # Errors
 ///
-/// If an index can not be read, or `each` fails.
+/// If an index can not be read, or `each` fails; after all others were called, if a pack has no index or an index no pack; if
+/// there are no packs.
 pub fn for_each(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result<()> {
-    for pack in index::packs(out)? {
-        for item in index::read(out, &pack)? {
+    let folder = Folder::of_packs(out)?;
+    for pack in &folder.packs {
+        for item in index::read(out, pack)? {
             each(&item?)?;
         }
     }
-    Ok(())
+    folder.require_whole()
 }
 
 /// Writes the content of one file as it was packed last; says what there is if there is none.
 ///
 /// # Errors
 ///
-/// If a pack can not be read or does not hold what its index says.
+/// If a pack can not be read or does not hold what its index says; after writing, if there is a pack without an index, as
+/// that might hold what was packed last; if there are no packs.
 pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<Held> {
     let mut is_named = false;
     let mut found: Option<(Vec<u8>, String, Item)> = None;
     let wanted = PathText::of(path);
-    for (number, pack) in (0..).zip(index::packs(out)?) {
-        for (nth, item) in (0..).zip(index::read(out, &pack)?) {
+    let folder = Folder::of_packs(out)?;
+    for (number, pack) in (0..).zip(&folder.packs) {
+        for (nth, item) in (0..).zip(index::read(out, pack)?) {
             let item = item?;
             if item.path != wanted {
                 continue;
@@ -340,12 +349,22 @@ pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<Held> {
             }
         }
     }
-    let Some((_, pack, item)) = found else { return Ok(if is_named { Held::Name } else { Held::Nothing }) };
+    let Some((_, pack, item)) = found else {
+        folder.require_whole()?;
+        return Ok(if is_named { Held::Name } else { Held::Nothing });
+    };
+    if let Some(told) = folder.missing.get(&pack) {
+        bail!("{told}; {} is in it", path.display());
+    }
     let content = pack::content(out, &pack, &item)?;
     if item.kind == Kind::Link {
         return Ok(Held::Link(PathBuf::from(OsString::from_vec(content))));
     }
     to.write_all(&content)?;
+    if let Some(told) = folder.alone.values().next() {
+        to.flush()?;
+        bail!("{told}; it might hold what was packed last of {}", path.display());
+    }
     Ok(Held::File)
 }
 
@@ -354,14 +373,17 @@ pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<Held> {
 ///
 /// # Errors
 ///
-/// If a pack is damaged, names a path outside of the folder, or a file can not be written.
+/// If a pack is damaged, names a path outside of the folder, or a file can not be written; if there are no packs.
 pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<Extracted> {
+    let folder = Folder::of_packs(out)?;
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     let to = fs::canonicalize(to)?;
-    let packs = index::packs(out)?;
-    let mut versions = Older::find(out, &packs, prefix)?;
-    let Extracted { mut files, mut older, mut links } = Extracted::default();
-    for (number, pack) in (0..).zip(&packs) {
+    let mut versions = Older::find(out, &folder.packs, prefix)?;
+    let (mut files, mut older, mut links) = (0, 0, 0);
+    for (number, pack) in (0..).zip(&folder.packs) {
+        if folder.missing.contains_key(pack) {
+            continue;
+        }
         files += pack::extract(out, pack, &to, &mut |nth, item, path| {
             if !path.starts_with(prefix) {
                 return Ok(false);
@@ -372,16 +394,24 @@ pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<Extracted> {
             Ok(item.kind == Kind::File && !is_older)
         })?;
     }
-    Ok(Extracted { files, older, links })
+    Ok(Extracted { files, older, links, half: folder.halves() })
 }
 
 /// Reads every pack back and compares it with its index.
 ///
 /// # Errors
 ///
-/// If a folder or an index can not be read. A damaged pack is an answer: it is in the result.
+/// If a folder can not be read or holds no packs. A damaged pack is an answer, and so is a pack without an index or an index
+/// without its pack: it is in the result.
 pub fn check(out: &Path) -> Result<BTreeMap<String, Check>> {
-    index::packs(out)?.into_iter().map(|pack| Ok((pack.clone(), pack::check(out, &pack)))).collect()
+    let Folder { packs, alone, mut missing } = Folder::of_packs(out)?;
+    let of_half = |told: String| Check { whole: 0, damage: vec![told] };
+    let mut checks: BTreeMap<String, Check> = alone.into_iter().map(|(pack, told)| (pack, of_half(told))).collect();
+    for pack in packs {
+        let check = missing.remove(&pack).map_or_else(|| pack::check(out, &pack), of_half);
+        checks.insert(pack, check);
+    }
+    Ok(checks)
 }
 
 /// Hashes whatever a reader gives.

@@ -385,6 +385,7 @@ fn only_what_is_packed_and_unchanged_is_removed() {
     // What a killed run leaves does not count and does not stay.
     fs::write(out.path().join("2025-07-16-900.tar.zst.partial"), "x").unwrap();
     fs::write(out.path().join("2025-07-16-901.tar.zst"), "x").unwrap();
+    fs::write(out.path().join("2025-07-16-901.ndjson.zst.partial"), "x").unwrap();
     let changed = root.path().join("bad/odd.json");
     fs::write(&changed, "{\"colour\":\"green\"}").unwrap();
     let delete = archive::Options { delete: true, ..options };

@@ -120,7 +120,8 @@ fn an_archive_that_was_killed_loses_no_file() {
         } else {
             run_for(&data, &archive, moment * ticks / 1_000);
             let mut packed: BTreeSet<String> = contents(&tree).into_keys().collect();
-            if out.exists() {
+            // Without an index there are no packs, and to list them is an error.
+            if contents(&out).keys().any(|name| name.ends_with(".ndjson.zst")) {
                 archive::for_each(&out, &mut |item| {
                     packed.insert(item.path()?.to_str().unwrap().to_owned());
                     Ok(())
