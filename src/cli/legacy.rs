@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{Answer, explain_open, settings, write_file};
 use crate::config::Config;
 use crate::domain::Market;
-use crate::legacy::archive::{self, Summary};
+use crate::legacy::archive::{self, Extracted, Held, Summary};
 use crate::legacy::collect::{Options, collect};
 use crate::legacy::database::Database;
 use crate::legacy::plan::{plan, report_of};
@@ -90,7 +90,7 @@ pub(super) struct Verify {
 
 /// Pack old files into `tar.zst` packs by day, or look into packs.
 ///
-/// A folder that is called like one of the commands below is given as ./list.
+/// Links are neither packed nor removed: they are counted, and stay. A folder that is called like one of the commands below is given as ./list.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Archive {
@@ -131,7 +131,7 @@ enum Packs {
         /// The file, as `list` shows it.
         path: PathBuf,
     },
-    /// Write packed files into a folder; what is there already is never replaced.
+    /// Write packed files into a folder, each as it was packed last; what is there already is never replaced.
     Extract {
         /// The folder of the packs.
         folder: PathBuf,
@@ -406,12 +406,13 @@ impl Archive {
     }
 }
 
-fn rows(summary: &Summary) -> [(&'static str, u64); 8] {
-    let Summary { seen, packed_before, packed, listed_only, changed, packs, deleted, kept } = *summary;
+fn rows(summary: &Summary) -> [(&'static str, u64); 9] {
+    let Summary { seen, packed_before, packed, links, listed_only, changed, packs, deleted, kept } = *summary;
     [
         ("files", seen),
         ("packed_before", packed_before),
         ("packed", packed),
+        ("links_left", links),
         ("listed_only", listed_only),
         ("changed_meanwhile", changed),
         ("packs", packs),
@@ -425,7 +426,7 @@ impl Packs {
         let mut out = io::BufWriter::new(io::stdout().lock());
         let answer = match self {
             Self::List { folder, json } => {
-                archive::for_each(folder, &mut |item| {
+                let listed = archive::for_each(folder, &mut |item| {
                     if *json {
                         serde_json::to_writer(&mut out, item)?;
                         writeln!(out)?;
@@ -433,21 +434,34 @@ impl Packs {
                         write_item(&mut out, item)?;
                     }
                     Ok(())
-                })?;
+                });
+                // What can be listed stands before the error.
+                out.flush()?;
+                listed?;
                 Answer::Done
             }
             Self::Cat { folder, path } => {
-                if archive::cat(folder, path, &mut out)? {
-                    Answer::Done
-                } else {
-                    writeln!(io::stderr(), "overlaid: {} is in no pack", path.display())?;
-                    Answer::No
+                let why = match archive::cat(folder, path, &mut out)? {
+                    Held::File => None,
+                    Held::Link(to) => Some(format!("is packed as a link to {}, and has no content", to.display())),
+                    Held::Name => {
+                        Some("is named, but was not packed: it was no file, or changed, and stayed".to_owned())
+                    }
+                    Held::Nothing => Some("is in no pack".to_owned()),
+                };
+                if let Some(why) = &why {
+                    writeln!(io::stderr(), "overlaid: {} {why}", path.display())?;
                 }
+                if why.is_none() { Answer::Done } else { Answer::No }
             }
             Self::Extract { folder, path, to } => {
-                let files = archive::extract(folder, path.as_deref().unwrap_or(Path::new("")), to)?;
-                writeln!(out, "{files} files")?;
-                if files > 0 { Answer::Done } else { Answer::No }
+                let done = archive::extract(folder, path.as_deref().unwrap_or(Path::new("")), to)?;
+                write_extracted(&mut out, &done)?;
+                if let Some(half) = done.half {
+                    out.flush()?;
+                    anyhow::bail!(half);
+                }
+                if done.files > 0 { Answer::Done } else { Answer::No }
             }
             Self::Check { folder, json } => {
                 let checks = archive::check(folder)?;
@@ -467,6 +481,19 @@ impl Packs {
         out.flush()?;
         Ok(answer)
     }
+}
+
+fn write_extracted(out: &mut impl Write, done: &Extracted) -> io::Result<()> {
+    writeln!(out, "{} files", done.files)?;
+    for (count, what, why) in [
+        (done.older, "older version", "each path comes back as it was packed last"),
+        (done.links, "link", "`cat` says where each leads"),
+    ] {
+        if count > 0 {
+            writeln!(out, "{count} {what}{} left out: {why}", if count == 1 { "" } else { "s" })?;
+        }
+    }
+    Ok(())
 }
 
 fn write_item(out: &mut impl Write, item: &Item) -> io::Result<()> {

@@ -4,19 +4,23 @@
 //! became of it. A pack is written under a temporary name, synced, read back and compared with the files' hashes, and only
 //! then renamed; its index comes last and makes it count. So a run that is killed at any moment leaves a pack that
 //! counts or one that does not, and the next run goes on. Originals are removed only on request, only once every pack was
-//! read back, and only while their hash is still the packed one.
+//! read back, and only while their hash is still the packed one. Links stay where they are: what one names may lie elsewhere,
+//! or nowhere once it is packed, and to make it anew would be to write where somebody else says.
 
 mod index;
 mod pack;
+mod versions;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use index::Folder;
 pub use index::{Item, Kind};
 pub use pack::Check;
 pub(super) use pack::LEVEL;
@@ -24,6 +28,7 @@ pub(super) use pack::LEVEL;
 use super::report::{Line, PathText, day_of};
 use super::scan::{Stat, Walk};
 use super::sorter::Sorter;
+use versions::{Older, RANK_BYTES, rank};
 
 /// Memory for the list of what is packed and what is to be packed, each.
 const LIST_BYTES_MAX: usize = 16 << 20;
@@ -56,6 +61,8 @@ pub struct Summary {
     pub packed_before: u64,
     /// Packed by this run.
     pub packed: u64,
+    /// Symbolic links: they are not packed and stay.
+    pub links: u64,
     /// Sockets and the like, and what can not be read: named in the index, nothing to pack.
     pub listed_only: u64,
     /// Changed while they were packed: they stay, and the next run packs them.
@@ -66,6 +73,33 @@ pub struct Summary {
     pub deleted: u64,
     /// Where originals were to be removed: those that stay, since they are not what was packed, or are no files.
     pub kept: u64,
+}
+
+/// What an extraction did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extracted {
+    /// Files written.
+    pub files: u64,
+    /// Packed files that are left out, as their path was packed again later.
+    pub older: u64,
+    /// Links in packs from before links stayed where they are: left out too.
+    pub links: u64,
+    /// A pack without an index, or an index without its pack, if there is one: what that holds is left out, and this
+    /// sentence says so.
+    pub half: Option<String>,
+}
+
+/// What the packs hold of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The file's content, which is written.
+    File,
+    /// A link to this.
+    Link(PathBuf),
+    /// Its name: there was nothing to pack, or it changed meanwhile; it stayed where it was.
+    Name,
+    /// Nothing.
+    Nothing,
 }
 
 /// Packs a tree into a folder.
@@ -91,6 +125,7 @@ pub fn archive(
         bail!("{} lies inside the tree that is to be archived", out.display());
     }
     index::remove_leftovers(&out)?;
+    Folder::of(&out)?.require_whole()?;
     let mut summary = Summary::default();
     let todo = list(walk, &out, report, options, &mut summary)?;
     pack_all(todo, &root, &out, options, &mut summary, progress)?;
@@ -119,11 +154,13 @@ fn list(
     summary: &mut Summary,
 ) -> Result<Sorter> {
     let mut packed = Sorter::new(options.temporary.clone(), LIST_BYTES_MAX);
-    for pack in index::packs(out)? {
-        for item in index::read(out, &pack)? {
+    let mut run = 1;
+    for (pack, name) in (0..).zip(index::packs(out)?) {
+        for (nth, item) in (0..).zip(index::read(out, &name)?) {
             let item = item?;
-            if item.kind != Kind::Changed {
-                packed.push(&order_of(&item.path()?), &item.identity())?;
+            run = run.max(item.run.saturating_add(1));
+            if matches!(item.kind, Kind::File | Kind::Other) {
+                packed.push(&order_of(&item.path()?), &[rank(&item, pack, nth), item.identity()].concat())?;
             }
         }
     }
@@ -139,17 +176,22 @@ fn list(
         let mut is_packed = false;
         while packed.peek().is_some_and(|(key, _)| *key <= *order) {
             let Some(pair) = packed.next() else { break };
-            let (key, identity) = pair?;
-            is_packed |= *key == *order && *identity == index::identity(&stat);
+            let (key, version) = pair?;
+            // The last one counts: a file that is an older version again is packed again, so as to come back like this.
+            is_packed = *key == *order && version.get(RANK_BYTES..) == Some(&*index::identity(&stat));
         }
         let line = lines.as_mut().map_or(Ok(None), |lines| lines.of(&order))?;
+        let kind = index::kind_of(entry.refusal);
+        if kind == Kind::Link {
+            summary.links += 1;
+            continue;
+        }
         if is_packed {
             summary.packed_before += 1;
             continue;
         }
         let day = line.as_ref().and_then(|line| line.day.clone()).unwrap_or_else(|| day_of(stat.modified()));
-        let kind = index::kind_of(entry.refusal);
-        let item = Item::new(&entry.path, kind, &stat, entry.refusal, line.as_ref());
+        let item = Item { run, ..Item::new(&entry.path, kind, &stat, entry.refusal, line.as_ref()) };
         let mut key = day.into_bytes();
         key.push(0);
         key.extend_from_slice(&order);
@@ -220,8 +262,8 @@ fn pack_all(
             None => open.insert((day.to_owned(), pack::Writer::create(out, &index::next_name(out, day)?)?)),
         };
         match writer.add(root, item)? {
-            Kind::File | Kind::Link => summary.packed += 1,
-            Kind::Other => summary.listed_only += 1,
+            Kind::File => summary.packed += 1,
+            Kind::Link | Kind::Other => summary.listed_only += 1,
             Kind::Changed => summary.changed += 1,
         }
         progress(summary.packed + summary.listed_only + summary.changed);
@@ -244,7 +286,7 @@ fn delete_originals(root: &Path, out: &Path, pack: &str, summary: &mut Summary) 
         }
         let original = root.join(&path);
         let Ok(found) = pack::hash_of(&original) else { continue };
-        if matches!(item.kind, Kind::File | Kind::Link) && found.as_deref() == item.blake3.as_deref() {
+        if item.kind == Kind::File && found.is_some() && found == item.blake3 {
             fs::remove_file(&original).with_context(|| format!("cannot remove {}", original.display()))?;
             summary.deleted += 1;
         }
@@ -270,60 +312,106 @@ fn remove_empty(root: &Path, folder: &Path) {
 ///
 /// # Errors
 ///
-/// If an index can not be read, or `each` fails.
+/// If an index can not be read, or `each` fails; after all others were called, if a pack has no index or an index no pack; if
+/// there are no packs.
 pub fn for_each(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result<()> {
-    for pack in index::packs(out)? {
-        for item in index::read(out, &pack)? {
+    let folder = Folder::of_packs(out)?;
+    for pack in &folder.packs {
+        for item in index::read(out, pack)? {
             each(&item?)?;
         }
     }
-    Ok(())
+    folder.require_whole()
 }
 
-/// Writes the newest packed content of one file; `false` if it is in no pack.
+/// Writes the content of one file as it was packed last; says what there is if there is none.
 ///
 /// # Errors
 ///
-/// If a pack can not be read or does not hold what its index says.
-pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
-    let mut found: Option<(String, Item)> = None;
+/// If a pack can not be read or does not hold what its index says; after writing, if there is a pack without an index, as
+/// that might hold what was packed last; if there are no packs.
+pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<Held> {
+    let mut is_named = false;
+    let mut found: Option<(Vec<u8>, String, Item)> = None;
     let wanted = PathText::of(path);
-    for pack in index::packs(out)? {
-        for item in index::read(out, &pack)? {
+    let folder = Folder::of_packs(out)?;
+    for (number, pack) in (0..).zip(&folder.packs) {
+        for (nth, item) in (0..).zip(index::read(out, pack)?) {
             let item = item?;
-            if item.path == wanted && item.kind == Kind::File {
-                found = found.filter(|(_, known)| known.modified_ns > item.modified_ns).or(Some((pack.clone(), item)));
+            if item.path != wanted {
+                continue;
+            }
+            is_named = true;
+            if matches!(item.kind, Kind::File | Kind::Link) {
+                // A link counts as older than any file, as links do not come back.
+                let rank = [vec![u8::from(item.kind == Kind::File)], rank(&item, number, nth)].concat();
+                found = found.filter(|(known, ..)| *known > rank).or(Some((rank, pack.clone(), item)));
             }
         }
     }
-    let Some((pack, item)) = found else { return Ok(false) };
-    to.write_all(&pack::content(out, &pack, &item)?)?;
-    Ok(true)
+    let Some((_, pack, item)) = found else {
+        folder.require_whole()?;
+        return Ok(if is_named { Held::Name } else { Held::Nothing });
+    };
+    if let Some(told) = folder.missing.get(&pack) {
+        bail!("{told}; {} is in it", path.display());
+    }
+    let content = pack::content(out, &pack, &item)?;
+    if item.kind == Kind::Link {
+        return Ok(Held::Link(PathBuf::from(OsString::from_vec(content))));
+    }
+    to.write_all(&content)?;
+    if let Some(told) = folder.alone.values().next() {
+        to.flush()?;
+        bail!("{told}; it might hold what was packed last of {}", path.display());
+    }
+    Ok(Held::File)
 }
 
-/// Writes all packed files, or those under `prefix`, into a folder; returns how many. A file that is there already is
-/// an error, never replaced.
+/// Writes all packed files, or those under `prefix`, into a folder, each as it was packed last. A file that is there
+/// already is an error, never replaced. No link is made, so that none can be written through.
 ///
 /// # Errors
 ///
-/// If a pack is damaged, names a path outside of the folder, or a file can not be written.
-pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<u64> {
+/// If a pack is damaged, names a path outside of the folder, or a file can not be written; if there are no packs.
+pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<Extracted> {
+    let folder = Folder::of_packs(out)?;
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     let to = fs::canonicalize(to)?;
-    let mut files = 0;
-    for pack in index::packs(out)? {
-        files += pack::extract(out, &pack, prefix, &to)?;
+    let mut versions = Older::find(out, &folder.packs, prefix)?;
+    let (mut files, mut older, mut links) = (0, 0, 0);
+    for (number, pack) in (0..).zip(&folder.packs) {
+        if folder.missing.contains_key(pack) {
+            continue;
+        }
+        files += pack::extract(out, pack, &to, &mut |nth, item, path| {
+            if !path.starts_with(prefix) {
+                return Ok(false);
+            }
+            let is_older = versions.has(number, nth)?;
+            older += u64::from(is_older);
+            links += u64::from(item.kind == Kind::Link);
+            Ok(item.kind == Kind::File && !is_older)
+        })?;
     }
-    Ok(files)
+    Ok(Extracted { files, older, links, half: folder.halves() })
 }
 
 /// Reads every pack back and compares it with its index.
 ///
 /// # Errors
 ///
-/// If a folder or an index can not be read. A damaged pack is an answer: it is in the result.
+/// If a folder can not be read or holds no packs. A damaged pack is an answer, and so is a pack without an index or an index
+/// without its pack: it is in the result.
 pub fn check(out: &Path) -> Result<BTreeMap<String, Check>> {
-    index::packs(out)?.into_iter().map(|pack| Ok((pack.clone(), pack::check(out, &pack)))).collect()
+    let Folder { packs, alone, mut missing } = Folder::of_packs(out)?;
+    let of_half = |told: String| Check { whole: 0, damage: vec![told] };
+    let mut checks: BTreeMap<String, Check> = alone.into_iter().map(|(pack, told)| (pack, of_half(told))).collect();
+    for pack in packs {
+        let check = missing.remove(&pack).map_or_else(|| pack::check(out, &pack), of_half);
+        checks.insert(pack, check);
+    }
+    Ok(checks)
 }
 
 /// Hashes whatever a reader gives.

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use overlaid::domain::{Instruments, Market, Outcome, Overlay, Rates, Signal, SignalId, Tiers, UserId};
 use overlaid::legacy::Context;
-use overlaid::legacy::archive::{self, Kind, archive, cat, check, extract, for_each};
+use overlaid::legacy::archive::{self, Held, Kind, archive, cat, check, extract, for_each};
 use overlaid::legacy::collect::{Options, collect};
 use overlaid::legacy::report::{Line, PathText, Tally};
 use overlaid::legacy::resolve::{Batch, Checkpoint, Nowhere, Target, resolve};
@@ -345,10 +345,11 @@ fn files_go_into_packs_and_come_out_again() {
     };
     let summary = run(&options);
     assert_eq!(summary.seen, (shapes().len() + unusable.len()) as u64);
-    assert_eq!((summary.packed + 1, summary.listed_only), (summary.seen, 1), "a socket has nothing to pack");
+    assert_eq!((summary.links, summary.listed_only), (3, 1), "links stay, and a socket has nothing to pack");
+    assert_eq!(summary.packed + 4, summary.seen);
     assert!(check(out.path()).unwrap().values().all(archive::Check::is_whole));
     let again = run(&options);
-    assert_eq!((again.packed, again.packed_before), (0, summary.seen));
+    assert_eq!((again.packed, again.links, again.packed_before), (0, 3, summary.seen - 3));
 
     let mut reasons = 0;
     for_each(out.path(), &mut |item| {
@@ -357,14 +358,20 @@ fn files_go_into_packs_and_come_out_again() {
         Ok(())
     })
     .unwrap();
-    assert_eq!(reasons as usize, unusable.len() + 1);
+    assert_eq!(reasons as usize, unusable.len() + 1 - 3, "links are not named");
 
     let mut bytes = Vec::new();
-    assert!(cat(out.path(), Path::new("user_registry.json"), &mut bytes).unwrap());
+    assert_eq!(cat(out.path(), Path::new("user_registry.json"), &mut bytes).unwrap(), Held::File);
     assert_eq!(bytes, fs::read(root.path().join("user_registry.json")).unwrap());
-    assert!(!cat(out.path(), Path::new("none.json"), &mut Vec::new()).unwrap());
-    let files = extract(out.path(), Path::new("missions"), to.path()).unwrap();
-    assert!(files > 20 && to.path().join("missions").is_dir() && !to.path().join("user_registry.json").exists());
+    assert_eq!(cat(out.path(), Path::new("none.json"), &mut Vec::new()).unwrap(), Held::Nothing);
+    assert_eq!(cat(out.path(), Path::new("bad/s"), &mut Vec::new()).unwrap(), Held::Name);
+    let extracted = extract(out.path(), Path::new("missions"), to.path()).unwrap();
+    assert!(
+        extracted.files > 20
+            && extracted.older == 0
+            && to.path().join("missions").is_dir()
+            && !to.path().join("user_registry.json").exists()
+    );
     assert!(extract(out.path(), Path::new(""), to.path()).is_err(), "nothing is replaced");
 }
 
@@ -378,6 +385,7 @@ fn only_what_is_packed_and_unchanged_is_removed() {
     // What a killed run leaves does not count and does not stay.
     fs::write(out.path().join("2025-07-16-900.tar.zst.partial"), "x").unwrap();
     fs::write(out.path().join("2025-07-16-901.tar.zst"), "x").unwrap();
+    fs::write(out.path().join("2025-07-16-901.ndjson.zst.partial"), "x").unwrap();
     let changed = root.path().join("bad/odd.json");
     fs::write(&changed, "{\"colour\":\"green\"}").unwrap();
     let delete = archive::Options { delete: true, ..options };
@@ -386,7 +394,7 @@ fn only_what_is_packed_and_unchanged_is_removed() {
     assert!(!changed.exists());
     assert!(!out.path().join("2025-07-16-901.tar.zst").exists());
     let left: Vec<_> = walk(root.path());
-    assert_eq!(left, ["bad/s"], "only the socket stays");
+    assert_eq!(left, ["bad/dangling.json", "bad/loop.json", "bad/parent", "bad/s"], "only links and the socket stay");
 
     fs::write(root.path().join("bad/odd.json"), "{\"colour\":\"red\"}").unwrap();
     let pack = fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().path());

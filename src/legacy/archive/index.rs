@@ -1,10 +1,11 @@
 //! The index of a pack: one line a file, compressed, and the names of packs.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::super::reason::Refusal;
@@ -24,7 +25,7 @@ pub(super) const PARTIAL: &str = ".partial";
 pub enum Kind {
     /// A regular file: its bytes are in the pack.
     File,
-    /// A symbolic link: what it names is in the pack.
+    /// A symbolic link: what it names is in the pack. Only in packs from before links stayed where they are.
     Link,
     /// A socket, a pipe, a device, or what could not be read: only this line.
     Other,
@@ -47,6 +48,10 @@ pub struct Item {
     /// BLAKE3 of its content, or of what a link names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<String>,
+    /// The number of the run that packed it, one more than that of the run before; 0 in packs from before runs were
+    /// numbered.
+    #[serde(default)]
+    pub run: u64,
     /// The pack, without its ending.
     pub pack: String,
     /// Where the compressed frame begins, in the pack.
@@ -76,6 +81,7 @@ impl Item {
             bytes: stat.bytes,
             modified_ns: stat.modified_ns,
             blake3: None,
+            run: 0,
             pack: String::new(),
             frame: 0,
             at: 0,
@@ -118,27 +124,112 @@ pub(super) fn is_safe(path: &Path) -> bool {
     !path.as_os_str().is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
+/// What a folder of packs holds.
+#[derive(Debug, Default)]
+pub(super) struct Folder {
+    /// The packs that have an index, in order.
+    pub packs: Vec<String>,
+    /// Packs without an index, each with a sentence that says so.
+    pub alone: BTreeMap<String, String>,
+    /// Of the packs that have an index, those that are not there themselves, each with a sentence that says so.
+    pub missing: BTreeMap<String, String>,
+}
+
+impl Folder {
+    /// Looks what there is. What a killed run left is passed over: it never counted.
+    pub(super) fn of(out: &Path) -> Result<Self> {
+        let packs = packs(out)?;
+        let path = |pack: &str, end: &str| out.join(format!("{pack}{end}"));
+        let mut alone = BTreeMap::new();
+        for pack in names(out, PACK)? {
+            if !path(&pack, INDEX).exists() && !is_leftover(out, &pack) {
+                let shown = path(&pack, PACK).display().to_string();
+                let told = format!("{shown} has no index {pack}{INDEX}: put that back, or move the pack elsewhere");
+                alone.insert(pack, told);
+            }
+        }
+        let mut missing = BTreeMap::new();
+        for pack in packs.iter().filter(|pack| !path(pack, PACK).exists()) {
+            let shown = path(pack, PACK).display().to_string();
+            let told = format!("{shown} is missing, its index is there: put it back, or move {pack}{INDEX} elsewhere");
+            missing.insert(pack.clone(), told);
+        }
+        Ok(Self { packs, alone, missing })
+    }
+
+    /// The same, of a folder that must hold packs.
+    pub(super) fn of_packs(out: &Path) -> Result<Self> {
+        let folder = Self::of(out)?;
+        if folder.packs.is_empty() && folder.alone.is_empty() {
+            bail!("{} holds no packs: neither *{PACK} nor *{INDEX}", out.display());
+        }
+        Ok(folder)
+    }
+
+    /// What stands alone, pack or index, in a sentence.
+    pub(super) fn halves(&self) -> Option<String> {
+        let mut told = self.alone.values().chain(self.missing.values());
+        let first = told.next()?;
+        let more = told.count();
+        Some(if more == 0 { first.clone() } else { format!("{first} (and {more} more like it; `check` names all)") })
+    }
+
+    /// An error if a pack or an index stands alone.
+    pub(super) fn require_whole(&self) -> Result<()> {
+        self.halves().map_or(Ok(()), |told| bail!(told))
+    }
+}
+
+/// Whether a run was killed between naming a pack and naming its index: the index has its temporary name still.
+fn is_leftover(out: &Path, pack: &str) -> bool {
+    out.join(format!("{pack}{INDEX}{PARTIAL}")).exists()
+}
+
 /// The packs that count, in order: those with an index.
 pub(super) fn packs(out: &Path) -> Result<Vec<String>> {
-    let mut packs = Vec::new();
-    for entry in fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))? {
-        let name = entry?.file_name();
-        packs.extend(name.to_str().and_then(|name| name.strip_suffix(INDEX)).map(str::to_owned));
-    }
-    packs.sort();
+    let mut packs = names(out, INDEX)?;
+    packs.sort_by(|a, b| order_of_name(a).cmp(&order_of_name(b)));
     Ok(packs)
 }
 
-/// Removes what a killed run left: files under a temporary name, and packs without an index.
-pub(super) fn remove_leftovers(out: &Path) -> Result<()> {
+/// What comes before an ending, of all names that have it.
+fn names(out: &Path, end: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
     for entry in fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let is_alone = name.strip_suffix(PACK).is_some_and(|pack| !out.join(format!("{pack}{INDEX}")).exists());
-        let is_partial = name.ends_with(&format!("{PACK}{PARTIAL}")) || name.ends_with(&format!("{INDEX}{PARTIAL}"));
-        if is_alone || is_partial {
-            fs::remove_file(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        let name = entry?.file_name();
+        names.extend(name.to_str().and_then(|name| name.strip_suffix(end)).map(str::to_owned));
+    }
+    Ok(names)
+}
+
+/// By day, and then by number, which has more than three digits after 999.
+fn order_of_name(pack: &str) -> (&str, Option<u32>, &str) {
+    let (day, number) = pack.rsplit_once('-').unwrap_or((pack, ""));
+    (day, number.parse().ok(), pack)
+}
+
+/// Removes what a killed run left: files under a temporary name, and packs whose index has no other name yet. Any other
+/// pack without an index stays, as it may be all that is left of its files.
+pub(super) fn remove_leftovers(out: &Path) -> Result<()> {
+    let remove = |name: String| {
+        let path = out.join(name);
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    };
+    let mut is_any_removed = false;
+    for pack in names(out, PACK)? {
+        if !out.join(format!("{pack}{INDEX}")).exists() && is_leftover(out, &pack) {
+            remove(format!("{pack}{PACK}"))?;
+            is_any_removed = true;
+        }
+    }
+    if is_any_removed {
+        // Before the temporary name goes by which it is known that the pack never counted.
+        File::open(out)?.sync_all().with_context(|| format!("cannot sync {}", out.display()))?;
+    }
+    for end in [PACK, INDEX] {
+        let end = format!("{end}{PARTIAL}");
+        for name in names(out, &end)? {
+            remove(format!("{name}{end}"))?;
         }
     }
     Ok(())

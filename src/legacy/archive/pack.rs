@@ -96,15 +96,7 @@ impl Writer {
         let original = root.join(&path);
         match item.kind {
             Kind::File => self.add_file(&original, &path, &mut item)?,
-            Kind::Link => match fs::read_link(&original) {
-                Ok(target) => {
-                    item.blake3 = Some(hash_reader(target.as_os_str().as_bytes())?);
-                    let mut header = header(&item, tar::EntryType::Symlink, 0);
-                    self.tar.append_link(&mut header, &path, &target)?;
-                }
-                Err(_) => item.kind = Kind::Other,
-            },
-            Kind::Other | Kind::Changed => {}
+            Kind::Link | Kind::Other | Kind::Changed => {}
         }
         self.files += 1;
         serde_json::to_writer(&mut self.lines, &item)?;
@@ -113,7 +105,9 @@ impl Writer {
     }
 
     fn add_file(&mut self, original: &Path, path: &Path, item: &mut Item) -> Result<()> {
-        let Ok(mut file) = File::open(original) else {
+        // A link that took the file's place meanwhile is not followed.
+        let is_file = fs::symlink_metadata(original).is_ok_and(|metadata| metadata.is_file());
+        let Some(mut file) = is_file.then(|| File::open(original).ok()).flatten() else {
             item.kind = Kind::Other;
             return Ok(());
         };
@@ -121,7 +115,7 @@ impl Writer {
         item.bytes = before.bytes;
         item.modified_ns = before.modified_ns;
         let mut source = Exact { file: &mut file, left: before.bytes, hasher: blake3::Hasher::new(), is_short: false };
-        let mut header = header(item, tar::EntryType::Regular, before.bytes);
+        let mut header = header(item, before.bytes);
         self.tar.append_data(&mut header, path, &mut source)?;
         let (hash, is_short) = (source.hasher.finalize().to_hex().to_string(), source.is_short);
         let after = Stat::of(&file.metadata()?);
@@ -153,9 +147,9 @@ impl Writer {
     }
 }
 
-fn header(item: &Item, kind: tar::EntryType, bytes: u64) -> tar::Header {
+fn header(item: &Item, bytes: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
+    header.set_entry_type(tar::EntryType::Regular);
     header.set_mode(0o644);
     header.set_size(bytes);
     header.set_mtime(u64::try_from(item.modified_ns / 1_000_000_000).unwrap_or(0));
@@ -225,7 +219,7 @@ pub(super) fn check(out: &Path, pack: &str) -> Check {
 
 fn compare(pack: &Path, index: &Path) -> Check {
     let mut check = Check::default();
-    let result = each_entry(pack, index, |item, path, entry| {
+    let result = each_entry(pack, index, |_, item, path, entry| {
         let is_counted = matches!(item.kind, Kind::File | Kind::Link);
         let found = match entry.link_name_bytes() {
             Some(target) if item.kind == Kind::Link => hash_reader(&*target)?,
@@ -246,16 +240,16 @@ fn compare(pack: &Path, index: &Path) -> Check {
 
 type PackEntry<'p> = tar::Entry<'p, zstd::Decoder<'static, io::BufReader<File>>>;
 
-/// Calls `each` with every packed file and its line.
+/// Calls `each` with every packed file, its line and the number of that.
 fn each_entry(
     pack: &Path,
     index: &Path,
-    mut each: impl FnMut(&Item, &Path, &mut PackEntry<'_>) -> Result<()>,
+    mut each: impl FnMut(u64, &Item, &Path, &mut PackEntry<'_>) -> Result<()>,
 ) -> Result<()> {
     let file = File::open(pack).with_context(|| format!("cannot open {}", pack.display()))?;
     let mut tar = tar::Archive::new(zstd::Decoder::new(file)?);
     let mut entries = tar.entries()?;
-    for item in index::read_file(index)? {
+    for (nth, item) in (0..).zip(index::read_file(index)?) {
         let item = item?;
         if item.kind == Kind::Other {
             continue;
@@ -265,7 +259,7 @@ fn each_entry(
         if entry.path_bytes() != path.as_os_str().as_bytes() {
             bail!("{} stands in the place of {}", String::from_utf8_lossy(&entry.path_bytes()), path.display());
         }
-        each(&item, &path, &mut entry)?;
+        each(nth, &item, &path, &mut entry)?;
     }
     if entries.next().is_some() {
         bail!("there are files that the index does not name");
@@ -273,7 +267,7 @@ fn each_entry(
     Ok(())
 }
 
-/// Reads one file out of its frame.
+/// Reads one file out of its frame, or what a link names.
 pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     let path = out.join(format!("{pack}{PACK}"));
     let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -282,7 +276,10 @@ pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     io::copy(&mut decoder.by_ref().take(item.at), &mut io::sink())?;
     let mut tar = tar::Archive::new(decoder);
     let mut entry = tar.entries()?.next().with_context(|| format!("{pack} ends too early"))??;
-    let mut bytes = Vec::new();
+    let mut bytes = match entry.link_name_bytes() {
+        Some(target) if item.kind == Kind::Link => target.into_owned(),
+        _ => Vec::new(),
+    };
     entry.read_to_end(&mut bytes)?;
     if item.blake3.as_deref() != Some(&blake3::hash(&bytes).to_hex()) {
         bail!("{pack} does not hold what its index says of {}", item.path()?.display());
@@ -290,21 +287,23 @@ pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Hashes an original as it was packed; `None` if it is neither file nor link.
+/// Hashes an original as it was packed; `None` if it is no file.
 pub(super) fn hash_of(original: &Path) -> Result<Option<String>> {
     let metadata = fs::symlink_metadata(original)?;
-    if metadata.is_symlink() {
-        return Ok(Some(hash_reader(fs::read_link(original)?.as_os_str().as_bytes())?));
-    }
     if metadata.is_file() { Ok(Some(hash_reader(File::open(original)?)?)) } else { Ok(None) }
 }
 
-/// Writes the files of a pack into a folder.
-pub(super) fn extract(out: &Path, pack: &str, prefix: &Path, to: &Path) -> Result<u64> {
+/// Writes those files of a pack into a folder that `is_wanted` says yes to, by line; returns how many.
+pub(super) fn extract(
+    out: &Path,
+    pack: &str,
+    to: &Path,
+    is_wanted: &mut dyn FnMut(u64, &Item, &Path) -> Result<bool>,
+) -> Result<u64> {
     let mut files = 0;
     let (pack_path, index_path) = (out.join(format!("{pack}{PACK}")), out.join(format!("{pack}{INDEX}")));
-    each_entry(&pack_path, &index_path, |item, path, entry| {
-        if item.kind != Kind::File || !path.starts_with(prefix) {
+    each_entry(&pack_path, &index_path, |nth, item, path, entry| {
+        if !is_wanted(nth, item, path)? {
             return Ok(());
         }
         if !index::is_safe(path) {
@@ -312,11 +311,14 @@ pub(super) fn extract(out: &Path, pack: &str, prefix: &Path, to: &Path) -> Resul
         }
         let target = to.join(path);
         make_folders(to, path.parent().unwrap_or(Path::new("")))?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&target)
-            .with_context(|| format!("cannot create {}", target.display()))?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&target);
+        if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            bail!(
+                "{} is there already, and nothing is replaced; take it away, or extract into another folder",
+                target.display()
+            );
+        }
+        let mut file = file.with_context(|| format!("cannot create {}", target.display()))?;
         io::copy(entry, &mut file).with_context(|| format!("cannot write {}", target.display()))?;
         let since = u64::try_from(item.modified_ns).map(Duration::from_nanos).unwrap_or_default();
         file.set_modified(UNIX_EPOCH + since)?;
