@@ -121,13 +121,13 @@ fn no_database_in_use_is_replaced_by_a_backup_or_an_export() {
     let (data, other) = (folder.path().join("data"), folder.path().join("other"));
     let server = Server::start(&data, &["--load", SAMPLES]);
     done(run(&other, &["load", SAMPLES]));
-    let (served, at_rest) = (data.join("overlaid.redb"), other.join("overlaid.redb"));
+    let (live, at_rest) = (data.join("overlaid.redb"), other.join("overlaid.redb"));
     let before = fs::read(&at_rest).unwrap();
     let address = server.address.to_string();
     for (from, command) in [
-        (&data, vec!["backup", text(&served), "--server", &address]),
-        (&other, vec!["backup", text(&served)]),
-        (&other, vec!["export", "--out", text(&served)]),
+        (&data, vec!["backup", text(&live), "--server", &address]),
+        (&other, vec!["backup", text(&live)]),
+        (&other, vec!["export", "--out", text(&live)]),
         (&other, vec!["backup", text(&at_rest)]),
         (&other, vec!["export", "--out", text(&at_rest)]),
     ] {

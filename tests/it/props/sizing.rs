@@ -174,9 +174,6 @@ impl Input {
 /// Exact answers, by definition.
 struct Oracle {
     budget: BigRational,
-    /// Price distances to the stop and to the target.
-    stop: BigRational,
-    target: Option<BigRational>,
     /// What one lot loses, and gains if there is a target.
     loss: BigRational,
     gain: Option<BigRational>,
@@ -236,10 +233,8 @@ impl Oracle {
         let lot_value = fraction(plain.contract_size) * rate;
         Some(Self {
             budget: exact(input.balance) * &risk_percent / fraction("100"),
-            loss: &stop * &lot_value,
-            gain: target.as_ref().map(|target| target * lot_value),
-            stop,
-            target,
+            loss: stop * &lot_value,
+            gain: target.map(|target| target * lot_value),
             risk_percent,
             step: fraction(plain.lot_step),
             min_lot: fraction(plain.min_lot),
