@@ -98,7 +98,7 @@ fn distance(levels: &Levels, instrument: &Instrument, mission: &Mission) -> Stri
             format!("|{entry} − {stop}| = {distance}, which is {pips} pips of {}", instrument.pip)
         }
         Levels::Pips { stop, .. } => {
-            let distance = stop.checked_mul(instrument.pip, Round::Up).unwrap_or_default();
+            let distance = stop.checked_mul(instrument.pip, Round::Down).unwrap_or_default();
             format!("{stop} pips of {} = {distance}", instrument.pip)
         }
     }

@@ -15,7 +15,7 @@ use super::check::{ContentDigest, Contents, verify};
 use super::disk::FileDisk;
 use super::layer::{Layer, Volume};
 use super::{
-    Opened, Snapshot, Store, StoreError, beside, folder_of, in_use, lock_file, make_file, make_private_folder,
+    Opened, Snapshot, Store, StoreError, beside, folder_of, lock_database, lock_file, make_file, make_private_folder,
     sync_folder, tables,
 };
 
@@ -115,11 +115,8 @@ pub fn restore(from: &Path, path: &Path) -> Result<Contents, StoreError> {
 /// [`StoreError::Absent`], [`StoreError::InUse`] while a process has the database open; otherwise what is wrong with it, or what
 /// could not be written.
 pub fn compact(path: &Path) -> Result<Contents, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Absent(path.to_owned()));
-    }
     // Locked until the end, so that no server writes to it in between.
-    let disk = lock_file(path).map_err(cannot(path))?.ok_or_else(in_use(path))?;
+    let disk = lock_database(path)?;
     let opened = Arc::new(Opened::to_look_at(&Volume::new(Arc::new(disk)))?);
     let part = beside(path, ".part");
     let contents = write_verified(&opened.snapshot()?, &part)
