@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use moka::ops::compute::Op;
 
-use crate::domain::{Currency, SignalId, Terms, UserId};
-use crate::render;
+use crate::domain::{Currency, SignalId, UserId};
+use crate::render::{self, ViewFrame};
 use crate::store::{Change, Commit, StoredOutcome, StoredOverlay, StoredSignal};
 
 /// Memory for signals: a busy day of 1,000 fits several times.
@@ -35,7 +35,7 @@ const OVERLAYS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const SIGNAL_LIFE: Duration = Duration::from_hours(1);
 /// How long an overlay stays.
 const OVERLAY_LIFE: Duration = Duration::from_hours(24);
-/// Most currencies that a signal's terms are kept for: accounts hold few.
+/// Most currencies that a signal's frames are kept for: accounts hold few.
 const CURRENCIES_MAX: usize = 16;
 /// Places for signals that were asked for last: a busy day's that are not expired.
 const RECENT_PLACES: usize = 64;
@@ -51,16 +51,16 @@ pub struct CachedSignal {
     pub json: Box<[u8]>,
     /// Its outcomes, in the order of users.
     outcomes: Vec<Arc<StoredOutcome>>,
-    /// What it comes to, for the currencies that were asked for.
-    terms: RwLock<Vec<KnownTerms>>,
+    /// What its views have in common, for the currencies that were asked for.
+    frames: RwLock<Vec<KnownFrame>>,
 }
 
-/// What a signal comes to in one currency, under one state of the rates.
+/// What the views of a signal have in common in one currency, under one state of the rates.
 #[derive(Debug)]
-struct KnownTerms {
+struct KnownFrame {
     currency: Currency,
     rates_seq: u64,
-    terms: Arc<Terms>,
+    frame: Arc<ViewFrame>,
 }
 
 /// An overlay and its JSON.
@@ -77,25 +77,25 @@ impl CachedSignal {
     #[must_use]
     pub fn new(stored: StoredSignal, outcomes: Vec<Arc<StoredOutcome>>) -> Self {
         let json = render::signal_json(&stored.signal).into_boxed_slice();
-        Self { stored, json, outcomes, terms: RwLock::default() }
+        Self { stored, json, outcomes, frames: RwLock::default() }
     }
 
-    /// Returns what the signal comes to in a currency, by `make` the first time: the fractions take longer than a whole view.
+    /// Returns what the signal's views have in common in a currency, by `make` the first time: the fractions take longer than a whole view.
     ///
     /// - `rates_seq`: [`Rates::seq`](crate::domain::Rates::seq) of the rates that `make` uses.
-    pub fn terms(&self, currency: &Currency, rates_seq: u64, make: impl FnOnce() -> Terms) -> Arc<Terms> {
-        let known = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+    pub fn frame(&self, currency: &Currency, rates_seq: u64, make: impl FnOnce() -> ViewFrame) -> Arc<ViewFrame> {
+        let known = self.frames.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.iter().find(|known| known.rates_seq == rates_seq && known.currency == *currency) {
-            return Arc::clone(&known.terms);
+            return Arc::clone(&known.frame);
         }
         drop(known);
-        let terms = Arc::new(make());
-        let mut known = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        let frame = Arc::new(make());
+        let mut known = self.frames.write().unwrap_or_else(PoisonError::into_inner);
         known.retain(|known| known.rates_seq == rates_seq && known.currency != *currency);
         if known.len() < CURRENCIES_MAX {
-            known.push(KnownTerms { currency: currency.clone(), rates_seq, terms: Arc::clone(&terms) });
+            known.push(KnownFrame { currency: currency.clone(), rates_seq, frame: Arc::clone(&frame) });
         }
-        terms
+        frame
     }
 
     /// What happened for a user on this signal.
@@ -120,7 +120,7 @@ impl CachedSignal {
                 Err(at) => outcomes.insert(at, Arc::clone(outcome)),
             }
         }
-        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, terms: RwLock::default() }
+        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, frames: RwLock::default() }
     }
 
     fn weight(&self) -> u32 {

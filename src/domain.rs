@@ -26,7 +26,7 @@ pub use explain::{Step, explain};
 pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
 pub use instrument::{Instrument, Instruments};
 pub use invalid::{Invalid, InvalidKind};
-pub use mission::{Market, Mission, Reason, Reasons, Status, Terms, compute};
+pub use mission::{Amounts, Budget, Market, Mission, Reason, Reasons, Size, Status, Terms, compute};
 pub use object::{Object, check_json};
 pub use outcome::{Outcome, OutcomeStatus};
 pub use overlay::{Account, Overlay, OverlayDraft};

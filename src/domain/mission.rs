@@ -220,6 +220,35 @@ impl Mission {
     }
 }
 
+/// What of a mission follows from the account alone, whatever the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The risk that is applied, in percent: the overlay's, else the tier's.
+    pub risk_percent: Option<Decimal>,
+    /// What may be lost: balance × risk / 100, cut to eight decimals.
+    pub risk_budget: Option<Decimal>,
+}
+
+/// One user's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The size that would lose just the budget.
+    pub lots_raw: Decimal,
+    /// The size to trade; zero when not even the smallest fits the budget.
+    pub lots: Decimal,
+    /// `lots` in steps of the instrument's lot.
+    pub steps: u64,
+}
+
+/// What a size stands for in the account's currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amounts {
+    /// What it loses at the stop.
+    pub risk: Decimal,
+    /// What it gains at the target, if there is one.
+    pub reward: Option<Decimal>,
+}
+
 /// What a signal comes to for every account in one currency.
 #[derive(Clone, Debug)]
 pub struct Terms {
@@ -306,8 +335,83 @@ impl Terms {
 
     /// Works out one user's mission; `tier` is what the tier table says of the overlay's tier.
     #[must_use]
-    #[inline]
     pub fn mission(&self, account: Account, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
+        let budget = Budget::of(account, tier);
+        let milliseconds_remaining = self.expires_at.millis().saturating_sub(now.millis());
+        let mut mission = Mission {
+            status,
+            seconds_remaining: u64::try_from(milliseconds_remaining).unwrap_or(0).div_ceil(1_000),
+            reasons: self.reasons(account, budget.risk_percent, tier, status, now),
+            stop_pips: self.stop_pips,
+            target_pips: self.target_pips,
+            risk_reward: self.risk_reward,
+            risk_percent: budget.risk_percent,
+            risk_budget: budget.risk_budget,
+            lots_raw: None,
+            lots: None,
+            risk_amount: None,
+            reward_amount: None,
+            minimum_balance: None,
+            conversion_rate: self.conversion_rate,
+        };
+        let (Some(balance), Some(risk_percent)) = (account.balance, budget.risk_percent) else { return mission };
+        if mission.risk_budget.is_none() {
+            mission.reasons.insert(Reason::OutOfRange);
+            return mission;
+        }
+        // Without the tier's cap a size could be larger than allowed.
+        let Some(sizing) = self.sizing.as_ref().filter(|_| tier != UserTier::Unknown) else { return mission };
+        let tier_max_lots = tier.limits().map(|tier| tier.max_lots);
+        let size = sizing.size(balance, risk_percent, tier_max_lots);
+        match size.and_then(|size| Some((size, sizing.amounts(size.lots)?))) {
+            Some((size, amounts)) => {
+                mission.lots_raw = Some(size.lots_raw);
+                mission.lots = Some(size.lots);
+                mission.risk_amount = Some(amounts.risk);
+                mission.reward_amount = amounts.reward;
+                if size.lots.is_zero() {
+                    mission.reasons.insert(Reason::BelowMinimumLot);
+                    mission.minimum_balance = sizing.minimum_balance(risk_percent, tier_max_lots);
+                }
+            }
+            None => mission.reasons.insert(Reason::OutOfRange),
+        }
+        mission
+    }
+
+    /// The size of an active mission that may be traded; `None` if it may not, for whatever reason.
+    ///
+    /// What [`mission`](Self::mission) gives as `lots_raw` and `lots` where its `reasons` are empty, for those who work out thousands and need
+    /// nothing else of most. The amounts that belong to it may not fit yet: [`amounts`](Self::amounts) says so.
+    #[must_use]
+    #[inline]
+    pub fn tradable_size(&self, account: Account, tier: UserTier<'_>, now: UnixMillis) -> Option<Size> {
+        let limits = tier.limits();
+        let risk_percent = account.risk_percent.or(limits.map(|tier| tier.risk_percent));
+        if !self.reasons(account, risk_percent, tier, Status::Active, now).is_empty() {
+            return None;
+        }
+        let (balance, risk_percent) = (account.balance?, risk_percent?);
+        let size = self.sizing.as_ref()?.size(balance, risk_percent, limits.map(|tier| tier.max_lots))?;
+        (!size.lots.is_zero() && fits_budget(budget_product(balance, risk_percent)?)).then_some(size)
+    }
+
+    /// What a size loses at the stop and gains at the target; `None` where nothing can be sized or a number does not fit.
+    #[must_use]
+    pub fn amounts(&self, lots: Decimal) -> Option<Amounts> {
+        self.sizing.as_ref()?.amounts(lots)
+    }
+
+    /// What speaks against trading before anything is sized.
+    #[inline]
+    fn reasons(
+        &self,
+        account: Account,
+        risk_percent: Option<Decimal>,
+        tier: UserTier<'_>,
+        status: Status,
+        now: UnixMillis,
+    ) -> Reasons {
         let mut reasons = self.reasons;
         match status {
             Status::Active | Status::Expired => {}
@@ -317,8 +421,7 @@ impl Terms {
         if now >= self.expires_at {
             reasons.insert(Reason::Expired);
         }
-        let is_tier_known = tier != UserTier::Unknown;
-        if !is_tier_known {
+        if tier == UserTier::Unknown {
             reasons.insert(Reason::UnknownTier);
         }
         let tier = tier.limits();
@@ -333,52 +436,12 @@ impl Terms {
         if account.balance.is_none() {
             reasons.insert(Reason::NoBalance);
         }
-        let risk_percent = account.risk_percent.or(tier.map(|tier| tier.risk_percent));
         match risk_percent {
             None => reasons.insert(Reason::NoRiskPercent),
             Some(Decimal::ZERO) => reasons.insert(Reason::ZeroRisk),
             Some(_) => {}
         }
-
-        let milliseconds_remaining = self.expires_at.millis().saturating_sub(now.millis());
-        let mut mission = Mission {
-            status,
-            seconds_remaining: u64::try_from(milliseconds_remaining).unwrap_or(0).div_ceil(1_000),
-            reasons,
-            stop_pips: self.stop_pips,
-            target_pips: self.target_pips,
-            risk_reward: self.risk_reward,
-            risk_percent,
-            risk_budget: None,
-            lots_raw: None,
-            lots: None,
-            risk_amount: None,
-            reward_amount: None,
-            minimum_balance: None,
-            conversion_rate: self.conversion_rate,
-        };
-        let (Some(balance), Some(risk_percent)) = (account.balance, risk_percent) else { return mission };
-        mission.risk_budget = risk_budget(balance, risk_percent);
-        if mission.risk_budget.is_none() {
-            mission.reasons.insert(Reason::OutOfRange);
-            return mission;
-        }
-        // Without the tier's cap a size could be larger than allowed.
-        let Some(sizing) = self.sizing.as_ref().filter(|_| is_tier_known) else { return mission };
-        match sizing.size(balance, risk_percent, tier.map(|tier| tier.max_lots)) {
-            Some(size) => {
-                mission.lots_raw = Some(size.lots_raw);
-                mission.lots = Some(size.lots);
-                mission.risk_amount = Some(size.risk_amount);
-                mission.reward_amount = size.reward_amount;
-                if size.lots.is_zero() {
-                    mission.reasons.insert(Reason::BelowMinimumLot);
-                    mission.minimum_balance = sizing.minimum_balance(risk_percent, tier.map(|tier| tier.max_lots));
-                }
-            }
-            None => mission.reasons.insert(Reason::OutOfRange),
-        }
-        mission
+        reasons
     }
 
     /// The exact loss of one lot at the stop, cut to eight decimals; `None` where nothing can be sized.
@@ -450,11 +513,26 @@ pub(super) fn conversion(
     rates.conversion(&instrument.quote, account)
 }
 
-/// balance × risk / 100, cut to eight decimals.
-fn risk_budget(balance: Decimal, risk_percent: Decimal) -> Option<Decimal> {
-    /// A hundredth, and from units of both to units.
-    const SCALE: Option<Divisor> = Divisor::new(100 * ONE);
-    decimal(SCALE?.divide(budget_product(balance, risk_percent)?)?)
+impl Budget {
+    /// What an account may risk on any signal; `tier` is what the tier table says of the overlay's tier.
+    #[must_use]
+    pub fn of(account: Account, tier: UserTier<'_>) -> Self {
+        /// A hundredth, and from units of both to units.
+        const SCALE: Option<Divisor> = Divisor::new(BUDGET_SCALE);
+        let risk_percent = account.risk_percent.or(tier.limits().map(|tier| tier.risk_percent));
+        let product = account.balance.zip(risk_percent).and_then(|(balance, risk)| budget_product(balance, risk));
+        let risk_budget = product.and_then(|product| decimal(SCALE?.divide(product)?));
+        Self { risk_percent, risk_budget }
+    }
+}
+
+/// By how much units of a balance times units of a percentage are more than units of a budget.
+const BUDGET_SCALE: u64 = 100 * ONE;
+
+/// Whether a product of units comes to a budget that fits.
+#[inline]
+const fn fits_budget(product: u128) -> bool {
+    product < (1 << 63) * BUDGET_SCALE as u128
 }
 
 /// A balance times a percentage, in units of both.
@@ -465,14 +543,6 @@ fn budget_product(balance: Decimal, risk_percent: Decimal) -> Option<u128> {
 
 /// Units of a [`Decimal`] in one.
 const ONE: u64 = 100_000_000;
-
-/// One user's size.
-struct Size {
-    lots_raw: Decimal,
-    lots: Decimal,
-    risk_amount: Decimal,
-    reward_amount: Option<Decimal>,
-}
 
 impl Sizing {
     /// Prepares the fractions; `None` if they do not fit, or the stop has no distance.
@@ -508,14 +578,25 @@ impl Sizing {
     fn size(&self, balance: Decimal, risk_percent: Decimal, tier_max_lots: Option<Decimal>) -> Option<Size> {
         // The one division: cutting it to units first and to steps then gives the same step as the exact fraction.
         let lots_raw = decimal(self.raw.floor_of(budget_product(balance, risk_percent)?)?)?;
-        let lots = lots_raw.min(self.cap(tier_max_lots)).floor_to(self.lot_step);
-        let lots = if lots < self.min_lot { Decimal::ZERO } else { lots };
+        let most = u64::try_from(lots_raw.min(self.cap(tier_max_lots)).units()).ok()?;
+        let step = u64::try_from(self.lot_step.units()).ok()?;
+        let steps = most.checked_div(step)?;
+        let lots = decimal(steps * step)?;
+        Some(if lots < self.min_lot {
+            Size { lots_raw, lots: Decimal::ZERO, steps: 0 }
+        } else {
+            Size { lots_raw, lots, steps }
+        })
+    }
+
+    /// What a size loses and gains; `None` if a number does not fit.
+    fn amounts(&self, lots: Decimal) -> Option<Amounts> {
         let units = u128::try_from(lots.units()).ok()?;
-        let reward_amount = match &self.gain {
+        let reward = match &self.gain {
             Some(gain) => Some(decimal(gain.floor_of(units)?)?),
             None => None,
         };
-        Some(Size { lots_raw, lots, risk_amount: decimal(self.loss.floor_of(units)?)?, reward_amount })
+        Some(Amounts { risk: decimal(self.loss.floor_of(units)?)?, reward })
     }
 
     /// Returns the least balance with which the smallest size fits the budget; `None` if no balance would do.

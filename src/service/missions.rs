@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::overlays::FoundOverlay;
-use super::roster::{Member, Position, Roster};
+use super::roster::{Member, Names, Position, Roster};
 use super::{Service, ServiceError, blocking};
 use crate::cache::CachedSignal;
 use crate::domain::{
-    self, Account, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName,
-    UnixMillis, UserId, UserTier,
+    self, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName, UnixMillis, UserId,
 };
-use crate::render::{self, Amounts, ViewFrame};
+use crate::render::{self, BatchFrame, UserText, ViewFrame};
 use crate::store::{Snapshot, StoreError, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
@@ -28,7 +27,7 @@ pub struct MissionView {
     signal: Arc<CachedSignal>,
     overlay: FoundOverlay,
     currency: Currency,
-    terms: Arc<Terms>,
+    frame: Arc<ViewFrame>,
     status: Status,
     tag: ViewTag,
     now: UnixMillis,
@@ -62,7 +61,7 @@ impl MissionView {
     #[must_use]
     pub fn mission(&self, service: &Service) -> Mission {
         let tier = self.overlay.tier(service.names());
-        self.terms.mission(self.overlay.account(), tier, self.status, self.now)
+        self.frame.terms().mission(self.overlay.account(), tier, self.status, self.now)
     }
 
     /// About how long its JSON is, in bytes.
@@ -76,7 +75,9 @@ impl MissionView {
     /// Appends the view as JSON.
     pub fn write_to(&self, service: &Service, out: &mut Vec<u8>) {
         service.metrics().views.inc();
-        render::write_view(out, &self.signal.json, self.overlay.json(), &self.mission(service), &self.currency);
+        let budget = self.overlay.budget(service.names());
+        let user = UserText { json: self.overlay.json(), budget: &budget };
+        self.frame.write(out, &self.signal.json, user, &self.mission(service));
     }
 
     /// The currency that the amounts are in.
@@ -201,7 +202,7 @@ impl Service {
 
     fn view(&self, signal: Arc<CachedSignal>, overlay: FoundOverlay, rates: &Rates, now: UnixMillis) -> MissionView {
         let currency = overlay.currency(self.names());
-        let terms = self.terms(&signal, &currency, rates);
+        let frame = self.frame(&signal, &currency, rates);
         // Most signals have no outcomes yet.
         let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
         let status = Status::of(&signal.stored.signal, outcome.map(|stored| stored.outcome.status), now);
@@ -209,15 +210,17 @@ impl Service {
             run: self.run(),
             signal_seq: signal.stored.seq,
             overlay_seq: overlay.seq(),
-            rate_seq: terms.rate_seq(),
+            rate_seq: frame.terms().rate_seq(),
             outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
             is_expired: signal.stored.signal.is_expired(now),
         };
-        MissionView { signal, overlay, currency, terms, status, tag, now }
+        MissionView { signal, overlay, currency, frame, status, tag, now }
     }
 
-    fn terms(&self, signal: &CachedSignal, currency: &Currency, rates: &Rates) -> Arc<Terms> {
-        signal.terms(currency, rates.seq(), || Terms::new(&signal.stored.signal, currency, self.market(rates)))
+    fn frame(&self, signal: &CachedSignal, currency: &Currency, rates: &Rates) -> Arc<ViewFrame> {
+        signal.frame(currency, rates.seq(), || {
+            ViewFrame::new(Terms::new(&signal.stored.signal, currency, self.market(rates)), currency)
+        })
     }
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
@@ -317,7 +320,6 @@ impl Service {
             position: Position::default(),
             outcomes_passed: 0,
             frames: Vec::new(),
-            amounts: Amounts::default(),
         })
     }
 }
@@ -374,16 +376,8 @@ pub struct Batch {
     position: Position,
     /// How many of the signal's outcomes belong to users before the position.
     outcomes_passed: usize,
-    /// Worked out once for each currency that occurs, by its place in the roster.
-    frames: Vec<Option<Frame>>,
-    amounts: Amounts,
-}
-
-/// What the views of all users with one currency have in common.
-#[derive(Debug)]
-struct Frame {
-    terms: Arc<Terms>,
-    json: ViewFrame,
+    /// Made once for each currency that occurs, by its place in the roster.
+    frames: Vec<Option<BatchFrame>>,
 }
 
 /// How views of a batch are set apart.
@@ -406,24 +400,27 @@ impl Batch {
     /// Appends the next views, until there are `rows_max` or `out` has `bytes_max`; returns how many. One user is looked at
     /// in any case, so that each step gets further.
     pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
-        let roster = Arc::clone(&self.roster);
+        let (service, roster) = (self.service.clone(), Arc::clone(&self.roster));
         let mut count = 0;
-        while let Some(member) = roster.next(&mut self.position) {
-            if self.tier.as_ref().is_none_or(|tier| member.has_tier(tier, self.service.names())) {
-                if separator == Separator::Comma && count > 0 {
-                    out.push(b',');
+        'all: while let Some(members) = roster.members_at(&mut self.position) {
+            for member in members {
+                self.position.step();
+                if self.tier.as_ref().is_none_or(|tier| member.has_tier(tier, service.names())) {
+                    if separator == Separator::Comma && count > 0 {
+                        out.push(b',');
+                    }
+                    self.write_member(&member, service.names(), out);
+                    if separator == Separator::Newline {
+                        out.push(b'\n');
+                    }
+                    count += 1;
                 }
-                self.write_member(&member, out);
-                if separator == Separator::Newline {
-                    out.push(b'\n');
+                if count >= rows_max || out.len() >= bytes_max {
+                    break 'all;
                 }
-                count += 1;
-            }
-            if count >= rows_max || out.len() >= bytes_max {
-                break;
             }
         }
-        self.service.metrics().views.inc_by(count as u64);
+        service.metrics().views.inc_by(count as u64);
         count
     }
 
@@ -481,20 +478,20 @@ impl Batch {
         self.tier.as_ref().is_none_or(|tier| overlay.has_tier(tier, self.service.names()))
     }
 
-    fn write_member(&mut self, member: &Member<'_>, out: &mut Vec<u8>) {
+    #[inline]
+    fn write_member(&mut self, member: &Member<'_>, names: &Names, out: &mut Vec<u8>) {
         let outcome = self.outcome_of(member.user());
         let status = Status::of(&self.signal.stored.signal, outcome, self.now);
         if self.frames.get(member.currency).is_none_or(Option::is_none) {
             self.make_frame(member.currency);
         }
-        if let Some(Some(frame)) = self.frames.get(member.currency) {
-            let tier = member.tier(self.service.names());
-            let mission = frame.terms.mission(member.account, tier, status, self.now);
-            frame.json.write(out, member.json, &mission, &mut self.amounts);
+        if let Some(Some(frame)) = self.frames.get_mut(member.currency) {
+            frame.write(out, member.text, member.account, member.tier(names), status);
         }
     }
 
     /// Outcomes and users come in the same order, so one look at the next outcome is enough.
+    #[inline]
     fn outcome_of(&mut self, user: &[u8]) -> Option<OutcomeStatus> {
         loop {
             let stored = self.signal.outcomes().get(self.outcomes_passed)?;
@@ -509,16 +506,13 @@ impl Batch {
     #[cold]
     fn make_frame(&mut self, currency: usize) {
         let Some(name) = self.service.names().currency(currency) else { return };
-        let terms = self.service.terms(&self.signal, &name, &self.rates);
-        // What is the same for all users is the same for one without any data.
-        let status = Status::of(&self.signal.stored.signal, None, self.now);
-        let common = terms.mission(Account::default(), UserTier::Unnamed, status, self.now);
-        let json = ViewFrame::new(&self.signal.json, &common, &name);
+        let shared = self.service.frame(&self.signal, &name, &self.rates);
+        let frame = BatchFrame::new(shared, &self.signal.json, self.now);
         if self.frames.len() <= currency {
             self.frames.resize_with(currency + 1, || None);
         }
         if let Some(place) = self.frames.get_mut(currency) {
-            *place = Some(Frame { terms, json });
+            *place = Some(frame);
         }
     }
 }

@@ -12,6 +12,7 @@
 //! How the first version is read without missing a write: changes are collected from before the snapshot is taken that it is
 //! read from; those that the snapshot shows already are dropped when it is put in place.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -20,7 +21,10 @@ use std::thread;
 use super::ServiceError;
 use super::roster::{Held, Names, Roster};
 use crate::cache::CachedOverlay;
-use crate::domain::{Account, Currency, Object, Overlay, OverlayDraft, TierName, Tiers, UnixMillis, UserId, UserTier};
+use crate::domain::{
+    Account, Budget, Currency, Object, Overlay, OverlayDraft, TierName, Tiers, UnixMillis, UserId, UserTier,
+};
+use crate::render;
 use crate::store::{Change, Commit, Store, StoreError};
 
 /// Each time that so many single overlays were read from the file, reading all of them into memory is begun if it is not under way:
@@ -351,7 +355,7 @@ impl FoundOverlay {
     #[must_use]
     pub fn json(&self) -> &[u8] {
         match &self.0 {
-            Source::Held(held) => held.member().json,
+            Source::Held(held) => held.member().text.json,
             Source::Cached(cached) => &cached.json,
         }
     }
@@ -374,10 +378,22 @@ impl FoundOverlay {
     pub fn overlay(&self) -> Result<Overlay, ServiceError> {
         match &self.0 {
             Source::Held(held) => {
-                let draft = OverlayDraft::from_object(Object::parse(held.member().json)?, None)?;
+                let draft = OverlayDraft::from_object(Object::parse(held.member().text.json)?, None)?;
                 Ok(draft.resolve(UnixMillis::MAX))
             }
             Source::Cached(cached) => Ok(cached.stored.overlay.clone()),
+        }
+    }
+
+    /// What [`render::write_budget`](crate::render::write_budget) makes of its budget.
+    pub(super) fn budget(&self, names: &Names) -> Cow<'_, [u8]> {
+        match &self.0 {
+            Source::Held(held) => Cow::Borrowed(held.member().text.budget),
+            Source::Cached(_) => {
+                let mut text = Vec::with_capacity(64);
+                render::write_budget(&mut text, Budget::of(self.account(), self.tier(names)));
+                Cow::Owned(text)
+            }
         }
     }
 

@@ -1,15 +1,16 @@
 //! The roster: all overlays in memory, ready to be joined with any signal.
 //!
 //! A view wants a user's JSON and the few numbers that a mission is computed from; a batch of views wants those of all users in a
-//! row. The roster holds just that, about 220 bytes a user, in chunks in the order of users. A version of it never changes: whoever
+//! row. The roster holds just that, about 260 bytes a user, in chunks in the order of users. A version of it never changes: whoever
 //! writes a batch holds one and is not disturbed. The next version shares the chunks in which nothing changed.
 //!
 //! How versions follow each other, so that no reader meets an old one, is the business of [`overlays`](super::overlays).
 
+use std::slice;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::domain::{Account, Currency, Decimal, Overlay, Tier, TierName, Tiers, UserId, UserTier};
-use crate::render;
+use crate::domain::{Account, Budget, Currency, Decimal, Overlay, Tier, TierName, Tiers, UserId, UserTier};
+use crate::render::{self, UserText};
 use crate::store::{Snapshot, StoreError};
 
 /// Users of a chunk when it is made; one that grows to twice as many is split. Small enough that a change copies little, and that a user
@@ -37,11 +38,11 @@ struct Chunk {
     rows: Vec<Row>,
     /// A hash of each user's id.
     tags: Vec<u32>,
-    /// The JSON of all overlays, one after the other.
-    json: Vec<u8>,
+    /// The JSON of each overlay and the text of its budget, one after the other.
+    text: Vec<u8>,
 }
 
-/// One user: where the JSON ends, and what a mission is computed from, packed.
+/// One user: where the text ends, and what a mission is computed from, packed.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     /// The number of the change that wrote the overlay.
@@ -52,9 +53,10 @@ struct Row {
     risk_percent: i64,
     /// `u32::MAX`: none.
     trades_remaining: u32,
-    json_end: u32,
+    text_end: u32,
     currency: u32,
     user_bytes: u8,
+    budget_bytes: u8,
     tier: TierSlot,
 }
 
@@ -69,8 +71,8 @@ const FIRST_TIER: TierSlot = 2;
 pub(super) struct Member<'a> {
     /// The number of the change that wrote the overlay.
     pub(super) seq: u64,
-    /// The overlay as JSON.
-    pub(super) json: &'a [u8],
+    /// The overlay, and what follows from it alone, as JSON.
+    pub(super) text: UserText<'a>,
     /// The numbers.
     pub(super) account: Account,
     /// The account's currency, by its place in [`Names::currency`].
@@ -93,10 +95,23 @@ pub(super) struct Position {
     row: usize,
 }
 
+impl Position {
+    /// Moves past one member of a chunk.
+    #[inline]
+    pub(super) fn step(&mut self) {
+        self.row += 1;
+    }
+
+    /// Moves past all of a chunk.
+    pub(super) fn leave_chunk(&mut self) {
+        *self = Self { chunk: self.chunk + 1, row: 0 };
+    }
+}
+
 impl<'a> Member<'a> {
     /// The user's id.
     pub(super) fn user(&self) -> &'a [u8] {
-        self.json.get(JSON_START.len()..JSON_START.len() + self.user_bytes).unwrap_or_default()
+        self.text.json.get(JSON_START.len()..JSON_START.len() + self.user_bytes).unwrap_or_default()
     }
 
     /// What the tier table says of the user.
@@ -114,7 +129,7 @@ impl<'a> Member<'a> {
             NO_TIER => false,
             UNKNOWN_TIER => {
                 // A name that the table does not know stands only in the JSON, right after the id.
-                let rest = self.json.get(JSON_START.len() + self.user_bytes..).unwrap_or_default();
+                let rest = self.text.json.get(JSON_START.len() + self.user_bytes..).unwrap_or_default();
                 rest.strip_prefix(b"\",\"tier\":\"")
                     .and_then(|rest| rest.strip_prefix(name.as_str().as_bytes()))
                     .is_some_and(|rest| rest.starts_with(b"\""))
@@ -207,7 +222,7 @@ impl Roster {
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
         let row_bytes = size_of::<Row>() + size_of::<u32>();
-        let chunks = self.chunks.iter().map(|chunk| chunk.json.capacity() + chunk.rows.capacity() * row_bytes);
+        let chunks = self.chunks.iter().map(|chunk| chunk.text.capacity() + chunk.rows.capacity() * row_bytes);
         chunks.sum::<usize>() + self.chunks.capacity() * size_of::<(Chunk, Head)>()
     }
 
@@ -239,15 +254,15 @@ impl Roster {
         Position { chunk, row }
     }
 
-    /// Reads the member at a position, and moves on; `None` at the end.
-    pub(super) fn next(&self, position: &mut Position) -> Option<Member<'_>> {
+    /// The members from a position on, up to the end of a chunk; `None` if there are no more. The position is moved to where they begin;
+    /// to move it past those that are taken is left to the reader.
+    pub(super) fn members_at(&self, position: &mut Position) -> Option<Members<'_>> {
         loop {
             let chunk = self.chunks.get(position.chunk)?;
-            if let Some(member) = chunk.member(position.row) {
-                position.row += 1;
-                return Some(member);
+            if position.row < chunk.rows.len() {
+                return chunk.members_from(position.row);
             }
-            *position = Position { chunk: position.chunk + 1, row: 0 };
+            position.leave_chunk();
         }
     }
 
@@ -260,7 +275,7 @@ impl Roster {
 
     /// Whether there is nothing more at a position.
     pub(super) fn is_end(&self, mut position: Position) -> bool {
-        self.next(&mut position).is_none()
+        self.members_at(&mut position).is_none()
     }
 
     /// Reads all overlays of a snapshot; `None` if `is_over` said so on the way.
@@ -384,24 +399,27 @@ fn tag_of(user: &str) -> u32 {
 struct ChunkBuilder {
     rows: Vec<Row>,
     tags: Vec<u32>,
-    json: Vec<u8>,
+    text: Vec<u8>,
 }
 
 impl ChunkBuilder {
     /// Adds an overlay, behind all others.
     fn push(&mut self, overlay: &Overlay, seq: u64, names: &Names) {
-        self.json.extend_from_slice(&render::overlay_json(overlay));
-        self.tags.push(tag_of(overlay.user_id.as_str()));
         let account = overlay.account();
+        self.text.extend_from_slice(&render::overlay_json(overlay));
+        let budget_start = self.text.len();
+        render::write_budget(&mut self.text, Budget::of(account, names.tier(overlay.tier.as_ref())));
+        self.tags.push(tag_of(overlay.user_id.as_str()));
         self.rows.push(Row {
             seq,
             balance: account.balance.map_or(-1, Decimal::units),
             risk_percent: account.risk_percent.map_or(-1, Decimal::units),
             trades_remaining: account.trades_remaining.unwrap_or(u32::MAX),
-            json_end: self.json_end(),
+            text_end: self.text_end(),
             currency: u32::try_from(names.currency_slot(&overlay.account_currency)).unwrap_or(u32::MAX),
-            // Ids have at most 128 bytes.
+            // Ids have at most 128 bytes, and two numbers with their names less.
             user_bytes: u8::try_from(overlay.user_id.as_str().len()).unwrap_or(u8::MAX),
+            budget_bytes: u8::try_from(self.text.len() - budget_start).unwrap_or(u8::MAX),
             tier: names.tier_slot(overlay.tier.as_ref()),
         });
     }
@@ -416,29 +434,30 @@ impl ChunkBuilder {
     /// Adds a row of another chunk.
     fn copy(&mut self, from: &Chunk, at: usize) {
         if let (Some(member), Some(row), Some(tag)) = (from.member(at), from.rows.get(at), from.tags.get(at)) {
-            self.json.extend_from_slice(member.json);
+            self.text.extend_from_slice(member.text.json);
+            self.text.extend_from_slice(member.text.budget);
             self.tags.push(*tag);
-            self.rows.push(Row { json_end: self.json_end(), ..*row });
+            self.rows.push(Row { text_end: self.text_end(), ..*row });
         }
     }
 
     /// A chunk of the largest records is some megabytes.
-    fn json_end(&self) -> u32 {
-        u32::try_from(self.json.len()).unwrap_or(u32::MAX)
+    fn text_end(&self) -> u32 {
+        u32::try_from(self.text.len()).unwrap_or(u32::MAX)
     }
 
     fn first_user(&self) -> Option<UserId> {
         let user_bytes = usize::from(self.rows.first()?.user_bytes);
         // Taken from an id, so it is one.
-        let user = self.json.get(JSON_START.len()..JSON_START.len() + user_bytes)?;
+        let user = self.text.get(JSON_START.len()..JSON_START.len() + user_bytes)?;
         std::str::from_utf8(user).ok().and_then(|user| UserId::parse(user).ok())
     }
 
     fn chunk(mut self, first: UserId) -> Chunk {
         self.rows.shrink_to_fit();
         self.tags.shrink_to_fit();
-        self.json.shrink_to_fit();
-        Chunk { first, rows: self.rows, tags: self.tags, json: self.json }
+        self.text.shrink_to_fit();
+        Chunk { first, rows: self.rows, tags: self.tags, text: self.text }
     }
 }
 
@@ -466,15 +485,41 @@ impl Chunk {
 
     #[inline]
     fn member(&self, at: usize) -> Option<Member<'_>> {
-        let row = self.rows.get(at)?;
+        self.members_from(at)?.next()
+    }
+
+    #[inline]
+    fn members_from(&self, at: usize) -> Option<Members<'_>> {
         let start = match at.checked_sub(1) {
-            Some(before) => self.rows.get(before)?.json_end as usize,
+            Some(before) => self.rows.get(before)?.text_end as usize,
             None => 0,
         };
+        Some(Members { rows: self.rows.get(at..)?.iter(), text: &self.text, start })
+    }
+}
+
+/// The members of a chunk, one after the other.
+#[derive(Clone, Debug)]
+pub(super) struct Members<'a> {
+    rows: slice::Iter<'a, Row>,
+    text: &'a [u8],
+    start: usize,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Member<'a>> {
+        let row = self.rows.next()?;
+        let end = row.text_end as usize;
+        let text = self.text.get(self.start..end)?;
+        self.start = end;
+        let (json, budget) = text.split_at_checked(text.len().checked_sub(row.budget_bytes.into())?)?;
         let decimal = |units: i64| (units >= 0).then(|| Decimal::from_units(units));
         Some(Member {
             seq: row.seq,
-            json: self.json.get(start..row.json_end as usize)?,
+            text: UserText { json, budget },
             account: Account {
                 balance: decimal(row.balance),
                 risk_percent: decimal(row.risk_percent),
@@ -522,8 +567,11 @@ mod tests {
             plain.iter().map(|(user, (seq, balance))| (*seq, render::overlay_json(&overlay(user, *balance)))).collect();
         let mut position = Position::default();
         let mut read = Vec::new();
-        while let Some(member) = roster.next(&mut position) {
-            read.push((member.seq, member.json.to_vec()));
+        while let Some(members) = roster.members_at(&mut position) {
+            for member in members {
+                position.step();
+                read.push((member.seq, member.text.json.to_vec()));
+            }
         }
         assert!(roster.is_end(position));
         assert_eq!(read, expected);
@@ -536,7 +584,8 @@ mod tests {
             assert_eq!(names.currency(member.currency), Some(overlay(user, *balance).account_currency));
             let mut after = roster.position_after(Some(user));
             assert_eq!(roster.user_before(after).as_ref(), Some(user));
-            assert_eq!(roster.next(&mut after).map(|member| member.seq), expected.get(at + 1).map(|(seq, _)| *seq));
+            let next = roster.members_at(&mut after).and_then(|mut members| members.next());
+            assert_eq!(next.map(|member| member.seq), expected.get(at + 1).map(|(seq, _)| *seq));
         }
     }
 
