@@ -9,7 +9,7 @@ mod views;
 
 use crate::domain::{Decimal, Levels, Object, Outcome, Overlay, Rate, Signal, UnixMillis};
 
-pub use views::{BatchFrame, UserText, ViewFrame, write_budget, write_view};
+pub use views::{BatchFrame, Uncomputed, UserText, ViewFrame, write_budget, write_view};
 
 /// Renders a signal: its known members in a fixed order, then all others as published.
 #[must_use]

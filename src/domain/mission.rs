@@ -337,10 +337,9 @@ impl Terms {
     #[must_use]
     pub fn mission(&self, account: Account, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
         let budget = Budget::of(account, tier);
-        let milliseconds_remaining = self.expires_at.millis().saturating_sub(now.millis());
         let mut mission = Mission {
             status,
-            seconds_remaining: u64::try_from(milliseconds_remaining).unwrap_or(0).div_ceil(1_000),
+            seconds_remaining: self.seconds_remaining(now),
             reasons: self.reasons(account, budget.risk_percent, tier, status, now),
             stop_pips: self.stop_pips,
             target_pips: self.target_pips,
@@ -394,6 +393,13 @@ impl Terms {
         let (balance, risk_percent) = (account.balance?, risk_percent?);
         let size = self.sizing.as_ref()?.size(balance, risk_percent, limits.map(|tier| tier.max_lots))?;
         (!size.lots.is_zero() && fits_budget(budget_product(balance, risk_percent)?)).then_some(size)
+    }
+
+    /// Whole seconds until the signal expires, rounded up.
+    #[must_use]
+    pub fn seconds_remaining(&self, now: UnixMillis) -> u64 {
+        let milliseconds = self.expires_at.millis().saturating_sub(now.millis());
+        u64::try_from(milliseconds).unwrap_or(0).div_ceil(1_000)
     }
 
     /// What a size loses at the stop and gains at the target; `None` where nothing can be sized or a number does not fit.

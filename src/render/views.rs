@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::room::{Padded, Room};
 use super::write_number;
-use crate::domain::{Account, Budget, Currency, Decimal, Mission, Size, Status, Terms, UnixMillis, UserTier};
+use crate::domain::{Account, Amounts, Budget, Currency, Decimal, Mission, Size, Status, Terms, UnixMillis, UserTier};
 
 /// From the beginning to the signal.
 const OPENING: &[u8] = b"{\"signal\":";
@@ -30,6 +30,19 @@ pub struct UserText<'a> {
     pub json: &'a [u8],
     /// What [`write_budget`] made of its budget.
     pub budget: &'a [u8],
+}
+
+/// What a mission is computed from, beside the terms of its signal: see [`Terms::mission`].
+#[derive(Clone, Copy, Debug)]
+pub struct Uncomputed<'a> {
+    /// The user's numbers.
+    pub account: Account,
+    /// What the tier table says of the user's tier.
+    pub tier: UserTier<'a>,
+    /// Where the mission stands.
+    pub status: Status,
+    /// As of when.
+    pub now: UnixMillis,
 }
 
 /// Appends one mission view.
@@ -82,13 +95,43 @@ impl ViewFrame {
         &self.terms
     }
 
-    /// Appends a view, byte for byte as [`write_view`] does.
+    /// Computes and appends one user's view as of a moment, byte for byte as [`write_view`] does.
     ///
     /// - `signal`: what [`signal_json`](super::signal_json) made of the signal.
-    /// - `mission`: what the terms give for the user.
-    pub fn write(&self, out: &mut Vec<u8>, signal: &[u8], user: UserText<'_>, mission: &Mission) {
+    pub fn write(&self, out: &mut Vec<u8>, signal: &[u8], user: UserText<'_>, mission: Uncomputed<'_>) {
         write_opening(out, signal);
-        write_pieces(out, user, mission, &self.levels, &self.closing);
+        let Some((size, amounts)) = self.tradable(mission) else { return self.write_unusual(out, user, mission) };
+        out.extend_from_slice(user.json);
+        let mut room = Room::default();
+        put_standing_tradable(&mut room, self.terms.seconds_remaining(mission.now));
+        out.extend_from_slice(room.text());
+        out.extend_from_slice(&self.levels);
+        out.extend_from_slice(user.budget);
+        room.clear();
+        put_raw(&mut room, Some(size.lots_raw));
+        put_amounts(&mut room, Some(size.lots), Some(amounts.risk), amounts.reward);
+        out.extend_from_slice(room.text());
+        out.extend_from_slice(&self.closing);
+    }
+
+    #[inline]
+    fn tradable_size(&self, mission: Uncomputed<'_>) -> Option<Size> {
+        if mission.status != Status::Active {
+            return None;
+        }
+        self.terms.tradable_size(mission.account, mission.tier, mission.now)
+    }
+
+    fn tradable(&self, mission: Uncomputed<'_>) -> Option<(Size, Amounts)> {
+        let size = self.tradable_size(mission)?;
+        Some((size, self.terms.amounts(size.lots)?))
+    }
+
+    /// A view from the user on, of whatever mission.
+    #[inline(never)]
+    fn write_unusual(&self, out: &mut Vec<u8>, user: UserText<'_>, mission: Uncomputed<'_>) {
+        let Uncomputed { account, tier, status, now } = mission;
+        write_pieces(out, user, &self.terms.mission(account, tier, status, now), &self.levels, &self.closing);
     }
 }
 
@@ -105,7 +148,6 @@ const CLOSING_MOST: usize = 80;
 #[derive(Debug)]
 pub struct BatchFrame {
     shared: Arc<ViewFrame>,
-    now: UnixMillis,
     /// From the beginning to the user.
     opening: Vec<u8>,
     /// From there to the budget, for an active mission that may be traded.
@@ -120,29 +162,20 @@ impl BatchFrame {
     /// Prepares the views of all users as of one moment; `signal` as for [`ViewFrame::write`].
     #[must_use]
     pub fn new(shared: Arc<ViewFrame>, signal: &[u8], now: UnixMillis) -> Self {
-        let common = shared.terms.mission(Account::default(), UserTier::Unnamed, Status::Active, now);
         let mut opening = Vec::with_capacity(OPENING.len() + signal.len() + USER.len());
         write_opening(&mut opening, signal);
         let mut room = Room::default();
-        put_standing(&mut room, &Mission { reasons: crate::domain::Reasons::default(), ..common });
+        put_standing_tradable(&mut room, shared.terms.seconds_remaining(now));
         let tradable = [room.text(), &shared.levels].concat();
         let closing = Padded::new(&shared.closing);
-        Self { shared, now, opening, tradable, closing, sizes: Sizes::default(), room }
+        Self { shared, opening, tradable, closing, sizes: Sizes::default(), room }
     }
 
-    /// Computes and appends one user's view, byte for byte as [`write_view`] does.
+    /// Computes and appends one user's view as of the batch's moment, byte for byte as [`write_view`] does.
     #[inline]
-    pub fn write(
-        &mut self,
-        out: &mut Vec<u8>,
-        user: UserText<'_>,
-        account: Account,
-        tier: UserTier<'_>,
-        status: Status,
-    ) {
+    pub fn write(&mut self, out: &mut Vec<u8>, user: UserText<'_>, mission: Uncomputed<'_>) {
         out.extend_from_slice(&self.opening);
-        if status == Status::Active
-            && let Some(size) = self.shared.terms.tradable_size(account, tier, self.now)
+        if let Some(size) = self.shared.tradable_size(mission)
             && let Some(closing) = &self.closing
             && put_size(&mut self.room, &mut self.sizes, &self.shared.terms, size)
         {
@@ -152,21 +185,8 @@ impl BatchFrame {
             out.extend_from_slice(user.budget);
             out.extend_from_slice(self.room.text());
         } else {
-            self.write_unusual(out, user, account, tier, status);
+            self.shared.write_unusual(out, user, mission);
         }
-    }
-
-    #[inline(never)]
-    fn write_unusual(
-        &self,
-        out: &mut Vec<u8>,
-        user: UserText<'_>,
-        account: Account,
-        tier: UserTier<'_>,
-        status: Status,
-    ) {
-        let mission = self.shared.terms.mission(account, tier, status, self.now);
-        write_pieces(out, user, &mission, &self.shared.levels, &self.shared.closing);
     }
 }
 
@@ -207,8 +227,7 @@ impl Sizes {
 #[inline]
 fn put_size(room: &mut Room, sizes: &mut Sizes, terms: &Terms, size: Size) -> bool {
     room.clear();
-    room.put(b",\"lots_raw\":");
-    room.put_number(Some(size.lots_raw));
+    put_raw(room, Some(size.lots_raw));
     if let Some(text) = sizes.get(size.steps) {
         room.put_text(text);
         return true;
@@ -240,8 +259,7 @@ fn write_pieces(out: &mut Vec<u8>, user: UserText<'_>, mission: &Mission, levels
     out.extend_from_slice(levels);
     out.extend_from_slice(user.budget);
     room.clear();
-    room.put(b",\"lots_raw\":");
-    room.put_number(mission.lots_raw);
+    put_raw(&mut room, mission.lots_raw);
     put_amounts(&mut room, mission.lots, mission.risk_amount, mission.reward_amount);
     if mission.minimum_balance.is_some() {
         room.put(b",\"minimum_balance\":");
@@ -272,6 +290,23 @@ fn put_standing(room: &mut Room, mission: &Mission) {
         room.put(b"\"");
     }
     room.put(b"]");
+}
+
+/// The same for an active mission that may be traded.
+fn put_standing_tradable(room: &mut Room, seconds_remaining: u64) {
+    room.put(STATUS);
+    room.put_str(Status::Active.as_str());
+    room.put(SECONDS);
+    room.put_integer(seconds_remaining);
+    room.put(TRADABLE);
+    room.put(NO_REASONS);
+}
+
+/// The size that would lose just the budget.
+#[inline]
+fn put_raw(room: &mut Room, lots_raw: Option<Decimal>) {
+    room.put(b",\"lots_raw\":");
+    room.put_number(lots_raw);
 }
 
 /// A size and what it stands for.

@@ -11,7 +11,7 @@ use crate::cache::CachedSignal;
 use crate::domain::{
     self, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName, UnixMillis, UserId,
 };
-use crate::render::{self, BatchFrame, UserText, ViewFrame};
+use crate::render::{self, BatchFrame, Uncomputed, UserText, ViewFrame};
 use crate::store::{Snapshot, StoreError, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
@@ -60,8 +60,13 @@ impl MissionView {
     /// Computes the mission.
     #[must_use]
     pub fn mission(&self, service: &Service) -> Mission {
+        let Uncomputed { account, tier, status, now } = self.uncomputed(service);
+        self.frame.terms().mission(account, tier, status, now)
+    }
+
+    fn uncomputed<'a>(&self, service: &'a Service) -> Uncomputed<'a> {
         let tier = self.overlay.tier(service.names());
-        self.frame.terms().mission(self.overlay.account(), tier, self.status, self.now)
+        Uncomputed { account: self.overlay.account(), tier, status: self.status, now: self.now }
     }
 
     /// About how long its JSON is, in bytes.
@@ -77,7 +82,7 @@ impl MissionView {
         service.metrics().views.inc();
         let budget = self.overlay.budget(service.names());
         let user = UserText { json: self.overlay.json(), budget: &budget };
-        self.frame.write(out, &self.signal.json, user, &self.mission(service));
+        self.frame.write(out, &self.signal.json, user, self.uncomputed(service));
     }
 
     /// The currency that the amounts are in.
@@ -486,7 +491,8 @@ impl Batch {
             self.make_frame(member.currency);
         }
         if let Some(Some(frame)) = self.frames.get_mut(member.currency) {
-            frame.write(out, member.text, member.account, member.tier(names), status);
+            let tier = member.tier(names);
+            frame.write(out, member.text, Uncomputed { account: member.account, tier, status, now: self.now });
         }
     }
 

@@ -45,15 +45,16 @@ impl Joined {
         for (account, tier, status) in self.users.iter().chain(&self.users) {
             let tier = tiers.of_user(tier.as_ref());
             let mission = shared.terms().mission(*account, tier, *status, now);
+            let uncomputed = Uncomputed { account: *account, tier, status: *status, now };
             let mut plain = b"before".to_vec();
             write_view(&mut plain, SIGNAL, OVERLAY, &mission, &self.currency);
             let mut budget = Vec::new();
             write_budget(&mut budget, Budget::of(*account, tier));
             let user = UserText { json: OVERLAY, budget: &budget };
             let mut single = b"before".to_vec();
-            shared.write(&mut single, SIGNAL, user, &mission);
+            shared.write(&mut single, SIGNAL, user, uncomputed);
             let mut of_batch = b"before".to_vec();
-            batch.write(&mut of_batch, user, *account, tier, *status);
+            batch.write(&mut of_batch, user, uncomputed);
             assert_eq!(text(&single), text(&plain));
             assert_eq!(text(&of_batch), text(&plain));
         }
