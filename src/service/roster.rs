@@ -30,6 +30,8 @@ pub(super) struct Roster {
 
 /// The first 16 bytes of an id, which compare as the id does.
 type Head = u128;
+/// What tells most ids of a chunk apart.
+type Tag = u16;
 
 /// Users next to each other in the order of ids.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ struct Chunk {
     first: UserId,
     rows: Vec<Row>,
     /// A hash of each user's id.
-    tags: Vec<u32>,
+    tags: Vec<Tag>,
     /// The JSON of each overlay and the text of its budget, one after the other.
     text: Vec<u8>,
 }
@@ -221,7 +223,7 @@ impl Roster {
 
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
-        let row_bytes = size_of::<Row>() + size_of::<u32>();
+        let row_bytes = size_of::<Row>() + size_of::<Tag>();
         let chunks = self.chunks.iter().map(|chunk| chunk.text.capacity() + chunk.rows.capacity() * row_bytes);
         chunks.sum::<usize>() + self.chunks.capacity() * size_of::<(Chunk, Head)>()
     }
@@ -375,14 +377,15 @@ impl Roster {
 /// Shorter ids are filled up with zeros, which no id has.
 fn head_of(user: &str) -> Head {
     let mut bytes = [0; size_of::<Head>()];
-    for (place, byte) in bytes.iter_mut().zip(user.bytes()) {
-        *place = byte;
+    let length = user.len().min(bytes.len());
+    if let (Some(place), Some(start)) = (bytes.get_mut(..length), user.as_bytes().get(..length)) {
+        place.copy_from_slice(start);
     }
     Head::from_be_bytes(bytes)
 }
 
 /// Spreads ids over tags by their length, first and last bytes. Ids that are alike in these cost a comparison each, nothing more.
-fn tag_of(user: &str) -> u32 {
+fn tag_of(user: &str) -> Tag {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
     let bytes = user.as_bytes();
     let word = |eight: Option<&[u8; 8]>| u64::from_le_bytes(*eight.unwrap_or(&[0; 8]));
@@ -390,15 +393,15 @@ fn tag_of(user: &str) -> u32 {
         (None, _) => bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
         (first, last) => word(first) ^ word(last).rotate_left(29),
     };
-    let [.., a, b, c, d] = (ends ^ bytes.len() as u64).wrapping_mul(ODD).to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+    let [.., a, b] = (ends ^ bytes.len() as u64).wrapping_mul(ODD).to_le_bytes();
+    Tag::from_le_bytes([a, b])
 }
 
 /// A chunk under construction.
 #[derive(Debug, Default)]
 struct ChunkBuilder {
     rows: Vec<Row>,
-    tags: Vec<u32>,
+    tags: Vec<Tag>,
     text: Vec<u8>,
 }
 
@@ -465,16 +468,16 @@ impl Chunk {
     /// Where a user's row is.
     fn find(&self, user: &str) -> Option<usize> {
         /// Tags that are compared at once.
-        const BLOCK: usize = 16;
+        const BLOCK: usize = 32;
         let tag = tag_of(user);
         let (blocks, rest) = self.tags.as_chunks::<BLOCK>();
-        let in_block = |start: usize, block: &[u32]| {
+        let in_block = |start: usize, block: &[Tag]| {
             let alike = block.iter().zip(start..).filter(|(own, _)| **own == tag);
             alike.map(|(_, at)| at).find(|at| self.member(*at).is_some_and(|member| member.user() == user.as_bytes()))
         };
         for (number, block) in blocks.iter().enumerate() {
-            // Counted without a way out in the middle, so that it is done in few steps.
-            if block.iter().filter(|own| **own == tag).count() > 0
+            // Without a way out in the middle, so that it is done in few steps.
+            if block.iter().fold(0, |alike, own| alike | Tag::from(*own == tag)) > 0
                 && let Some(at) = in_block(number * BLOCK, block)
             {
                 return Some(at);
