@@ -1,7 +1,8 @@
 //! The one file: signals, overlays, outcomes, rates and tokens in a redb database.
 //!
 //! Synchronous and typed. Reading goes through a [`Snapshot`], one committed state for as long as it is held (MVCC). All writing
-//! goes through the one [`Writer`] thread, which groups what waits into one durable commit and acknowledges after the sync.
+//! goes through the one [`Writer`] thread, which groups what waits into one durable commit and acknowledges after the sync. A commit is
+//! one of the engine, or, if it is small, an entry in the `log`, whose rows are laid over the engine's tables until it gets them (`rows`).
 //! redb and bincode do not show outside this module, and nothing here knows of HTTP, caches or clocks.
 //!
 //! redb runs in its default mode on purpose: one exclusive writer, one-phase commits with checksums. Under `quick_repair` and the
@@ -22,7 +23,9 @@ mod codec;
 mod copy_gate;
 mod disk;
 mod layer;
+mod log;
 mod mark;
+mod rows;
 mod schema;
 mod snapshot;
 mod tables;
@@ -37,10 +40,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend as _};
 
 use disk::FileDisk;
 use layer::{Backend, Layer, Volume};
+use rows::{NewRows, Rows};
 
 pub use backup::{Replacing, back_up, compact, link, restore};
 pub use check::{Contents, contents, verify};
@@ -176,6 +180,16 @@ pub(crate) struct Opened {
     layer: Arc<Layer>,
     /// The version of the layout that the file had; `None` if it had no tables.
     schema: Option<u64>,
+    log: RwLock<Log>,
+}
+
+/// What is in the file's log.
+#[derive(Debug, Default)]
+struct Log {
+    /// What the tables lack.
+    rows: Arc<Rows>,
+    /// Where the next entry goes.
+    used: usize,
 }
 
 impl fmt::Debug for Opened {
@@ -199,7 +213,15 @@ impl Opened {
         if schema.is_some_and(|schema| schema < schema::SCHEMA) {
             schema::upgrade(&database)?;
         }
-        Ok(Self { last_good: Mutex::default(), database, layer, schema })
+        let log = Self::read_log(&layer, &database)?;
+        Ok(Self { last_good: Mutex::default(), database, layer, schema, log: RwLock::new(log) })
+    }
+
+    fn read_log(layer: &Arc<Layer>, database: &Database) -> Result<Log, StoreError> {
+        let mut bytes = [0; log::BYTES];
+        Backend(Arc::clone(layer)).read(log::OFFSET, &mut bytes).map_err(StoreError::io)?;
+        let (rows, used) = log::read(&bytes, tables::seq(&database.begin_read()?)?)?;
+        Ok(Log { rows: Arc::new(rows), used })
     }
 
     /// Opens a file that must hold this program's tables, and never writes to it.
@@ -248,8 +270,7 @@ impl Opened {
     /// Compares the last change that the engine shows with the last one that is known to have been on the disk.
     fn check_mark(&self, volume: &Volume) -> Result<(), StoreError> {
         let Some(marked) = volume.marked().map_err(StoreError::io)? else { return Ok(()) };
-        let tx = self.database.begin_read()?;
-        let seq = tables::seq(&tx)?;
+        let seq = tables::seq(&self.database.begin_read()?)?.max(self.rows().seq);
         if seq < marked {
             return Err(StoreError::Damaged(format!("it ends at change {seq}, and change {marked} was on the disk")));
         }
@@ -260,17 +281,59 @@ impl Opened {
         lock(&self.last_good)
     }
 
-    /// Begins to write; until [`Opened::confirm`] readers are sure of what was committed before.
-    fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
-        self.check_fault()?;
-        self.layer.land().map_err(StoreError::io)?;
-        *self.last_good() = Some(Arc::new(self.database.begin_read()?));
-        Ok(self.database.begin_write()?)
+    fn rows(&self) -> Arc<Rows> {
+        Arc::clone(&self.log.read().unwrap_or_else(PoisonError::into_inner).rows)
     }
 
-    /// Whether what the engine takes for committed is on the disk.
-    fn confirm(&self) -> Result<(), StoreError> {
+    /// What is committed, in the tables and laid over them: for whoever alone commits.
+    fn committed(&self) -> Result<(ReadTransaction, Arc<Rows>), StoreError> {
         self.check_fault()?;
+        Ok((self.database.begin_read()?, self.rows()))
+    }
+
+    fn set_log(&self, rows: Rows, used: usize) {
+        *self.log.write().unwrap_or_else(PoisonError::into_inner) = Log { rows: Arc::new(rows), used };
+    }
+
+    /// Begins to write: what follows is at most one commit.
+    fn begin(&self) -> Result<(), StoreError> {
+        self.check_fault()?;
+        self.layer.land().map_err(StoreError::io)
+    }
+
+    /// Puts the rows of one commit on the disk. Returns after the sync; with an error, they may be there all the same.
+    fn commit(&self, new: NewRows) -> Result<(), StoreError> {
+        let used = self.log.read().unwrap_or_else(PoisonError::into_inner).used;
+        let Some(entry) = log::encode(&new.entry, log::BYTES.saturating_sub(used)) else {
+            return self.commit_to_tables(&new.all, None);
+        };
+        self.begin()?;
+        let backend = Backend(Arc::clone(&self.layer));
+        backend.write(log::OFFSET + used as u64, &entry).map_err(StoreError::io)?;
+        backend.sync_data().map_err(StoreError::io)?;
+        self.check_fault()?;
+        self.set_log(new.all, used + entry.len());
+        Ok(())
+    }
+
+    /// Puts rows into the tables, which must be all that are in the log and those of one commit more. Returns after the sync; with an
+    /// error, they may be on the disk all the same.
+    ///
+    /// - `checkpoint`: how far the import of this name is.
+    #[inline(never)] // for the size
+    fn commit_to_tables(&self, rows: &Rows, checkpoint: Option<(&str, &str)>) -> Result<(), StoreError> {
+        self.begin()?;
+        // Until it is known that the commit is on the disk, readers are sure of what was committed before.
+        *self.last_good() = Some(Arc::new(self.database.begin_read()?));
+        let tx = self.database.begin_write()?;
+        rows.write(&tx)?;
+        if let Some((name, state)) = checkpoint {
+            tx.open_table(tables::LEGACY_CHECKPOINT)?.insert(name, state)?;
+        }
+        tx.commit()?;
+        self.check_fault()?;
+        // Not before: a reader who finds no rows here finds them in the tables.
+        self.set_log(Rows::default(), 0);
         *self.last_good() = None;
         Ok(())
     }
@@ -280,11 +343,17 @@ impl Opened {
     }
 
     fn snapshot(self: Arc<Self>) -> Result<Snapshot, StoreError> {
+        // Before the transaction begins: what is gone from here then is in the tables.
+        let mut rows = self.rows();
         let tx = self.database.begin_read()?;
         // Asked after the transaction has begun: if the engine shows what is not on the disk, the layer is apart already.
         let tx =
             if self.layer.is_apart() { self.last_good().clone().unwrap_or_else(|| Arc::new(tx)) } else { Arc::new(tx) };
-        Ok(Snapshot::new(tx, self))
+        // The tables may have got these rows, and others after them, since.
+        if !rows.is_empty() && tables::seq(&tx)? >= rows.seq {
+            rows = Arc::default();
+        }
+        Ok(Snapshot::new(tx, rows, self))
     }
 }
 

@@ -9,9 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableHandle, Value, WriteTransaction};
-
-use super::check::{ContentDigest, Contents, verify};
+use super::check::{ContentDigest, Contents, Reading, verify};
 use super::disk::FileDisk;
 use super::layer::{Layer, Volume};
 use super::{
@@ -171,7 +169,7 @@ fn write(snapshot: &Snapshot, path: &Path) -> Result<String, StoreError> {
     let opened = Opened::open(Layer::over(&volume), false)?;
     let mut digest = ContentDigest::default();
     let tx = opened.database.begin_write()?;
-    tables::for_each(&mut Copying { from: snapshot.tx(), to: &tx, digest: &mut digest })?;
+    tables::for_each(&mut Reading { snapshot, digest: &mut digest, to: Some(&tx) })?;
     tx.commit()?;
     opened.check_fault()?;
     let Opened { mut database, layer, .. } = opened;
@@ -183,27 +181,4 @@ fn write(snapshot: &Snapshot, path: &Path) -> Result<String, StoreError> {
     layer.fault().map_or(Ok(()), |fault| Err(StoreError::io(fault)))?;
     volume.settle().map_err(StoreError::io)?;
     Ok(digest.finish())
-}
-
-struct Copying<'a> {
-    from: &'a ReadTransaction,
-    to: &'a WriteTransaction,
-    digest: &'a mut ContentDigest,
-}
-
-impl tables::ForEachTable for Copying<'_> {
-    fn table<K: Key + 'static, V: Value + 'static>(
-        &mut self,
-        table: TableDefinition<'static, K, V>,
-    ) -> Result<(), StoreError> {
-        self.digest.table(table.name());
-        let mut to = self.to.open_table(table)?;
-        for row in self.from.open_table(table)?.iter()? {
-            let (key, value) = row?;
-            let (key, value) = (key.value(), value.value());
-            self.digest.row(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref());
-            to.insert(&key, &value)?;
-        }
-        Ok(())
-    }
 }

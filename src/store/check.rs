@@ -10,7 +10,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use redb::{Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle, Value};
+use redb::{Key, ReadTransaction, TableDefinition, TableHandle, Value, WriteTransaction};
 use sha2::{Digest, Sha256};
 
 use super::snapshot::{Snapshot, corrupt, stored_outcome, stored_rate};
@@ -66,14 +66,14 @@ pub fn contents(snapshot: &Snapshot, file_bytes: u64) -> Result<Contents, StoreE
         let row = row?;
         check_seq("overlays-1", row.overlay.user_id.as_str(), row.seq, seq)?;
     }
-    for row in snapshot.tx().open_table(tables::RATES)?.range::<&str>(..)? {
+    for row in snapshot.table(tables::RATES)?.range::<&str>(..)? {
         let (pair, bytes) = row?;
         let (_, rate_seq) = stored_rate(pair.value(), bytes.value())?;
         check_seq("rates-1", pair.value(), rate_seq, seq)?;
     }
     snapshot.tokens()?;
     let mut digest = ContentDigest::default();
-    tables::for_each(&mut DigestOf { tx: snapshot.tx(), digest: &mut digest })?;
+    tables::for_each(&mut Reading { snapshot, digest: &mut digest, to: None })?;
     let schema = snapshot.schema().unwrap_or_default();
     Ok(Contents { schema, seq, counts: snapshot.counts()?, sha256: digest.finish(), file_bytes })
 }
@@ -95,8 +95,8 @@ fn check_tables(tx: &ReadTransaction) -> Result<(), StoreError> {
 
 /// Each signal is found by its id and by its expiry, and nothing else is.
 fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
-    let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
-    let by_expiry = snapshot.tx().open_table(tables::SIGNALS_BY_EXPIRY)?;
+    let numbers = snapshot.table(tables::SIGNAL_NUMBERS)?;
+    let by_expiry = snapshot.table(tables::SIGNALS_BY_EXPIRY)?;
     let mut count = 0;
     for row in snapshot.signals()? {
         let row = row?;
@@ -106,8 +106,8 @@ fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
         if numbers.get(id.as_str())?.map(|number| number.value()) != Some(row.number) {
             return Err(corrupt("signal-numbers-1", id, "it does not lead to its signal"));
         }
-        if by_expiry.get((row.signal.expires_at.millis(), row.number))?.is_none() {
-            return Err(corrupt("signals-by-expiry-1", row.number, "the signal is not under its expiry"));
+        if by_expiry.get(tables::expiry_key(row.signal.expires_at, row.number).as_str())?.is_none() {
+            return Err(corrupt("signals-by-expiry-2", row.number, "the signal is not under its expiry"));
         }
     }
     // Each signal has its own entry in both, so equal counts leave none that leads nowhere.
@@ -119,8 +119,8 @@ fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
 
 /// Each outcome is on a signal that is there, and is the one that its record names.
 fn check_outcomes(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
-    let outcomes = snapshot.tx().open_table(tables::OUTCOMES)?;
-    let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
+    let outcomes = snapshot.table(tables::OUTCOMES)?;
+    let numbers = snapshot.table(tables::SIGNAL_NUMBERS)?;
     for row in outcomes.range::<(u64, &str)>(..)? {
         let (key, bytes) = row?;
         let (number, user) = key.value();
@@ -178,21 +178,28 @@ impl tables::ForEachTable for TableNames {
     }
 }
 
-struct DigestOf<'a> {
-    tx: &'a ReadTransaction,
-    digest: &'a mut ContentDigest,
+/// Reads all rows of all tables, for what they come to and to write them somewhere else.
+pub(super) struct Reading<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) digest: &'a mut ContentDigest,
+    /// Where they are written to, if they are.
+    pub(super) to: Option<&'a WriteTransaction>,
 }
 
-impl tables::ForEachTable for DigestOf<'_> {
+impl tables::ForEachTable for Reading<'_> {
     fn table<K: Key + 'static, V: Value + 'static>(
         &mut self,
         table: TableDefinition<'static, K, V>,
     ) -> Result<(), StoreError> {
         self.digest.table(table.name());
-        for row in self.tx.open_table(table)?.iter()? {
+        let mut to = self.to.map(|to| to.open_table(table)).transpose()?;
+        for row in self.snapshot.table(table)?.all()? {
             let (key, value) = row?;
             let (key, value) = (key.value(), value.value());
             self.digest.row(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref());
+            if let Some(to) = &mut to {
+                to.insert(&key, &value)?;
+            }
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! redb writes its file in place. Until a transaction has ended it leaves alone every page that the
 //! commit before it needs, or a power cut would lose that commit; only the next transaction may use
-//! them again. So a copy survives one transaction running beside it, and the second tears it. The
+//! them again. So a copy survives one transaction running beside it, and the second tears it. An
+//! entry of the `log` counts as one: a copy may have it in part, which is to have it not. The
 //! writer therefore calls [`CopyGate::wait`] before *every* write transaction, committed or not, and
 //! before closing the database, which writes too. `wait` reads what inotify has to say of the file:
 //!

@@ -5,18 +5,23 @@
 //!   number was raised so that an older program refuses the file as newer, and does not take new signals for damaged ones.
 //! - Schema 3: the number of the last change is a row of `meta`. Before, it was the last key of `changes-1`, a log of what each
 //!   commit changed that nobody read any more; it is gone.
+//! - Schema 4: small commits may be in the `log` alone. The number was raised so that an older program, which would not see them,
+//!   refuses the file. The signals by expiry are in a new table.
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable as _, TableDefinition};
 
 use super::StoreError;
+use super::snapshot::stored_signal;
 use super::tables::{self, SCHEMA_KEY, SEQ_KEY};
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u64 = 3;
+pub(super) const SCHEMA: u64 = 4;
 /// The oldest layout that it reads.
 const OLDEST: u64 = 1;
 /// What each commit changed, by the number of its last change; up to schema 2.
 const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes-1");
+/// The signals by expiry, up to schema 3; for its name alone, as its kind was another.
+const BY_EXPIRY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("signals-by-expiry-1");
 
 /// The version of a file's layout; `None` if it has no tables yet.
 ///
@@ -51,11 +56,20 @@ pub(super) fn of(tx: &ReadTransaction) -> Result<Option<u64>, redb::TableError> 
 ///
 /// # Errors
 ///
-/// [`StoreError::Engine`]; the file is as it was then.
+/// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a signal that can not be read; the file is as it was then.
 pub(super) fn upgrade(database: &Database) -> Result<(), StoreError> {
     let tx = database.begin_write()?;
     let last = tx.open_table(CHANGES)?.last()?.map(|(seq, _)| seq.value());
     tx.delete_table(CHANGES)?;
+    tx.delete_table(BY_EXPIRY)?;
+    {
+        let mut by_expiry = tx.open_table(tables::SIGNALS_BY_EXPIRY)?;
+        for row in tx.open_table(tables::SIGNALS)?.iter()? {
+            let (number, bytes) = row?;
+            let stored = stored_signal(number.value(), bytes.value())?;
+            by_expiry.insert(tables::expiry_key(stored.signal.expires_at, stored.number).as_str(), &[][..])?;
+        }
+    }
     {
         let mut meta = tx.open_table(tables::META)?;
         meta.insert(SCHEMA_KEY, SCHEMA)?;

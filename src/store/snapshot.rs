@@ -4,9 +4,10 @@ use std::fmt::Display;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{ReadTransaction, ReadableTableMetadata};
+use redb::{Key, ReadTransaction, TableDefinition, TableError, Value};
 
 use super::codec::{self, DecodeError};
+use super::rows::{Cell, Rows, View};
 use super::{Opened, StoreError, tables};
 use crate::domain::{Outcome, Overlay, Rate, Rates, Signal, SignalId, Token, UnixMillis, UserId};
 
@@ -57,17 +58,33 @@ pub struct Counts {
 /// One committed state of the file.
 pub struct Snapshot {
     tx: Arc<ReadTransaction>,
+    /// What is committed and not in the tables.
+    rows: Arc<Rows>,
     /// Ends after the transaction: an engine that is closed answers no reader.
     opened: Arc<Opened>,
 }
 
 impl Snapshot {
-    pub(super) fn new(tx: Arc<ReadTransaction>, opened: Arc<Opened>) -> Self {
-        Self { tx, opened }
+    pub(super) fn new(tx: Arc<ReadTransaction>, rows: Arc<Rows>, opened: Arc<Opened>) -> Self {
+        Self { tx, rows, opened }
     }
 
+    /// The engine's own view, for what there is to know of tables as such.
     pub(super) fn tx(&self) -> &ReadTransaction {
         &self.tx
+    }
+
+    /// What is to be laid over it.
+    pub(super) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// A table as it was committed.
+    pub(super) fn table<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<View<K, V>, TableError> {
+        View::open(&self.tx, &self.rows, table)
     }
 
     /// The version of the layout that the file had when it was opened.
@@ -81,7 +98,11 @@ impl Snapshot {
     ///
     /// [`StoreError::Engine`].
     pub fn seq(&self) -> Result<u64, StoreError> {
-        Ok(tables::seq(&self.tx)?)
+        match self.table(tables::META) {
+            Ok(meta) => Ok(meta.get(tables::SEQ_KEY)?.map_or(0, |seq| seq.value())),
+            Err(TableError::TableDoesNotExist(_)) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Finds a signal by its id.
@@ -90,11 +111,11 @@ impl Snapshot {
     ///
     /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
     pub fn signal(&self, id: &SignalId) -> Result<Option<StoredSignal>, StoreError> {
-        let numbers = self.tx.open_table(tables::SIGNAL_NUMBERS)?;
+        let numbers = self.table(tables::SIGNAL_NUMBERS)?;
         let Some(number) = numbers.get(id.as_str())?.map(|number| number.value()) else { return Ok(None) };
-        let signals = self.tx.open_table(tables::SIGNALS)?;
+        let signals = self.table(tables::SIGNALS)?;
         let row = signals.get(number)?;
-        signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
+        signal_called(id, number, row.as_ref().map(Cell::value)).map(Some)
     }
 
     /// All signals whose id begins with `prefix`, in the order of ids.
@@ -103,8 +124,8 @@ impl Snapshot {
     ///
     /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
     pub fn signals_under(&self, prefix: &str) -> Result<Vec<StoredSignal>, StoreError> {
-        let numbers = self.tx.open_table(tables::SIGNAL_NUMBERS)?;
-        let signals = self.tx.open_table(tables::SIGNALS)?;
+        let numbers = self.table(tables::SIGNAL_NUMBERS)?;
+        let signals = self.table(tables::SIGNALS)?;
         let mut found = Vec::new();
         for row in numbers.range::<&str>(prefix..)? {
             let (id, number) = row?;
@@ -115,7 +136,7 @@ impl Snapshot {
             let row = signals.get(number)?;
             let id = SignalId::parse(id.value())
                 .map_err(|error| corrupt("signal-numbers-1", id.value(), &error.to_string()))?;
-            found.push(signal_called(&id, number, row.as_ref().map(redb::AccessGuard::value))?);
+            found.push(signal_called(&id, number, row.as_ref().map(Cell::value))?);
         }
         Ok(found)
     }
@@ -129,7 +150,7 @@ impl Snapshot {
         match self.tx.open_table(tables::LEGACY_CHECKPOINT) {
             Ok(table) => Ok(table.get(name)?.map(|state| state.value().to_owned())),
             // Only an import makes the table.
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -140,7 +161,7 @@ impl Snapshot {
     ///
     /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
     pub fn overlay(&self, user: &UserId) -> Result<Option<StoredOverlay>, StoreError> {
-        let overlays = self.tx.open_table(tables::OVERLAYS)?;
+        let overlays = self.table(tables::OVERLAYS)?;
         overlays.get(user.as_str())?.map(|bytes| stored_overlay(user.as_str(), bytes.value())).transpose()
     }
 
@@ -150,7 +171,7 @@ impl Snapshot {
     ///
     /// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a record that can not be read.
     pub fn outcome(&self, number: u64, user: &UserId) -> Result<Option<StoredOutcome>, StoreError> {
-        let outcomes = self.tx.open_table(tables::OUTCOMES)?;
+        let outcomes = self.table(tables::OUTCOMES)?;
         let key = (number, user.as_str());
         outcomes.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()
     }
@@ -164,7 +185,7 @@ impl Snapshot {
         &self,
         number: u64,
     ) -> Result<impl Iterator<Item = Result<StoredOutcome, StoreError>>, StoreError> {
-        let outcomes = self.tx.open_table(tables::OUTCOMES)?;
+        let outcomes = self.table(tables::OUTCOMES)?;
         let of_signal = (number, "")..(number.saturating_add(1), "");
         Ok(outcomes.range(of_signal)?.map(|row| {
             let (key, bytes) = row?;
@@ -178,7 +199,7 @@ impl Snapshot {
     ///
     /// [`StoreError::Engine`]; items: also [`StoreError::CorruptRow`].
     pub fn outcomes(&self) -> Result<impl Iterator<Item = Result<StoredOutcome, StoreError>>, StoreError> {
-        let outcomes = self.tx.open_table(tables::OUTCOMES)?;
+        let outcomes = self.table(tables::OUTCOMES)?;
         Ok(outcomes.range::<(u64, &str)>(..)?.map(|row| {
             let (key, bytes) = row?;
             stored_outcome(key.value(), bytes.value())
@@ -210,7 +231,7 @@ impl Snapshot {
         &self,
         range: (Bound<u64>, Bound<u64>),
     ) -> Result<impl DoubleEndedIterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
-        let signals = self.tx.open_table(tables::SIGNALS)?;
+        let signals = self.table(tables::SIGNALS)?;
         Ok(signals.range::<u64>(range)?.map(|row| {
             let (number, bytes) = row?;
             stored_signal(number.value(), bytes.value())
@@ -227,15 +248,16 @@ impl Snapshot {
         now: UnixMillis,
         after: Option<(UnixMillis, u64)>,
     ) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
-        let by_expiry = self.tx.open_table(tables::SIGNALS_BY_EXPIRY)?;
-        let signals = self.tx.open_table(tables::SIGNALS)?;
-        let unexpired = (now.millis(), u64::MAX);
-        let start = after.map_or(unexpired, |(expiry, number)| unexpired.max((expiry.millis(), number)));
-        let range = (Bound::Excluded(start), Bound::Unbounded);
-        Ok(by_expiry.range::<(i64, u64)>(range)?.map(move |row| {
-            let (_, number) = row?.0.value();
-            let missing = || corrupt("signals-by-expiry-1", number, "it names a signal that is not there");
-            let bytes = signals.get(number)?.ok_or_else(missing)?;
+        let by_expiry = self.table(tables::SIGNALS_BY_EXPIRY)?;
+        let signals = self.table(tables::SIGNALS)?;
+        let unexpired = tables::expiry_key(now, u64::MAX);
+        let after = after.map(|(expiry, number)| tables::expiry_key(expiry, number));
+        let start = after.map_or_else(|| unexpired.clone(), |after| after.max(unexpired.clone()));
+        Ok(by_expiry.range::<&str>((Bound::Excluded(start.as_str()), Bound::Unbounded))?.map(move |row| {
+            let (key, _) = row?;
+            let wrong = |detail| corrupt("signals-by-expiry-2", key.value(), detail);
+            let number = tables::number_in(key.value()).ok_or_else(|| wrong("it is no key"))?;
+            let bytes = signals.get(number)?.ok_or_else(|| wrong("it names a signal that is not there"))?;
             stored_signal(number, bytes.value())
         }))
     }
@@ -249,7 +271,7 @@ impl Snapshot {
         &self,
         after: Option<&UserId>,
     ) -> Result<impl Iterator<Item = Result<StoredOverlay, StoreError>> + use<>, StoreError> {
-        let overlays = self.tx.open_table(tables::OVERLAYS)?;
+        let overlays = self.table(tables::OVERLAYS)?;
         let start = after.map_or(Bound::Unbounded, |user| Bound::Excluded(user.as_str()));
         let opened = Arc::clone(&self.opened);
         Ok(overlays.range::<&str>((start, Bound::Unbounded))?.map(move |row| {
@@ -266,7 +288,7 @@ impl Snapshot {
     ///
     /// [`StoreError::Engine`] or [`StoreError::CorruptRow`].
     pub fn rates(&self) -> Result<Rates, StoreError> {
-        let table = self.tx.open_table(tables::RATES)?;
+        let table = self.table(tables::RATES)?;
         let mut rates = Rates::default();
         for row in table.range::<&str>(..)? {
             let (pair, bytes) = row?;
@@ -282,7 +304,7 @@ impl Snapshot {
     ///
     /// [`StoreError::Engine`] or [`StoreError::CorruptRow`].
     pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        let table = self.tx.open_table(tables::TOKENS)?;
+        let table = self.table(tables::TOKENS)?;
         let rows = table.range::<&str>(..)?.map(|row| {
             let (id, bytes) = row?;
             stored_token(id.value(), bytes.value())
@@ -297,11 +319,11 @@ impl Snapshot {
     /// [`StoreError::Engine`].
     pub fn counts(&self) -> Result<Counts, StoreError> {
         Ok(Counts {
-            signals: self.tx.open_table(tables::SIGNALS)?.len()?,
-            overlays: self.tx.open_table(tables::OVERLAYS)?.len()?,
-            outcomes: self.tx.open_table(tables::OUTCOMES)?.len()?,
-            rates: self.tx.open_table(tables::RATES)?.len()?,
-            tokens: self.tx.open_table(tables::TOKENS)?.len()?,
+            signals: self.table(tables::SIGNALS)?.len()?,
+            overlays: self.table(tables::OVERLAYS)?.len()?,
+            outcomes: self.table(tables::OUTCOMES)?.len()?,
+            rates: self.table(tables::RATES)?.len()?,
+            tokens: self.table(tables::TOKENS)?.len()?,
         })
     }
 }

@@ -5,7 +5,10 @@
 //! does it mark the file (see `mark`), tell the observer, who brings the cache up to date, and only after that the callers. In any
 //! other order an acknowledged write could be followed by an older read, or be lost.
 //!
-//! An operation is checked against the state it meets before it touches a table; one that is refused leaves no trace and does
+//! A batch that is small goes into the `log`, with one write and one sync; any other goes into the tables, with all that the log holds. A
+//! writer that stops leaves the log empty.
+//!
+//! An operation is checked against the state it meets before it becomes rows; one that is refused leaves no trace and does
 //! not disturb the others in its batch. One that would change nothing is not written.
 //!
 //! Before each batch the writer waits at the copy gate. When a write or a sync has failed, the batch is refused as a whole, and so is
@@ -26,11 +29,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redb::WriteTransaction;
-
 use super::copy_gate::{CopyGate, Waited, now};
+use super::rows::NewRows;
 use super::snapshot::StoredSignal;
-use super::{NEVER, Store, StoreError};
+use super::{NEVER, Opened, Store, StoreError};
 
 use batch::{Batch, Failure};
 pub use import::{IMPORT_RECORDS_MAX, Imported};
@@ -263,7 +265,22 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
         }
         // Closing the file writes to it too, if anything has been written.
         if !self.store.is_untouched() {
+            self.empty_log();
             self.health.count_wait(self.gate.wait(&NEVER));
+        }
+    }
+
+    /// Leaves nothing to the next start.
+    fn empty_log(&mut self) {
+        let opened = self.store.opened();
+        let rows = opened.rows();
+        if self.latch.is_some() || rows.is_empty() {
+            return;
+        }
+        self.health.count_wait(self.gate.wait(&NEVER));
+        if let Err(error) = opened.commit_to_tables(&rows, None) {
+            // They are on the disk as they are.
+            tracing::debug!(error = &error as &dyn std::error::Error, "the log could not be emptied");
         }
     }
 
@@ -376,24 +393,20 @@ struct Written {
 /// of it may be.
 fn write_batch(store: &Store, operations: Vec<Operation>) -> Result<Written, (StoreError, Option<Doubtful>)> {
     let opened = store.opened();
-    let certain = |error: StoreError| (error, None);
-    let tx = opened.begin_write().map_err(certain)?;
-    let written = apply_batch(&tx, operations).map_err(certain)?;
+    let (written, rows) = apply_batch(&opened, operations).map_err(|error| (error, None))?;
     if written.changes.is_empty() {
-        tx.abort().map_err(|error| certain(error.into()))?;
-        opened.confirm().map_err(certain)?;
         return Ok(written);
     }
-    let committed = tx.commit().map_err(StoreError::from).and_then(|()| opened.confirm());
-    match committed {
+    match opened.commit(rows) {
         Ok(()) => Ok(written),
         Err(error) => Err((error, Some(Doubtful { seq: written.seq, changes: written.changes }))),
     }
 }
 
-/// Applies a batch to the tables.
-fn apply_batch(tx: &WriteTransaction, operations: Vec<Operation>) -> Result<Written, StoreError> {
-    let mut batch = Batch::open(tx)?;
+/// Applies a batch to what is committed.
+fn apply_batch(opened: &Opened, operations: Vec<Operation>) -> Result<(Written, NewRows), StoreError> {
+    let (tx, rows) = opened.committed()?;
+    let mut batch = Batch::open(&tx, &rows)?;
     let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
         match batch.apply(operation) {
@@ -406,6 +419,6 @@ fn apply_batch(tx: &WriteTransaction, operations: Vec<Operation>) -> Result<Writ
             Err(Failure::Store(error)) => return Err(error),
         }
     }
-    let (seq, changes) = batch.finish()?;
-    Ok(Written { seq, results, changes })
+    let (changes, rows) = batch.finish();
+    Ok((Written { seq: rows.all.seq, results, changes }, rows))
 }

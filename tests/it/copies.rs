@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use overlaid::domain::UserId;
 use overlaid::service::{Service, Settings, Stopwatch};
-use overlaid::store::{Change, CopyGate, Imported, Store, Writer, compact, verify};
+use overlaid::store::{Change, CopyGate, Imported, Store, Writer, compact, contents, verify};
 
 use crate::crash::overlay;
 use crate::disk::{Dice, effort, seed};
@@ -324,6 +324,24 @@ fn mark(path: &Path) -> Vec<u8> {
 /// the disk. The mark is made up for when the copy has ended.
 #[test]
 fn a_copy_that_has_read_the_head_before_a_commit_is_whole() {
+    // More than the log has room for.
+    let (copy, before, _) = commit_beside_a_copy(320, 4_000);
+    assert_eq!(copy, before);
+}
+
+/// A copy that has the log from before a commit is the state before it, also if it has an entry in part; one that reads it later is the
+/// state after.
+#[test]
+fn a_copy_that_has_read_the_head_before_an_entry_of_the_log_is_whole() {
+    for (len, has_entry) in [(320, true), (512, true), (513, false), (600, false), (3_584, false)] {
+        let (copy, before, after) = commit_beside_a_copy(len, 200);
+        assert_eq!(copy, if has_entry { after } else { before }, "{len} bytes");
+    }
+}
+
+/// Commits a record while somebody who has read the first `len` bytes of the file copies it. Returns what the copy holds, and what the file
+/// held before and after.
+fn commit_beside_a_copy(len: u64, padding: usize) -> (String, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
     let before = small_database(&path);
@@ -331,19 +349,21 @@ fn a_copy_that_has_read_the_head_before_a_commit_is_whole() {
     // So short a limit that the commit comes while the copy is under way, as it may to one that begins just before it.
     let gate = CopyGate::new(&path, Duration::from_millis(50)).unwrap();
     let writer = Writer::start_behind(gate, Arc::clone(&store), |_| {}).unwrap();
-    let copying = HalfRead::from(320, &path, &copy);
+    let copying = HalfRead::from(len, &path, &copy);
     let (marked, (done, is_done)) = (mark(&path), std::sync::mpsc::channel());
     let acknowledge = Box::new(move |result: Result<_, _>| done.send(result.is_ok()).unwrap());
-    writer.submit(overlay(7, 2, PADDING), acknowledge).unwrap();
+    writer.submit(overlay(7, 2, padding), acknowledge).unwrap();
     assert!(is_done.recv().unwrap());
     copying.finish();
-    assert_eq!(verify(&copy).unwrap().sha256, before);
+    let copied = verify(&copy).unwrap().sha256;
+    let after = contents(&store.snapshot().unwrap(), 0).unwrap().sha256;
     let watch = Stopwatch::start();
     while mark(&path) == marked {
         assert!(watch.seconds() < 5.0, "the file is not marked after the copy");
         std::thread::sleep(Duration::from_millis(20));
     }
     writer.stop();
+    (copied, before, after)
 }
 
 /// The gate that a store was opened behind is its writer's from then on.

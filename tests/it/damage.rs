@@ -109,28 +109,54 @@ fn swapped_torn_and_overwritten_pages_are_found() {
     });
 }
 
+/// More than the log has room for.
+const LONG: usize = 4_000;
+
 /// A file as `kill -9` leaves it is refused or shows what was acknowledged last, also if the damage hits what the very last commit
 /// wrote, which the engine takes for a commit that the kill interrupted.
 #[test]
 fn damage_to_the_file_of_a_killed_server_is_found_or_does_not_matter() {
+    damage_to_the_file_of_a_killed_server(LONG);
+}
+
+/// The same if the last commits are in the log alone, where an entry that does not fit its checksum looks like one that the kill
+/// interrupted.
+#[test]
+fn damage_to_the_log_of_a_killed_server_is_found_or_does_not_matter() {
+    damage_to_the_file_of_a_killed_server(0);
+}
+
+/// - `padding`: of the records that are written last.
+fn damage_to_the_file_of_a_killed_server(padding: usize) {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
     let server = Server::start(folder.path(), &["--load", SAMPLES]);
+    let write = |balance: u64, padding: usize| {
+        let body = format!(r#"{{"account_balance":{balance},"note":"{}"}}"#, "n".repeat(padding));
+        let written = server.send("PUT", "/v1/users/7/overlay", &body);
+        assert!(written.status < 300, "{written:?}");
+    };
+    // However much of the log the samples took, it is empty then.
+    write(4, LONG);
     for balance in 1..=3 {
         fs::copy(&path, &copy).unwrap();
-        let written = server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{balance}}}"#));
-        assert!(written.status < 300, "{written:?}");
+        write(balance, padding);
     }
     server.kill();
     let (before, original) = (fs::read(&copy).unwrap(), fs::read(&path).unwrap());
     let expected = serve(original.clone()).unwrap().sha256;
     assert_ne!(serve(before.clone()).unwrap().sha256, expected, "the last commit changed something");
-    // The pages that the last commit wrote, without the first, where the engine's own head is.
-    let written: Vec<_> = (PAGE..original.len())
+    // The pages that the last commit wrote, without the first, where the engine's own head is; or the log, which is in the first.
+    let mut written: Vec<_> = (PAGE..original.len())
         .step_by(PAGE)
         .filter(|page| before.get(*page..*page + PAGE) != original.get(*page..*page + PAGE))
         .collect();
-    assert!(written.len() > 2, "{written:?}");
+    if padding == 0 {
+        assert!(written.is_empty(), "{written:?}");
+        written.push(0);
+    } else {
+        assert!(written.len() > 2, "{written:?}");
+    }
     let refused = damage_file(effort(1_500), &original, &expected, |bytes, dice| {
         let at = match dice.below(3) {
             0 => dice.below(PAGE),
@@ -196,9 +222,12 @@ fn a_damaged_file_is_refused_with_exit_code_1_and_not_changed() {
     let path = whole_file(folder.path());
     let original = fs::read(&path).unwrap();
     let mut bytes = original.clone();
-    // In the middle of a row, wherever it lies.
-    let at = bytes.windows(6).position(|window| window == b"EURUSD").unwrap();
-    bytes[at] = b'X';
+    // In the middle of a row, wherever it lies, also in pages that are free by now. The log in the first page is not read any more.
+    let rows: Vec<_> = (PAGE..bytes.len()).filter(|at| bytes[*at..].starts_with(b"EURUSD")).collect();
+    for at in &rows {
+        bytes[*at] = b'X';
+    }
+    assert!(!rows.is_empty());
     fs::write(&path, &bytes).unwrap();
     for command in [&["verify", path.to_str().unwrap()][..], &["serve", "--listen", "127.0.0.1:0"], &["stats"]] {
         let output = run(folder.path(), command);

@@ -118,11 +118,11 @@ fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
         tx.open_table(META).unwrap().insert("schema", schema).unwrap();
         tx.commit().unwrap();
     };
-    set_schema(4);
-    check_refused(&path, "the file has schema 4, this program reads up to 3: use a newer overlaid");
+    set_schema(5);
+    check_refused(&path, "the file has schema 5, this program reads up to 4: use a newer overlaid");
     set_schema(0);
     check_refused(&path, "the file is a redb database of another program");
-    set_schema(3);
+    set_schema(4);
     let store = Store::open(&path).unwrap();
     assert_eq!(store.snapshot().unwrap().seq().unwrap(), 1);
 }
@@ -426,7 +426,7 @@ fn a_new_file_has_its_tables() {
             "rates-1",
             "signal-numbers-1",
             "signals-1",
-            "signals-by-expiry-1",
+            "signals-by-expiry-2",
             "tokens-1"
         ]
     );

@@ -17,7 +17,7 @@ use crate::direct::Direct;
 use crate::world::{delete_overlay, patch_overlay, put_outcome, put_overlay, put_rate, put_signal, start, user_id};
 
 /// The schema that today's code writes.
-pub(crate) const SCHEMA: u64 = 3;
+pub(crate) const SCHEMA: u64 = 4;
 
 pub(crate) fn golden(schema: u64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/golden/schema-{schema}.redb"))
@@ -122,7 +122,7 @@ fn files_of_all_schemas_say_the_same_and_are_brought_to_todays() {
 #[test]
 fn the_golden_files_hold_the_records_that_they_are_there_for() {
     const SIGNALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signals-1");
-    for (schema, version) in [(1, 1), (2, 2), (3, 2)] {
+    for (schema, version) in [(1, 1), (2, 2), (3, 2), (4, 2)] {
         let folder = copy_of(schema);
         let database = Database::open(folder.path().join("overlaid.redb")).unwrap();
         let signals = database.begin_read().unwrap().open_table(SIGNALS).unwrap();

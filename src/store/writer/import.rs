@@ -7,11 +7,9 @@
 
 use std::sync::Arc;
 
-use redb::ReadableTable as _;
-
 use super::{Batch, Effect, Failure, Precedence, Refusal, StoredSignal, WriteError};
 use crate::domain::{Outcome, Overlay, Signal};
-use crate::store::{Store, StoreError, tables};
+use crate::store::Store;
 
 /// Most records of one commit: those of a full batch.
 pub const IMPORT_RECORDS_MAX: usize = super::BATCH_MAX;
@@ -56,10 +54,10 @@ impl Store {
 
     fn write_imported(&self, records: &Imported<'_>, (name, state): (&str, &str)) -> Result<(), Failure> {
         self.wait_for_copies();
-        // Whatever fails below drops the transaction, and with it everything that it wrote.
+        // Whatever fails before the commit leaves no trace.
         let opened = self.opened();
-        let tx = opened.begin_write()?;
-        let mut batch = Batch::open(&tx)?;
+        let snapshot = Arc::clone(&opened).snapshot()?;
+        let mut batch = Batch::open(snapshot.tx(), snapshot.rows())?;
         for signal in records.signals {
             batch.import_signal(signal)?;
         }
@@ -71,18 +69,14 @@ impl Store {
         for outcome in records.outcomes {
             batch.put_outcome(outcome.clone(), Precedence::Replace)?;
         }
-        let (seq, changes) = batch.finish()?;
-        let mut checkpoints = tx.open_table(tables::LEGACY_CHECKPOINT).map_err(StoreError::from)?;
-        let is_known = checkpoints.get(name)?.is_some_and(|known| known.value() == state);
+        let (changes, rows) = batch.finish();
+        let is_known = snapshot.checkpoint(name)?.is_some_and(|known| known == state);
+        let seq = snapshot.seq()?.max(rows.all.seq);
+        drop(snapshot);
         if changes.is_empty() && is_known {
-            drop(checkpoints);
-            tx.abort()?;
-            return Ok(opened.confirm()?);
+            return Ok(());
         }
-        checkpoints.insert(name, state)?;
-        drop(checkpoints);
-        tx.commit().map_err(StoreError::from)?;
-        opened.confirm()?;
+        opened.commit_to_tables(&rows.all, Some((name, state)))?;
         self.mark(seq, &mut self.gate());
         Ok(())
     }

@@ -1,0 +1,184 @@
+//! Rows over tables against the tables that hold them.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use redb::backends::InMemoryBackend;
+use redb::{Database, ReadableDatabase as _};
+
+use super::super::tables::{ForEachTable, META, OVERLAYS, SIGNAL_NUMBERS, SIGNALS};
+use super::*;
+use crate::domain::UnixMillis;
+
+fn database() -> Database {
+    let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+    super::super::schema::create(&database).unwrap();
+    database
+}
+
+/// Keys and values of the test, which are in the order of their numbers.
+fn text(number: u64) -> String {
+    format!("{number:020}")
+}
+
+fn bytes(number: u64) -> Arc<[u8]> {
+    text(number).as_bytes().into()
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    str::from_utf8(bytes).unwrap().parse().unwrap()
+}
+
+fn rows_of(over: &BTreeMap<u64, Option<u64>>) -> Rows {
+    let mut rows = Rows::default();
+    // From both ends, so that not every row comes after those before it.
+    let (mut keys, mut is_first) = (over.iter().collect::<VecDeque<_>>(), true);
+    while let Some((key, value)) = if is_first { keys.pop_front() } else { keys.pop_back() } {
+        rows.put(tables::number(OVERLAYS.name()), Row { key: bytes(*key), value: value.map(bytes) });
+        is_first = !is_first;
+    }
+    rows
+}
+
+proptest! {
+    /// A view is what the table would be if it held the rows, from both ends, in any part, and so is the table that gets them.
+    #[test]
+    fn rows_over_a_table_read_as_rows_in_it(
+        stored in proptest::collection::btree_map(0_u64..300, any::<u64>(), 0..12),
+        over in proptest::collection::btree_map(0_u64..300, proptest::option::of(any::<u64>()), 0..12),
+        start in 0_u64..300,
+        len in 0_u64..300,
+        fronts in proptest::collection::vec(any::<bool>(), 30),
+    ) {
+        let database = database();
+        let put = |key: u64, value: u64| {
+            let row = Row { key: bytes(key), value: Some(bytes(value)) };
+            let mut rows = Rows::default();
+            rows.put(tables::number(OVERLAYS.name()), row);
+            rows
+        };
+        let tx = database.begin_write().unwrap();
+        for (key, value) in &stored {
+            put(*key, *value).write(&tx).unwrap();
+        }
+        tx.commit().unwrap();
+        let mut expected = stored.clone();
+        for (key, value) in &over {
+            match value {
+                Some(value) => drop(expected.insert(*key, *value)),
+                None => drop(expected.remove(key)),
+            }
+        }
+        let rows = Arc::new(rows_of(&over));
+        let read = |(key, value): (Cell<&str>, Cell<&[u8]>)| (number(key.value().as_bytes()), number(value.value()));
+        let check = |view: &View<&str, &[u8]>| {
+            assert_eq!(view.len().unwrap(), expected.len() as u64);
+            for key in 0..300 {
+                let found = view.get(&*text(key)).unwrap().map(|value| number(value.value()));
+                assert_eq!(found, expected.get(&key).copied());
+            }
+            let part = &*text(start)..&*text(start + len);
+            let (mut found, mut wanted) = (view.range::<&str>(part).unwrap(), expected.range(start..start + len));
+            for is_front in &fronts {
+                let (found, wanted) =
+                    if *is_front { (found.next(), wanted.next()) } else { (found.next_back(), wanted.next_back()) };
+                assert_eq!(found.map(|row| read(row.unwrap())), wanted.map(|(key, value)| (*key, *value)));
+            }
+        };
+        check(&View::open(&database.begin_read().unwrap(), &rows, OVERLAYS).unwrap());
+
+        let tx = database.begin_write().unwrap();
+        rows.write(&tx).unwrap();
+        tx.commit().unwrap();
+        check(&View::open(&database.begin_read().unwrap(), &Arc::default(), OVERLAYS).unwrap());
+    }
+}
+
+/// Numbers in keys are written with their lowest byte first, which is not the order of bytes.
+#[test]
+fn rows_are_in_the_order_of_the_tables_keys() {
+    let mut rows = Rows::default();
+    let signals = tables::number(SIGNALS.name());
+    for number in [256, 1, 2, 255] {
+        rows.put(signals, Row { key: u64::as_bytes(&number).as_slice().into(), value: Some(Arc::default()) });
+    }
+    let order: Vec<_> = rows.of(signals).iter().map(|row| u64::from_bytes(&row.key)).collect();
+    assert_eq!(order, [1, 2, 255, 256]);
+}
+
+#[test]
+fn expiries_are_in_the_order_of_time() {
+    let key = |expiry: i64, number| tables::expiry_key(UnixMillis::new(expiry), number);
+    let times = [UnixMillis::MIN.millis(), 1, 255, 256, UnixMillis::MAX.millis()];
+    let keys: Vec<_> =
+        times.iter().flat_map(|time| [0, 1, 255, 256, u64::MAX].map(|number| key(*time, number))).collect();
+    assert!(keys.is_sorted_by(|one, other| one < other), "{keys:?}");
+    assert_eq!(tables::number_in(&key(7, 42)), Some(42));
+    assert_eq!(key(1, 42), "000000000001000000000000002a");
+    for rubbish in ["", "é", "00000000000", "000000000001", "000000000001g"] {
+        assert_eq!(tables::number_in(rubbish), None, "{rubbish}");
+    }
+}
+
+/// The numbers are in files: they never change.
+#[test]
+fn tables_have_their_numbers() {
+    struct Numbers(Vec<(usize, String)>);
+    impl ForEachTable for Numbers {
+        fn table<K: Key + 'static, V: Value + 'static>(
+            &mut self,
+            table: TableDefinition<'static, K, V>,
+        ) -> Result<(), StoreError> {
+            // The order is that of the key's own type.
+            let (one, other) = (K::fixed_width(), tables::number(table.name()));
+            assert_eq!(one.is_some(), other == 1, "{}", table.name());
+            self.0.push((other, table.name().to_owned()));
+            Ok(())
+        }
+    }
+    let mut numbers = Numbers(Vec::new());
+    tables::for_each(&mut numbers).unwrap();
+    let names: Vec<_> = numbers.0.iter().map(|(number, name)| format!("{number} {name}")).collect();
+    assert_eq!(
+        names,
+        [
+            "0 meta",
+            "1 signals-1",
+            "2 signal-numbers-1",
+            "3 signals-by-expiry-2",
+            "4 overlays-1",
+            "5 outcomes-1",
+            "6 rates-1",
+            "7 tokens-1"
+        ]
+    );
+    assert_eq!(numbers.0.len(), tables::COUNT);
+    assert_eq!(tables::number(tables::LEGACY_CHECKPOINT.name()), tables::COUNT);
+}
+
+#[test]
+fn what_the_engine_could_not_read_is_no_row() {
+    let (meta, signals, expiry, outcomes) = (tables::number(META.name()), tables::number(SIGNALS.name()), 3, 5);
+    for (table, key, value, expected) in [
+        (meta, &b"seq"[..], Some(&[0; 8][..]), true),
+        (meta, b"seq", Some(&[0; 7]), false),
+        (meta, b"\xff", Some(&[0; 8]), false),
+        (signals, &[0; 8], Some(b"any"), true),
+        (signals, &[0; 8], None, false),
+        (tables::number(OVERLAYS.name()), b"user", None, true),
+        (tables::number(OVERLAYS.name()), b"\xff", None, false),
+        (signals, &[0; 9], Some(b"any"), false),
+        (tables::number(SIGNAL_NUMBERS.name()), b"S1", Some(b""), false),
+        (expiry, b"key", Some(b""), true),
+        (expiry, b"key", None, true),
+        (expiry, b"\xff", Some(b""), false),
+        (outcomes, b"12345678user", Some(b"any"), true),
+        (outcomes, b"12345678", Some(b"any"), true),
+        (outcomes, b"1234567", Some(b"any"), false),
+        (outcomes, b"12345678\xff", Some(b"any"), false),
+        (tables::COUNT, b"any", Some(b"any"), false),
+        (usize::MAX, b"any", None, false),
+    ] {
+        assert_eq!(tables::is_row(table, key, value), expected, "{table} {key:?} {value:?}");
+    }
+}
