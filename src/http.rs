@@ -15,6 +15,7 @@ mod conditional;
 mod gather;
 mod guard;
 mod health;
+mod host;
 mod import;
 mod missions;
 mod pace;

@@ -19,7 +19,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
 use super::pace::{PacedBody, Progress};
-use super::{Limits, Problem, Routes};
+use super::{Limits, Problem, Routes, host};
 use crate::metrics::ResponseCounters;
 
 /// What answers the requests of all connections.
@@ -41,14 +41,16 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     abandoned: &Arc<AtomicBool>,
 ) -> Response<AnswerBody> {
+    let is_named = host::is_named(request.version(), request.headers());
     // The usual request has no body, and asks for what is in memory.
-    if request.body().is_end_stream()
+    if is_named
+        && request.body().is_end_stream()
         && let Some(response) = answer_from_memory(&answers.routes, &request)
     {
         answers.responses.count(response.status().as_u16());
         return response;
     }
-    let response = answer_by_router(answers, request, abandoned).await;
+    let response = answer_by_router(answers, request, is_named, abandoned).await;
     answers.responses.count(response.status().as_u16());
     response.map(Either::Right)
 }
@@ -63,6 +65,7 @@ fn answer_from_memory(routes: &Routes, request: &Request<Incoming>) -> Option<Re
 async fn answer_by_router(
     answers: &Answers,
     request: Request<Incoming>,
+    is_named: bool,
     abandoned: &Arc<AtomicBool>,
 ) -> Response<Body> {
     let Answers { routes, limits, .. } = answers;
@@ -75,7 +78,10 @@ async fn answer_by_router(
         let watched = progress.insert(Arc::new(Progress::default()));
         Body::new(PacedBody::new(incoming, limits.body_read, watched.clone(), Arc::clone(abandoned)))
     });
-    let handler = pin!(routes.call(request));
+    let handler = pin!(async move {
+        // A body that came with the request is let go here, as one that a handler refuses.
+        if is_named { routes.call(request).await } else { Ok(Problem::no_host().into_response()) }
+    });
     let mut response = match within_limit(handler, progress.as_deref(), *limits).await {
         Ok(Ok(response)) => response,
         Err(problem) => problem.into_response(),
