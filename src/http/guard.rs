@@ -33,29 +33,49 @@ pub(super) struct Answers {
 /// What an answer's body is: bytes that are there, or what the router made.
 pub(super) type AnswerBody = Either<Full<Bytes>, Body>;
 
-/// Answers one request.
-///
-/// `abandoned` is set if the request's body is not read to its end.
-pub(super) async fn answer(
-    answers: &Answers,
+/// A request that was looked at.
+pub(super) enum Begun {
+    /// It could be answered at once.
+    Answered(Response<AnswerBody>),
+    /// It takes a handler.
+    Open(OpenRequest),
+}
+
+/// A request that takes a handler.
+pub(super) struct OpenRequest {
     request: Request<Incoming>,
-    abandoned: &Arc<AtomicBool>,
-) -> Response<AnswerBody> {
+    /// Whether it names its host.
+    is_named: bool,
+}
+
+/// Answers a request that needs no waiting.
+///
+/// It is let go at once, before hyper looks whether more has come: while its bytes are in use that takes new memory for reading.
+pub(super) fn begin(answers: &Answers, mut request: Request<Incoming>) -> Begun {
     let is_named = host::is_named(request.version(), request.headers());
     // The usual request has no body, and asks for what is in memory.
     if is_named
         && request.body().is_end_stream()
-        && let Some(response) = answer_from_memory(&answers.routes, &request)
+        && let Some(response) = answer_from_memory(&answers.routes, &mut request)
     {
-        answers.responses.count(response.status().as_u16());
-        return response;
+        return Begun::Answered(response);
     }
-    let response = answer_by_router(answers, request, is_named, abandoned).await;
-    answers.responses.count(response.status().as_u16());
-    response.map(Either::Right)
+    Begun::Open(OpenRequest { request, is_named })
 }
 
-fn answer_from_memory(routes: &Routes, request: &Request<Incoming>) -> Option<Response<AnswerBody>> {
+/// Answers the request and counts the answer.
+///
+/// `abandoned` is set if the request's body is not read to its end.
+pub(super) async fn finish(answers: &Answers, begun: Begun, abandoned: &Arc<AtomicBool>) -> Response<AnswerBody> {
+    let response = match begun {
+        Begun::Answered(response) => response,
+        Begun::Open(request) => answer_by_router(answers, request, abandoned).await.map(Either::Right),
+    };
+    answers.responses.count(response.status().as_u16());
+    response
+}
+
+fn answer_from_memory(routes: &Routes, request: &mut Request<Incoming>) -> Option<Response<AnswerBody>> {
     match catch_unwind(AssertUnwindSafe(|| routes.answer_from_memory(request))) {
         Ok(answer) => Some(answer?.map(Either::Left)),
         Err(payload) => Some(Problem::panicked(&*payload).into_response().map(Either::Right)),
@@ -64,8 +84,7 @@ fn answer_from_memory(routes: &Routes, request: &Request<Incoming>) -> Option<Re
 
 async fn answer_by_router(
     answers: &Answers,
-    request: Request<Incoming>,
-    is_named: bool,
+    OpenRequest { request, is_named }: OpenRequest,
     abandoned: &Arc<AtomicBool>,
 ) -> Response<Body> {
     let Answers { routes, limits, .. } = answers;

@@ -182,9 +182,10 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, m
     let serving = Arc::new((answers, Arc::clone(&abandoned), stopping.clone()));
     let on_request = move |request| {
         let serving = Arc::clone(&serving);
+        let begun = guard::begin(&serving.0, request);
         async move {
             let (answers, abandoned, stop_seen) = &*serving;
-            let mut response = guard::answer(answers, request, abandoned).await;
+            let mut response = guard::finish(answers, begun, abandoned).await;
             // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
             if stop_seen.has_changed().is_err() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
