@@ -14,6 +14,7 @@ mod body;
 mod conditional;
 mod gather;
 mod guard;
+mod head_timer;
 mod health;
 mod host;
 mod import;
