@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::Full;
 
@@ -21,21 +21,36 @@ pub(super) fn tagged_json(
     condition: &IfNoneMatch,
     write: impl FnOnce() -> Vec<u8>,
 ) -> Response {
-    tagged_bytes(status, tag, condition, write).map(Body::new)
+    tagged_bytes(status, tag, condition, HeaderMap::new(), || write().into()).map(Body::new)
 }
 
-/// The same with a body that needs no allocation of its own.
+/// Most header fields whose memory is used again: more than clients send, and little to keep for a connection.
+const ROOM_FIELDS_MAX: usize = 32;
+
+/// Room for the header fields of an answer: the memory of the request's, which are not needed any more. hyper gives it to the next
+/// request in turn, so that a connection allocates it once.
+pub(super) fn room_of(headers: &mut HeaderMap) -> HeaderMap {
+    let mut room = std::mem::take(headers);
+    if room.capacity() > ROOM_FIELDS_MAX {
+        return HeaderMap::new();
+    }
+    room.clear();
+    room
+}
+
+/// The same with a body that needs no allocation of its own, and its header fields put into `room`.
 pub(super) fn tagged_bytes(
     status: StatusCode,
     tag: &EntityTag,
     condition: &IfNoneMatch,
-    write: impl FnOnce() -> Vec<u8>,
+    room: HeaderMap,
+    write: impl FnOnce() -> Bytes,
 ) -> Response<Full<Bytes>> {
     let is_held = condition.matches(tag);
-    let mut response = Response::new(Full::new(if is_held { Bytes::new() } else { write().into() }));
+    let mut response = Response::new(Full::new(if is_held { Bytes::new() } else { write() }));
     *response.status_mut() = if is_held { StatusCode::NOT_MODIFIED } else { status };
     let headers = response.headers_mut();
-    // With hyper's own two.
+    *headers = room;
     headers.reserve(5);
     if !is_held {
         headers.insert(CONTENT_TYPE, JSON);

@@ -191,8 +191,9 @@ struct Condition {
 
 impl Condition {
     fn read(headers: &HeaderMap, name: &HeaderName) -> Self {
-        let mut lines = headers.get_all(name).iter().cloned();
-        Self { first: lines.next(), more: lines.collect() }
+        // Nearly every request has none.
+        let Some(first) = headers.get(name) else { return Self::default() };
+        Self { first: Some(first.clone()), more: headers.get_all(name).iter().skip(1).cloned().collect() }
     }
 
     fn is_any(&self) -> bool {

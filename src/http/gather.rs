@@ -10,6 +10,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 
 use memchr::memmem;
@@ -19,6 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
 /// What stands between the head of one request and the next.
 const HEAD_END: &[u8] = b"\r\n\r\n";
+/// Looks for it; made once, as that takes longer than to look through the head of a request.
+static HEAD_END_FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(HEAD_END));
 
 /// A stream that gathers what is written to it while requests are pipelined.
 #[derive(Debug)]
@@ -86,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gather<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let came = buf.filled().get(before..).unwrap_or_default();
-        let first_end = memmem::find(came, HEAD_END);
+        let first_end = HEAD_END_FINDER.find(came);
         self.is_pipelined = first_end.is_some_and(|at| at + HEAD_END.len() < came.len());
         Poll::Ready(Ok(()))
     }

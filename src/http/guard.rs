@@ -19,7 +19,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
 use super::pace::{PacedBody, Progress};
-use super::{Limits, Problem, Routes};
+use super::{Limits, Problem, Routes, host};
 use crate::metrics::ResponseCounters;
 
 /// What answers the requests of all connections.
@@ -33,27 +33,49 @@ pub(super) struct Answers {
 /// What an answer's body is: bytes that are there, or what the router made.
 pub(super) type AnswerBody = Either<Full<Bytes>, Body>;
 
-/// Answers one request.
-///
-/// `abandoned` is set if the request's body is not read to its end.
-pub(super) async fn answer(
-    answers: &Answers,
-    request: Request<Incoming>,
-    abandoned: &Arc<AtomicBool>,
-) -> Response<AnswerBody> {
-    // The usual request has no body, and asks for what is in memory.
-    if request.body().is_end_stream()
-        && let Some(response) = answer_from_memory(&answers.routes, &request)
-    {
-        answers.responses.count(response.status().as_u16());
-        return response;
-    }
-    let response = answer_by_router(answers, request, abandoned).await;
-    answers.responses.count(response.status().as_u16());
-    response.map(Either::Right)
+/// A request that was looked at.
+pub(super) enum Begun {
+    /// It could be answered at once.
+    Answered(Response<AnswerBody>),
+    /// It takes a handler.
+    Open(OpenRequest),
 }
 
-fn answer_from_memory(routes: &Routes, request: &Request<Incoming>) -> Option<Response<AnswerBody>> {
+/// A request that takes a handler.
+pub(super) struct OpenRequest {
+    request: Request<Incoming>,
+    /// Whether it names its host.
+    is_named: bool,
+}
+
+/// Answers a request that needs no waiting.
+///
+/// It is let go at once, before hyper looks whether more has come: while its bytes are in use that takes new memory for reading.
+pub(super) fn begin(answers: &Answers, mut request: Request<Incoming>) -> Begun {
+    let is_named = host::is_named(request.version(), request.headers());
+    // The usual request has no body, and asks for what is in memory.
+    if is_named
+        && request.body().is_end_stream()
+        && let Some(response) = answer_from_memory(&answers.routes, &mut request)
+    {
+        return Begun::Answered(response);
+    }
+    Begun::Open(OpenRequest { request, is_named })
+}
+
+/// Answers the request and counts the answer.
+///
+/// `abandoned` is set if the request's body is not read to its end.
+pub(super) async fn finish(answers: &Answers, begun: Begun, abandoned: &Arc<AtomicBool>) -> Response<AnswerBody> {
+    let response = match begun {
+        Begun::Answered(response) => response,
+        Begun::Open(request) => answer_by_router(answers, request, abandoned).await.map(Either::Right),
+    };
+    answers.responses.count(response.status().as_u16());
+    response
+}
+
+fn answer_from_memory(routes: &Routes, request: &mut Request<Incoming>) -> Option<Response<AnswerBody>> {
     match catch_unwind(AssertUnwindSafe(|| routes.answer_from_memory(request))) {
         Ok(answer) => Some(answer?.map(Either::Left)),
         Err(payload) => Some(Problem::panicked(&*payload).into_response().map(Either::Right)),
@@ -62,7 +84,7 @@ fn answer_from_memory(routes: &Routes, request: &Request<Incoming>) -> Option<Re
 
 async fn answer_by_router(
     answers: &Answers,
-    request: Request<Incoming>,
+    OpenRequest { request, is_named }: OpenRequest,
     abandoned: &Arc<AtomicBool>,
 ) -> Response<Body> {
     let Answers { routes, limits, .. } = answers;
@@ -75,7 +97,10 @@ async fn answer_by_router(
         let watched = progress.insert(Arc::new(Progress::default()));
         Body::new(PacedBody::new(incoming, limits.body_read, watched.clone(), Arc::clone(abandoned)))
     });
-    let handler = pin!(routes.call(request));
+    let handler = pin!(async move {
+        // A body that came with the request is let go here, as one that a handler refuses.
+        if is_named { routes.call(request).await } else { Ok(Problem::no_host().into_response()) }
+    });
     let mut response = match within_limit(handler, progress.as_deref(), *limits).await {
         Ok(Ok(response)) => response,
         Err(problem) => problem.into_response(),

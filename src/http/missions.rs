@@ -42,17 +42,17 @@ pub(super) async fn get_mission(
 ) -> Result<Response, Problem> {
     access.read_user(user.as_str())?;
     let view = service.mission(&signal, &user).await?;
-    Ok(view_answer(&service, &view, &condition).map(Body::new))
+    Ok(view_answer(&service, &view, &condition, HeaderMap::new()).map(Body::new))
 }
 
 /// Answers a request for [`get_mission`] past the router, if nothing about it is unusual and both records are in memory: extractors,
 /// boxed futures and a look at every route take longer than the view. All else, refusals too, is left to the router (`None`), so that
-/// there is one place that says no.
+/// there is one place that says no. An answer takes the memory of `headers` along.
 pub(super) fn get_hot_mission(
     service: &Service,
     method: &Method,
     uri: &Uri,
-    headers: &HeaderMap,
+    headers: &mut HeaderMap,
 ) -> Option<Response<Full<Bytes>>> {
     if method != Method::GET || uri.query().is_some() {
         return None;
@@ -62,15 +62,18 @@ pub(super) fn get_hot_mission(
     // What stands percent-encoded in the path, or is no id, finds nothing here.
     let view = service.hot_mission(rest.strip_prefix("missions/")?, user)?;
     access.read_user(user).ok()?;
-    Some(view_answer(service, &view, &IfNoneMatch::of(headers)))
+    Some(view_answer(service, &view, &IfNoneMatch::of(headers), answer::room_of(headers)))
 }
 
-fn view_answer(service: &Service, view: &MissionView, condition: &IfNoneMatch) -> Response<Full<Bytes>> {
+fn view_answer(
+    service: &Service,
+    view: &MissionView,
+    condition: &IfNoneMatch,
+    room: HeaderMap,
+) -> Response<Full<Bytes>> {
     let tag = answer::view_tag(view.tag());
-    answer::tagged_bytes(StatusCode::OK, &tag, condition, || {
-        let mut json = Vec::with_capacity(view.size_hint());
-        view.write_to(service, &mut json);
-        json
+    answer::tagged_bytes(StatusCode::OK, &tag, condition, room, || {
+        pieces::small(view.size_hint(), |json| view.write_to(service, json))
     })
 }
 

@@ -82,6 +82,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, "Malformed request", detail)
     }
 
+    /// 400 `malformed-request`: an HTTP/1.1 request has not one valid `Host` header.
+    pub(super) fn no_host() -> Self {
+        Self::bad_request("malformed-request", "the head of the request has not one Host header with a valid host")
+    }
+
     /// 400 `invalid-id`: an id in the path breaks the rule for ids; `parameter` is its name in the route.
     #[must_use]
     pub fn invalid_path_id(parameter: &str, detail: impl Into<Cow<'static, str>>) -> Self {

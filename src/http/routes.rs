@@ -33,9 +33,16 @@ impl Routes {
     }
 
     /// Answers a request for a view past the router, if that is possible without waiting.
-    pub(super) fn answer_from_memory<B>(&self, request: &axum::http::Request<B>) -> Option<Response<Full<Bytes>>> {
+    ///
+    /// An answer takes the header fields out of the request.
+    pub(super) fn answer_from_memory<B>(&self, request: &mut axum::http::Request<B>) -> Option<Response<Full<Bytes>>> {
         let service = self.service.as_ref()?;
-        missions::get_hot_mission(service, request.method(), request.uri(), request.headers())
+        let mut headers = std::mem::take(request.headers_mut());
+        let answer = missions::get_hot_mission(service, request.method(), request.uri(), &mut headers);
+        if answer.is_none() {
+            *request.headers_mut() = headers;
+        }
+        answer
     }
 
     /// Answers a request.

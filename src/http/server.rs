@@ -8,17 +8,19 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -27,6 +29,7 @@ use super::Routes;
 use super::gather::Gather;
 use super::guard;
 use super::guard::Answers;
+use super::head_timer::HeadTimer;
 use super::problem::panic_message;
 use super::wire::Wire;
 use crate::metrics::ResponseCounters;
@@ -164,8 +167,7 @@ fn connection_settings(limits: Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // The number of header fields stays at hyper's 100: another number moves them from the stack to the heap.
     let head_bytes_max = limits.head_bytes_max.max(HEAD_BYTES_LEAST);
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.head_read)
+    http.header_read_timeout(limits.head_read)
         // Alone this is only where growing stops; a head of twice the size can get through.
         .max_buf_size(head_bytes_max)
         .max_header_size(head_bytes_max);
@@ -173,18 +175,20 @@ fn connection_settings(limits: Limits) -> http1::Builder {
 }
 
 /// Serves one connection to its end.
-async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, mut stopping: watch::Receiver<()>) {
+async fn serve(stream: TcpStream, answers: Arc<Answers>, mut http: http1::Builder, mut stopping: watch::Receiver<()>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "can not set TCP_NODELAY");
     }
-    let write_limit = answers.limits.write;
+    let Limits { write: write_limit, head_read, .. } = answers.limits;
     let abandoned = Arc::new(AtomicBool::new(false));
+    let stop_seen = stopping.clone();
     let serving = Arc::new((answers, Arc::clone(&abandoned), stopping.clone()));
     let on_request = move |request| {
         let serving = Arc::clone(&serving);
+        let begun = guard::begin(&serving.0, request);
         async move {
             let (answers, abandoned, stop_seen) = &*serving;
-            let mut response = guard::answer(answers, request, abandoned).await;
+            let mut response = guard::finish(answers, begun, abandoned).await;
             // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
             if stop_seen.has_changed().is_err() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -193,15 +197,22 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, m
         }
     };
     let socket = TokioIo::new(Gather::new(Wire::new(stream, write_limit)));
-    let mut connection = http.serve_connection(socket, service_fn(on_request));
-    let ended = tokio::select! {
-        biased;
+    let mut connection = http.timer(HeadTimer::new(head_read)).serve_connection(socket, service_fn(on_request));
+    let mut told_to_stop = pin!(stopping.changed());
+    let mut is_listening = false;
+    let ended = poll_fn(|cx| {
         // The sender is only ever dropped, which ends this wait with an error. It is looked at first, so that an
-        // answer that becomes ready at the same time still says that the connection is closed after it.
-        _ = stopping.changed() => None,
-        result = &mut connection => Some(result),
-    };
-    let result = if let Some(result) = ended {
+        // answer that becomes ready at the same time still says that the connection is closed after it. A task is always woken
+        // alike, so it leaves word where it is told only once.
+        if !is_listening || stop_seen.has_changed().is_err() {
+            is_listening = true;
+            if told_to_stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+        }
+        Pin::new(&mut connection).poll(cx).map(Some)
+    });
+    let result = if let Some(result) = ended.await {
         result
     } else {
         Pin::new(&mut connection).graceful_shutdown();

@@ -21,6 +21,9 @@ use super::Problem;
 /// What hyper's own answer says of its body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 const CLOSE: &[u8] = b"connection: close\r\n";
+/// A bare head ends in this and in a date.
+const BARE_END: &[u8] = b"content-length: 0\r\ndate: ";
+const DATE_BYTES: usize = "Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n".len();
 /// Longest head of hyper's own answers: status line, `connection`, `content-length` and `date`.
 const BARE_HEAD_BYTES_MAX: usize = 160;
 
@@ -94,8 +97,9 @@ impl Wire {
 
 /// Splits `bytes` before hyper's own answer, if they end in one, and tells its status.
 fn split_bare_head(bytes: &[u8]) -> Option<(&[u8], &[u8], StatusCode)> {
-    // Most writes end in a body and get no further than this.
-    if !bytes.ends_with(b"\r\n\r\n") {
+    // Answers of the router get no further than this: they end in a body or, where there is none, say no such length before the date.
+    let end_at = bytes.len().checked_sub(BARE_END.len() + DATE_BYTES)?;
+    if !bytes.ends_with(b"\r\n\r\n") || !bytes.get(end_at..)?.starts_with(BARE_END) {
         return None;
     }
     let (earlier, tail) = bytes.split_at(bytes.len().saturating_sub(BARE_HEAD_BYTES_MAX));

@@ -34,7 +34,7 @@ fn a_connection_is_kept_for_more_requests() {
         let answer = client.answer();
         assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
     }
-    client.send("GET /hello HTTP/1.1\r\nconnection: close\r\n\r\n");
+    client.send("GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     assert_eq!(client.answer().status, 200);
     client.closed();
     let mut old = world.client();
@@ -61,7 +61,7 @@ fn an_answer_is_not_held_back_by_a_next_request_that_has_only_begun() {
     let mut client = world.client();
     client.send(format!("{HELLO}GET /hel"));
     assert_eq!(client.answer().body, "hello");
-    client.send("lo HTTP/1.1\r\n\r\n");
+    client.send("lo HTTP/1.1\r\nhost: x\r\n\r\n");
     assert_eq!(client.answer().body, "hello");
 }
 
@@ -70,7 +70,7 @@ fn head_is_get_without_the_body() {
     let world = World::new();
     let mut client = world.client();
     for (path, length) in [("/hello", "5"), ("/nowhere", "0")] {
-        client.send(format!("HEAD {path} HTTP/1.1\r\n\r\n"));
+        client.send(format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
         let answer = client.answer_to("HEAD");
         let known: usize = answer.header("content-length").unwrap().parse().unwrap();
         assert!(known >= length.parse().unwrap(), "{answer:?}");
@@ -82,20 +82,23 @@ fn head_is_get_without_the_body() {
 #[test]
 fn unknown_routes_and_methods_are_problems() {
     let world = World::new();
-    let answer = world.ask("GET /nowhere HTTP/1.1\r\n\r\n");
+    let answer = world.ask("GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n");
     assert_eq!(answer.problem(), (404, "no-such-route".to_owned()));
     for method in ["PUT", "BREW", "get", "TRACE", "OPTIONS"] {
-        let answer = world.ask(&format!("{method} /hello HTTP/1.1\r\n\r\n"));
+        let answer = world.ask(&format!("{method} /hello HTTP/1.1\r\nhost: x\r\n\r\n"));
         assert_eq!(answer.problem(), (405, "method-not-allowed".to_owned()));
         assert_eq!(answer.header("allow"), Some("GET,HEAD"));
     }
-    let answer = world.ask("GET /object HTTP/1.1\r\n\r\n");
+    let answer = world.ask("GET /object HTTP/1.1\r\nhost: x\r\n\r\n");
     assert_eq!(answer.header("allow"), Some("PUT,PATCH"));
-    for request in ["OPTIONS * HTTP/1.1\r\n\r\n", "CONNECT example.org:80 HTTP/1.1\r\n\r\n", "GET // HTTP/1.1\r\n\r\n"]
-    {
+    for request in [
+        "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n",
+        "CONNECT example.org:80 HTTP/1.1\r\nhost: x\r\n\r\n",
+        "GET // HTTP/1.1\r\nhost: x\r\n\r\n",
+    ] {
         assert_eq!(world.ask(request).problem().0, 404, "{request}");
     }
-    assert_eq!(world.ask("GET http://x/hello HTTP/1.1\r\n\r\n").body, "hello", "the absolute form is fine");
+    assert_eq!(world.ask("GET http://x/hello HTTP/1.1\r\nhost: x\r\n\r\n").body, "hello", "the absolute form is fine");
 }
 
 #[test]
@@ -103,12 +106,12 @@ fn requests_that_are_not_http_are_refused_with_a_problem() {
     let world = World::new();
     let many_fields = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
     let big_field = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(100_000));
-    let long_path = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(65_535));
+    let long_path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(65_535));
     for (request, status) in [
         ("utter nonsense\r\n\r\n", 400),
         ("GET /hello\r\n\r\n", 400),
         ("GET /hello HTTP/9.9\r\n\r\n", 400),
-        ("GET /a b HTTP/1.1\r\n\r\n", 400),
+        ("GET /a b HTTP/1.1\r\nhost: x\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\ncontent-length: many\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
@@ -129,6 +132,29 @@ fn requests_that_are_not_http_are_refused_with_a_problem() {
         client.closed();
     }
     assert_eq!(world.ask(HELLO).status, 200, "the server lives on");
+}
+
+/// What two programs on the way of a request may read as two hosts is refused; it is a request all the same, so the connection goes on.
+#[test]
+fn a_request_has_to_name_one_host() {
+    let world = World::new();
+    let mut client = world.client();
+    for fields in
+        ["", "host: x\r\nhost: x\r\n", "Host: x\r\nhost: y\r\n", "host: a b\r\n", "host: x/y\r\n", "host: u@x\r\n"]
+    {
+        client.send(format!("GET /hello HTTP/1.1\r\n{fields}\r\n"));
+        assert_eq!(client.answer().problem(), (400, "malformed-request".to_owned()), "{fields:?}");
+    }
+    client.send(put_object("{}").replace("host: x\r\n", ""));
+    assert_eq!(client.answer().problem().0, 400, "its body is not taken for a request");
+    client.send("GET http://x/hello HTTP/1.1\r\n\r\n");
+    assert_eq!(client.answer().problem().0, 400, "the absolute form does not stand for the header");
+    for host in ["x", "x:7717", "[::1]:7717", ""] {
+        client.send(format!("GET /hello HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        assert_eq!(client.answer().body, "hello", "{host:?}");
+    }
+    assert_eq!(world.ask("GET /hello HTTP/1.0\r\nhost: x\r\nhost: y\r\n\r\n").problem().0, 400);
+    assert_eq!(world.ask("GET /hello HTTP/1.0\r\n\r\n").body, "hello", "HTTP/1.0 knows nothing of it");
 }
 
 #[test]
@@ -154,7 +180,7 @@ fn a_long_id_is_a_problem_and_not_a_lost_connection() {
     let world = World::new();
     let mut client = world.client();
     for id in ["x".repeat(10_000), "%2e".repeat(10_000), "..".to_owned(), "a%2Fb".to_owned(), "%00".to_owned()] {
-        client.send(format!("GET /users/1/missions/{id} HTTP/1.1\r\n\r\n"));
+        client.send(format!("GET /users/1/missions/{id} HTTP/1.1\r\nhost: x\r\n\r\n"));
         assert_eq!(client.answer().problem(), (400, "invalid-id".to_owned()));
     }
 }
@@ -227,11 +253,11 @@ fn a_long_body_may_take_longer_than_a_handler() {
 fn a_handler_that_takes_too_long_is_ended() {
     let world = World::with(Limits { handler: SHORT, ..Limits::default() });
     let mut client = world.client();
-    client.send("GET /for-ever HTTP/1.1\r\n\r\n");
+    client.send("GET /for-ever HTTP/1.1\r\nhost: x\r\n\r\n");
     let answer = client.answer();
     assert_eq!(answer.problem(), (503, "time-limit".to_owned()));
     assert_eq!(answer.header("retry-after"), Some("1"));
-    client.send("HEAD /for-ever HTTP/1.1\r\n\r\n");
+    client.send("HEAD /for-ever HTTP/1.1\r\nhost: x\r\n\r\n");
     assert_eq!(client.answer_to("HEAD").status, 503);
     client.send(HELLO);
     assert_eq!(client.answer().status, 200, "the connection goes on");
@@ -241,7 +267,7 @@ fn a_handler_that_takes_too_long_is_ended() {
 fn a_panic_is_a_problem_and_nothing_else() {
     let world = World::new();
     let mut client = world.client();
-    client.send("GET /panic HTTP/1.1\r\n\r\n");
+    client.send("GET /panic HTTP/1.1\r\nhost: x\r\n\r\n");
     let answer = client.answer();
     assert_eq!(answer.problem(), (500, "internal".to_owned()));
     assert!(!answer.body.contains("purpose"), "{answer:?}");
@@ -256,7 +282,7 @@ fn a_panic_in_a_stream_costs_its_own_connection_only() {
     other.send(HELLO);
     assert_eq!(other.answer().status, 200);
     let mut client = world.client();
-    client.send("GET /broken-stream HTTP/1.1\r\n\r\n");
+    client.send("GET /broken-stream HTTP/1.1\r\nhost: x\r\n\r\n");
     let mut text = Vec::new();
     // Cut off before its end or reset: either way the client can tell that it is not whole.
     let _ = client.stream.read_to_end(&mut text);
@@ -354,12 +380,12 @@ fn an_import_larger_than_any_buffer_is_counted_line_by_line() {
 fn a_tag_that_still_holds_is_answered_without_a_body() {
     let world = World::new();
     let mut client = world.client();
-    client.send("GET /tagged HTTP/1.1\r\n\r\n");
+    client.send("GET /tagged HTTP/1.1\r\nhost: x\r\n\r\n");
     let tag = client.answer().header("etag").unwrap().to_owned();
-    client.send(format!("GET /tagged HTTP/1.1\r\nif-none-match: \"x\", {tag}\r\n\r\n"));
+    client.send(format!("GET /tagged HTTP/1.1\r\nhost: x\r\nif-none-match: \"x\", {tag}\r\n\r\n"));
     let answer = client.answer();
     assert_eq!((answer.status, answer.header("etag")), (304, Some(tag.as_str())));
-    client.send("GET /tagged HTTP/1.1\r\nif-none-match: \"x\"\r\n\r\n");
+    client.send("GET /tagged HTTP/1.1\r\nhost: x\r\nif-none-match: \"x\"\r\n\r\n");
     assert_eq!(client.answer().body, "fresh");
 }
 
@@ -400,7 +426,7 @@ fn a_client_that_stops_reading_stops_the_stream_and_is_let_go() {
     let world = World::with(Limits { write: SHORT * 2, ..Limits::default() });
     let mut client = world.client();
     // A next request already waits: with `pipeline_flush` this alone would hold everything in memory.
-    client.send(format!("GET /endless HTTP/1.1\r\n\r\n{HELLO}"));
+    client.send(format!("GET /endless HTTP/1.1\r\nhost: x\r\n\r\n{HELLO}"));
     assert!(client.fill(), "the stream begins");
     world.wait_for(&world.signals.stream_dropped);
     // What the kernel's socket buffers hold on both sides, and hyper's own.
@@ -416,7 +442,7 @@ fn shutdown_finishes_what_is_in_flight_and_closes_what_is_idle() {
     idle.send(HELLO);
     assert_eq!(idle.answer().status, 200);
     let mut busy = world.client();
-    busy.send("GET /wait HTTP/1.1\r\n\r\n");
+    busy.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n");
     let signals = world.signals.clone();
     world.wait_for(&signals.entered);
 
@@ -435,7 +461,7 @@ fn shutdown_finishes_what_is_in_flight_and_closes_what_is_idle() {
 fn shutdown_does_not_wait_for_ever() {
     let mut world = World::with(Limits { shutdown: SHORT, ..Limits::default() });
     let mut busy = world.client();
-    busy.send("GET /wait HTTP/1.1\r\n\r\n");
+    busy.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n");
     let mut half = world.client();
     half.send("GET /hel");
     let signals = world.signals.clone();
@@ -451,7 +477,7 @@ fn a_client_that_leaves_takes_its_request_along() {
     let world = World::new();
     for _ in 0..3 {
         let mut client = world.client();
-        client.send("GET /wait HTTP/1.1\r\n\r\n");
+        client.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n");
         world.wait_for(&world.signals.entered);
         drop(client);
     }

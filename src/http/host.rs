@@ -1,0 +1,141 @@
+//! The `Host` header, which HTTP/1.1 demands (RFC 9112 §3.2).
+//!
+//! Nothing here depends on which host a client means, but a proxy in front may choose by it: a request that names two hosts, or none
+//! that can be read, is one that two programs on its way can understand differently. So it is refused, as the rule says.
+
+use std::net::Ipv6Addr;
+
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, Version};
+
+/// Whether a request says once, and readably, which host it is for. Only HTTP/1.0 may leave it out.
+pub(super) fn is_named(version: Version, headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(HOST).iter();
+    match (lines.next(), lines.next()) {
+        (Some(host), None) => is_host(host.as_bytes()),
+        (None, _) => version < Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2). An empty host is allowed: it is what a client sends that asks for no host's resource.
+fn is_host(value: &[u8]) -> bool {
+    let after = match value.strip_prefix(b"[") {
+        Some(rest) => after_literal(rest),
+        None => Some(after_name(value)),
+    };
+    match after {
+        Some([]) => true,
+        Some([b':', port @ ..]) => port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// What comes after a name or an IPv4 address.
+fn after_name(mut value: &[u8]) -> &[u8] {
+    loop {
+        let end = value.iter().position(|byte| !is_of_a_name(*byte)).unwrap_or(value.len());
+        value = value.get(end..).unwrap_or_default();
+        match value {
+            [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => value = after,
+            _ => return value,
+        }
+    }
+}
+
+/// What comes after the address of a literal, the bracket before which is taken off; `None` if it is no address.
+fn after_literal(value: &[u8]) -> Option<&[u8]> {
+    let end = value.iter().position(|byte| *byte == b']')?;
+    let (address, after) = value.split_at_checked(end)?;
+    // Addresses of versions to come begin with a `v`.
+    let is_address = match address {
+        [b'v' | b'V', future @ ..] => {
+            !future.is_empty() && future.iter().all(|byte| is_of_a_name(*byte) || *byte == b':')
+        }
+        _ => std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+    };
+    after.strip_prefix(b"]").filter(|_| is_address)
+}
+
+/// What a name may hold as it is: unreserved characters and delimiters.
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(host: &str, is_valid: bool) {
+        assert_eq!(is_host(host.as_bytes()), is_valid, "{host:?}");
+    }
+
+    #[test]
+    fn names_and_addresses_are_hosts_with_a_port_and_without() {
+        for host in [
+            "localhost",
+            "localhost:7717",
+            "a-b.example.org.",
+            "under_score",
+            "127.0.0.1:80",
+            "[::1]",
+            "[2001:db8::1]:7717",
+            "[v1.fe:d]",
+            "caf%C3%A9",
+            "x:",
+            "",
+            ":80",
+        ] {
+            check(host, true);
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_noticed() {
+        for host in [
+            "a b",
+            "a/b",
+            "user@x",
+            "x:port",
+            "x:80:80",
+            "::1",
+            "[::1",
+            "[zz]",
+            "[]",
+            "[v]",
+            "[::1]x",
+            "a%2",
+            "a%zz",
+            "a\\b",
+            "a?b",
+            "a#b",
+            "\"x\"",
+            "caf\u{e9}",
+            "http://x",
+            "x, y",
+            "<x>",
+        ] {
+            check(host, false);
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_host_unless_it_is_of_the_old_version() {
+        let headers = |hosts: &[&'static str]| -> HeaderMap {
+            hosts.iter().map(|host| (HOST, HeaderValue::from_static(host))).collect()
+        };
+        for (hosts, new, old) in [
+            (&["x"][..], true, true),
+            (&[], false, true),
+            (&["x", "x"], false, false),
+            (&["x", "y"], false, false),
+            (&["a b"], false, false),
+        ] {
+            assert_eq!(is_named(Version::HTTP_11, &headers(hosts)), new, "{hosts:?}");
+            assert_eq!(is_named(Version::HTTP_10, &headers(hosts)), old, "{hosts:?}");
+        }
+    }
+}
