@@ -304,15 +304,19 @@ impl Opened {
     /// Puts the rows of one commit on the disk. Returns after the sync; with an error, they may be there all the same.
     fn commit(&self, new: NewRows) -> Result<(), StoreError> {
         let used = self.log.read().unwrap_or_else(PoisonError::into_inner).used;
-        let Some(entry) = log::encode(&new.entry, log::BYTES.saturating_sub(used)) else {
+        let room = log::BYTES.saturating_sub(used);
+        let Some(mut entry) = log::encode(&new.entry, room) else {
             return self.commit_to_tables(&new.all, None);
         };
+        let used = used + entry.len();
+        // In the same write: what stands behind it from before must not be read on.
+        entry.resize(room.min(entry.len() + log::LENGTH_BYTES), 0);
         self.begin()?;
         let backend = Backend(Arc::clone(&self.layer));
-        backend.write(log::OFFSET + used as u64, &entry).map_err(StoreError::io)?;
+        backend.write(log::OFFSET + (log::BYTES - room) as u64, &entry).map_err(StoreError::io)?;
         backend.sync_data().map_err(StoreError::io)?;
         self.check_fault()?;
-        self.set_log(new.all, used + entry.len());
+        self.set_log(new.all, used);
         Ok(())
     }
 

@@ -5,10 +5,13 @@
 //! many such commits in one of its own: when the log is full, and when the file is closed. Until then they are laid over its tables (see
 //! `rows`).
 //!
-//! Nothing has to be wiped. An entry counts if its checksum fits and it begins with the change after the last one before it; the first,
-//! with the one after the last change in the tables. So what the tables have meanwhile does not count, nor does what follows it, and an
-//! entry that the power cut off was never acknowledged. An entry that begins later than that says that a commit of the engine has been lost
-//! that was on the disk: no entry is written before the one ahead of it, or the commit of the engine, is synced.
+//! An entry counts if its checksum fits and it begins with the change after the last one before it; the first, with the one after the
+//! last change in the tables. So what the tables have meanwhile does not count, nor does what follows it, and an entry that the power
+//! cut off was never acknowledged. An entry that begins later than that says that a commit of the engine has been lost that was on the
+//! disk: no entry is written before the one ahead of it, or the commit of the engine, is synced.
+//!
+//! Behind each entry stands a length of zero. What was there before may be text that somebody chose, who could have written an entry into it
+//! that begins with the right change.
 //!
 //! The log stands between what the engine uses of its first page and the mark, and shares no sector with either. A copy of the file sees it
 //! with the header, at its beginning: a copy meets at most one commit (see `copy_gate`), which is an entry that it has, or has not, or has in
@@ -27,8 +30,10 @@ pub(super) const OFFSET: u64 = 512;
 pub(super) const BYTES: usize = 3_072;
 const _: () = assert!(OFFSET + BYTES as u64 == mark::OFFSET);
 
+/// An entry's length; zero where the last one ends, if there is room.
+pub(super) const LENGTH_BYTES: usize = 2;
 /// The entry's length, and the numbers of its first and its last change.
-const HEAD_BYTES: usize = 2 + 8 + 8;
+const HEAD_BYTES: usize = LENGTH_BYTES + 8 + 8;
 const CHECKSUM_BYTES: usize = 16;
 /// What is set aside for an entry that is being encoded: most of one balance fit.
 const ENTRY_BYTES_USUAL: usize = 384;
@@ -56,9 +61,10 @@ impl Entry {
     }
 }
 
-/// Returns an entry's bytes; `None` if it takes more than `bytes_max`.
+/// Returns an entry's bytes; `None` if it takes more than `bytes_max`, or if it has the last number of all, behind which there is none that
+/// would tell it from what the tables have.
 pub(super) fn encode(entry: &Entry, bytes_max: usize) -> Option<Vec<u8>> {
-    if entry.bytes > bytes_max {
+    if entry.bytes > bytes_max || entry.last == u64::MAX {
         return None;
     }
     let mut bytes = Vec::with_capacity(ENTRY_BYTES_USUAL);

@@ -388,6 +388,37 @@ fn a_service_waits_for_a_copy_at_the_gate_of_its_store() {
     verify(&copy).unwrap();
 }
 
+/// A writer that stops takes what the log holds into the tables, which is one commit more, and closing the file is another.
+#[test]
+fn a_writer_that_stops_waits_for_a_copy_before_it_empties_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
+    small_database(&path);
+    let store = Store::open(&path).unwrap();
+    let gate = CopyGate::new(&path, Duration::from_secs(5)).unwrap();
+    let writer = Writer::start_behind(gate, Arc::clone(&store), |_| {}).unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let acknowledge = Box::new(move |result: Result<_, _>| done.send(result.is_ok()).unwrap());
+    writer.submit(overlay(7, 2, PADDING), acknowledge).unwrap();
+    assert!(is_done.recv().unwrap());
+    let expected = contents(&store.snapshot().unwrap(), 0).unwrap().sha256;
+    // The mark in the first page may be yet to come.
+    let tables = || std::fs::read(&path).unwrap().split_off(4_096);
+    let before = tables();
+    let copying = HalfRead::of(&path, &copy);
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| writer.stop());
+        std::thread::sleep(HALF_A_SECOND);
+        assert!(tables() == before, "it did not wait");
+        copying.finish();
+        stopping.join().unwrap();
+    });
+    assert!(tables() != before, "the log was not emptied");
+    drop((writer, store));
+    assert_eq!(verify(&copy).unwrap().sha256, expected);
+    assert_eq!(verify(&path).unwrap().sha256, expected);
+}
+
 /// The old file is not written to, so nobody need wait.
 #[test]
 fn a_copy_that_is_being_made_while_the_file_is_compacted_is_whole() {

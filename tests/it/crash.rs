@@ -48,6 +48,9 @@ fn open(disk: &Arc<MemoryDisk>) -> Arc<Store> {
     Store::open_on(Arc::clone(disk) as _, Path::new("in memory")).unwrap()
 }
 
+/// Where the mark stands, alone in its sector.
+const MARK: usize = 3_584;
+
 /// What is in the store: the number of its last change, and a hash of everything.
 fn state(store: &Store) -> Result<(u64, String), overlaid::store::StoreError> {
     let contents = contents(&store.snapshot()?, 0)?;
@@ -315,6 +318,115 @@ fn a_cut_while_recovering_from_a_cut_loses_nothing_either() {
             Run { before, steps: disk.steps(), states: BTreeMap::from([(seq, hash)]), acknowledged: vec![(0, seq)] };
         again.cut_everywhere(dice.roll(), 4);
     }
+}
+
+/// A kill leaves what was written and not yet synced to be seen by the next process, and the power may go in that one: what it has shown,
+/// marked or built upon must not be lost then.
+#[test]
+fn a_cut_after_a_kill_loses_nothing_either() {
+    let seed = seed();
+    let run = record(seed, 6);
+    let (mut now, mut synced) = (run.before.clone(), run.before.clone());
+    let mut since = Vec::new();
+    let mut images = 0;
+    for (done, step) in run.steps.iter().enumerate() {
+        match step {
+            Step::SetLength(length) => now.resize(*length, 0),
+            Step::Write(offset, data) => now[*offset..offset + data.len()].copy_from_slice(data),
+            Step::Sync => {
+                synced.clone_from(&now);
+                since.clear();
+                continue;
+            }
+        }
+        since.push(step.clone());
+        // A commit to the tables writes many pages; a kill between two of them is like one between two others.
+        if matches!(step, Step::Write(offset, _) if *offset >= 4_096) && done % 5 != 0 {
+            continue;
+        }
+        let disk = MemoryDisk::with(now.clone());
+        disk.record();
+        let store = open(&disk);
+        let mut acknowledged: Vec<_> =
+            run.acknowledged.iter().filter(|(steps, _)| *steps <= done + 1).map(|(_, seq)| (0, *seq)).collect();
+        let mut states = run.states.clone();
+        let (seq, hash) = state(&store).unwrap();
+        assert_eq!(states.get(&seq), Some(&hash));
+        // From here on it has been shown.
+        acknowledged.push((since.len() + disk.steps_count(), seq));
+        let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
+        states.retain(|known, _| *known <= seq);
+        for balance in 0..2 {
+            let (told, is_told) = channel();
+            let acknowledge = move |result: Result<_, _>| told.send(result.is_ok()).unwrap();
+            writer.submit(overlay(100, balance, 0), Box::new(acknowledge)).unwrap();
+            assert!(is_told.recv().unwrap());
+            let (seq, hash) = state(&store).unwrap();
+            states.insert(seq, hash);
+            acknowledged.push((since.len() + disk.steps_count(), seq));
+        }
+        writer.stop();
+        drop((writer, store));
+        let steps = since.iter().cloned().chain(disk.steps()).collect();
+        images += Run { before: synced.clone(), steps, states, acknowledged }.cut_everywhere(seed, 6);
+    }
+    println!("{images} images");
+}
+
+/// A copy by one who goes through the file once, as slowly as he likes, with nobody waiting for him: what he gets is one state, no older
+/// than what was acknowledged before he began, or is refused. The file is not marked while he is there.
+#[test]
+fn a_copy_that_nobody_waits_for_is_right_or_refused() {
+    let seed = seed();
+    let (right, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let runs: Vec<_> = (0..effort(4)).map(|round| record(seed + round as u64, 24)).collect();
+    in_parallel(effort(1_500), |number| {
+        let run = &runs[number % runs.len()];
+        let mut dice = Dice::new(seed ^ (number as u64) << 20);
+        let begun = dice.below(run.steps.len());
+        let acknowledged = run.acknowledged.iter().filter(|(steps, _)| *steps <= begun).map(|(_, seq)| *seq).max();
+        let mut now = run.before.clone();
+        let mut done = 0;
+        let mut go_on_to = |until: usize, now: &mut Vec<u8>| {
+            while done < until.min(run.steps.len()) {
+                match &run.steps[done] {
+                    Step::SetLength(length) => now.resize(*length, 0),
+                    Step::Write(MARK, _) if done >= begun => {}
+                    Step::Write(offset, data) => now[*offset..offset + data.len()].copy_from_slice(data),
+                    Step::Sync => {}
+                }
+                done += 1;
+            }
+        };
+        let (pieces, pause) = ([1, 8, 64, 256][dice.below(4)], [2, 10, 60, 300][dice.below(4)]);
+        let mut time = begun;
+        let mut copy = Vec::new();
+        loop {
+            go_on_to(time, &mut now);
+            let end = now.len().min(copy.len() + pieces * SECTOR);
+            if end <= copy.len() {
+                break;
+            }
+            copy.extend_from_slice(&now[copy.len()..end]);
+            if dice.below(3) == 0 {
+                time += dice.below(pause);
+            }
+        }
+        let place = format!("seed {seed}, number {number}");
+        match Store::open_on(MemoryDisk::with(copy), Path::new("in memory")).and_then(|store| state(&store)) {
+            Ok((seq, hash)) => {
+                assert_eq!(run.states.get(&seq), Some(&hash), "{place}: torn at change {seq}");
+                assert!(Some(seq) >= acknowledged, "{place}: {acknowledged:?} was acknowledged, {seq} is there");
+                right.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let (right, refused) = (right.into_inner(), refused.into_inner());
+    println!("{right} copies are right, {refused} refused");
+    assert!(right > 0 && refused > 0);
 }
 
 /// A file of an older layout is rewritten when it is opened, which may be cut short too.

@@ -25,6 +25,7 @@ mod legacy_cli;
 mod legacy_kill;
 mod legacy_shapes;
 mod legacy_tree;
+mod log;
 mod model;
 mod paging;
 mod process;
