@@ -183,6 +183,13 @@ pub(crate) struct Opened {
     log: RwLock<Log>,
 }
 
+/// Marks a file before it gets the tables of this layout, which none has without a mark. Returns after the sync.
+fn put_mark(layer: &Arc<Layer>, seq: u64) -> Result<(), StoreError> {
+    let backend = Backend(Arc::clone(layer));
+    backend.write(mark::OFFSET, &mark::encode(seq)).map_err(StoreError::io)?;
+    backend.sync_data().map_err(StoreError::io)
+}
+
 /// What is in the file's log.
 #[derive(Debug, Default)]
 struct Log {
@@ -211,6 +218,7 @@ impl Opened {
         let database = database.map_err(|error| StoreError::Engine(Box::new(error.into())))?;
         let schema = schema::version(&database)?;
         if schema.is_some_and(|schema| schema < schema::SCHEMA) {
+            put_mark(&layer, tables::seq(&database.begin_read()?)?)?;
             schema::upgrade(&database)?;
         }
         let log = Self::read_log(&layer, &database)?;
@@ -255,6 +263,7 @@ impl Opened {
         match opened.schema {
             None => {
                 // Also if the process ended between making the file and making its tables.
+                put_mark(&opened.layer, 0)?;
                 schema::create(&opened.database)?;
                 opened.schema = Some(schema::SCHEMA);
             }
@@ -269,7 +278,11 @@ impl Opened {
 
     /// Compares the last change that the engine shows with the last one that is known to have been on the disk.
     fn check_mark(&self, volume: &Volume) -> Result<(), StoreError> {
-        let Some(marked) = volume.marked().map_err(StoreError::io)? else { return Ok(()) };
+        let Some(marked) = volume.marked().map_err(StoreError::io)? else {
+            // Programs of older layouts did not mark every file.
+            let is_damaged = self.schema == Some(schema::SCHEMA);
+            return if is_damaged { Err(StoreError::Damaged("its mark can not be read".to_owned())) } else { Ok(()) };
+        };
         let seq = tables::seq(&self.database.begin_read()?)?.max(self.rows().seq);
         if seq < marked {
             return Err(StoreError::Damaged(format!("it ends at change {seq}, and change {marked} was on the disk")));
@@ -529,12 +542,13 @@ impl Store {
         Arc::clone(&self.opened.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Opens the file anew after a failure. Nobody reads through what is returned until [`Store::replace`].
-    fn open_again(&self) -> Result<Arc<Opened>, StoreError> {
+    /// Opens the file anew after a failure, when the change `seq` is known to be on the disk. Nobody reads through what is returned until
+    /// [`Store::replace`].
+    fn open_again(&self, seq: u64) -> Result<Arc<Opened>, StoreError> {
         let old = self.opened();
         // If it was reading that failed, the old engine must not write behind the new one's back.
         old.layer.set_apart(io::Error::other("the file is being opened again"));
-        self.volume.settle().map_err(StoreError::io)?;
+        self.volume.mend_mark(seq).and_then(|()| self.volume.settle()).map_err(StoreError::io)?;
         Ok(Arc::new(Opened::in_earnest(&self.volume, || {})?))
     }
 

@@ -168,6 +168,8 @@ fn connection_settings(limits: Limits) -> http1::Builder {
     // The number of header fields stays at hyper's 100: another number moves them from the stack to the heap.
     let head_bytes_max = limits.head_bytes_max.max(HEAD_BYTES_LEAST);
     http.header_read_timeout(limits.head_read)
+        // Who has sent a whole request and will send no more still waits for its answer; who is gone is noticed in writing it.
+        .half_close(true)
         // Alone this is only where growing stops; a head of twice the size can get through.
         .max_buf_size(head_bytes_max)
         .max_header_size(head_bytes_max);

@@ -14,7 +14,7 @@ use super::disk::FileDisk;
 use super::layer::{Layer, Volume};
 use super::{
     Opened, Snapshot, Store, StoreError, beside, folder_of, lock_database, lock_file, make_file, make_private_folder,
-    sync_folder, tables,
+    put_mark, sync_folder, tables,
 };
 
 /// Keeps a file that is about to be replaced from being somebody's database: a process that has it open would go on
@@ -167,6 +167,7 @@ fn write(snapshot: &Snapshot, path: &Path) -> Result<String, StoreError> {
     let disk = FileDisk::open(path).map_err(cannot(path))?.ok_or_else(|| StoreError::InUse(path.to_owned()))?;
     let volume = Volume::new(Arc::new(disk));
     let opened = Opened::open(Layer::over(&volume), false)?;
+    put_mark(&opened.layer, 0)?;
     let mut digest = ContentDigest::default();
     let tx = opened.database.begin_write()?;
     tables::for_each(&mut Reading { snapshot, digest: &mut digest, to: Some(&tx) })?;

@@ -40,7 +40,8 @@
 //! seen; a duplicated or inherited descriptor, and a memory map, count until the last one is gone.
 //!
 //! Not protected: a copy made through several opens; one begun before the gate by a process whose
-//! `/proc` entry we may not read; readers on another machine, in another layer of an overlay file
+//! `/proc` entry we may not read; one that outlasts its limit and began beside another that did, as no mark is written there (`mark`) by
+//! which it would be known for torn; readers on another machine, in another layer of an overlay file
 //! system, or below the file system.
 
 use std::collections::VecDeque;

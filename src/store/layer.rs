@@ -75,6 +75,11 @@ impl Volume {
         Ok(mark::decode(&bytes))
     }
 
+    /// Marks the file with the change `seq` if it has no mark, as after one that was written only in part.
+    pub(super) fn mend_mark(&self, seq: u64) -> io::Result<()> {
+        if self.marked()?.is_none() { self.write(mark::OFFSET, &mark::encode(seq)) } else { Ok(()) }
+    }
+
     /// Writes everything again that no sync has confirmed, and syncs.
     pub(super) fn settle(&self) -> io::Result<()> {
         let length = self.disk.length()?;

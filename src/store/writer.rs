@@ -366,7 +366,7 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
 
     fn open_again(&mut self, doubtful: Option<&Doubtful>) -> Result<(), StoreError> {
         self.health.count_wait(self.gate.wait(&NEVER));
-        let opened = self.store.open_again()?;
+        let opened = self.store.open_again(self.seq)?;
         let seq = Arc::clone(&opened).snapshot()?.seq()?;
         let landed = doubtful.filter(|doubtful| doubtful.seq == seq);
         if landed.is_none() && seq != self.seq {

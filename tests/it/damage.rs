@@ -128,6 +128,7 @@ fn damage_to_the_log_of_a_killed_server_is_found_or_does_not_matter() {
 
 /// - `padding`: of the records that are written last.
 fn damage_to_the_file_of_a_killed_server(padding: usize) {
+    const SECTORS: usize = PAGE / 512;
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
     let server = Server::start(folder.path(), &["--load", SAMPLES]);
@@ -183,6 +184,12 @@ fn damage_to_the_file_of_a_killed_server(padding: usize) {
         }
     });
     println!("{refused} of {places} places");
+    // The first page from any of its sectors on: the log loses its end, and the mark that would say so.
+    let sector = AtomicUsize::new(0);
+    let refused = damage_file(SECTORS, &original, &expected, |bytes, _| {
+        bytes[512 * sector.fetch_add(1, Ordering::Relaxed)..PAGE].fill(0);
+    });
+    assert_eq!(refused, SECTORS);
     // The program itself, on the file: it may tidy up a whole one, but never touches one that it refuses.
     let mut dice = Dice::new(seed());
     for round in 0..effort(12) {

@@ -473,7 +473,27 @@ fn shutdown_does_not_wait_for_ever() {
 }
 
 #[test]
-fn a_client_that_leaves_takes_its_request_along() {
+fn a_client_that_will_say_no_more_still_gets_its_answers() {
+    let world = World::new();
+    for _ in 0..20 {
+        for request in [HELLO.to_owned(), put_object("{}"), HELLO.replace("HTTP/1.1", "HTTP/1.0")] {
+            let mut client = world.client();
+            client.send(request);
+            client.stream.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(client.answer().status, 200);
+            client.closed();
+        }
+    }
+    let mut client = world.client();
+    client.send(HELLO.repeat(3) + "GET /hel");
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.answer().status, 200);
+    }
+}
+
+#[test]
+fn clients_that_leave_do_no_harm() {
     let world = World::new();
     for _ in 0..3 {
         let mut client = world.client();

@@ -338,7 +338,9 @@ impl Disk for Forgetful {
             return Err(io::Error::from_raw_os_error(5));
         }
         inner.syncs -= 1;
-        dirty.into_iter().for_each(|sector| inner.keep(sector));
+        for sector in dirty {
+            inner.keep(sector);
+        }
         Ok(())
     }
 }
