@@ -75,6 +75,9 @@ impl Tally {
     }
 }
 
+/// Where a file that grows has grown enough: a copy of it must not take longer than the gate waits.
+const GROWN_USERS_MAX: usize = 1_000_000;
+
 /// The number that a user of this test has for a name.
 fn number_of(user: &UserId) -> usize {
     user.as_str().parse().unwrap()
@@ -129,8 +132,9 @@ impl Plan {
                 let mut users = self.users;
                 while !stop_writing.load(Ordering::Relaxed) {
                     for _ in 0..32 {
-                        users += usize::from(self.grows);
-                        let user = if self.grows { users } else { dice.below(users) };
+                        let grows = self.grows && users < GROWN_USERS_MAX;
+                        users += usize::from(grows);
+                        let user = if grows { users } else { dice.below(users) };
                         submit(user, dice.roll() % 1_000_000);
                     }
                     (0..32).for_each(|_| is_done.recv().unwrap());
