@@ -92,6 +92,12 @@ fn write_number(out: &mut Vec<u8>, name: &[u8], number: Option<Decimal>) {
 
 /// Appends a JSON string, escaped as `serde_json` does it.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     let start = out.len();
     // Writing a string into a growing buffer can not fail; if it ever did, half a string must not stay.
     if serde_json::to_writer(&mut *out, text).is_err() {
@@ -103,7 +109,7 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 /// Appends a JSON string that holds a time.
 pub fn write_time(out: &mut Vec<u8>, moment: UnixMillis) {
     out.push(b'"');
-    out.extend_from_slice(moment.to_string().as_bytes());
+    moment.write_to(out);
     out.push(b'"');
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Synchronous and typed. Reading goes through a [`Snapshot`], one committed state for as long as it is held (MVCC). All writing
 //! goes through the one [`Writer`] thread, which groups what waits into one durable commit and acknowledges after the sync. A commit is
-//! one of the engine, or, if it is small, an entry in the `log`, whose rows are laid over the engine's tables until it gets them (`rows`).
+//! an entry in the `log`, which is in the same file (`area`). Its rows are laid over the engine's tables (`rows`) until those get them,
+//! many commits at once, from a thread beside the writer. `opened` puts the two together.
 //! redb and bincode do not show outside this module, and nothing here knows of HTTP, caches or clocks.
 //!
 //! redb runs in its default mode on purpose: one exclusive writer, one-phase commits with checksums. Under `quick_repair` and the
@@ -16,6 +17,7 @@
 //! A file that was closed properly is not written to before the first write: that it is open is noted in it, and synced, right before
 //! that. So a start costs no sync, and whoever only reads leaves the file as it was, to the last byte.
 
+mod area;
 mod backup;
 mod check;
 mod checksums;
@@ -25,26 +27,23 @@ mod disk;
 mod layer;
 mod log;
 mod mark;
+mod opened;
 mod rows;
 mod schema;
 mod snapshot;
 mod tables;
 mod writer;
 
-use std::fmt;
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend as _};
-
 use disk::FileDisk;
-use layer::{Backend, Layer, Volume};
-use rows::{NewRows, Rows};
+use layer::Volume;
+use opened::Opened;
 
 pub use backup::{Replacing, back_up, compact, link, restore};
 pub use check::{Contents, contents, verify};
@@ -168,209 +167,8 @@ impl Drop for Store {
         // Closing the file writes to it too, if anything has been written.
         if !self.is_untouched() {
             self.wait_for_copies();
+            self.wipe_log();
         }
-    }
-}
-
-/// The engine on the file, from one opening to the next.
-pub(crate) struct Opened {
-    /// What was committed before the transaction under way, for those who want to read if it fails.
-    last_good: Mutex<Option<Arc<ReadTransaction>>>,
-    database: Database,
-    layer: Arc<Layer>,
-    /// The version of the layout that the file had; `None` if it had no tables.
-    schema: Option<u64>,
-    log: RwLock<Log>,
-}
-
-/// Marks a file before it gets the tables of this layout, which none has without a mark. Returns after the sync.
-fn put_mark(layer: &Arc<Layer>, seq: u64) -> Result<(), StoreError> {
-    let backend = Backend(Arc::clone(layer));
-    backend.write(mark::OFFSET, &mark::encode(seq)).map_err(StoreError::io)?;
-    backend.sync_data().map_err(StoreError::io)
-}
-
-/// What is in the file's log.
-#[derive(Debug, Default)]
-struct Log {
-    /// What the tables lack.
-    rows: Arc<Rows>,
-    /// Where the next entry goes.
-    used: usize,
-}
-
-impl fmt::Debug for Opened {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Opened").field("layer", &self.layer).finish_non_exhaustive()
-    }
-}
-
-impl Opened {
-    /// Opens the engine, with a check of the whole file by it unless all checksums are known to fit, and brings an older layout to
-    /// this program's.
-    fn open(layer: Arc<Layer>, all_fit: bool) -> Result<Self, StoreError> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(!all_fit);
-        // The engine may panic on a file that was made to harm; nothing of it is left then.
-        let backend = Backend(Arc::clone(&layer));
-        let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(backend)));
-        let database = opened.map_err(|_| StoreError::Damaged("the engine panicked".to_owned()))?;
-        let database = database.map_err(|error| StoreError::Engine(Box::new(error.into())))?;
-        let schema = schema::version(&database)?;
-        if schema.is_some_and(|schema| schema < schema::SCHEMA) {
-            put_mark(&layer, tables::seq(&database.begin_read()?)?)?;
-            schema::upgrade(&database)?;
-        }
-        let log = Self::read_log(&layer, &database)?;
-        Ok(Self { last_good: Mutex::default(), database, layer, schema, log: RwLock::new(log) })
-    }
-
-    fn read_log(layer: &Arc<Layer>, database: &Database) -> Result<Log, StoreError> {
-        let mut bytes = [0; log::BYTES];
-        Backend(Arc::clone(layer)).read(log::OFFSET, &mut bytes).map_err(StoreError::io)?;
-        let (rows, used) = log::read(&bytes, tables::seq(&database.begin_read()?)?)?;
-        Ok(Log { rows: Arc::new(rows), used })
-    }
-
-    /// Opens a file that must hold this program's tables, and never writes to it.
-    fn to_look_at(volume: &Arc<Volume>) -> Result<Self, StoreError> {
-        let opened = Self::open(Layer::to_look_at(volume).map_err(StoreError::io)?, false)?;
-        if opened.schema.is_none() {
-            return Err(StoreError::Damaged("it holds no tables".to_owned()));
-        }
-        opened.check_mark(volume)?;
-        Ok(opened)
-    }
-
-    /// Opens a file in earnest and makes the tables in an empty one. A file that is damaged or not this program's is refused
-    /// before anything is written to it: the engine would change it. One that was closed properly and has this program's layout is
-    /// written to only when there is something to write.
-    ///
-    /// - `before_writing`: called before anything is written here; until the first write there may be no need for it.
-    fn in_earnest(volume: &Arc<Volume>, before_writing: impl Fn()) -> Result<Self, StoreError> {
-        let is_new = volume.is_empty().map_err(StoreError::io)?;
-        if is_new {
-            before_writing();
-        }
-        let layer = if is_new { Layer::over(volume) } else { Layer::to_land(volume).map_err(StoreError::io)? };
-        let all_fit = !is_new && volume.all_checksums_fit();
-        let mut opened = Self::open(layer, all_fit)?;
-        opened.check_mark(volume)?;
-        if opened.schema != Some(schema::SCHEMA) || !all_fit || !opened.layer.changed_only_header() {
-            before_writing();
-            opened.layer.land().map_err(StoreError::io)?;
-        }
-        match opened.schema {
-            None => {
-                // Also if the process ended between making the file and making its tables.
-                put_mark(&opened.layer, 0)?;
-                schema::create(&opened.database)?;
-                opened.schema = Some(schema::SCHEMA);
-            }
-            Some(schema::SCHEMA) => {}
-            Some(from) => {
-                tracing::info!(from, to = schema::SCHEMA, "the file was brought to the layout of this program");
-            }
-        }
-        opened.check_fault()?;
-        Ok(opened)
-    }
-
-    /// Compares the last change that the engine shows with the last one that is known to have been on the disk.
-    fn check_mark(&self, volume: &Volume) -> Result<(), StoreError> {
-        let Some(marked) = volume.marked().map_err(StoreError::io)? else {
-            // Programs of older layouts did not mark every file.
-            let is_damaged = self.schema == Some(schema::SCHEMA);
-            return if is_damaged { Err(StoreError::Damaged("its mark can not be read".to_owned())) } else { Ok(()) };
-        };
-        let seq = tables::seq(&self.database.begin_read()?)?.max(self.rows().seq);
-        if seq < marked {
-            return Err(StoreError::Damaged(format!("it ends at change {seq}, and change {marked} was on the disk")));
-        }
-        Ok(())
-    }
-
-    fn last_good(&self) -> MutexGuard<'_, Option<Arc<ReadTransaction>>> {
-        lock(&self.last_good)
-    }
-
-    fn rows(&self) -> Arc<Rows> {
-        Arc::clone(&self.log.read().unwrap_or_else(PoisonError::into_inner).rows)
-    }
-
-    /// What is committed, in the tables and laid over them: for whoever alone commits.
-    fn committed(&self) -> Result<(ReadTransaction, Arc<Rows>), StoreError> {
-        self.check_fault()?;
-        Ok((self.database.begin_read()?, self.rows()))
-    }
-
-    fn set_log(&self, rows: Rows, used: usize) {
-        *self.log.write().unwrap_or_else(PoisonError::into_inner) = Log { rows: Arc::new(rows), used };
-    }
-
-    /// Begins to write: what follows is at most one commit.
-    fn begin(&self) -> Result<(), StoreError> {
-        self.check_fault()?;
-        self.layer.land().map_err(StoreError::io)
-    }
-
-    /// Puts the rows of one commit on the disk. Returns after the sync; with an error, they may be there all the same.
-    fn commit(&self, new: NewRows) -> Result<(), StoreError> {
-        let used = self.log.read().unwrap_or_else(PoisonError::into_inner).used;
-        let room = log::BYTES.saturating_sub(used);
-        let Some(mut entry) = log::encode(&new.entry, room) else {
-            return self.commit_to_tables(&new.all, None);
-        };
-        let used = used + entry.len();
-        // In the same write: what stands behind it from before must not be read on.
-        entry.resize(room.min(entry.len() + log::LENGTH_BYTES), 0);
-        self.begin()?;
-        let backend = Backend(Arc::clone(&self.layer));
-        backend.write(log::OFFSET + (log::BYTES - room) as u64, &entry).map_err(StoreError::io)?;
-        backend.sync_data().map_err(StoreError::io)?;
-        self.check_fault()?;
-        self.set_log(new.all, used);
-        Ok(())
-    }
-
-    /// Puts rows into the tables, which must be all that are in the log and those of one commit more. Returns after the sync; with an
-    /// error, they may be on the disk all the same.
-    ///
-    /// - `checkpoint`: how far the import of this name is.
-    #[inline(never)] // for the size
-    fn commit_to_tables(&self, rows: &Rows, checkpoint: Option<(&str, &str)>) -> Result<(), StoreError> {
-        self.begin()?;
-        // Until it is known that the commit is on the disk, readers are sure of what was committed before.
-        *self.last_good() = Some(Arc::new(self.database.begin_read()?));
-        let tx = self.database.begin_write()?;
-        rows.write(&tx)?;
-        if let Some((name, state)) = checkpoint {
-            tx.open_table(tables::LEGACY_CHECKPOINT)?.insert(name, state)?;
-        }
-        tx.commit()?;
-        self.check_fault()?;
-        // Not before: a reader who finds no rows here finds them in the tables.
-        self.set_log(Rows::default(), 0);
-        *self.last_good() = None;
-        Ok(())
-    }
-
-    fn check_fault(&self) -> Result<(), StoreError> {
-        self.layer.fault().map_or(Ok(()), |fault| Err(StoreError::io(fault)))
-    }
-
-    fn snapshot(self: Arc<Self>) -> Result<Snapshot, StoreError> {
-        // Before the transaction begins: what is gone from here then is in the tables.
-        let mut rows = self.rows();
-        let tx = self.database.begin_read()?;
-        // Asked after the transaction has begun: if the engine shows what is not on the disk, the layer is apart already.
-        let tx =
-            if self.layer.is_apart() { self.last_good().clone().unwrap_or_else(|| Arc::new(tx)) } else { Arc::new(tx) };
-        // The tables may have got these rows, and others after them, since.
-        if !rows.is_empty() && tables::seq(&tx)? >= rows.seq {
-            rows = Arc::default();
-        }
-        Ok(Snapshot::new(tx, rows, self))
     }
 }
 
@@ -522,6 +320,14 @@ impl Store {
     pub fn pass_gate(&self) -> Option<CopyGate> {
         let gate = std::mem::replace(&mut *self.gate(), CopyGate::off());
         gate.is_watching().then_some(gate)
+    }
+
+    /// Does what is to be done last before the file is closed.
+    fn wipe_log(&self) {
+        if let Err(error) = self.opened().wipe_log() {
+            // The next start has more to check.
+            tracing::debug!(error = &error as &dyn std::error::Error, "the log could not be wiped");
+        }
     }
 
     fn wait_for_copies(&self) {

@@ -182,8 +182,8 @@ impl TierName {
     ///
     /// [`InvalidKind::InvalidName`] unless 1 to 32 bytes of `[A-Z0-9_]` are left.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let joined = text.replace([' ', '-'], "_");
-        check_name("tier", &joined, TIER_BYTES_MAX, |byte| byte.is_ascii_alphanumeric() || byte == b'_').map(Self)
+        let joined = if text.contains([' ', '-']) { &*text.replace([' ', '-'], "_") } else { text };
+        check_name("tier", joined, TIER_BYTES_MAX, |byte| byte.is_ascii_alphanumeric() || byte == b'_').map(Self)
     }
 }
 
@@ -204,7 +204,8 @@ fn check_name(
     is_allowed: impl Fn(u8) -> bool,
 ) -> Result<Arc<str>, Invalid> {
     if (1..=bytes_max).contains(&text.len()) && text.bytes().all(is_allowed) {
-        Ok(Arc::from(text.to_ascii_uppercase()))
+        let is_upper = !text.bytes().any(|byte| byte.is_ascii_lowercase());
+        Ok(if is_upper { Arc::from(text) } else { Arc::from(text.to_ascii_uppercase()) })
     } else {
         Err(name_error(member, text, "a short name of letters and digits"))
     }

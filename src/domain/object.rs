@@ -216,7 +216,8 @@ impl Object {
     /// (`take_profit_2`) are names of their own.
     pub(crate) fn refuse_misspelled(&self, known: &[&str]) -> Result<(), Invalid> {
         for (name, _) in self.iter().filter(|(name, _)| !known.contains(name)) {
-            if let Some(meant) = known.iter().find(|known| nearly_spells(name, known)) {
+            let letters = Letters::of(name);
+            if let Some(meant) = known.iter().find(|known| nearly_spells(name, letters, known)) {
                 let detail = format!("\"{name}\" is not a known member; \"{meant}\" is");
                 return Err(Invalid::member(InvalidKind::MisspelledMember, name, detail));
             }
@@ -283,13 +284,35 @@ fn decimal_of_json(raw: &str) -> Result<Decimal, DecimalError> {
     }
 }
 
-/// Whether `name` looks like a slip of the pen for `known`.
-fn nearly_spells(name: &str, known: &str) -> bool {
-    let letters = |text: &str| text.bytes().filter(u8::is_ascii_alphanumeric).count();
+/// The letters and digits of a name, upper and lower case being one.
+#[derive(Clone, Copy)]
+struct Letters {
+    count: usize,
+    /// A bit for each that occurs.
+    set: u64,
+}
+
+impl Letters {
+    fn of(name: &str) -> Self {
+        let mut letters = Self { count: 0, set: 0 };
+        for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
+            letters.count += 1;
+            // A digit shares its bit with a letter, so that fewer names are told apart by them, and none wrongly.
+            letters.set |= 1 << (byte.to_ascii_lowercase() & 63);
+        }
+        letters
+    }
+}
+
+/// Whether `name`, which has these letters, looks like a slip of the pen for `known`.
+fn nearly_spells(name: &str, letters: Letters, known: &str) -> bool {
+    let meant = Letters::of(known);
     // One slip in a short name, two in a long one; a shorter name than four letters is no evidence. Each slip changes the
-    // length by one at most, which settles nearly every pair of names before anything is allocated.
-    let slips = if letters(known) >= 9 { 2 } else { 1 };
-    if letters(name) < 4 || letters(name).abs_diff(letters(known)) > slips {
+    // length by one at most, and takes one letter away from those that occur and adds another at most, which settles nearly every pair
+    // of names before anything is allocated.
+    let slips = if meant.count >= 9 { 2 } else { 1 };
+    let others = (letters.set ^ meant.set).count_ones();
+    if letters.count < 4 || letters.count.abs_diff(meant.count) > slips || others > 2 * slips as u32 {
         return false;
     }
     let bare = |text: &str| -> String {
@@ -535,6 +558,36 @@ mod tests {
             "account_balance",
         ] {
             object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&known).unwrap();
+        }
+    }
+
+    proptest::proptest! {
+        /// What is looked at first only spares the comparison.
+        #[test]
+        fn a_name_is_refused_if_and_only_if_few_slips_lead_to_a_known_one(
+            known in "[a-z]{3,8}(_[a-z0-9]{2,8})?",
+            slips in proptest::collection::vec((0_usize..4, 0_usize..20, "[a-zA-Z0-9_]"), 0..4),
+        ) {
+            let mut name: Vec<char> = known.chars().collect();
+            for (kind, at, letter) in slips {
+                let (at, letter) = (at % name.len().max(1), letter.chars().next().unwrap());
+                match kind {
+                    0 => name.insert(at, letter),
+                    1 if name.len() > 1 => drop(name.remove(at)),
+                    2 if at + 1 < name.len() => name.swap(at, at + 1),
+                    _ => name[at] = letter,
+                }
+            }
+            let name: String = name.into_iter().collect();
+            let bare = |text: &str| text.replace('_', "").to_ascii_lowercase();
+            let slips = if bare(&known).len() >= 9 { 2 } else { 1 };
+            let only_numbered = bare(&name) != bare(&known)
+                && bare(&name).trim_end_matches(|digit: char| digit.is_ascii_digit()) == bare(&known);
+            let is_near = bare(&name).len() >= 4
+                && !only_numbered
+                && strsim::osa_distance(&bare(&name), &bare(&known)) <= slips;
+            let refused = object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&[&known]).is_err();
+            assert_eq!(refused, is_near && name != known, "{name} for {known}");
         }
     }
 }

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use super::check::{ContentDigest, Contents, Reading, verify};
 use super::disk::FileDisk;
 use super::layer::{Layer, Volume};
+use super::opened::{Opened, put_mark};
 use super::{
-    Opened, Snapshot, Store, StoreError, beside, folder_of, lock_database, lock_file, make_file, make_private_folder,
-    put_mark, sync_folder, tables,
+    Snapshot, Store, StoreError, beside, folder_of, lock_database, lock_file, make_file, make_private_folder,
+    sync_folder, tables,
 };
 
 /// Keeps a file that is about to be replaced from being somebody's database: a process that has it open would go on

@@ -14,7 +14,7 @@ use redb::{Key, ReadTransaction, TableDefinition, TableHandle, Value, WriteTrans
 use sha2::{Digest, Sha256};
 
 use super::snapshot::{Snapshot, corrupt, stored_outcome, stored_rate};
-use super::{Counts, Store, StoreError, tables};
+use super::{Counts, Store, StoreError, area, tables};
 
 /// What a whole file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +83,8 @@ fn check_tables(tx: &ReadTransaction) -> Result<(), StoreError> {
     let mut found: Vec<String> = tx.list_tables()?.map(|table| table.name().to_owned()).collect();
     let mut known = TableNames::default();
     tables::for_each(&mut known)?;
-    // Only a file that saw an import of old missions has this one; it says nothing about records.
-    found.retain(|name| name != tables::LEGACY_CHECKPOINT.name());
+    // Only a file that saw an import of old missions has this one; it says nothing about records. The log's holds none, either.
+    found.retain(|name| name != tables::LEGACY_CHECKPOINT.name() && !area::is_log(name));
     found.sort_unstable();
     known.0.sort_unstable();
     if found != known.0 || tx.list_multimap_tables()?.next().is_some() {

@@ -13,7 +13,7 @@
 
 mod packed;
 
-use bincode::{Decode, Encode};
+use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::domain::{
     Currency, Decimal, Direction, Levels, Object, Outcome, OutcomeStatus, Overlay, Pair, Rate, Scope, Signal, SignalId,
@@ -80,18 +80,19 @@ struct SignalV1 {
     members: Vec<(String, String)>,
 }
 
-#[derive(Debug, Encode, Decode)]
-struct OverlayV1 {
+/// Most records that are read and written are overlays, so that their texts are not copied.
+#[derive(Debug, Encode, BorrowDecode)]
+struct OverlayV1<'a> {
     seq: u64,
-    user_id: String,
-    tier: Option<String>,
+    user_id: &'a str,
+    tier: Option<&'a str>,
     risk_percent: Option<i64>,
     account_balance: Option<i64>,
-    account_currency: String,
+    account_currency: &'a str,
     win_rate: Option<i64>,
     trades_remaining: Option<u32>,
     updated_at_ms: i64,
-    members: Vec<(String, String)>,
+    members: Vec<(&'a str, &'a str)>,
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -157,7 +158,9 @@ fn encode_plain_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
 
 pub(super) fn decode_signal(bytes: &[u8]) -> Decoded<Signal> {
     let record: SignalV1 = match bytes.split_first() {
-        Some((&PACKED_VERSION, packed)) => packed::unpack(packed, decode_body::<_, { 2 * RECORD_BYTES_MAX }>)?,
+        Some((&PACKED_VERSION, packed)) => {
+            packed::unpack(packed, |bytes| decode_body::<_, { 2 * RECORD_BYTES_MAX }>(bytes))?
+        }
         _ => decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?,
     };
     let direction = match record.direction {
@@ -191,32 +194,33 @@ pub(super) fn encode_overlay(overlay: &Overlay, seq: u64) -> Result<Vec<u8>, Too
     encode(
         &OverlayV1 {
             seq,
-            user_id: overlay.user_id.as_str().to_owned(),
-            tier: overlay.tier.as_ref().map(|tier| tier.as_str().to_owned()),
+            user_id: overlay.user_id.as_str(),
+            tier: overlay.tier.as_ref().map(TierName::as_str),
             risk_percent: overlay.risk_percent.map(Decimal::units),
             account_balance: overlay.account_balance.map(Decimal::units),
-            account_currency: overlay.account_currency.as_str().to_owned(),
+            account_currency: overlay.account_currency.as_str(),
             win_rate: overlay.win_rate.map(Decimal::units),
             trades_remaining: overlay.trades_remaining,
             updated_at_ms: overlay.updated_at.millis(),
-            members: members_of(&overlay.members)?,
+            members: borrowed_members_of(&overlay.members)?,
         },
         RECORD_BYTES_MAX,
     )
 }
 
 pub(super) fn decode_overlay(bytes: &[u8]) -> Decoded<Overlay> {
-    let record: OverlayV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let record: OverlayV1<'_> = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let members = record.members.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let overlay = Overlay {
-        user_id: UserId::parse(&record.user_id).map_err(value)?,
-        tier: record.tier.map(|tier| TierName::parse(&tier)).transpose().map_err(value)?,
+        user_id: UserId::parse(record.user_id).map_err(value)?,
+        tier: record.tier.map(TierName::parse).transpose().map_err(value)?,
         risk_percent: record.risk_percent.map(Decimal::from_units),
         account_balance: record.account_balance.map(Decimal::from_units),
-        account_currency: Currency::parse(&record.account_currency).map_err(value)?,
+        account_currency: Currency::parse(record.account_currency).map_err(value)?,
         win_rate: record.win_rate.map(Decimal::from_units),
         trades_remaining: record.trades_remaining,
         updated_at: UnixMillis::new(record.updated_at_ms),
-        members: Object::from_members(record.members),
+        members: Object::from_members(members.collect()),
     };
     Ok((overlay, record.seq))
 }
@@ -297,10 +301,12 @@ pub(super) fn decode_token(bytes: &[u8]) -> Decoded<Token> {
 }
 
 fn members_of(object: &Object) -> Result<Vec<(String, String)>, TooLarge> {
-    if object.iter().len() > MEMBERS_MAX {
-        return Err(TooLarge);
-    }
-    Ok(object.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    let members = borrowed_members_of(object)?;
+    Ok(members.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+fn borrowed_members_of(object: &Object) -> Result<Vec<(&str, &str)>, TooLarge> {
+    if object.iter().len() > MEMBERS_MAX { Err(TooLarge) } else { Ok(object.iter().collect()) }
 }
 
 fn encode(record: &impl Encode, bytes_max: usize) -> Result<Vec<u8>, TooLarge> {
@@ -313,7 +319,7 @@ fn encode(record: &impl Encode, bytes_max: usize) -> Result<Vec<u8>, TooLarge> {
 
 /// Decodes with a limit: without one, nine corrupt bytes can ask for more memory than there is. The limit is twice that of
 /// encoding, as bincode counts a list's elements by their size in memory before it reads them.
-fn decode<T: Decode<()>, const BYTES_MAX: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
+fn decode<'a, T: BorrowDecode<'a, ()>, const BYTES_MAX: usize>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *version != VERSION {
         return Err(DecodeError::Version(*version));
@@ -322,10 +328,10 @@ fn decode<T: Decode<()>, const BYTES_MAX: usize>(bytes: &[u8]) -> Result<T, Deco
 }
 
 /// Decodes what follows the version byte.
-fn decode_body<T: Decode<()>, const BYTES_MAX: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
+fn decode_body<'a, T: BorrowDecode<'a, ()>, const BYTES_MAX: usize>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     let config = bincode::config::legacy().with_limit::<BYTES_MAX>();
     let (record, consumed) =
-        bincode::decode_from_slice(bytes, config).map_err(|error| DecodeError::Layout(error.to_string()))?;
+        bincode::borrow_decode_from_slice(bytes, config).map_err(|error| DecodeError::Layout(error.to_string()))?;
     match bytes.len().checked_sub(consumed) {
         Some(0) => Ok(record),
         left => Err(DecodeError::Trailing(left.unwrap_or_default())),

@@ -3,8 +3,8 @@
 //! redb writes its file in place. Until a transaction has ended it leaves alone every page that the
 //! commit before it needs, or a power cut would lose that commit; only the next transaction may use
 //! them again. So a copy survives one transaction running beside it, and the second tears it. An
-//! entry of the `log` counts as one: a copy may have it in part, which is to have it not. The
-//! writer therefore calls [`CopyGate::wait`] before *every* write transaction, committed or not, and
+//! entry of the `log` goes where nothing is that the file needs. A copy may have it in part, which
+//! is to have it not. The writer therefore calls [`CopyGate::wait`] before *every* commit, and
 //! before closing the database, which writes too. `wait` reads what inotify has to say of the file:
 //!
 //! - Nobody else has it open: go. Whoever opens it a moment later meets this one transaction, and
@@ -14,6 +14,12 @@
 //!   writer, and no wait is longer than the limit.
 //! - Somebody keeps it open longer than the limit: ignored from then on. Such a copy may be torn,
 //!   which redb's checksums then show.
+//!
+//! A transaction that fills the tables from the log goes on beside later commits, which are entries
+//! of the log. So a copy may meet its end and one entry, and still that is one transaction: another
+//! one is begun only after a `wait` at whose beginning none was under way. The same goes for what an
+//! entry may overwrite: the segment that it begins was free, because the tables had all of it on the
+//! disk, before the `wait`. So a copy either has the tables with those rows or the segment with them.
 //!
 //! inotify says "opened" and "closed", never who. So openers are counted, and doubts are settled
 //! towards waiting:

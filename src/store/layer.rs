@@ -21,11 +21,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use redb::StorageBackend;
 
+use super::area::{self, Area};
 use super::disk::Disk;
 use super::{checksums, mark};
 
@@ -40,19 +41,34 @@ const READ_ATTEMPTS: usize = 3;
 /// How much is written again at a time.
 const SETTLE_BYTES: u64 = 65_536;
 
+/// Writes of the engine between two syncs where it is to write a little at a time: what a disk takes in a fraction of a millisecond.
+const PACE: usize = 16;
+
 /// One disk, and what its layers need to know of each other.
 #[derive(Debug)]
 pub(super) struct Volume {
     disk: Arc<dyn Disk>,
-    /// Offset and length of what was written since the last sync that succeeded.
-    unsynced: Mutex<Vec<(u64, u64)>>,
+    /// What was written since the last sync that succeeded.
+    unsynced: Mutex<Vec<Unsynced>>,
+    /// Held while syncing, and whether that has failed: of two who sync at once, the system tells only one that it failed.
+    sync_failed: Mutex<bool>,
     /// Layers set apart that may still have readers.
     apart: Mutex<Vec<Weak<Layer>>>,
 }
 
+/// A write that no sync has confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unsynced {
+    offset: u64,
+    len: u64,
+    /// A sync confirms only what has been written when it begins.
+    is_written: bool,
+}
+
 impl Volume {
     pub(super) fn new(disk: Arc<dyn Disk>) -> Arc<Self> {
-        Arc::new(Self { disk, unsynced: Mutex::default(), apart: Mutex::default() })
+        let (unsynced, sync_failed, apart) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { disk, unsynced, sync_failed, apart })
     }
 
     /// Whether nothing was ever written.
@@ -80,12 +96,12 @@ impl Volume {
         if self.marked()?.is_none() { self.write(mark::OFFSET, &mark::encode(seq)) } else { Ok(()) }
     }
 
-    /// Writes everything again that no sync has confirmed, and syncs.
+    /// Writes everything again that no sync has confirmed, and syncs. Nobody else writes meanwhile.
     pub(super) fn settle(&self) -> io::Result<()> {
         let length = self.disk.length()?;
         let unsynced = lock(&self.unsynced).clone();
         let mut buffer = Vec::new();
-        for (offset, len) in unsynced {
+        for Unsynced { offset, len, .. } in unsynced {
             let end = offset.saturating_add(len).min(length);
             let mut from = offset;
             while from < end {
@@ -96,15 +112,23 @@ impl Volume {
                 from += piece;
             }
         }
-        self.sync()
+        self.disk.sync()?;
+        lock(&self.unsynced).clear();
+        *lock(&self.sync_failed) = false;
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let len = data.len() as u64;
         self.keep_for_readers(offset, offset.saturating_add(len));
         // Before the write: one that fails may have written some of it.
-        lock(&self.unsynced).push((offset, len));
-        self.disk.write(offset, data)
+        let begun = Unsynced { offset, len, is_written: false };
+        lock(&self.unsynced).push(begun);
+        self.disk.write(offset, data)?;
+        if let Some(written) = lock(&self.unsynced).iter_mut().rev().find(|write| **write == begun) {
+            written.is_written = true;
+        }
+        Ok(())
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
@@ -117,9 +141,16 @@ impl Volume {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.sync()?;
-        lock(&self.unsynced).clear();
-        Ok(())
+        let mut failed = lock(&self.sync_failed);
+        if *failed {
+            return Err(io::Error::other("a sync has failed"));
+        }
+        let (confirmed, rest): (Vec<_>, _) = lock(&self.unsynced).drain(..).partition(|write| write.is_written);
+        *lock(&self.unsynced) = rest;
+        self.disk.sync().inspect_err(|_| {
+            *failed = true;
+            lock(&self.unsynced).extend(confirmed);
+        })
     }
 
     /// Gives the layers set apart a copy of what is about to be overwritten.
@@ -139,6 +170,10 @@ pub(super) struct Layer {
     /// `None` as long as everything goes to the disk.
     apart: RwLock<Option<Apart>>,
     read_failed: AtomicBool,
+    /// Where the engine was last seen to read or write the log's page.
+    area: Mutex<Option<Area>>,
+    /// How many writes of the engine are left until it is to sync; 0 if it syncs when it wants to.
+    until_sync: AtomicUsize,
 }
 
 /// What a layer that is set apart has of its own.
@@ -169,15 +204,18 @@ enum Step {
 impl Layer {
     /// A layer that writes to the disk.
     pub(super) fn over(volume: &Arc<Volume>) -> Arc<Self> {
-        let (volume, apart) = (Arc::clone(volume), RwLock::new(None));
-        Arc::new(Self { volume, apart, read_failed: AtomicBool::new(false) })
+        Self::new(volume, None)
+    }
+
+    fn new(volume: &Arc<Volume>, apart: Option<Apart>) -> Arc<Self> {
+        let (volume, apart) = (Arc::clone(volume), RwLock::new(apart));
+        let (read_failed, area, until_sync) = (AtomicBool::new(false), Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { volume, apart, read_failed, area, until_sync })
     }
 
     /// A layer that never writes to the disk.
     pub(super) fn to_look_at(volume: &Arc<Volume>) -> io::Result<Arc<Self>> {
-        let apart = Apart::new(volume.disk.length()?, None);
-        let (volume, apart) = (Arc::clone(volume), RwLock::new(Some(apart)));
-        Ok(Arc::new(Self { volume, apart, read_failed: AtomicBool::new(false) }))
+        Ok(Self::new(volume, Some(Apart::new(volume.disk.length()?, None))))
     }
 
     /// A layer that does not write to the disk until it has landed.
@@ -239,6 +277,20 @@ impl Layer {
         self.volume.write(mark::OFFSET, &mark::encode(seq)).map(|()| true)
     }
 
+    /// Where the log's page is, if the engine has read or written it.
+    pub(super) fn area(&self) -> Option<Area> {
+        *lock(&self.area)
+    }
+
+    /// Notes where the log's page is if this is it; returns whether it is.
+    fn note_area(&self, offset: u64, page: &[u8]) -> bool {
+        let id = area::is_as_long(page.len()).then(|| area::id_in(page)).flatten();
+        if let Some(id) = id {
+            *lock(&self.area) = Some(Area { id, page: offset });
+        }
+        id.is_some()
+    }
+
     /// Whether what is written stays in memory.
     pub(super) fn is_apart(&self) -> bool {
         self.apart().is_some()
@@ -293,15 +345,68 @@ impl Layer {
         !apart.is_lost
     }
 
+    /// Reads what is in the file.
+    pub(super) fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        // Held while reading, so that nothing is overwritten between the question and the answer.
+        let apart = self.apart();
+        let disk = &*self.volume.disk;
+        let result = match &*apart {
+            Some(apart) => apart.read(disk, offset, out),
+            None => read_patiently(disk, offset, out),
+        };
+        if result.is_err() {
+            self.read_failed.store(true, Ordering::SeqCst);
+        }
+        result
+    }
+
+    /// Writes to the file, which is not as long as to need more room for it.
+    pub(super) fn write(self: &Arc<Self>, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.change(|volume| volume.write(offset, data), |apart, disk| apart.write(disk, offset, data))
+    }
+
+    /// Returns once everything that was written is on the disk.
+    pub(super) fn sync(self: &Arc<Self>) -> io::Result<()> {
+        self.change(Volume::sync, |apart, _| {
+            if let Some(done) = &mut apart.done {
+                done.push(Step::Sync);
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether the engine is to write a little at a time, as others sync meanwhile: a sync waits for all that was written before it.
+    pub(super) fn set_pace(&self, is_slow: bool) {
+        self.until_sync.store(if is_slow { PACE } else { 0 }, Ordering::SeqCst);
+    }
+
+    /// Syncs what the engine has written, if it is to write a little at a time and this was a little.
+    fn pace(self: &Arc<Self>) -> io::Result<()> {
+        match self.until_sync.load(Ordering::SeqCst) {
+            0 => return Ok(()),
+            1 => self.until_sync.store(PACE, Ordering::SeqCst),
+            more => {
+                self.until_sync.store(more - 1, Ordering::SeqCst);
+                return Ok(());
+            }
+        }
+        self.sync()
+    }
+
     /// Does something that changes the file: on the disk, or in memory once that has failed.
     fn change(
         self: &Arc<Self>,
         on_disk: impl FnOnce(&Volume) -> io::Result<()>,
         in_memory: impl FnOnce(&mut Apart, &dyn Disk) -> io::Result<()>,
     ) -> io::Result<()> {
-        if !self.is_apart() {
-            let Err(fault) = on_disk(&self.volume) else { return Ok(()) };
-            self.set_apart(fault);
+        {
+            // Held while it is done: what is set apart, by whoever else writes, leaves the disk alone.
+            let apart = self.apart();
+            if apart.is_none() {
+                let Err(fault) = on_disk(&self.volume) else { return Ok(()) };
+                drop(apart);
+                self.set_apart(fault);
+            }
         }
         let mut apart = self.apart_mut();
         apart.as_mut().map_or(Ok(()), |apart| in_memory(apart, &*self.volume.disk))
@@ -437,17 +542,11 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        // Held while reading, so that nothing is overwritten between the question and the answer.
-        let apart = self.0.apart();
-        let disk = &*self.0.volume.disk;
-        let result = match &*apart {
-            Some(apart) => apart.read(disk, offset, out),
-            None => read_patiently(disk, offset, out),
-        };
-        if result.is_err() {
-            self.0.read_failed.store(true, Ordering::SeqCst);
+        self.0.read(offset, out)?;
+        if self.0.note_area(offset, out) {
+            area::hide(out);
         }
-        result
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -461,15 +560,12 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.change(Volume::sync, |apart, _| {
-            if let Some(done) = &mut apart.done {
-                done.push(Step::Sync);
-            }
-            Ok(())
-        })
+        self.0.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.change(|volume| volume.write(offset, data), |apart, disk| apart.write(disk, offset, data))
+        self.0.note_area(offset, data);
+        self.0.write(offset, data)?;
+        self.0.pace()
     }
 }

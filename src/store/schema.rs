@@ -5,17 +5,26 @@
 //!   number was raised so that an older program refuses the file as newer, and does not take new signals for damaged ones.
 //! - Schema 3: the number of the last change is a row of `meta`. Before, it was the last key of `changes-1`, a log of what each
 //!   commit changed that nobody read any more; it is gone.
-//! - Schema 4: small commits may be in the `log` alone. The number was raised so that an older program, which would not see them,
-//!   refuses the file. The signals by expiry are in a new table.
+//! - Schema 4: small commits may be in a log alone, which was in the file's first page. The number was raised so that an older program,
+//!   which would not see them, refuses the file. The signals by expiry are in a new table.
+//! - Schema 5: the `log` is in a page of its own. The number was raised for the same reason.
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable as _, TableDefinition};
+mod first_page_log;
+
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use super::StoreError;
+use super::layer::Layer;
+use super::rows::Stretch;
 use super::snapshot::stored_signal;
 use super::tables::{self, SCHEMA_KEY, SEQ_KEY};
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u64 = 4;
+pub(super) const SCHEMA: u64 = 5;
+/// From this one on each file has a mark.
+pub(super) const FIRST_WITH_MARKS: u64 = 4;
+/// The one with the log in the first page.
+const LOG_IN_FIRST_PAGE: u64 = 4;
 /// The oldest layout that it reads.
 const OLDEST: u64 = 1;
 /// What each commit changed, by the number of its last change; up to schema 2.
@@ -56,28 +65,34 @@ pub(super) fn of(tx: &ReadTransaction) -> Result<Option<u64>, redb::TableError> 
 ///
 /// # Errors
 ///
-/// [`StoreError::Engine`], or [`StoreError::CorruptRow`] for a signal that can not be read; the file is as it was then.
-pub(super) fn upgrade(database: &Database) -> Result<(), StoreError> {
+/// [`StoreError::Engine`], [`StoreError::CorruptRow`] for a signal that can not be read, or [`StoreError::Damaged`] for a log that can not
+/// be; the file is as it was then.
+pub(super) fn upgrade(database: &Database, from: u64, layer: &Layer) -> Result<(), StoreError> {
+    let logged = if from == LOG_IN_FIRST_PAGE { first_page_log::read(database, layer)? } else { Stretch::default() };
     let tx = database.begin_write()?;
+    logged.write(&tx)?;
+    if from < LOG_IN_FIRST_PAGE {
+        leave_changes_behind(&tx)?;
+    }
+    tx.open_table(tables::META)?.insert(SCHEMA_KEY, SCHEMA)?;
+    tx.commit()?;
+    Ok(())
+}
+
+/// What schemas 3 and 4 changed.
+fn leave_changes_behind(tx: &WriteTransaction) -> Result<(), StoreError> {
     let last = tx.open_table(CHANGES)?.last()?.map(|(seq, _)| seq.value());
     tx.delete_table(CHANGES)?;
     tx.delete_table(BY_EXPIRY)?;
-    {
-        let mut by_expiry = tx.open_table(tables::SIGNALS_BY_EXPIRY)?;
-        for row in tx.open_table(tables::SIGNALS)?.iter()? {
-            let (number, bytes) = row?;
-            let stored = stored_signal(number.value(), bytes.value())?;
-            by_expiry.insert(tables::expiry_key(stored.signal.expires_at, stored.number).as_str(), &[][..])?;
-        }
+    let mut by_expiry = tx.open_table(tables::SIGNALS_BY_EXPIRY)?;
+    for row in tx.open_table(tables::SIGNALS)?.iter()? {
+        let (number, bytes) = row?;
+        let stored = stored_signal(number.value(), bytes.value())?;
+        by_expiry.insert(tables::expiry_key(stored.signal.expires_at, stored.number).as_str(), &[][..])?;
     }
-    {
-        let mut meta = tx.open_table(tables::META)?;
-        meta.insert(SCHEMA_KEY, SCHEMA)?;
-        if let Some(last) = last {
-            meta.insert(SEQ_KEY, last)?;
-        }
+    if let Some(last) = last {
+        tx.open_table(tables::META)?.insert(SEQ_KEY, last)?;
     }
-    tx.commit()?;
     Ok(())
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use redb::{Key, ReadTransaction, TableDefinition, TableError, Value};
 
 use super::codec::{self, DecodeError};
+use super::opened::Opened;
 use super::rows::{Cell, Rows, View};
-use super::{Opened, StoreError, tables};
+use super::{StoreError, tables};
 use crate::domain::{Outcome, Overlay, Rate, Rates, Signal, SignalId, Token, UnixMillis, UserId};
 
 /// A signal with what the file knows about it.

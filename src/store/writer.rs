@@ -5,8 +5,9 @@
 //! does it mark the file (see `mark`), tell the observer, who brings the cache up to date, and only after that the callers. In any
 //! other order an acknowledged write could be followed by an older read, or be lost.
 //!
-//! A batch that is small goes into the `log`, with one write and one sync; any other goes into the tables, with all that the log holds. A
-//! writer that stops leaves the log empty.
+//! A batch goes into the `log`, with one write and one sync, unless it is larger than half of that: then it goes into the tables, with all
+//! that the log holds. A full segment of the log is put into the tables by the [`filler`], while the writer goes on. A writer that stops
+//! leaves the log empty.
 //!
 //! An operation is checked against the state it meets before it becomes rows; one that is refused leaves no trace and does
 //! not disturb the others in its batch. One that would change nothing is not written.
@@ -20,6 +21,7 @@
 //! record share one, so that whoever names a `seq` in a condition, or has it in an entity tag, names one state.
 
 mod batch;
+mod filler;
 mod import;
 mod operation;
 
@@ -35,6 +37,7 @@ use super::snapshot::StoredSignal;
 use super::{NEVER, Opened, Store, StoreError};
 
 use batch::{Batch, Failure};
+use filler::Filler;
 pub use import::{IMPORT_RECORDS_MAX, Imported};
 pub use operation::{
     Acknowledge, Change, Commit, Condition, Effect, Operation, Precedence, Receipt, Refusal, WriteError,
@@ -143,11 +146,12 @@ impl Writer {
         // From here on the store writes nothing by itself, and nobody would read what its own gate has to say.
         drop(store.pass_gate());
         let state = (Arc::clone(&health), gate);
+        let filler = Filler::start()?;
         let thread = thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
                 let (health, gate) = state;
-                Writing { store, gate, observer, health, seq, marked: 0, latch: None }.run(&messages);
+                Writing { store, gate, filler, observer, health, seq, marked: 0, latch: None }.run(&messages);
             })
             .map_err(|_| StoreError::Stopped)?;
         Ok(Self { queue, thread: Mutex::new(Some(thread)), health })
@@ -199,6 +203,7 @@ impl Writer {
 struct Writing<F> {
     store: Arc<Store>,
     gate: CopyGate,
+    filler: Filler,
     observer: F,
     health: Arc<Health>,
     /// The number of the last change that is known to be on the disk.
@@ -239,9 +244,11 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
+            // Asked before the gate: a copy that begins after that, and meets the end of the filling, must not meet another one.
+            let is_filling = self.filler.is_busy();
             if self.latch.is_none() {
                 // What comes in meanwhile goes into the same batch.
-                self.health.count_wait(self.gate.wait(&NEVER));
+                self.wait_for_copies();
             }
             let mut operations = Vec::new();
             let mut acknowledges = Vec::new();
@@ -260,25 +267,30 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
             }
             // To begin to write is a write already: it notes that the file is open.
             if !operations.is_empty() {
-                self.batch(operations, acknowledges);
+                self.batch(operations, acknowledges, is_filling);
             }
         }
+        self.filler.wait();
         // Closing the file writes to it too, if anything has been written.
         if !self.store.is_untouched() {
             self.empty_log();
-            self.health.count_wait(self.gate.wait(&NEVER));
+            self.wait_for_copies();
+            self.store.wipe_log();
         }
+    }
+
+    fn wait_for_copies(&mut self) {
+        self.health.count_wait(self.gate.wait(&NEVER));
     }
 
     /// Leaves nothing to the next start.
     fn empty_log(&mut self) {
         let opened = self.store.opened();
-        let rows = opened.rows();
-        if self.latch.is_some() || rows.is_empty() {
+        if self.latch.is_some() || opened.is_log_empty() {
             return;
         }
-        self.health.count_wait(self.gate.wait(&NEVER));
-        if let Err(error) = opened.commit_to_tables(&rows, None) {
+        self.wait_for_copies();
+        if let Err(error) = opened.commit_to_tables(None, None) {
             // They are on the disk as they are.
             tracing::debug!(error = &error as &dyn std::error::Error, "the log could not be emptied");
         }
@@ -291,7 +303,8 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
     /// Does what has to be done from time to time, whether there are writes or not.
     fn attend(&mut self) {
         if self.latch.is_none() {
-            if let Err(error) = self.store.opened().check_fault() {
+            let filled = self.filler.result().and_then(|()| self.store.opened().check_fault());
+            if let Err(error) = filled {
                 self.fail(Arc::new(error), None);
             } else if self.marked < self.seq {
                 self.mark();
@@ -302,14 +315,15 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
         }
     }
 
-    fn batch(&mut self, operations: Vec<Operation>, acknowledges: Vec<Acknowledge>) {
+    /// - `is_filling`: whether the tables may have been being filled when it was last seen that nobody copies the file.
+    fn batch(&mut self, operations: Vec<Operation>, acknowledges: Vec<Acknowledge>, is_filling: bool) {
         if let Some(latch) = &self.latch {
             for acknowledge in acknowledges {
                 acknowledge(Err(WriteError::Failed(Arc::clone(&latch.failure))));
             }
             return;
         }
-        match write_batch(&self.store, operations) {
+        match self.write_batch(operations, is_filling) {
             Ok(written) => {
                 if !written.changes.is_empty() {
                     self.seq = written.seq;
@@ -328,6 +342,32 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
                 }
             }
         }
+    }
+
+    /// Puts a batch into one commit. Returns after the sync; with an error, nothing of the batch is known to be on the disk, but all
+    /// of it may be.
+    fn write_batch(
+        &mut self,
+        operations: Vec<Operation>,
+        mut is_filling: bool,
+    ) -> Result<Written, (StoreError, Option<Doubtful>)> {
+        let opened = self.store.opened();
+        let (written, rows) = apply_batch(&opened, operations).map_err(|error| (error, None))?;
+        if written.changes.is_empty() {
+            return Ok(written);
+        }
+        if is_filling && !opened.has_room(&rows.entry) {
+            self.filler.wait();
+            self.wait_for_copies();
+            is_filling = false;
+        }
+        if let Err(error) = opened.commit(&rows) {
+            return Err((error, Some(Doubtful { seq: written.seq, changes: written.changes })));
+        }
+        if !is_filling && opened.is_to_fill() {
+            self.filler.begin(opened);
+        }
+        Ok(written)
     }
 
     /// Marks what is known to be on the disk. What can not be marked now, as somebody copies the file, is when nobody does.
@@ -365,7 +405,10 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
     }
 
     fn open_again(&mut self, doubtful: Option<&Doubtful>) -> Result<(), StoreError> {
-        self.health.count_wait(self.gate.wait(&NEVER));
+        self.filler.wait();
+        // What it came to is no matter: its rows are in the log.
+        drop(self.filler.result());
+        self.wait_for_copies();
         let opened = self.store.open_again(self.seq)?;
         let seq = Arc::clone(&opened).snapshot()?.seq()?;
         let landed = doubtful.filter(|doubtful| doubtful.seq == seq);
@@ -389,24 +432,10 @@ struct Written {
     changes: Vec<Change>,
 }
 
-/// Puts a batch into one commit. Returns after the sync; with an error, nothing of the batch is known to be on the disk, but all
-/// of it may be.
-fn write_batch(store: &Store, operations: Vec<Operation>) -> Result<Written, (StoreError, Option<Doubtful>)> {
-    let opened = store.opened();
-    let (written, rows) = apply_batch(&opened, operations).map_err(|error| (error, None))?;
-    if written.changes.is_empty() {
-        return Ok(written);
-    }
-    match opened.commit(rows) {
-        Ok(()) => Ok(written),
-        Err(error) => Err((error, Some(Doubtful { seq: written.seq, changes: written.changes }))),
-    }
-}
-
 /// Applies a batch to what is committed.
 fn apply_batch(opened: &Opened, operations: Vec<Operation>) -> Result<(Written, NewRows), StoreError> {
     let (tx, rows) = opened.committed()?;
-    let mut batch = Batch::open(&tx, &rows)?;
+    let mut batch = Batch::open(&tx, rows)?;
     let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
         match batch.apply(operation) {
@@ -420,5 +449,5 @@ fn apply_batch(opened: &Opened, operations: Vec<Operation>) -> Result<(Written, 
         }
     }
     let (changes, rows) = batch.finish();
-    Ok((Written { seq: rows.all.seq, results, changes }, rows))
+    Ok((Written { seq: rows.entry.last, results, changes }, rows))
 }

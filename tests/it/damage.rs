@@ -11,9 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use overlaid::store::{Contents, Store, StoreError, contents, verify};
+use overlaid::store::{Contents, Store, StoreError, compact, contents, verify};
 
 use crate::disk::{Dice, MemoryDisk, effort, in_parallel, seed};
+use crate::log;
 use crate::process::{Server, run};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
@@ -109,54 +110,58 @@ fn swapped_torn_and_overwritten_pages_are_found() {
     });
 }
 
-/// More than the log has room for.
-const LONG: usize = 4_000;
-
 /// A file as `kill -9` leaves it is refused or shows what was acknowledged last, also if the damage hits what the very last commit
 /// wrote, which the engine takes for a commit that the kill interrupted.
 #[test]
 fn damage_to_the_file_of_a_killed_server_is_found_or_does_not_matter() {
-    damage_to_the_file_of_a_killed_server(LONG);
+    damage_to_the_file_of_a_killed_server(Last::InTables);
 }
 
 /// The same if the last commits are in the log alone, where an entry that does not fit its checksum looks like one that the kill
 /// interrupted.
 #[test]
 fn damage_to_the_log_of_a_killed_server_is_found_or_does_not_matter() {
-    damage_to_the_file_of_a_killed_server(0);
+    damage_to_the_file_of_a_killed_server(Last::InLog);
 }
 
-/// - `padding`: of the records that are written last.
-fn damage_to_the_file_of_a_killed_server(padding: usize) {
+/// Where the last commit before the kill is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// As that of a file is that has no log yet.
+    InTables,
+    InLog,
+}
+
+fn damage_to_the_file_of_a_killed_server(last: Last) {
     const SECTORS: usize = PAGE / 512;
     let folder = tempfile::tempdir().unwrap();
-    let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
-    let server = Server::start(folder.path(), &["--load", SAMPLES]);
-    let write = |balance: u64, padding: usize| {
-        let body = format!(r#"{{"account_balance":{balance},"note":"{}"}}"#, "n".repeat(padding));
-        let written = server.send("PUT", "/v1/users/7/overlay", &body);
+    let (path, copy) = (whole_file(folder.path()), folder.path().join("copy.redb"));
+    if last == Last::InTables {
+        compact(&path).unwrap();
+    }
+    let server = Server::start(folder.path(), &[]);
+    let write = |balance: u64| {
+        let written = server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{balance}}}"#));
         assert!(written.status < 300, "{written:?}");
     };
-    // However much of the log the samples took, it is empty then.
-    write(4, LONG);
-    for balance in 1..=3 {
-        fs::copy(&path, &copy).unwrap();
-        write(balance, padding);
+    if last == Last::InLog {
+        write(1);
+        write(2);
     }
+    fs::copy(&path, &copy).unwrap();
+    write(3);
     server.kill();
     let (before, original) = (fs::read(&copy).unwrap(), fs::read(&path).unwrap());
     let expected = serve(original.clone()).unwrap().sha256;
     assert_ne!(serve(before.clone()).unwrap().sha256, expected, "the last commit changed something");
-    // The pages that the last commit wrote, without the first, where the engine's own head is; or the log, which is in the first.
-    let mut written: Vec<_> = (PAGE..original.len())
+    // The pages that the last commit wrote, without the first, where the engine's own head is.
+    let written: Vec<_> = (PAGE..original.len())
         .step_by(PAGE)
         .filter(|page| before.get(*page..*page + PAGE) != original.get(*page..*page + PAGE))
         .collect();
-    if padding == 0 {
-        assert!(written.is_empty(), "{written:?}");
-        written.push(0);
-    } else {
-        assert!(written.len() > 2, "{written:?}");
+    match last {
+        Last::InTables => assert!(written.len() > 2, "{written:?}"),
+        Last::InLog => assert_eq!(written, [log::place(&original)]),
     }
     let refused = damage_file(effort(1_500), &original, &expected, |bytes, dice| {
         let at = match dice.below(3) {
@@ -184,7 +189,7 @@ fn damage_to_the_file_of_a_killed_server(padding: usize) {
         }
     });
     println!("{refused} of {places} places");
-    // The first page from any of its sectors on: the log loses its end, and the mark that would say so.
+    // The first page from any of its sectors on: the mark is gone that would speak of damage to the last commit.
     let sector = AtomicUsize::new(0);
     let refused = damage_file(SECTORS, &original, &expected, |bytes, _| {
         bytes[512 * sector.fetch_add(1, Ordering::Relaxed)..PAGE].fill(0);
@@ -229,7 +234,7 @@ fn a_damaged_file_is_refused_with_exit_code_1_and_not_changed() {
     let path = whole_file(folder.path());
     let original = fs::read(&path).unwrap();
     let mut bytes = original.clone();
-    // In the middle of a row, wherever it lies, also in pages that are free by now. The log in the first page is not read any more.
+    // In the middle of a row, wherever it lies, also in pages that are free by now.
     let rows: Vec<_> = (PAGE..bytes.len()).filter(|at| bytes[*at..].starts_with(b"EURUSD")).collect();
     for at in &rows {
         bytes[*at] = b'X';

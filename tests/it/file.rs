@@ -118,11 +118,11 @@ fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
         tx.open_table(META).unwrap().insert("schema", schema).unwrap();
         tx.commit().unwrap();
     };
-    set_schema(5);
-    check_refused(&path, "the file has schema 5, this program reads up to 4: use a newer overlaid");
+    set_schema(6);
+    check_refused(&path, "the file has schema 6, this program reads up to 5: use a newer overlaid");
     set_schema(0);
     check_refused(&path, "the file is a redb database of another program");
-    set_schema(4);
+    set_schema(5);
     let store = Store::open(&path).unwrap();
     assert_eq!(store.snapshot().unwrap().seq().unwrap(), 1);
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use overlaid::domain::{Scope, Token};
 use overlaid::service::export_lines;
-use overlaid::store::{Effect, Operation, verify};
+use overlaid::store::{Effect, Operation, Store, verify};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use tempfile::TempDir;
 
@@ -17,7 +17,7 @@ use crate::direct::Direct;
 use crate::world::{delete_overlay, patch_overlay, put_outcome, put_overlay, put_rate, put_signal, start, user_id};
 
 /// The schema that today's code writes.
-pub(crate) const SCHEMA: u64 = 4;
+pub(crate) const SCHEMA: u64 = 5;
 
 pub(crate) fn golden(schema: u64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/golden/schema-{schema}.redb"))
@@ -118,11 +118,39 @@ fn files_of_all_schemas_say_the_same_and_are_brought_to_todays() {
     }
 }
 
+/// In schema 4 small commits were in a log in the first page, alone until the file was closed.
+#[test]
+fn a_file_of_schema_4_whose_process_was_killed_says_what_was_in_its_log() {
+    let killed = golden(4).with_file_name("schema-4-killed.redb");
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("overlaid.redb");
+    fs::copy(&killed, &path).unwrap();
+    let looked_at = verify(&path).unwrap();
+    assert_eq!((looked_at.schema, looked_at.seq), (4, 9));
+    assert!(fs::read(&path).unwrap() == fs::read(&killed).unwrap());
+    let direct = Direct::at(folder);
+    assert_eq!(contents(&direct), contents(&Direct::at(copy_of(1))));
+    direct.put(patch_overlay("7001", r#"{"account_balance":1}"#, start()));
+    let now = contents(&direct);
+    let direct = direct.restart();
+    assert_eq!(contents(&direct), now);
+
+    // An entry of its log is gone that others follow.
+    let mut damaged = fs::read(&killed).unwrap();
+    damaged[520] ^= 1;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("overlaid.redb");
+    fs::write(&path, &damaged).unwrap();
+    assert!(verify(&path).is_err_and(|error| error.is_damage()));
+    assert!(Store::open(&path).is_err_and(|error| error.is_damage()));
+    assert!(fs::read(&path).unwrap() == damaged);
+}
+
 /// The first byte of a record is its version: signals are packed since schema 2.
 #[test]
 fn the_golden_files_hold_the_records_that_they_are_there_for() {
     const SIGNALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signals-1");
-    for (schema, version) in [(1, 1), (2, 2), (3, 2), (4, 2)] {
+    for (schema, version) in [(1, 1), (2, 2), (3, 2), (4, 2), (5, 2)] {
         let folder = copy_of(schema);
         let database = Database::open(folder.path().join("overlaid.redb")).unwrap();
         let signals = database.begin_read().unwrap().open_table(SIGNALS).unwrap();

@@ -1,5 +1,5 @@
-//! The log in the file's first page, at its edges: entries that only just fit, bytes of old ones behind the last, readers while its rows go
-//! into the tables, and all that is done to a file whose log is not empty.
+//! The log at its edges: entries that only just fit, readers while its rows go into the tables, and all that is done to a file whose log
+//! is not empty.
 //!
 //! What a power cut or a failing disk does to it is tested with everything else, in `crash` and `faults`.
 
@@ -17,17 +17,29 @@ use overlaid::store::{
     Contents, Disk, Imported, Operation, Store, WriteError, Writer, back_up, compact, contents, link, restore, verify,
 };
 use redb::{Database, TableDefinition};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::crash::overlay;
 use crate::direct::Direct;
 use crate::disk::{MemoryDisk, SECTOR};
-use crate::world::{object, put_overlay, start, user_id};
+use crate::world::{object, start, user_id};
 
-/// Where the log is.
-const LOG: std::ops::Range<usize> = 512..3_584;
-/// More than it has room for.
-const LONG: usize = 4_000;
+/// How long each of the log's two segments is.
+pub(crate) const SEGMENT: usize = 63 * 4_096;
+/// A record of which a segment has room for four.
+const LONG: usize = 60_000;
+
+/// Where the log's segments begin in the bytes of a file.
+pub(crate) fn place(file: &[u8]) -> usize {
+    let has_log = |page: &&[u8]| page[..512].windows(16).any(|bytes| bytes == b"overlaid's log\x01\0");
+    let page = file.chunks_exact(4_096).position(|page| has_log(&page)).expect("it has a log");
+    (page + 1) * 4_096
+}
+
+/// The log's segments in the bytes of a file.
+fn segments(file: &[u8]) -> [&[u8]; 2] {
+    let log = &file[place(file)..];
+    [&log[..SEGMENT], &log[SEGMENT..2 * SEGMENT]]
+}
 
 /// A store on a disk, and its writer.
 struct Running {
@@ -63,80 +75,81 @@ fn reopened(disk: &MemoryDisk) -> Arc<Store> {
     Store::open_on(MemoryDisk::with(disk.bytes()), Path::new("in memory")).unwrap()
 }
 
-/// How long the entry is that the log begins with.
-fn first_entry_len(disk: &MemoryDisk) -> usize {
-    usize::from(u16::from_le_bytes(disk.bytes()[LOG][..2].try_into().unwrap()))
+/// How long the entry is that a segment begins with.
+fn first_entry_len(segment: &[u8]) -> usize {
+    usize::try_from(u32::from_le_bytes(segment[..4].try_into().unwrap())).unwrap()
 }
 
-/// The last that fits and the first that does not, alone and behind another.
+/// The last that fits and the first that does not, alone in a segment and behind others.
 #[test]
 fn an_entry_that_only_just_fits_is_there_and_so_is_one_that_only_just_does_not() {
-    for before in [None, Some(0), Some(1_000)] {
+    let bare = {
+        let disk = MemoryDisk::with(Vec::new());
+        let running = Running::on(Arc::clone(&disk) as _);
+        // The first commit makes the log.
+        running.write(overlay(1, 1, 0));
+        running.write(overlay(1, 2, 0));
+        first_entry_len(segments(&disk.bytes())[0])
+    };
+    let fits = SEGMENT - 4 * (bare + LONG) - bare;
+    for padding in [fits - 1, fits, fits + 1] {
         let disk = MemoryDisk::with(Vec::new());
         let running = Running::on(Arc::clone(&disk) as _);
         running.write(overlay(1, 1, 0));
-        let bare = first_entry_len(&disk);
-        let taken = before.map_or(0, |padding| bare + padding);
-        let fits = LOG.len() - taken - bare;
-        let mut balance = 1;
-        let mut into_log = BTreeSet::new();
-        for padding in fits - 20..fits + 20 {
-            // Into the tables, so that the log is empty.
-            running.write(overlay(2, balance, LONG));
-            if let Some(padding) = before {
-                running.write(overlay(1, balance + 1, padding));
+        let mut balance = 2;
+        // Twice over, so that what is in a segment from before is written over as well.
+        for round in 0..3 {
+            for user in 1..5 {
+                running.write(overlay(user, balance, LONG));
+                balance += 1;
             }
-            let tables_before = disk.bytes().split_off(LOG.end);
-            running.write(overlay(3, balance + 2, padding));
-            // The mark behind the log changes in any case.
-            if disk.bytes()[4_096..] == tables_before[512..] {
-                into_log.insert(padding);
+            let next = (round + 1) % 2;
+            let before = segments(&disk.bytes())[next].to_vec();
+            running.write(overlay(5, balance, padding));
+            balance += 1;
+            assert_eq!(shown(&reopened(&disk)), shown(&running.store), "{padding}, round {round}");
+            assert_eq!(segments(&disk.bytes())[next] != before, padding > fits, "{padding}, round {round}");
+            if padding > fits {
+                break;
             }
-            balance += 3;
-            assert_eq!(shown(&reopened(&disk)), shown(&running.store), "{before:?}, {padding}");
         }
-        assert_eq!(into_log.last(), Some(&fits), "{before:?}");
     }
 }
 
-/// Behind the last entry stands what was there before, and some of that is text of users. One who knows where the entries to come will
-/// end could have written an entry there, for a restart after a crash to take for one.
+/// Whether one commit is too large for what is left of a segment, for a segment, or for all of the log, it is there, and so is all before it.
 #[test]
-fn an_entry_in_the_text_of_a_record_is_not_taken_for_one() {
-    /// An entry that takes the overlay of user 7 away, as text; its checksum depends on the name of another user.
-    fn forged(seq: u64) -> String {
-        for other in 0..10_000_000 {
-            let other = format!("{other:08}");
-            let mut entry = vec![0, 0];
-            entry.extend([seq.to_le_bytes(), seq.to_le_bytes()].concat());
-            for user in ["7", &other] {
-                entry.extend([4, u8::try_from(user.len()).unwrap(), 0, 0, 0]);
-                entry.extend(user.as_bytes());
-            }
-            entry[0] = u8::try_from(entry.len() + 16).unwrap();
-            entry.extend(xxh3_128(&entry).to_le_bytes());
-            if let Ok(text) = String::from_utf8(entry) {
-                return text;
-            }
-        }
-        panic!("no checksum is text");
+fn commits_of_all_sizes_are_there_when_the_file_is_opened_again() {
+    let direct = Direct::new();
+    let copy = direct.path().with_extension("copy");
+    let mut balance = 0;
+    for group in [1, 3, 4, 5, 9, 1, 5, 5, 1, 2, 4, 4, 4, 20, 1] {
+        let written = direct.together((0..group).map(|user| {
+            balance += 1;
+            overlay(user, balance, LONG)
+        }));
+        assert!(written.iter().all(Result::is_ok));
+        fs::copy(direct.path(), &copy).unwrap();
+        assert_eq!(shown(&Store::open(&copy).unwrap()), shown(&direct.store), "{group} records");
     }
-    let disk = MemoryDisk::with(Vec::new());
-    let running = Running::on(Arc::clone(&disk) as _);
-    running.write(overlay(7, 1, 0));
-    let bare = first_entry_len(&disk);
-    let forged = forged(5);
-    let name = serde_json::to_string(&forged).unwrap();
-    let json = format!(r#"{{"user_id":"8","note":"{}",{name}:0}}"#, "n".repeat(1_000));
-    running.write(put_overlay(&json, start()));
-    let log = disk.bytes()[LOG].to_vec();
-    let at = log.windows(forged.len()).position(|bytes| bytes == forged.as_bytes()).unwrap();
-    running.write(overlay(8, 1, LONG));
-    running.write(overlay(8, 2, at - bare));
-    assert_eq!(first_entry_len(&disk), at, "the next entry would stand where the forged one does");
-    let store = reopened(&disk);
-    assert_eq!(store.snapshot().unwrap().seq().unwrap(), 4);
-    assert!(store.snapshot().unwrap().overlay(&user_id("7")).unwrap().is_some());
+}
+
+/// To the engine alone, and to the last byte.
+#[test]
+fn a_file_that_was_closed_properly_has_nothing_in_its_log() {
+    for writes in [1, 2, 30] {
+        let direct = Direct::new();
+        for write in 0..writes {
+            direct.put(overlay(write % 7, 1 + write as u64, LONG));
+        }
+        let expected = shown(&direct.store);
+        let path = direct.path();
+        let _folder = direct.close();
+        assert!(segments(&fs::read(&path).unwrap()).iter().all(|segment| segment.iter().all(|byte| *byte == 0)));
+        let mut database = Database::open(&path).unwrap();
+        assert!(database.check_integrity().unwrap(), "{writes} writes");
+        drop(database);
+        assert_eq!(verify(&path).unwrap().sha256, expected.sha256);
+    }
 }
 
 /// Readers meet the tables and the log while rows go from one to the other, again and again.
@@ -163,7 +176,7 @@ fn a_read_is_one_state_and_none_is_older_than_what_was_acknowledged() {
                 }
             });
         }
-        for round in 0..3_000 {
+        for round in 0..1_000 {
             let padding = if round % 3 == 0 { LONG } else { 0 };
             running.write(overlay(round % USERS, 2 + round as u64, padding));
             acknowledged.fetch_add(1, Ordering::SeqCst);
@@ -176,8 +189,9 @@ fn a_read_is_one_state_and_none_is_older_than_what_was_acknowledged() {
 fn killed() -> (tempfile::TempDir, Contents) {
     let direct = Direct::new();
     for user in 0..9 {
-        direct.put(overlay(user, 1, if user == 8 { LONG } else { 0 }));
+        direct.put(overlay(user, 1, 0));
     }
+    let direct = direct.restart();
     for user in 0..4 {
         direct.put(overlay(user, 2, 0));
     }

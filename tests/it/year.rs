@@ -18,6 +18,8 @@ use crate::disk::Dice;
 
 const SIGNALS_A_DAY: usize = 30;
 const DAY_MS: i64 = 86_400_000;
+/// What the log takes: 512 KiB, at a multiple of that behind the engine's own tables. A backup has none, nor has a compacted file.
+const LOG_BYTES: u64 = 1 << 20;
 
 fn signal_id(number: usize) -> SignalId {
     SignalId::parse(&format!("ELITE_GUARD_EURUSD_{}", 1_735_689_600 + number * 2_880)).unwrap()
@@ -194,11 +196,11 @@ fn data_and_its_backup(scale: &Scale) {
     write(&store, (0..days * SIGNALS_A_DAY).map(|number| signal(number, &mut signal_dice)), SIGNALS_A_DAY);
     write(&store, (0..users).map(|user| overlay(user, 0, &mut dice)), 100);
     println!("fresh: {}", megabytes(&path));
-    assert!(bytes(&path) <= file_bytes_max);
+    assert!(bytes(&path) <= file_bytes_max + LOG_BYTES);
     let churn = (1..=churn_days).flat_map(|day| (0..users).map(move |user| (day, user)));
     write(&store, churn.map(|(day, user)| overlay(user, day, &mut dice)), 64);
     println!("after {churn_days} days of balances: {}", megabytes(&path));
-    assert!(bytes(&path) <= file_bytes_max);
+    assert!(bytes(&path) <= file_bytes_max + LOG_BYTES);
     let watch = Stopwatch::start();
     let made = back_up(&store.snapshot().unwrap(), &copy).unwrap();
     println!("backup, verified: {} in {:.3} s (goal: below 1 s)", megabytes(&copy), watch.seconds());

@@ -21,59 +21,71 @@ fn text(number: u64) -> String {
     format!("{number:020}")
 }
 
-fn bytes(number: u64) -> Arc<[u8]> {
-    text(number).as_bytes().into()
-}
-
 fn number(bytes: &[u8]) -> u64 {
     str::from_utf8(bytes).unwrap().parse().unwrap()
 }
 
-fn rows_of(over: &BTreeMap<u64, Option<u64>>) -> Rows {
-    let mut rows = Rows::default();
-    // From both ends, so that not every row comes after those before it.
-    let (mut keys, mut is_first) = (over.iter().collect::<VecDeque<_>>(), true);
-    while let Some((key, value)) = if is_first { keys.pop_front() } else { keys.pop_back() } {
-        rows.put(tables::number(OVERLAYS.name()), Row { key: bytes(*key), value: value.map(bytes) });
-        is_first = !is_first;
+/// What each key of a table is, as the changes of the log leave it one after the other.
+type Changes = Vec<BTreeMap<u64, Option<u64>>>;
+
+/// Commits of up to a few rows.
+fn changes() -> impl Strategy<Value = Changes> {
+    let commit = proptest::collection::btree_map(0_u64..KEYS, proptest::option::of(any::<u64>()), 1..6);
+    proptest::collection::vec(commit, 0..8)
+}
+
+/// Few enough that commits meet.
+const KEYS: u64 = 40;
+
+/// The changes in two stretches, the second of which begins with the one at `second`; they are seen as of the change `seq`.
+fn rows_of(changes: &Changes, second: usize, seq: usize) -> Rows {
+    let stretches = [Arc::new(Stretch::default()), Arc::new(Stretch::default())];
+    for (at, commit) in changes.iter().enumerate() {
+        let rows = commit.iter().map(|(key, value)| {
+            (
+                tables::number(OVERLAYS.name()),
+                Row::new(text(*key).as_bytes(), value.map(text).as_ref().map(|value| value.as_bytes())),
+            )
+        });
+        stretches[usize::from(at >= second)].put_commit(&rows.collect::<Vec<_>>(), at as u64 + 1);
     }
-    rows
+    let [older, newer] = stretches.map(|stretch| (!stretch.is_empty()).then_some(stretch));
+    Rows::of(&older, &newer, seq as u64)
 }
 
 proptest! {
-    /// A view is what the table would be if it held the rows, from both ends, in any part, and so is the table that gets them.
+    /// A view is what the table would be if it held the rows, from both ends, in any part, and so is the table that gets them. It stays so when
+    /// later commits are added to the same stretches.
     #[test]
     fn rows_over_a_table_read_as_rows_in_it(
-        stored in proptest::collection::btree_map(0_u64..300, any::<u64>(), 0..12),
-        over in proptest::collection::btree_map(0_u64..300, proptest::option::of(any::<u64>()), 0..12),
-        start in 0_u64..300,
-        len in 0_u64..300,
+        stored in proptest::collection::btree_map(0_u64..KEYS, any::<u64>(), 0..12),
+        over in changes(),
+        later in changes(),
+        second in 0_usize..10,
+        start in 0_u64..KEYS,
+        len in 0_u64..KEYS,
         fronts in proptest::collection::vec(any::<bool>(), 30),
     ) {
         let database = database();
-        let put = |key: u64, value: u64| {
-            let row = Row { key: bytes(key), value: Some(bytes(value)) };
-            let mut rows = Rows::default();
-            rows.put(tables::number(OVERLAYS.name()), row);
-            rows
-        };
         let tx = database.begin_write().unwrap();
-        for (key, value) in &stored {
-            put(*key, *value).write(&tx).unwrap();
-        }
+        rows_of(&vec![stored.iter().map(|(key, value)| (*key, Some(*value))).collect()], 9, 1)
+            .stretches()
+            .try_for_each(|stretch| stretch.write(&tx))
+            .unwrap();
         tx.commit().unwrap();
         let mut expected = stored.clone();
-        for (key, value) in &over {
+        for (key, value) in over.iter().flatten() {
             match value {
                 Some(value) => drop(expected.insert(*key, *value)),
                 None => drop(expected.remove(key)),
             }
         }
-        let rows = Arc::new(rows_of(&over));
+        let all = over.iter().chain(&later).cloned().collect();
+        let seen = rows_of(&all, second, over.len());
         let read = |(key, value): (Cell<&str>, Cell<&[u8]>)| (number(key.value().as_bytes()), number(value.value()));
         let check = |view: &View<&str, &[u8]>| {
             assert_eq!(view.len().unwrap(), expected.len() as u64);
-            for key in 0..300 {
+            for key in 0..KEYS {
                 let found = view.get(&*text(key)).unwrap().map(|value| number(value.value()));
                 assert_eq!(found, expected.get(&key).copied());
             }
@@ -84,25 +96,41 @@ proptest! {
                     if *is_front { (found.next(), wanted.next()) } else { (found.next_back(), wanted.next_back()) };
                 assert_eq!(found.map(|row| read(row.unwrap())), wanted.map(|(key, value)| (*key, *value)));
             }
+            for (from, to) in [(Bound::Excluded(start), Bound::Unbounded), (Bound::Unbounded, Bound::Included(start))] {
+                let (from_text, to_text) = (from.map(text), to.map(text));
+                let found = view.range::<&str>((from_text.as_ref().map(|key| &**key), to_text.as_ref().map(|key| &**key)));
+                let found: Vec<_> = found.unwrap().map(|row| read(row.unwrap())).collect();
+                let wanted: Vec<_> = expected.range((from, to)).map(|(key, value)| (*key, *value)).collect();
+                assert_eq!(found, wanted);
+            }
         };
-        check(&View::open(&database.begin_read().unwrap(), &rows, OVERLAYS).unwrap());
+        check(&View::open(&database.begin_read().unwrap(), &Arc::new(seen), OVERLAYS).unwrap());
 
         let tx = database.begin_write().unwrap();
-        rows.write(&tx).unwrap();
+        for stretch in rows_of(&over, second, over.len()).stretches() {
+            stretch.write(&tx).unwrap();
+        }
         tx.commit().unwrap();
-        check(&View::open(&database.begin_read().unwrap(), &Arc::default(), OVERLAYS).unwrap());
+        let tx = database.begin_read().unwrap();
+        check(&View::open(&tx, &Arc::default(), OVERLAYS).unwrap());
+        if !over.is_empty() {
+            assert_eq!(tables::seq(&tx).unwrap(), over.len() as u64);
+        }
     }
 }
 
 /// Numbers in keys are written with their lowest byte first, which is not the order of bytes.
 #[test]
 fn rows_are_in_the_order_of_the_tables_keys() {
-    let mut rows = Rows::default();
+    let rows = Stretch::default();
     let signals = tables::number(SIGNALS.name());
-    for number in [256, 1, 2, 255] {
-        rows.put(signals, Row { key: u64::as_bytes(&number).as_slice().into(), value: Some(Arc::default()) });
+    for number in [256_u64, 1, 2, 255] {
+        rows.put([(signals, Row::new(&number.to_le_bytes(), Some(&[])))], 1);
     }
-    let order: Vec<_> = rows.of(signals).iter().map(|row| u64::from_bytes(&row.key)).collect();
+    let rows = Rows::of(&None, &Some(Arc::new(rows)), 1);
+    let part = rows.part(signals, (Bound::Unbounded, Bound::Unbounded));
+    let order: Vec<_> = part.iter().map(|row| u64::from_bytes(row.key())).collect();
+    assert_eq!(rows.last(signals).map(|row| u64::from_bytes(row.key())), Some(256));
     assert_eq!(order, [1, 2, 255, 256]);
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use redb::{Key, ReadOnlyTable, ReadTransaction, ReadableTable as _, TableDefinition, TableHandle as _, Value};
 
 use super::super::codec::{self, TooLarge};
-use super::super::log::Entry;
 use super::super::rows::{Cell, NewRows, Rows, find};
 use super::super::snapshot::{
     StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
@@ -77,7 +76,7 @@ impl<'tx, K: Key + 'static, V: Value + 'static> OnDemand<'tx, K, V> {
     }
 
     fn get<'k>(&mut self, rows: &NewRows, key: impl Borrow<K::SelfType<'k>>) -> Result<Option<Cell<V>>, StoreError> {
-        let over = rows.all.of(self.number);
+        let over = rows.get(self.number, K::as_bytes(key.borrow()).as_ref());
         find(self.stored()?, over, key)
     }
 
@@ -113,12 +112,12 @@ pub(super) struct Batch<'tx> {
 
 impl<'tx> Batch<'tx> {
     /// - `tx`, `rows`: what is committed, in the tables and laid over them.
-    pub(super) fn open(tx: &'tx ReadTransaction, rows: &Rows) -> Result<Self, StoreError> {
+    pub(super) fn open(tx: &'tx ReadTransaction, rows: Rows) -> Result<Self, StoreError> {
         let seq_before = if rows.is_empty() { tables::seq(tx)? } else { rows.seq };
         Ok(Self {
             seq_before,
             changes: Vec::new(),
-            rows: NewRows { all: rows.clone(), entry: Entry::default() },
+            rows: NewRows::over(rows),
             signals: OnDemand::of(tx, tables::SIGNALS),
             signal_numbers: OnDemand::of(tx, tables::SIGNAL_NUMBERS),
             signals_by_expiry: OnDemand::of(tx, tables::SIGNALS_BY_EXPIRY),
@@ -207,7 +206,7 @@ impl<'tx> Batch<'tx> {
 
     /// The number of the next new signal.
     pub(super) fn next_number(&mut self) -> Result<u64, StoreError> {
-        let over = self.rows.all.of(self.signals.number).last().map(|row| u64::from_bytes(&row.key));
+        let over = self.rows.last(self.signals.number).map(|row| u64::from_bytes(row.key()));
         let stored = self.signals.stored()?.last()?.map(|(number, _)| number.value());
         Ok(stored.max(over).map_or(0, |last| last.saturating_add(1)))
     }
@@ -351,8 +350,7 @@ impl<'tx> Batch<'tx> {
     pub(super) fn finish(mut self) -> (Vec<Change>, NewRows) {
         let seq = self.last_seq();
         if !self.changes.is_empty() {
-            self.rows.all.end_at(seq);
-            (self.rows.entry.first, self.rows.entry.last) = (self.seq_before.saturating_add(1), seq);
+            self.rows.number(self.seq_before.saturating_add(1), seq);
         }
         (self.changes, self.rows)
     }

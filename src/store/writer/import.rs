@@ -57,7 +57,7 @@ impl Store {
         // Whatever fails before the commit leaves no trace.
         let opened = self.opened();
         let snapshot = Arc::clone(&opened).snapshot()?;
-        let mut batch = Batch::open(snapshot.tx(), snapshot.rows())?;
+        let mut batch = Batch::open(snapshot.tx(), snapshot.rows().clone())?;
         for signal in records.signals {
             batch.import_signal(signal)?;
         }
@@ -71,12 +71,12 @@ impl Store {
         }
         let (changes, rows) = batch.finish();
         let is_known = snapshot.checkpoint(name)?.is_some_and(|known| known == state);
-        let seq = snapshot.seq()?.max(rows.all.seq);
+        let seq = snapshot.seq()?.max(rows.entry.last);
         drop(snapshot);
         if changes.is_empty() && is_known {
             return Ok(());
         }
-        opened.commit_to_tables(&rows.all, Some((name, state)))?;
+        opened.commit_to_tables(Some(&rows.own), Some((name, state)))?;
         self.mark(seq, &mut self.gate());
         Ok(())
     }
