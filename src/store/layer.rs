@@ -145,8 +145,8 @@ impl Volume {
         if *failed {
             return Err(io::Error::other("a sync has failed"));
         }
-        let (confirmed, rest): (Vec<_>, _) = lock(&self.unsynced).drain(..).partition(|write| write.is_written);
-        *lock(&self.unsynced) = rest;
+        // Under one lock: what another thread begins to write meanwhile must not get lost.
+        let confirmed: Vec<_> = lock(&self.unsynced).extract_if(.., |write| write.is_written).collect();
         self.disk.sync().inspect_err(|_| {
             *failed = true;
             lock(&self.unsynced).extend(confirmed);

@@ -331,6 +331,18 @@ mod tests {
         assert_eq!(read_keys(&[cut_off, segment(&[])].concat(), 4), found(5, "", "a"));
     }
 
+    /// Where the next entry will stand may be text that somebody chose, who may have made an entry of it that begins with the right change.
+    #[test]
+    fn what_was_not_written_behind_the_entry_before_is_not_read() {
+        let mut bytes = segment(&[entry(5, 5, "a")]);
+        let at = entry(5, 5, "a").len().unwrap();
+        for seed in [0, ID, ID + 1] {
+            let forged = encode(&entry(6, 6, "b"), &mut Cursor { seed, ..Cursor::at_beginning(ID) });
+            bytes[at..at + forged.len()].copy_from_slice(&forged);
+            assert_eq!(read_keys(&[&bytes[..], &segment(&[])].concat(), 4), found(5, "", "a"), "seed {seed}");
+        }
+    }
+
     #[test]
     fn a_log_that_lacks_a_change_speaks_of_damage() {
         let lacks = |low: &[Entry], high: &[Entry], seq| {

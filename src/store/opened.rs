@@ -2,7 +2,7 @@
 //!
 //! Every commit is one of two kinds. One goes into the log, as [`Opened::commit`] does if there is room. The other goes into the
 //! engine's tables: what a full segment of the log holds ([`Opened::fill`]), or all that is in the log with one more commit, which
-//! is too large for it or is the first of all and makes the log.
+//! is too large for a segment or is the first of all and makes the log.
 //!
 //! One thread commits, and [`Opened::fill`] may run in another meanwhile. Readers take what is committed to both: first what
 //! the log holds, then a transaction of the engine. What is gone from the one by then is in the other.
@@ -288,7 +288,7 @@ impl Opened {
             if place.is_none() { area::create(tx) } else { Ok(()) }
         })?;
         let mut log = self.log_mut();
-        // What is left in a segment that is not full would not be missed if the tables of before came back.
+        // Both segments are free. What the log has is left alone, for a copy that nobody waits for any more and that has read the old tables.
         let place = place.map(|(area, cursor)| (area, cursor.other(area.id)));
         *log = LogState { place, is_used: log.is_used, ..LogState::default() };
         Ok(())

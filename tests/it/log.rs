@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use overlaid::domain::{Overlay, OverlayDraft, UserId};
@@ -288,6 +288,99 @@ fn a_change_with_the_last_number_of_all_is_kept() {
             assert_eq!(stored.overlay.account_balance.unwrap().to_string(), balance.to_string());
         }
     }
+}
+
+/// A disk on which the thread that fills the tables stands still until it may go on.
+#[derive(Debug)]
+struct Held {
+    disk: Arc<MemoryDisk>,
+    may_fill: (Mutex<bool>, Condvar),
+}
+
+impl Held {
+    fn release(&self) {
+        *self.may_fill.0.lock().unwrap() = true;
+        self.may_fill.1.notify_all();
+    }
+}
+
+impl Disk for Held {
+    fn length(&self) -> io::Result<u64> {
+        self.disk.length()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.read(offset, out)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if std::thread::current().name() == Some("filler") {
+            let (may_fill, changed) = &self.may_fill;
+            drop(changed.wait_while(may_fill.lock().unwrap(), |may_fill| !*may_fill).unwrap());
+        }
+        self.disk.write(offset, data)
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.disk.set_length(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync()
+    }
+}
+
+/// While the tables are being filled, both segments hold what only they have. Commits go on, and wait when both are full; and a file that is
+/// left so is filled by whoever opens it next, whether its first commit has room or not.
+#[test]
+fn what_a_full_segment_holds_is_there_before_while_and_after_the_tables_get_it() {
+    let disk = MemoryDisk::with(Vec::new());
+    let held = Arc::new(Held { disk: Arc::clone(&disk), may_fill: Default::default() });
+    let running = Running::on(Arc::clone(&held) as _);
+    let balance = |store: &Store, user: usize| {
+        let stored = store.snapshot().unwrap().overlay(&user_id(&user.to_string())).unwrap().unwrap();
+        stored.overlay.account_balance.unwrap().to_string()
+    };
+    running.write(overlay(0, 1, 0));
+    // Four in the first segment, and with the fifth the tables are to get them.
+    for user in 1..6 {
+        running.write(overlay(user, 1, LONG));
+    }
+    running.write(overlay(1, 2, 0));
+    for padding in [0, LONG] {
+        let expected = shown(&running.store);
+        assert_eq!((expected.seq, expected.counts.overlays), (7, 6));
+        assert_eq!([balance(&running.store, 1), balance(&running.store, 2)], ["2", "1"]);
+        // As a kill leaves it; twice, so that what was there before is overwritten if anything is.
+        let mut bytes = disk.bytes();
+        for round in 0..3 {
+            let left = MemoryDisk::with(bytes.clone());
+            let next = Running::on(Arc::clone(&left) as _);
+            assert_eq!(shown(&next.store).seq, 7 + 4 * round, "{padding}");
+            for user in 6..10 {
+                next.write(overlay(user, 10 + round, padding));
+                assert_eq!(shown(&reopened(&left)), shown(&next.store), "{padding}, round {round}");
+            }
+            bytes = left.bytes();
+        }
+    }
+    // Three more fill the second segment too; what comes then waits.
+    for user in 6..9 {
+        running.write(overlay(user, 1, LONG));
+    }
+    let left = MemoryDisk::with(disk.bytes());
+    let next = Running::on(Arc::clone(&left) as _);
+    next.write(overlay(9, 1, LONG));
+    assert_eq!(shown(&next.store).counts.overlays, 10);
+    assert_eq!(shown(&reopened(&left)), shown(&next.store), "neither segment has room");
+    let (done, is_done) = channel();
+    running.writer.submit(overlay(9, 1, LONG), Box::new(move |result| done.send(result.is_ok()).unwrap())).unwrap();
+    assert!(is_done.recv_timeout(Duration::from_millis(200)).is_err(), "it did not wait");
+    assert_eq!(shown(&reopened(&disk)), shown(&running.store));
+    held.release();
+    assert!(is_done.recv().unwrap());
+    assert_eq!(shown(&running.store).counts.overlays, 10);
+    assert_eq!(shown(&reopened(&disk)), shown(&running.store));
 }
 
 /// A disk behind a cache that forgets: when a sync fails, what it did not write counts as written, and is still shown to whoever reads.

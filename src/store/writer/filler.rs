@@ -65,12 +65,15 @@ impl Filler {
         Ok(Self { jobs, state })
     }
 
-    /// Fills the tables of a file, unless they are being filled.
+    /// Fills the tables of a file, unless they are being filled, or that has failed and the writer has yet to hear of it.
     pub(super) fn begin(&self, opened: Arc<Opened>) {
-        if self.is_busy() {
-            return;
+        {
+            let mut work = self.state.work();
+            if !matches!(*work, Work::None) {
+                return;
+            }
+            *work = Work::UnderWay;
         }
-        self.state.set(Work::UnderWay);
         if self.jobs.send(opened).is_err() {
             self.state.set(Work::Failed(StoreError::Stopped));
         }
