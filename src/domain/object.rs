@@ -287,7 +287,7 @@ fn decimal_of_json(raw: &str) -> Result<Decimal, DecimalError> {
 /// The letters and digits of a name, upper and lower case being one.
 #[derive(Clone, Copy)]
 struct Letters {
-    count: usize,
+    count: u32,
     /// A bit for each that occurs.
     set: u64,
 }
@@ -311,8 +311,8 @@ fn nearly_spells(name: &str, letters: Letters, known: &str) -> bool {
     // length by one at most, and takes one letter away from those that occur and adds another at most, which settles nearly every pair
     // of names before anything is allocated.
     let slips = if meant.count >= 9 { 2 } else { 1 };
-    let others = (letters.set ^ meant.set).count_ones();
-    if letters.count < 4 || letters.count.abs_diff(meant.count) > slips || others > 2 * slips as u32 {
+    let others = (letters.set ^ meant.set).count_ones().div_ceil(2);
+    if letters.count < 4 || letters.count.abs_diff(meant.count) > slips || others > slips {
         return false;
     }
     let bare = |text: &str| -> String {
@@ -322,7 +322,7 @@ fn nearly_spells(name: &str, letters: Letters, known: &str) -> bool {
     if name.trim_end_matches(|digit: char| digit.is_ascii_digit()) == known && name != known {
         return false;
     }
-    strsim::osa_distance(&name, &known) <= slips
+    strsim::osa_distance(&name, &known) <= slips as usize
 }
 
 /// Drops the white space between tokens.

@@ -62,7 +62,7 @@ impl UnixMillis {
         let moment = Timestamp::from_millisecond(self.0).unwrap_or_default();
         let time = Offset::UTC.to_datetime(moment);
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |end: usize, mut number: i64| {
+        let mut put = |end: usize, mut number: u16| {
             for digit in
                 text.get_mut(..end).unwrap_or_default().iter_mut().rev().take_while(|byte| byte.is_ascii_digit())
             {
@@ -72,11 +72,11 @@ impl UnixMillis {
         };
         let (year, month, day) = (time.year(), time.month(), time.day());
         let (hour, minute, second, milli) = (time.hour(), time.minute(), time.second(), time.millisecond());
-        put(4, year.into());
+        put(4, u16::try_from(year).unwrap_or_default());
         for (end, number) in [(7, month), (10, day), (13, hour), (16, minute), (19, second)] {
-            put(end, number.into());
+            put(end, u16::try_from(number).unwrap_or_default());
         }
-        put(23, milli.into());
+        put(23, u16::try_from(milli).unwrap_or_default());
         if milli == 0 {
             out.extend_from_slice(text.get(..19).unwrap_or_default());
             out.push(b'Z');

@@ -94,7 +94,7 @@ impl Cursor {
 
     fn advance(&mut self, len: usize, checksum: u128) {
         self.used += len;
-        self.seed = checksum as u64;
+        self.seed = checksum.to_le_bytes().first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
     }
 }
 
@@ -102,15 +102,15 @@ impl Cursor {
 pub(super) fn encode(entry: &Entry, cursor: &mut Cursor) -> Vec<u8> {
     let len = entry.len().unwrap_or_default();
     let mut bytes = Vec::with_capacity(len);
-    bytes.extend_from_slice(&(len as u32).to_le_bytes());
+    bytes.extend_from_slice(&u32::try_from(len).unwrap_or_default().to_le_bytes());
     bytes.extend_from_slice(&entry.first.to_le_bytes());
     bytes.extend_from_slice(&entry.last.to_le_bytes());
     for (table, row) in &entry.rows {
         let (key, value) = (row.key(), row.value());
         let value_len = value.map_or(0, |value| value.len() + 1);
-        bytes.push(*table as u8);
-        bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());
-        bytes.extend_from_slice(&(value_len as u16).to_le_bytes());
+        bytes.push(u8::try_from(*table).unwrap_or(u8::MAX));
+        bytes.extend_from_slice(&u16::try_from(key.len()).unwrap_or_default().to_le_bytes());
+        bytes.extend_from_slice(&u16::try_from(value_len).unwrap_or_default().to_le_bytes());
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(value.unwrap_or_default());
     }
@@ -235,10 +235,11 @@ mod tests {
     /// at `seq`.
     fn read_keys(log: &[u8], seq: u64) -> Result<(u64, String, String), String> {
         let log = read(log, ID, seq).map_err(|error| error.to_string())?;
-        let keys = |stretch: &Option<Arc<Stretch>>| Rows::of(stretch, &None, u64::MAX).keys(4).join(" ");
+        let keys = |stretch: &Option<Arc<Stretch>>| Rows::of(stretch.clone(), None, u64::MAX).keys(4).join(" ");
         Ok((log.seq, keys(&log.full), keys(&log.current)))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is compared with what may fail")]
     fn found(seq: u64, full: &str, current: &str) -> Result<(u64, String, String), String> {
         Ok((seq, full.to_owned(), current.to_owned()))
     }
@@ -360,7 +361,7 @@ mod tests {
     #[test]
     fn the_last_of_two_rows_with_one_key_counts() {
         let read = read(&log([&[entry(1, 1, "a"), entry(2, 2, "a")], &[entry(3, 3, "a")]]), ID, 0).unwrap();
-        let rows = Rows::of(&read.full, &read.current, read.seq);
+        let rows = Rows::of(read.full, read.current, read.seq);
         assert_eq!(rows.keys(4), ["a"]);
         assert_eq!(rows.value(4, "a").unwrap()[..8], 3_u64.to_le_bytes());
         assert_eq!(rows.value(0, "seq").unwrap()[..], 3_u64.to_le_bytes());

@@ -57,7 +57,7 @@ impl LogState {
     }
 
     fn rows(&self) -> Rows {
-        Rows::of(&self.full, &self.current, self.seq)
+        Rows::of(self.full.clone(), self.current.clone(), self.seq)
     }
 }
 

@@ -235,8 +235,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn of(older: &Option<Arc<Stretch>>, newer: &Option<Arc<Stretch>>, seq: u64) -> Self {
-        let rows = Self { stretches: [older.clone(), newer.clone()], seq };
+    pub(super) fn of(older: Option<Arc<Stretch>>, newer: Option<Arc<Stretch>>, seq: u64) -> Self {
+        let rows = Self { stretches: [older, newer], seq };
         if rows.is_empty() { Self::default() } else { rows }
     }
 

@@ -44,13 +44,13 @@ fn rows_of(changes: &Changes, second: usize, seq: usize) -> Rows {
         let rows = commit.iter().map(|(key, value)| {
             (
                 tables::number(OVERLAYS.name()),
-                Row::new(text(*key).as_bytes(), value.map(text).as_ref().map(|value| value.as_bytes())),
+                Row::new(text(*key).as_bytes(), value.map(text).as_ref().map(String::as_bytes)),
             )
         });
         stretches[usize::from(at >= second)].put_commit(&rows.collect::<Vec<_>>(), at as u64 + 1);
     }
     let [older, newer] = stretches.map(|stretch| (!stretch.is_empty()).then_some(stretch));
-    Rows::of(&older, &newer, seq as u64)
+    Rows::of(older, newer, seq as u64)
 }
 
 proptest! {
@@ -127,7 +127,7 @@ fn rows_are_in_the_order_of_the_tables_keys() {
     for number in [256_u64, 1, 2, 255] {
         rows.put([(signals, Row::new(&number.to_le_bytes(), Some(&[])))], 1);
     }
-    let rows = Rows::of(&None, &Some(Arc::new(rows)), 1);
+    let rows = Rows::of(None, Some(Arc::new(rows)), 1);
     let part = rows.part(signals, (Bound::Unbounded, Bound::Unbounded));
     let order: Vec<_> = part.iter().map(|row| u64::from_bytes(row.key())).collect();
     assert_eq!(rows.last(signals).map(|row| u64::from_bytes(row.key())), Some(256));

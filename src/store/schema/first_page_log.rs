@@ -10,7 +10,8 @@ use super::super::{StoreError, mark, tables};
 
 /// Where it begins: the second sector. It ends where the mark begins.
 const OFFSET: u64 = 512;
-const BYTES: usize = (mark::OFFSET - OFFSET) as usize;
+const BYTES: usize = 3_072;
+const _: () = assert!(OFFSET + BYTES as u64 == mark::OFFSET);
 /// The entry's length, and the numbers of its first and its last change.
 const HEAD_BYTES: usize = 2 + 8 + 8;
 const CHECKSUM_BYTES: usize = 16;
