@@ -9,7 +9,7 @@
 //! The mark itself is never synced, which costs nothing and loses nothing: a killed process leaves it in the file, and a power
 //! cut may take it but can not keep it without the commit that it names, which was on the disk before. So after a power cut the mark may
 //! be that of the commit before, and damage to the very last one goes unseen then. A file gets its first mark before its tables, so one
-//! whose mark can not be read was damaged, which may have taken the end of the log too, and is refused; but for files of older layouts, which
+//! whose mark can not be read was damaged, and is refused; but for files of older layouts, which
 //! programs without marks wrote too.
 //!
 //! It stands in a sector of its own, behind all that the engine reads or writes of that page. As a copy of the file may be made at any
