@@ -360,7 +360,7 @@ impl Layer {
         result
     }
 
-    /// Writes to the file, which is not as long as to need more room for it.
+    /// Writes within the length of the file.
     pub(super) fn write(self: &Arc<Self>, offset: u64, data: &[u8]) -> io::Result<()> {
         self.change(|volume| volume.write(offset, data), |apart, disk| apart.write(disk, offset, data))
     }
