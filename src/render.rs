@@ -43,7 +43,14 @@ pub fn signal_json(signal: &Signal) -> Vec<u8> {
 /// Renders an overlay: its known members in a fixed order, then all others as sent.
 #[must_use]
 pub fn overlay_json(overlay: &Overlay) -> Vec<u8> {
-    let mut json = Members::begin(Vec::with_capacity(256));
+    let mut json = Vec::with_capacity(256);
+    write_overlay(&mut json, overlay);
+    json
+}
+
+/// Appends what [`overlay_json`] makes of an overlay.
+pub fn write_overlay(out: &mut Vec<u8>, overlay: &Overlay) {
+    let mut json = Members::begin(std::mem::take(out));
     json.string("user_id", overlay.user_id.as_str());
     if let Some(tier) = &overlay.tier {
         json.string("tier", tier.as_str());
@@ -57,7 +64,7 @@ pub fn overlay_json(overlay: &Overlay) -> Vec<u8> {
     }
     json.time("updated_at", overlay.updated_at);
     json.rest(&overlay.members);
-    json.end()
+    *out = json.end();
 }
 
 /// Renders an outcome.
@@ -122,12 +129,18 @@ impl Members {
         Self(out)
     }
 
-    fn name(&mut self, name: &str) {
+    fn next(&mut self) {
         if self.0.last() != Some(&b'{') {
             self.0.push(b',');
         }
-        write_string(&mut self.0, name);
-        self.0.push(b':');
+    }
+
+    /// Begins a member whose name is one of ours, with nothing to escape.
+    fn name(&mut self, name: &str) {
+        self.next();
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
     }
 
     fn string(&mut self, name: &str, value: &str) {
@@ -150,7 +163,9 @@ impl Members {
 
     fn rest(&mut self, members: &Object) {
         for (name, value) in members.iter() {
-            self.name(name);
+            self.next();
+            write_string(&mut self.0, name);
+            self.0.push(b':');
             self.0.extend_from_slice(value.as_bytes());
         }
     }

@@ -34,6 +34,7 @@ use roster::{Names, Roster};
 use crate::cache::{Cache, CacheSize, CachedOverlay, CachedSignal};
 use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers, Token, UnixMillis, UserId};
 use crate::metrics::Metrics;
+use crate::render;
 use crate::store::{
     Change, Commit, Condition, CopyGate, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError,
     WriteError, Writer,
@@ -206,6 +207,35 @@ impl Patched {
         match self {
             Self::Unchanged(_) => Effect::Unchanged,
             Self::Written(receipt) => receipt.effect,
+        }
+    }
+
+    /// The number of the change that left the overlay as it is.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        match self {
+            Self::Unchanged(found) => found.seq(),
+            Self::Written(receipt) => receipt.seq(),
+        }
+    }
+
+    /// The overlay as it is with that.
+    #[must_use]
+    pub fn json(&self, service: &Service) -> Vec<u8> {
+        match self {
+            Self::Unchanged(found) => found.json().to_vec(),
+            Self::Written(receipt) => match &receipt.change {
+                Change::Overlay(user, Some(stored)) => {
+                    // Memory has it since the commit, unless there is a later one.
+                    let found = service.hot_overlay(user.as_str()).ok().flatten();
+                    match found.filter(|found| found.seq() == stored.seq) {
+                        Some(found) => found.json().to_vec(),
+                        None => render::overlay_json(&stored.overlay),
+                    }
+                }
+                // A patch leaves an overlay.
+                _ => Vec::new(),
+            },
         }
     }
 }

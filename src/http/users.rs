@@ -9,8 +9,8 @@ use super::auth::Access;
 use super::{IfMatch, IfNoneMatch, ObjectBody, PathId, Problem, StrictQuery, answer};
 use crate::domain::{Object, Outcome, OverlayDraft, SignalId, UserId};
 use crate::render;
-use crate::service::{Patched, Service, ServiceError};
-use crate::store::{Change, Condition, Operation, Precedence, Receipt};
+use crate::service::{Service, ServiceError};
+use crate::store::{Condition, Operation, Precedence};
 
 /// `GET /v1/users/{user}/overlay`: a user's own settings and balance. 404 if they are absent.
 pub(super) async fn get_overlay(
@@ -43,7 +43,7 @@ pub(super) async fn put_overlay(
     let draft = OverlayDraft::from_object(body, Some(&user))?;
     let operation = Operation::PutOverlay { draft, now: service.now(), condition, precedence: Precedence::Replace };
     let receipt = service.write(operation).await?;
-    Ok(answer::no_content(&answer::record_tag(&service, seq_of(&receipt))))
+    Ok(answer::no_content(&answer::record_tag(&service, receipt.seq())))
 }
 
 /// `PATCH /v1/users/{user}/overlay`: change members of an overlay (RFC 7396); what the patch lacks stays. 200 with the overlay
@@ -71,19 +71,12 @@ async fn answer_patch(
     condition: Condition,
 ) -> Result<Response, Problem> {
     let may_read = access.read_user(user.as_str()).is_ok();
-    let (seq, json) = match service.patch_overlay(user, patch, condition).await? {
-        Patched::Unchanged(found) => (found.seq(), found.json().to_vec()),
-        Patched::Written(receipt) => match &receipt.change {
-            Change::Overlay(_, Some(stored)) => (stored.seq, render::overlay_json(&stored.overlay)),
-            // A patch leaves an overlay.
-            _ => (0, Vec::new()),
-        },
-    };
-    let tag = answer::record_tag(service, seq);
+    let patched = service.patch_overlay(user, patch, condition).await?;
+    let tag = answer::record_tag(service, patched.seq());
     if !may_read {
         return Ok(answer::no_content(&tag));
     }
-    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || json))
+    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || patched.json(service)))
 }
 
 /// A request for [`patch_overlay`] about which nothing is unusual, as terminals push their balances all day: it is answered past the
@@ -159,7 +152,7 @@ pub(super) async fn put_outcome(
     access.write()?;
     let outcome = Outcome::from_object(body, Some(&signal), Some(&user), service.now())?;
     let receipt = service.write(Operation::PutOutcome { outcome, precedence: Precedence::Replace }).await?;
-    Ok(answer::no_content(&answer::record_tag(&service, seq_of(&receipt))))
+    Ok(answer::no_content(&answer::record_tag(&service, receipt.seq())))
 }
 
 /// What must hold for a write to a user's overlay; the record is read only if there is a condition.
@@ -178,12 +171,4 @@ async fn condition(
         Err(error) => return Err(error.into()),
     };
     answer::write_condition(service, if_match, if_none_match, seq)
-}
-
-fn seq_of(receipt: &Receipt) -> u64 {
-    match &receipt.change {
-        Change::Overlay(_, Some(stored)) => stored.seq,
-        Change::Outcome(_, stored) => stored.seq,
-        _ => 0,
-    }
 }

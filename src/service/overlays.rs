@@ -32,8 +32,8 @@ use crate::store::{Change, Commit, Store, StoreError};
 const MISSES_BEFORE_FILLING: u32 = 8;
 /// As many changes are worked in on the spot, by whoever asks for a batch: that takes less than waking another thread for it.
 const CHANGES_FEW: usize = 32;
-/// Changes beside the roster that are left to a batch to work in, whatever the number of users.
-const CHANGES_MIN: usize = 1_024;
+/// Changes beside the roster that are left to a batch to work in, whatever the number of users: about a megabyte of them.
+const CHANGES_MIN: usize = 2_048;
 /// Beyond that, as many changes as a part of all users are left: working them in copies nearly everything then, which each of them
 /// pays only a little of.
 const CHANGES_PART: usize = 16;

@@ -16,6 +16,8 @@ use crate::store::{Snapshot, StoreError};
 /// Users of a chunk when it is made; one that grows to twice as many is split. Small enough that a change copies little, and that a user
 /// is found by looking at all tags of a chunk.
 const CHUNK_ROWS: usize = 128;
+/// What the text of most rows has room in.
+const ROW_TEXT_USUAL: usize = 320;
 /// How each overlay's JSON begins; the user's id follows, of bytes that need no escape.
 const JSON_START: &[u8] = b"{\"user_id\":\"";
 
@@ -202,7 +204,7 @@ impl Names {
 impl Held {
     /// One overlay by itself.
     pub(super) fn new(overlay: &Overlay, seq: u64, names: &Names) -> Self {
-        let mut builder = ChunkBuilder::default();
+        let mut builder = ChunkBuilder::with_capacity(1, ROW_TEXT_USUAL);
         builder.push(overlay, seq, names);
         Self { chunk: Arc::new(builder.chunk(overlay.user_id.clone())), row: 0 }
     }
@@ -337,7 +339,8 @@ impl Roster {
     /// Adds a chunk with some of its users changed, added or gone.
     fn edit(&mut self, old: &Chunk, edits: Vec<(UserId, Option<Held>)>) {
         let rows_max = if old.rows.len() + edits.len() > 2 * CHUNK_ROWS { CHUNK_ROWS } else { usize::MAX };
-        let mut builder = ChunkBuilder::default();
+        // Most edits replace a row by one that is hardly longer.
+        let mut builder = ChunkBuilder::with_capacity(old.rows.len() + 1, old.text.len() + ROW_TEXT_USUAL);
         let mut edits = edits.into_iter().peekable();
         for at in 0..old.rows.len() {
             let Some(member) = old.member(at) else { continue };
@@ -406,10 +409,14 @@ struct ChunkBuilder {
 }
 
 impl ChunkBuilder {
+    fn with_capacity(rows: usize, text: usize) -> Self {
+        Self { rows: Vec::with_capacity(rows), tags: Vec::with_capacity(rows), text: Vec::with_capacity(text) }
+    }
+
     /// Adds an overlay, behind all others.
     fn push(&mut self, overlay: &Overlay, seq: u64, names: &Names) {
         let account = overlay.account();
-        self.text.extend_from_slice(&render::overlay_json(overlay));
+        render::write_overlay(&mut self.text, overlay);
         let budget_start = self.text.len();
         render::write_budget(&mut self.text, Budget::of(account, names.tier(overlay.tier.as_ref())));
         self.tags.push(tag_of(overlay.user_id.as_str()));

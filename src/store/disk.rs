@@ -45,6 +45,10 @@ pub trait Disk: Debug + Send + Sync + 'static {
     ///
     /// Those of the device; what was written since the last sync may be lost then, whatever a read shows.
     fn sync(&self) -> io::Result<()>;
+
+    /// From now on reads show what the device has, as they would after a power cut: what the system merely remembers, since it could not
+    /// write it, is gone. As far as that is possible; a disk without a cache has nothing to do.
+    fn forget(&self) {}
 }
 
 /// A file.
@@ -120,6 +124,13 @@ impl Disk for FileDisk {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn forget(&self) {
+        // What has not been tried yet is written now, as only that would stay; what fails now is forgotten as well.
+        let _ = self.file.sync_data();
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 

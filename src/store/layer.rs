@@ -12,7 +12,8 @@
 //!
 //! A failed sync is worse than it looks: the system may have dropped what it could not write and still show it to reads, and the
 //! next sync succeeds without it. So the volume remembers what was written since the last good sync, and
-//! [`Volume::settle`] writes all of it again before the file is opened anew.
+//! [`Volume::settle`] writes all of it again before the file is opened anew. A process that ends before that leaves it to the next one
+//! to read what is really on the disk: see [`Volume::forget`].
 //!
 //! A layer that is set apart from the beginning is a way to look at a file without changing it: the engine can not check a file
 //! without writing to it. If what was seen is right, [`Layer::land`] does to the disk what the engine did so far, in the same order,
@@ -94,6 +95,12 @@ impl Volume {
     /// Marks the file with the change `seq` if it has no mark, as after one that was written only in part.
     pub(super) fn mend_mark(&self, seq: u64) -> io::Result<()> {
         if self.marked()?.is_none() { self.write(mark::OFFSET, &mark::encode(seq)) } else { Ok(()) }
+    }
+
+    /// From now on reads show what a power cut would leave: what a process before this one could not write, the system may still show. Nobody
+    /// writes meanwhile.
+    pub(super) fn forget(&self) {
+        self.disk.forget();
     }
 
     /// Writes everything again that no sync has confirmed, and syncs. Nobody else writes meanwhile.

@@ -127,8 +127,11 @@ impl Opened {
         if is_new {
             before_writing();
         }
-        let layer = if is_new { Layer::over(volume) } else { Layer::to_land(volume).map_err(StoreError::io)? };
         let all_fit = !is_new && volume.all_checksums_fit();
+        if !is_new && !all_fit {
+            volume.forget();
+        }
+        let layer = if is_new { Layer::over(volume) } else { Layer::to_land(volume).map_err(StoreError::io)? };
         let mut opened = Self::open(layer, all_fit)?;
         opened.check_mark(volume)?;
         if opened.schema != Some(schema::SCHEMA) || !all_fit || !opened.layer.changed_only_header() {

@@ -10,6 +10,7 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
+use std::iter;
 use std::ops::{self, Bound, RangeBounds};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -36,7 +37,7 @@ impl Row {
     /// - `value`: `None` if there is no such row any more.
     pub(super) fn new(key: &[u8], value: Option<&[u8]>) -> Self {
         let bytes = match value {
-            Some(value) => [key, value].concat().into(),
+            Some(value) => joined(key, value),
             None => key.into(),
         };
         Self { bytes, key_len: key.len(), is_there: value.is_some() }
@@ -57,6 +58,18 @@ impl Row {
     fn value_cell<V: Value + 'static>(&self) -> Option<Cell<V>> {
         self.is_there.then(|| Cell::Over(Arc::clone(&self.bytes), self.key_len..self.bytes.len()))
     }
+}
+
+/// In one allocation, where `concat` takes two.
+fn joined(key: &[u8], value: &[u8]) -> Arc<[u8]> {
+    let mut bytes: Arc<[u8]> = iter::repeat_n(0, key.len() + value.len()).collect();
+    if let Some((key_place, value_place)) =
+        Arc::get_mut(&mut bytes).and_then(|bytes| bytes.split_at_mut_checked(key.len()))
+    {
+        key_place.copy_from_slice(key);
+        value_place.copy_from_slice(value);
+    }
+    bytes
 }
 
 /// A row of the table of this number, as one change left it.
@@ -112,12 +125,12 @@ impl Stretch {
         self.put(rows.iter().cloned().chain([last_change(seq)]), seq);
     }
 
-    /// The row with this key, as it is after the change `seq`; `None` if no commit here wrote it until then.
-    fn get(&self, table: usize, key: &[u8], seq: u64) -> Option<Row> {
+    /// The row with the key of `sought`, as it is after the change that has its number; `None` if no commit here wrote it until then.
+    fn get(&self, sought: &Version) -> Option<Row> {
         let tables = self.read();
-        let versions = tables.get(table).filter(|versions| !versions.is_empty())?;
-        let found = versions.range(Version { table, row: Row::new(key, None), seq }..).next()?;
-        (found.row.key() == key).then(|| found.row.clone())
+        let versions = tables.get(sought.table).filter(|versions| !versions.is_empty())?;
+        let found = versions.range((Bound::Included(sought), Bound::Unbounded)).next()?;
+        (found.row.key() == sought.row.key()).then(|| found.row.clone())
     }
 
     /// Adds to `rows` those between two keys, as they are after the change `seq`, in the place of any others there.
@@ -252,7 +265,12 @@ impl Rows {
     /// The row with this key; `None` if it is as the table has it.
     #[inline(never)] // for the size
     fn get(&self, table: usize, key: &[u8]) -> Option<Row> {
-        self.stretches().rev().find_map(|stretch| stretch.get(table, key, self.seq))
+        if self.is_empty() { None } else { self.find(&Version { table, row: Row::new(key, None), seq: self.seq }) }
+    }
+
+    /// The row with the key of `sought`, which is of this table and up to the same change.
+    fn find(&self, sought: &Version) -> Option<Row> {
+        self.stretches().rev().find_map(|stretch| stretch.get(sought))
     }
 
     /// The rows of the table of this number that lie between two keys.
@@ -319,7 +337,9 @@ impl NewRows {
     /// The row with this key; `None` if it is as the table has it.
     #[inline(never)] // for the size
     pub(super) fn get(&self, table: usize, key: &[u8]) -> Option<Row> {
-        self.own.get(table, key, 0).or_else(|| self.below.get(table, key))
+        // Its own rows all count as of change 0, and there is but one of a key: whatever comes before finds it.
+        let sought = Version { table, row: Row::new(key, None), seq: self.below.seq };
+        self.own.get(&sought).or_else(|| self.below.find(&sought))
     }
 
     /// The row with the last key of the table of this number, whether it is there or taken away.

@@ -132,6 +132,20 @@ pub struct Receipt {
     pub change: Change,
 }
 
+impl Receipt {
+    /// The number of the change that left an overlay, an outcome or a signal as it is; 0 for what has none.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        match &self.change {
+            Change::Signal(stored) => stored.seq,
+            Change::Overlay(_, stored) => stored.as_ref().map_or(0, |stored| stored.seq),
+            Change::Outcome(_, stored) => stored.seq,
+            Change::Rate(_, seq) => *seq,
+            Change::Token(..) => 0,
+        }
+    }
+}
+
 /// A record as a commit left it.
 #[derive(Clone, Debug)]
 pub enum Change {
