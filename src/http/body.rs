@@ -214,6 +214,9 @@ fn check_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Proble
         return refuse("Content-Encoding is not supported");
     }
     let Some(value) = headers.get(CONTENT_TYPE) else { return refuse("Content-Type is missing") };
+    if accepted.iter().any(|known| value == known) {
+        return Ok(());
+    }
     let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default();
     if !accepted.iter().any(|known| known.eq_ignore_ascii_case(media_type)) {

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::thread;
 
 use super::ServiceError;
-use super::roster::{Held, Names, Roster};
+use super::roster::{Held, Names, Roster, head_of};
 use crate::cache::CachedOverlay;
 use crate::domain::{
     Account, Budget, Currency, Object, Overlay, OverlayDraft, TierName, Tiers, UnixMillis, UserId, UserTier,
@@ -32,8 +32,8 @@ use crate::store::{Change, Commit, Store, StoreError};
 const MISSES_BEFORE_FILLING: u32 = 8;
 /// As many changes are worked in on the spot, by whoever asks for a batch: that takes less than waking another thread for it.
 const CHANGES_FEW: usize = 32;
-/// Changes beside the roster that are left to a batch to work in, whatever the number of users: about a megabyte of them.
-const CHANGES_MIN: usize = 2_048;
+/// Changes beside the roster that are left to a batch to work in, whatever the number of users.
+const CHANGES_MIN: usize = 1_024;
 /// Beyond that, as many changes as a part of all users are left: working them in copies nearly everything then, which each of them
 /// pays only a little of.
 const CHANGES_PART: usize = 16;
@@ -162,7 +162,8 @@ impl Overlays {
         let are_many = state.since.len() > CHANGES_MIN.max(state.roster.rows() / CHANGES_PART);
         if are_many && state.phase == Phase::Full {
             drop(state);
-            self.in_background(|overlays| drop(overlays.renew()));
+            // In steps: it takes some milliseconds, and who is to run on the same processor answers nobody meanwhile.
+            self.in_background(|overlays| drop(overlays.renew(thread::yield_now)));
         }
     }
 
@@ -206,13 +207,13 @@ impl Overlays {
         };
         // If somebody else is at it, that may take long.
         let renewing = if is_soon { self.renewing.try_lock().ok()? } else { return None };
-        self.renew_alone(&renewing)
+        self.renew_alone(&renewing, || ())
     }
 
     /// Returns a version that is no older than the last acknowledged write. Blocks.
     pub(super) fn roster(&self, store: &Store) -> Result<Arc<Roster>, StoreError> {
         loop {
-            if let Some(roster) = self.renew() {
+            if let Some(roster) = self.renew(|| ()) {
                 return Ok(roster);
             }
             self.fill(store)?;
@@ -220,12 +221,14 @@ impl Overlays {
     }
 
     /// Works what has changed into a next version; `None` if there is none yet.
-    fn renew(&self) -> Option<Arc<Roster>> {
+    ///
+    /// - `pause`: what to do between two steps.
+    fn renew(&self, pause: fn()) -> Option<Arc<Roster>> {
         // Whoever comes meanwhile waits, and finds it done.
-        self.renew_alone(&self.renewing.lock().unwrap_or_else(PoisonError::into_inner))
+        self.renew_alone(&self.renewing.lock().unwrap_or_else(PoisonError::into_inner), pause)
     }
 
-    fn renew_alone(&self, _renewing: &MutexGuard<'_, ()>) -> Option<Arc<Roster>> {
+    fn renew_alone(&self, _renewing: &MutexGuard<'_, ()>, pause: fn()) -> Option<Arc<Roster>> {
         let (roster, mut changes) = {
             let state = self.read();
             if state.phase != Phase::Full {
@@ -234,22 +237,34 @@ impl Overlays {
             if state.since.is_empty() {
                 return Some(Arc::clone(&state.roster));
             }
-            let changes = state.since.iter().map(|(user, changed)| (user.clone(), changed.clone()));
+            let changes = state.since.iter();
+            let changes = changes.map(|(user, changed)| (head_of(user.as_str()), user.clone(), changed.clone()));
             (Arc::clone(&state.roster), changes.collect::<Vec<_>>())
         };
-        changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let last = changes.iter().map(|(_, changed)| changed.seq).max().unwrap_or(0);
-        let next = Arc::new(roster.with(changes.into_iter().map(|(user, changed)| (user, changed.held)).collect()));
-        let mut state = self.write();
-        if state.phase != Phase::Full {
-            return None;
+        changes.sort_unstable_by(|(one, user, _), (other, another, _)| (one, user).cmp(&(other, another)));
+        let last = changes.iter().map(|(.., changed)| changed.seq).max().unwrap_or(0);
+        let edits = changes.into_iter().map(|(_, user, changed)| (user, changed.held)).collect();
+        let next = Arc::new(roster.with(edits, pause));
+        drop(roster);
+        let (old, mut worked_in): (_, Vec<_>) = {
+            let mut state = self.write();
+            if state.phase != Phase::Full {
+                return None;
+            }
+            let old = std::mem::replace(&mut state.roster, Arc::clone(&next));
+            // What was changed again meanwhile has a higher number.
+            let worked_in = state.since.extract_if(|_, changed| changed.seq <= last).collect();
+            if state.since.capacity() > 2 * CHANGES_MIN {
+                state.since.shrink_to(CHANGES_MIN);
+            }
+            (old, worked_in)
+        };
+        // Not while readers are held up.
+        while !worked_in.is_empty() {
+            worked_in.truncate(worked_in.len().saturating_sub(CHANGES_FEW));
+            pause();
         }
-        state.roster = Arc::clone(&next);
-        // What was changed again meanwhile has a higher number.
-        state.since.retain(|_, changed| changed.seq > last);
-        if state.since.capacity() > 2 * CHANGES_MIN {
-            state.since.shrink_to(CHANGES_MIN);
-        }
+        drop(old);
         Some(next)
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Roster {
 }
 
 /// The first 16 bytes of an id, which compare as the id does.
-type Head = u128;
+pub(super) type Head = u128;
 /// What tells most ids of a chunk apart.
 type Tag = u16;
 
@@ -305,7 +305,9 @@ impl Roster {
     }
 
     /// The next version, with some overlays put (`Some`) or deleted; `edits` are in the order of users.
-    pub(super) fn with(&self, edits: Vec<(UserId, Option<Held>)>) -> Self {
+    ///
+    /// - `pause`: what to do after each chunk in which something changed.
+    pub(super) fn with(&self, edits: Vec<(UserId, Option<Held>)>, pause: fn()) -> Self {
         let mut next = Self {
             chunks: Vec::with_capacity(self.chunks.len() + 1),
             heads: Vec::with_capacity(self.chunks.len() + 1),
@@ -322,6 +324,7 @@ impl Roster {
                 next.push_chunk(Arc::clone(chunk));
             } else {
                 next.edit(chunk, of_chunk);
+                pause();
             }
         }
         // Only if there were no chunks at all.
@@ -377,8 +380,8 @@ impl Roster {
     }
 }
 
-/// Shorter ids are filled up with zeros, which no id has.
-fn head_of(user: &str) -> Head {
+/// The beginning of an id, which compares as the id does, but where two are alike so far. Shorter ids are filled up with zeros, which none has.
+pub(super) fn head_of(user: &str) -> Head {
     let mut bytes = [0; size_of::<Head>()];
     let length = user.len().min(bytes.len());
     if let (Some(place), Some(start)) = (bytes.get_mut(..length), user.as_bytes().get(..length)) {
@@ -618,7 +621,7 @@ mod tests {
                     changes.insert(user, put);
                 }
                 let before = roster.clone();
-                roster = roster.with(changes.into_iter().collect());
+                roster = roster.with(changes.into_iter().collect(), || ());
                 check(&roster, &names, &plain);
                 prop_assert_eq!(before.rows(), before.chunks.iter().map(|chunk| chunk.rows.len()).sum::<usize>());
                 for number in (0..900).filter(|number| !plain.contains_key(&user(*number))) {

@@ -494,7 +494,7 @@ fn what_the_next_process_acknowledges_after_a_sync_that_failed_is_on_the_disk() 
         for round in 0..12 {
             let padding = if round % 4 == 3 { LONG } else { 300 };
             match running.try_write(overlay(0, 2 + round, padding)) {
-                Ok(_) => acknowledged = 2 + round,
+                Ok(()) => acknowledged = 2 + round,
                 Err(_) => break,
             }
         }
