@@ -46,6 +46,7 @@ fn main() {
     }
     let options = options(&arguments);
     let lab = Lab::new(options.quick);
+    let before = rig::process::ticks();
     let mut rows = Vec::new();
     for topic in &TOPICS {
         if options.only.is_empty() || options.only.iter().any(|name| name == topic.name) {
@@ -53,7 +54,8 @@ fn main() {
             rows.extend((topic.run)(&lab));
         }
     }
-    print(&options, &lab, &rows);
+    let stolen = before.zip(rig::process::ticks()).map(|(before, after)| stolen(before, after));
+    print(&options, &lab, stolen, &rows);
     let unmet = rows.iter().filter(|row| row.is_met() == Some(false)).count();
     if options.check && unmet > 0 {
         std::process::exit(1);
@@ -87,13 +89,23 @@ fn usage(unknown: &str) -> ! {
     std::process::exit(2);
 }
 
-fn print(options: &Options, lab: &Lab, rows: &[Row]) {
+/// The part of the processors' time that the host took, in percent: what makes latencies long whatever runs.
+fn stolen(before: (u64, u64), after: (u64, u64)) -> f64 {
+    (after.1 - before.1) as f64 * 100.0 / (after.0 - before.0).max(1) as f64
+}
+
+fn print(options: &Options, lab: &Lab, stolen: Option<f64>, rows: &[Row]) {
     let machine = format!("{}; {}", rig::process::machine(), contest::versions());
     let (rounds, turn) = (lab.rounds, lab.turn);
-    let how = format!("{machine}; medians of {rounds} rounds, turns of {turn:?} over HTTP");
+    let stolen_text = stolen
+        .map_or(String::new(), |stolen| format!("; {stolen:.1} % of the processors' time went to others on the host"));
+    let how = format!("{machine}; medians of {rounds} rounds, turns of {turn:?} over HTTP{stolen_text}");
     match options.shape {
         Shape::Json => {
-            println!("{}", serde_json::json!({ "machine": machine, "rounds": rounds, "rows": table::json(rows) }));
+            println!(
+                "{}",
+                serde_json::json!({ "machine": machine, "rounds": rounds, "stolen_percent": stolen, "rows": table::json(rows) })
+            );
         }
         Shape::Markdown => println!("{how}.\n\n{}", table::markdown(rows)),
         Shape::Text => println!("{how}\n\n{}", table::text(rows)),

@@ -77,20 +77,28 @@ fn fill(server: &Overlaid, users: usize) {
 
 /// Milliseconds from starting the program to the end of its first view: after a stop, and after a kill.
 fn first_answers(lab: &Lab, database: &Path, users: usize, limit_ms: f64) -> [Row; 2] {
-    let request = data::get(&data::view_path(users / 2), "");
-    let start = |stop: fn(Overlaid)| {
+    let user = users / 2;
+    let start = |killed_after: Option<u64>| {
         let server = Overlaid::start(&lab.program, database, Cpus::All);
-        Client::connect(server.address).send(&request);
+        let mut client = Client::connect(server.address);
+        client.send(&data::get(&data::view_path(user), ""));
         let took = server.started.elapsed();
-        stop(server);
+        match killed_after {
+            // A server that was killed before it wrote anything leaves the file as a stop does.
+            Some(push) => {
+                client.send(&data::patch(user, &data::balance(user, push)));
+                drop(server);
+            }
+            None => server.stop(),
+        }
         took.as_secs_f64() * 1_000.0
     };
     // Brings the file into memory.
-    start(Overlaid::stop);
+    start(None);
     let (mut after_stop, mut after_kill) = (Vec::new(), Vec::new());
-    for _ in 0..lab.rounds {
-        after_stop.push(start(drop));
-        after_kill.push(start(Overlaid::stop));
+    for push in 1..=lab.rounds as u64 {
+        after_stop.push(start(Some(push)));
+        after_kill.push(start(None));
     }
     let row = |how: &str, goal, times| {
         let what = format!("exec to first answer, {users} users{how}");

@@ -171,6 +171,16 @@ pub(crate) fn copy_database(from: &Path) -> tempfile::TempDir {
     copy
 }
 
+/// What all processors did since the system started, in ticks: all of it, and what a host gave to others although there was something
+/// to do ("steal").
+pub(crate) fn ticks() -> Option<(u64, u64)> {
+    let statistics = fs::read_to_string("/proc/stat").ok()?;
+    let fields = statistics.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    // user, nice, system, idle, iowait, irq, softirq, steal; guests' time is in the first two.
+    let ticks: Vec<u64> = fields.take(8).map_while(|field| field.parse().ok()).collect();
+    Some((ticks.iter().sum(), *ticks.get(7)?))
+}
+
 /// CPU time that the threads of some processes have used, in nanoseconds.
 pub(crate) fn cpu_ns(pids: &[u32]) -> u64 {
     let tasks = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok()).flatten().flatten();
