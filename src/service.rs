@@ -226,7 +226,7 @@ impl Patched {
             Self::Unchanged(found) => found.json().to_vec(),
             Self::Written(receipt) => match &receipt.change {
                 Change::Overlay(user, Some(stored)) => {
-                    // Memory has it since the commit, unless there is a later one.
+                    // Memory has it rendered, if it has overlays at all and not a later state.
                     let found = service.hot_overlay(user.as_str()).ok().flatten();
                     match found.filter(|found| found.seq() == stored.seq) {
                         Some(found) => found.json().to_vec(),

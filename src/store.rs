@@ -259,7 +259,7 @@ impl Store {
 
     fn open_with(disk: Arc<dyn Disk>, path: &Path, before_writing: impl Fn()) -> Result<Arc<Self>, StoreError> {
         let volume = Volume::new(disk);
-        let opened = RwLock::new(Arc::new(Opened::in_earnest(&volume, before_writing)?));
+        let opened = RwLock::new(Arc::new(Opened::in_earnest(&volume, false, before_writing)?));
         Ok(Self::new(volume, opened, path))
     }
 
@@ -355,7 +355,7 @@ impl Store {
         // If it was reading that failed, the old engine must not write behind the new one's back.
         old.layer.set_apart(io::Error::other("the file is being opened again"));
         self.volume.mend_mark(seq).and_then(|()| self.volume.settle()).map_err(StoreError::io)?;
-        Ok(Arc::new(Opened::in_earnest(&self.volume, || {})?))
+        Ok(Arc::new(Opened::in_earnest(&self.volume, true, || {})?))
     }
 
     fn replace(&self, opened: Arc<Opened>) {

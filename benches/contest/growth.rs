@@ -86,7 +86,8 @@ fn first_answers(lab: &Lab, database: &Path, users: usize, limit_ms: f64) -> [Ro
         match killed_after {
             // A server that was killed before it wrote anything leaves the file as a stop does.
             Some(push) => {
-                client.send(&data::patch(user, &data::balance(user, push)));
+                let answer = client.send(&data::patch(user, &data::balance(user, push)));
+                assert!(answer.starts_with(b"HTTP/1.1 200 "));
                 drop(server);
             }
             None => server.stop(),

@@ -46,6 +46,8 @@ pub(super) struct Overlays {
     state: RwLock<State>,
     /// Held while the roster is read or brought up to date, so that one thread at a time does it.
     renewing: Mutex<()>,
+    /// How many wait until that is done.
+    awaited: AtomicU32,
     misses: AtomicU32,
     /// Single overlays are the cache's business: they are too many to be held all, or could not be read.
     is_left_to_cache: AtomicBool,
@@ -71,6 +73,15 @@ enum Phase {
     Filling,
     /// What is not here is nowhere.
     Full,
+}
+
+/// How a next version is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Somebody waits for it.
+    Urgent,
+    /// In small steps, until somebody does: it takes some milliseconds, in which who is to run on the same processor answers nobody.
+    Patient,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +110,7 @@ impl Overlays {
             users_max,
             state: RwLock::default(),
             renewing: Mutex::default(),
+            awaited: AtomicU32::new(0),
             misses: AtomicU32::new(0),
             is_left_to_cache: AtomicBool::new(users_max == 0),
             is_stopping: AtomicBool::new(false),
@@ -162,8 +174,7 @@ impl Overlays {
         let are_many = state.since.len() > CHANGES_MIN.max(state.roster.rows() / CHANGES_PART);
         if are_many && state.phase == Phase::Full {
             drop(state);
-            // In steps: it takes some milliseconds, and who is to run on the same processor answers nobody meanwhile.
-            self.in_background(|overlays| drop(overlays.renew(thread::yield_now)));
+            self.in_background(|overlays| drop(overlays.renew_alone(overlays.renewing(), Pace::Patient)));
         }
     }
 
@@ -207,28 +218,39 @@ impl Overlays {
         };
         // If somebody else is at it, that may take long.
         let renewing = if is_soon { self.renewing.try_lock().ok()? } else { return None };
-        self.renew_alone(&renewing, || ())
+        self.renew_alone(renewing, Pace::Urgent)
     }
 
     /// Returns a version that is no older than the last acknowledged write. Blocks.
     pub(super) fn roster(&self, store: &Store) -> Result<Arc<Roster>, StoreError> {
         loop {
-            if let Some(roster) = self.renew(|| ()) {
+            if let Some(roster) = self.renew() {
                 return Ok(roster);
             }
             self.fill(store)?;
         }
     }
 
-    /// Works what has changed into a next version; `None` if there is none yet.
-    ///
-    /// - `pause`: what to do between two steps.
-    fn renew(&self, pause: fn()) -> Option<Arc<Roster>> {
-        // Whoever comes meanwhile waits, and finds it done.
-        self.renew_alone(&self.renewing.lock().unwrap_or_else(PoisonError::into_inner), pause)
+    fn renewing(&self) -> MutexGuard<'_, ()> {
+        self.renewing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn renew_alone(&self, _renewing: &MutexGuard<'_, ()>, pause: fn()) -> Option<Arc<Roster>> {
+    /// Works what has changed into a next version; `None` if there is none yet.
+    fn renew(&self) -> Option<Arc<Roster>> {
+        // Whoever comes while it is being done waits, and finds it done.
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+        let renewing = self.renewing();
+        self.awaited.fetch_sub(1, Ordering::Relaxed);
+        self.renew_alone(renewing, Pace::Urgent)
+    }
+
+    fn renew_alone(&self, renewing: MutexGuard<'_, ()>, pace: Pace) -> Option<Arc<Roster>> {
+        let pause = || {
+            let is_urgent = pace == Pace::Urgent || self.awaited.load(Ordering::Relaxed) > 0;
+            if !is_urgent && !self.is_stopping.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+        };
         let (roster, mut changes) = {
             let state = self.read();
             if state.phase != Phase::Full {
@@ -244,33 +266,32 @@ impl Overlays {
         changes.sort_unstable_by(|(one, user, _), (other, another, _)| (one, user).cmp(&(other, another)));
         let last = changes.iter().map(|(.., changed)| changed.seq).max().unwrap_or(0);
         let edits = changes.into_iter().map(|(_, user, changed)| (user, changed.held)).collect();
-        let next = Arc::new(roster.with(edits, pause));
-        drop(roster);
-        let (old, mut worked_in): (_, Vec<_>) = {
+        let next = Arc::new(roster.with(edits, &pause));
+        let (old, worked_in) = {
             let mut state = self.write();
             if state.phase != Phase::Full {
                 return None;
             }
-            let old = std::mem::replace(&mut state.roster, Arc::clone(&next));
             // What was changed again meanwhile has a higher number.
-            let worked_in = state.since.extract_if(|_, changed| changed.seq <= last).collect();
-            if state.since.capacity() > 2 * CHANGES_MIN {
-                state.since.shrink_to(CHANGES_MIN);
-            }
-            (old, worked_in)
+            let later = state.since.iter().filter(|(_, changed)| changed.seq > last);
+            let later = later.map(|(user, changed)| (user.clone(), changed.clone())).collect();
+            (std::mem::replace(&mut state.roster, Arc::clone(&next)), std::mem::replace(&mut state.since, later))
         };
-        // Not while readers are held up.
-        while !worked_in.is_empty() {
-            worked_in.truncate(worked_in.len().saturating_sub(CHANGES_FEW));
-            pause();
+        // Nobody waits for what is left to do: to let go of thousands of small things.
+        drop(renewing);
+        drop((roster, old));
+        for (number, change) in worked_in.into_iter().enumerate() {
+            drop(change);
+            if number % CHANGES_FEW == 0 {
+                pause();
+            }
         }
-        drop(old);
         Some(next)
     }
 
     /// Reads all overlays into memory, unless they are there.
     fn fill(&self, store: &Store) -> Result<(), StoreError> {
-        let _renewing = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _renewing = self.renewing();
         let filling = {
             let mut state = self.write();
             if state.phase == Phase::Full {

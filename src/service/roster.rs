@@ -307,7 +307,7 @@ impl Roster {
     /// The next version, with some overlays put (`Some`) or deleted; `edits` are in the order of users.
     ///
     /// - `pause`: what to do after each chunk in which something changed.
-    pub(super) fn with(&self, edits: Vec<(UserId, Option<Held>)>, pause: fn()) -> Self {
+    pub(super) fn with(&self, edits: Vec<(UserId, Option<Held>)>, pause: &dyn Fn()) -> Self {
         let mut next = Self {
             chunks: Vec::with_capacity(self.chunks.len() + 1),
             heads: Vec::with_capacity(self.chunks.len() + 1),
@@ -621,7 +621,7 @@ mod tests {
                     changes.insert(user, put);
                 }
                 let before = roster.clone();
-                roster = roster.with(changes.into_iter().collect(), || ());
+                roster = roster.with(changes.into_iter().collect(), &|| ());
                 check(&roster, &names, &plain);
                 prop_assert_eq!(before.rows(), before.chunks.iter().map(|chunk| chunk.rows.len()).sum::<usize>());
                 for number in (0..900).filter(|number| !plain.contains_key(&user(*number))) {

@@ -127,8 +127,10 @@ impl Disk for FileDisk {
     }
 
     fn forget(&self) {
-        // What has not been tried yet is written now, as only that would stay; what fails now is forgotten as well.
-        let _ = self.file.sync_data();
+        // Only what has been written, or has failed to be, can be forgotten.
+        if let Err(error) = self.file.sync_data() {
+            tracing::warn!(%error, "the disk did not take what a process before this one left to be written");
+        }
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }

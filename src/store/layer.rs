@@ -24,7 +24,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
-use std::thread;
 
 use redb::StorageBackend;
 
@@ -388,14 +387,13 @@ impl Layer {
         self.until_sync.store(if is_slow { PACE } else { 0 }, Ordering::SeqCst);
     }
 
-    /// Syncs what the engine has written, if it is to write a little at a time and this was a little. Else it lets others have the processor.
+    /// Syncs what the engine has written, if it is to write a little at a time and this was a little.
     fn pace(self: &Arc<Self>) -> io::Result<()> {
         match self.until_sync.load(Ordering::SeqCst) {
             0 => return Ok(()),
             1 => self.until_sync.store(PACE, Ordering::SeqCst),
             more => {
                 self.until_sync.store(more - 1, Ordering::SeqCst);
-                thread::yield_now();
                 return Ok(());
             }
         }

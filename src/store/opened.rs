@@ -121,14 +121,22 @@ impl Opened {
     /// before anything is written to it: the engine would change it. One that was closed properly and has this program's layout is
     /// written to only when there is something to write.
     ///
+    /// - `is_ours`: whether nobody but this process has written to it since the volume was made.
     /// - `before_writing`: called before anything is written here; until the first write there may be no need for it.
-    pub(super) fn in_earnest(volume: &Arc<Volume>, before_writing: impl Fn()) -> Result<Self, StoreError> {
+    pub(super) fn in_earnest(
+        volume: &Arc<Volume>,
+        is_ours: bool,
+        before_writing: impl Fn(),
+    ) -> Result<Self, StoreError> {
         let is_new = volume.is_empty().map_err(StoreError::io)?;
         if is_new {
             before_writing();
         }
         let all_fit = !is_new && volume.all_checksums_fit();
-        if !is_new && !all_fit {
+        if !is_new && !all_fit && !is_ours {
+            // Whoever copies the file must not meet other bytes in the middle of it. One that was closed properly has nothing to forget: that is
+            // noted in it after a sync that succeeded, and the note is all that one after that can have failed to write.
+            before_writing();
             volume.forget();
         }
         let layer = if is_new { Layer::over(volume) } else { Layer::to_land(volume).map_err(StoreError::io)? };
@@ -259,10 +267,12 @@ impl Opened {
     }
 
     /// Puts the rows of a full segment into the tables. Returns after the sync; with an error, they may be there all the same.
-    pub(super) fn fill(&self) -> Result<(), StoreError> {
+    ///
+    /// - `pause`: what to do from time to time.
+    pub(super) fn fill(&self, pause: &dyn Fn()) -> Result<(), StoreError> {
         let Some(full) = self.log().full.clone() else { return Ok(()) };
         self.layer.set_pace(true);
-        let filled = self.write_tables(&|tx| full.write(tx));
+        let filled = self.write_tables(&|tx| full.write(tx, pause));
         self.layer.set_pace(false);
         filled?;
         self.log_mut().full = None;
@@ -283,7 +293,7 @@ impl Opened {
         self.begin()?;
         self.write_tables(&|tx| {
             for stretch in rows.stretches().chain(new) {
-                stretch.write(tx)?;
+                stretch.write(tx, &|| ())?;
             }
             if let Some((name, state)) = checkpoint {
                 tx.open_table(tables::LEGACY_CHECKPOINT)?.insert(name, state)?;

@@ -13,7 +13,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::iter;
 use std::ops::{self, Bound, RangeBounds};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::thread;
 
 use redb::{
     AccessGuard, Key, Range, ReadOnlyTable, ReadTransaction, ReadableTableMetadata as _, TableDefinition,
@@ -171,15 +170,17 @@ impl Stretch {
     }
 
     /// Puts all rows into the engine's tables, as they are after the last change.
-    pub(super) fn write(&self, tx: &WriteTransaction) -> Result<(), StoreError> {
-        self.put_into(tx, tables::META)?;
-        self.put_into(tx, tables::SIGNALS)?;
-        self.put_into(tx, tables::SIGNAL_NUMBERS)?;
-        self.put_into_or_remove(tx, tables::SIGNALS_BY_EXPIRY)?;
-        self.put_into_or_remove(tx, tables::OVERLAYS)?;
-        self.put_into(tx, tables::OUTCOMES)?;
-        self.put_into(tx, tables::RATES)?;
-        self.put_into_or_remove(tx, tables::TOKENS)
+    ///
+    /// - `pause`: what to do from time to time.
+    pub(super) fn write(&self, tx: &WriteTransaction, pause: &dyn Fn()) -> Result<(), StoreError> {
+        self.put_into(tx, tables::META, pause)?;
+        self.put_into(tx, tables::SIGNALS, pause)?;
+        self.put_into(tx, tables::SIGNAL_NUMBERS, pause)?;
+        self.put_into_or_remove(tx, tables::SIGNALS_BY_EXPIRY, pause)?;
+        self.put_into_or_remove(tx, tables::OVERLAYS, pause)?;
+        self.put_into(tx, tables::OUTCOMES, pause)?;
+        self.put_into(tx, tables::RATES, pause)?;
+        self.put_into_or_remove(tx, tables::TOKENS, pause)
     }
 
     /// The rows of a table as they are after the last change.
@@ -193,6 +194,7 @@ impl Stretch {
         &self,
         tx: &WriteTransaction,
         table: TableDefinition<'static, K, V>,
+        pause: &dyn Fn(),
     ) -> Result<(), StoreError> {
         let rows = self.rows_of(tables::number(table.name()));
         if rows.is_empty() {
@@ -205,8 +207,7 @@ impl Stretch {
                     to.insert(K::from_bytes(row.key()), V::from_bytes(value))?;
                 }
             }
-            // Who is to run on the same processor answers nobody meanwhile, for milliseconds if it goes on.
-            thread::yield_now();
+            pause();
         }
         Ok(())
     }
@@ -216,8 +217,9 @@ impl Stretch {
         &self,
         tx: &WriteTransaction,
         table: TableDefinition<'static, K, V>,
+        pause: &dyn Fn(),
     ) -> Result<(), StoreError> {
-        self.put_into(tx, table)?;
+        self.put_into(tx, table, pause)?;
         let mut removed = self.rows_of(tables::number(table.name()));
         removed.retain(|row| !row.is_there);
         if removed.is_empty() {
@@ -345,7 +347,7 @@ impl NewRows {
     /// The row with this key; `None` if it is as the table has it.
     #[inline(never)] // for the size
     pub(super) fn get(&self, table: usize, key: &[u8]) -> Option<Row> {
-        // Its own rows all count as of change 0, and there is but one of a key: whatever comes before finds it.
+        // Its own rows all count as of change 0, and what is sought comes before them whatever its number.
         let sought = Version { table, row: Row::new(key, None), seq: self.below.seq };
         self.own.get(&sought).or_else(|| self.below.find(&sought))
     }

@@ -70,7 +70,7 @@ pub(super) fn of(tx: &ReadTransaction) -> Result<Option<u64>, redb::TableError> 
 pub(super) fn upgrade(database: &Database, from: u64, layer: &Layer) -> Result<(), StoreError> {
     let logged = if from == LOG_IN_FIRST_PAGE { first_page_log::read(database, layer)? } else { Stretch::default() };
     let tx = database.begin_write()?;
-    logged.write(&tx)?;
+    logged.write(&tx, &|| ())?;
     if from < LOG_IN_FIRST_PAGE {
         leave_changes_behind(&tx)?;
     }

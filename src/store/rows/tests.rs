@@ -70,7 +70,7 @@ proptest! {
         let tx = database.begin_write().unwrap();
         rows_of(&vec![stored.iter().map(|(key, value)| (*key, Some(*value))).collect()], 9, 1)
             .stretches()
-            .try_for_each(|stretch| stretch.write(&tx))
+            .try_for_each(|stretch| stretch.write(&tx, &|| ()))
             .unwrap();
         tx.commit().unwrap();
         let mut expected = stored.clone();
@@ -108,7 +108,7 @@ proptest! {
 
         let tx = database.begin_write().unwrap();
         for stretch in rows_of(&over, second, over.len()).stretches() {
-            stretch.write(&tx).unwrap();
+            stretch.write(&tx, &|| ()).unwrap();
         }
         tx.commit().unwrap();
         let tx = database.begin_read().unwrap();

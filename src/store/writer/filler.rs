@@ -4,6 +4,7 @@
 //! nothing lost, as the rows stay in the log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -22,6 +23,8 @@ pub(super) struct Filler {
 struct State {
     work: Mutex<Work>,
     changed: Condvar,
+    /// Whether the writer waits.
+    is_awaited: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -43,9 +46,15 @@ impl State {
     }
 
     fn run(&self, jobs: &Receiver<Arc<Opened>>) {
+        // It takes some milliseconds, in which who is to run on the same processor answers nobody.
+        let pause = || {
+            if !self.is_awaited.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+        };
         for opened in jobs {
             // Whatever happens, the writer must not wait for ever.
-            let filled = catch_unwind(AssertUnwindSafe(|| opened.fill()))
+            let filled = catch_unwind(AssertUnwindSafe(|| opened.fill(&pause)))
                 .unwrap_or_else(|_| Err(StoreError::Damaged("the engine panicked".to_owned())));
             // Before the writer hears of it: it may be about to close the file.
             drop(opened);
@@ -85,8 +94,10 @@ impl Filler {
 
     /// Returns when the tables are not being filled.
     pub(super) fn wait(&self) {
+        self.state.is_awaited.store(true, Ordering::Relaxed);
         let work = self.state.work();
         drop(self.state.changed.wait_while(work, |work| matches!(work, Work::UnderWay)));
+        self.state.is_awaited.store(false, Ordering::Relaxed);
     }
 
     /// What came of it last, if that was not asked before.

@@ -133,15 +133,13 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The number of the change that left an overlay, an outcome or a signal as it is; 0 for what has none.
+    /// The number of the change that left an overlay or an outcome as it is.
     #[must_use]
     pub fn seq(&self) -> u64 {
         match &self.change {
-            Change::Signal(stored) => stored.seq,
-            Change::Overlay(_, stored) => stored.as_ref().map_or(0, |stored| stored.seq),
+            Change::Overlay(_, Some(stored)) => stored.seq,
             Change::Outcome(_, stored) => stored.seq,
-            Change::Rate(_, seq) => *seq,
-            Change::Token(..) => 0,
+            _ => 0,
         }
     }
 }
