@@ -268,9 +268,14 @@ impl Opened {
 
     /// Puts the rows of a full segment into the tables. Returns after the sync; with an error, they may be there all the same.
     ///
-    /// - `pause`: what to do from time to time.
+    /// - `pause`: what to do from time to time, as long as the segment that commits go into is not half full: when it is full they wait.
     pub(super) fn fill(&self, pause: &dyn Fn()) -> Result<(), StoreError> {
         let Some(full) = self.log().full.clone() else { return Ok(()) };
+        let pause = &|| {
+            if self.log().place.is_none_or(|(_, cursor)| cursor.room() > log::SEGMENT_BYTES / 2) {
+                pause();
+            }
+        };
         self.layer.set_pace(true);
         let filled = self.write_tables(&|tx| full.write(tx, pause));
         self.layer.set_pace(false);
