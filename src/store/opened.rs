@@ -121,7 +121,7 @@ impl Opened {
     /// before anything is written to it: the engine would change it. One that was closed properly and has this program's layout is
     /// written to only when there is something to write.
     ///
-    /// - `is_ours`: whether nobody but this process has written to it since the volume was made.
+    /// - `is_ours`: whether it is this process that wrote to the file last, and knows what no sync has confirmed.
     /// - `before_writing`: called before anything is written here; until the first write there may be no need for it.
     pub(super) fn in_earnest(
         volume: &Arc<Volume>,
