@@ -116,7 +116,7 @@ fn records(c: &mut Criterion) {
             out.clear();
             let signal = service.read_signal(&id).unwrap().unwrap();
             let overlay = service.read_overlay(&user).unwrap().unwrap();
-            service.view_of(signal, overlay).write_to(&service, &mut out);
+            service.with_view(&signal, &overlay, |view| view.write_to(&service, &mut out));
         });
     });
     let mut cents = 0_u32;

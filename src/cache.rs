@@ -17,13 +17,14 @@
 //! does not find: an entry whose time is over is still there, only hidden, and moka shows it for a moment when another is put over it. A plain `get_with` and
 //! `invalidate` has no such order: an old value read before the commit can be put after the invalidation, to stay.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use moka::ops::compute::Op;
 
-use crate::domain::{Currency, SignalId, UserId};
+use crate::domain::{SignalId, UserId};
 use crate::render::{self, ViewFrame};
 use crate::store::{Change, Commit, StoredOutcome, StoredOverlay, StoredSignal};
 
@@ -52,13 +53,14 @@ pub struct CachedSignal {
     /// Its outcomes, in the order of users.
     outcomes: Vec<Arc<StoredOutcome>>,
     /// What its views have in common, for the currencies that were asked for.
-    frames: RwLock<Vec<KnownFrame>>,
+    frames: ArcSwap<Vec<KnownFrame>>,
 }
 
 /// What the views of a signal have in common in one currency, under one state of the rates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct KnownFrame {
-    currency: Currency,
+    /// The number by which the caller knows it.
+    currency: usize,
     rates_seq: u64,
     frame: Arc<ViewFrame>,
 }
@@ -77,25 +79,40 @@ impl CachedSignal {
     #[must_use]
     pub fn new(stored: StoredSignal, outcomes: Vec<Arc<StoredOutcome>>) -> Self {
         let json = render::signal_json(&stored.signal).into_boxed_slice();
-        Self { stored, json, outcomes, frames: RwLock::default() }
+        Self { stored, json, outcomes, frames: ArcSwap::default() }
     }
 
-    /// Returns what the signal's views have in common in a currency, by `make` the first time: the fractions take longer than a whole view.
+    /// Gives what the signal's views have in common in a currency, made by `make` the first time: the fractions take longer than a whole
+    /// view.
     ///
+    /// - `currency`: a number that stands for it; always the same one for a currency.
     /// - `rates_seq`: [`Rates::seq`](crate::domain::Rates::seq) of the rates that `make` uses.
-    pub fn frame(&self, currency: &Currency, rates_seq: u64, make: impl FnOnce() -> ViewFrame) -> Arc<ViewFrame> {
-        let known = self.frames.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.iter().find(|known| known.rates_seq == rates_seq && known.currency == *currency) {
-            return Arc::clone(&known.frame);
+    pub fn with_frame<T>(
+        &self,
+        currency: usize,
+        rates_seq: u64,
+        make: impl FnOnce() -> ViewFrame,
+        use_it: impl FnOnce(&Arc<ViewFrame>) -> T,
+    ) -> T {
+        let is_wanted = |known: &&KnownFrame| known.rates_seq == rates_seq && known.currency == currency;
+        if let Some(known) = self.frames.load().iter().find(is_wanted) {
+            return use_it(&known.frame);
         }
-        drop(known);
         let frame = Arc::new(make());
-        let mut known = self.frames.write().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|known| known.rates_seq == rates_seq && known.currency != *currency);
-        if known.len() < CURRENCIES_MAX {
-            known.push(KnownFrame { currency: currency.clone(), rates_seq, frame: Arc::clone(&frame) });
-        }
-        frame
+        self.keep_frame(&KnownFrame { currency, rates_seq, frame: Arc::clone(&frame) });
+        use_it(&frame)
+    }
+
+    #[cold]
+    fn keep_frame(&self, new: &KnownFrame) {
+        self.frames.rcu(|known| {
+            let is_other = |known: &&KnownFrame| known.rates_seq == new.rates_seq && known.currency != new.currency;
+            let mut next: Vec<_> = known.iter().filter(is_other).cloned().collect();
+            if next.len() < CURRENCIES_MAX {
+                next.push(new.clone());
+            }
+            next
+        });
     }
 
     /// What happened for a user on this signal.
@@ -120,7 +137,7 @@ impl CachedSignal {
                 Err(at) => outcomes.insert(at, Arc::clone(outcome)),
             }
         }
-        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, frames: RwLock::default() }
+        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, frames: ArcSwap::default() }
     }
 
     fn weight(&self) -> u32 {
@@ -147,15 +164,17 @@ fn weight(bytes: usize) -> u32 {
 
 /// Signals that were asked for last, each in a place that its id leads to.
 ///
-/// What stands there holds only as long as no commit came after it was looked up: readers note the number of the last commit that the
-/// cache has taken in *completely*, and a commit raises it before it is acknowledged.
+/// What stands there holds only as long as no commit of signals or outcomes came after it was looked up: readers note the number of the last
+/// such commit that the cache has taken in *completely*, and the writer raises it before it acknowledges.
+///
+/// Looking at a place writes to no memory that others look at, and neither does using what stands there, as it is not given away.
 #[derive(Debug)]
 struct Recent {
     settled: AtomicU64,
-    places: [RwLock<Option<Known>>; RECENT_PLACES],
+    places: [ArcSwapOption<Known>; RECENT_PLACES],
 }
 
-/// A signal, and the number of the last commit when it was looked up.
+/// A signal, and what was settled when it was looked up.
 #[derive(Debug)]
 struct Known {
     settled: u64,
@@ -164,36 +183,93 @@ struct Known {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self { settled: AtomicU64::new(0), places: std::array::from_fn(|_| RwLock::default()) }
+        Self { settled: AtomicU64::new(0), places: std::array::from_fn(|_| ArcSwapOption::empty()) }
     }
 }
 
 impl Recent {
-    /// Returns a signal, by `look_up` if it does not stand in its place.
-    fn get(&self, id: &str, look_up: impl FnOnce() -> Option<Arc<CachedSignal>>) -> Option<Arc<CachedSignal>> {
+    /// Gives a signal, found by `look_up` if it does not stand in its place.
+    fn with<T>(
+        &self,
+        id: &str,
+        look_up: impl FnOnce() -> Option<Arc<CachedSignal>>,
+        use_it: impl FnOnce(&Arc<CachedSignal>) -> T,
+    ) -> Option<T> {
         // Ids of one day differ at their ends.
         let spread = id.bytes().rev().take(8).fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let place = usize::try_from(spread).ok().and_then(|spread| self.places.get(spread % RECENT_PLACES))?;
         // Before looking up: a commit in between makes what is found useless for later readers.
         let settled = self.settled.load(Ordering::SeqCst);
-        if let Some(known) = &*place.read().unwrap_or_else(PoisonError::into_inner)
+        if let Some(known) = &*place.load()
             && known.settled == settled
             && known.signal.stored.signal.id.as_str() == id
         {
-            return Some(Arc::clone(&known.signal));
+            return Some(use_it(&known.signal));
         }
-        let found = look_up();
-        // Who does not get the lock leaves the place to those who have it.
-        if let (Some(signal), Ok(mut place)) = (&found, place.try_write()) {
-            *place = Some(Known { settled, signal: Arc::clone(signal) });
-        }
-        found
+        let signal = look_up()?;
+        Self::keep(place, Known { settled, signal: Arc::clone(&signal) });
+        Some(use_it(&signal))
+    }
+
+    #[cold]
+    fn keep(place: &ArcSwapOption<Known>, known: Known) {
+        place.store(Some(Arc::new(known)));
     }
 
     fn clear(&self) {
         for place in &self.places {
-            *place.write().unwrap_or_else(PoisonError::into_inner) = None;
+            place.store(None);
         }
+    }
+}
+
+/// A record in memory. Both kinds are of one type to moka, whose code is in the program once for each type that it is used with.
+#[derive(Clone, Debug)]
+enum Record {
+    Signal(Arc<CachedSignal>),
+    Overlay(Arc<CachedOverlay>),
+}
+
+impl Record {
+    fn signal(&self) -> Option<&Arc<CachedSignal>> {
+        match self {
+            Self::Signal(signal) => Some(signal),
+            Self::Overlay(_) => None,
+        }
+    }
+
+    fn overlay(&self) -> Option<&Arc<CachedOverlay>> {
+        match self {
+            Self::Overlay(overlay) => Some(overlay),
+            Self::Signal(_) => None,
+        }
+    }
+
+    fn weight(&self) -> u32 {
+        match self {
+            Self::Signal(signal) => signal.weight(),
+            Self::Overlay(overlay) => overlay.weight(),
+        }
+    }
+}
+
+/// Records of one kind by their ids.
+#[derive(Debug)]
+struct Records(moka::sync::Cache<String, Record>);
+
+impl Records {
+    fn new(bytes_max: u64, life: Duration) -> Self {
+        let records = moka::sync::Cache::builder().max_capacity(bytes_max).time_to_live(life);
+        Self(records.weigher(|_, record: &Record| record.weight()).build())
+    }
+
+    fn get(&self, id: &str) -> Option<Record> {
+        self.0.get(id)
+    }
+
+    /// Puts a record in the place of the one there, or takes that away, as `decide` says, under the lock of the id.
+    fn change(&self, id: &str, decide: &mut dyn FnMut(Option<&Record>) -> Op<Record>) {
+        self.0.entry_by_ref(id).and_compute_with(|old| decide(old.as_ref().map(moka::Entry::value)));
     }
 }
 
@@ -201,8 +277,8 @@ impl Recent {
 #[derive(Debug)]
 pub struct Cache {
     recent: Recent,
-    signals: moka::sync::Cache<SignalId, Arc<CachedSignal>>,
-    overlays: moka::sync::Cache<UserId, Arc<CachedOverlay>>,
+    signals: Records,
+    overlays: Records,
     /// Whether an overlay was ever put here.
     holds_overlays: AtomicBool,
     /// The `seq` of the last commit that the cache was told of.
@@ -213,16 +289,8 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             recent: Recent::default(),
-            signals: moka::sync::Cache::builder()
-                .max_capacity(SIGNALS_BYTES_MAX)
-                .weigher(|_, signal: &Arc<CachedSignal>| signal.weight())
-                .time_to_live(SIGNAL_LIFE)
-                .build(),
-            overlays: moka::sync::Cache::builder()
-                .max_capacity(OVERLAYS_BYTES_MAX)
-                .weigher(|_, overlay: &Arc<CachedOverlay>| overlay.weight())
-                .time_to_live(OVERLAY_LIFE)
-                .build(),
+            signals: Records::new(SIGNALS_BYTES_MAX, SIGNAL_LIFE),
+            overlays: Records::new(OVERLAYS_BYTES_MAX, OVERLAY_LIFE),
             holds_overlays: AtomicBool::new(false),
             commits: AtomicU64::new(0),
         }
@@ -233,13 +301,18 @@ impl Cache {
     /// Returns a signal if it is in memory.
     #[must_use]
     pub fn hot_signal(&self, id: &str) -> Option<Arc<CachedSignal>> {
-        self.recent.get(id, || self.signals.get(id))
+        self.with_hot_signal(id, Arc::clone)
+    }
+
+    /// Gives a signal to look at, if it is in memory.
+    pub fn with_hot_signal<T>(&self, id: &str, use_it: impl FnOnce(&Arc<CachedSignal>) -> T) -> Option<T> {
+        self.recent.with(id, || self.signals.get(id)?.signal().cloned(), use_it)
     }
 
     /// Returns an overlay if it is in memory.
     #[must_use]
     pub fn hot_overlay(&self, user: &str) -> Option<Arc<CachedOverlay>> {
-        self.overlays.get(user)
+        self.overlays.get(user)?.overlay().cloned()
     }
 
     /// Returns a signal, by `read`ing it from the file if it is not in memory.
@@ -252,10 +325,13 @@ impl Cache {
         id: &SignalId,
         read: impl FnOnce() -> Result<Option<CachedSignal>, E>,
     ) -> Result<Option<Arc<CachedSignal>>, E> {
-        match self.hot_signal(id.as_str()) {
-            Some(signal) => Ok(Some(signal)),
-            None => self.fill(&self.signals, id, read),
+        if let Some(signal) = self.hot_signal(id.as_str()) {
+            return Ok(Some(signal));
         }
+        let commits_before = self.seq();
+        let Some(signal) = read()?.map(Arc::new) else { return Ok(None) };
+        self.keep(&self.signals, id.as_str(), &Record::Signal(Arc::clone(&signal)), commits_before);
+        Ok(Some(signal))
     }
 
     /// Returns an overlay, by `read`ing it from the file if it is not in memory.
@@ -273,27 +349,20 @@ impl Cache {
         }
         // Before the counter is looked at: a writer who finds this unset has raised it already, and nothing is put.
         self.holds_overlays.store(true, Ordering::SeqCst);
-        self.fill(&self.overlays, user, read)
+        let commits_before = self.seq();
+        let Some(overlay) = read()?.map(Arc::new) else { return Ok(None) };
+        self.keep(&self.overlays, user.as_str(), &Record::Overlay(Arc::clone(&overlay)), commits_before);
+        Ok(Some(overlay))
     }
 
-    fn fill<K, V, E>(
-        &self,
-        entries: &moka::sync::Cache<K, Arc<V>>,
-        key: &K,
-        read: impl FnOnce() -> Result<Option<V>, E>,
-    ) -> Result<Option<Arc<V>>, E>
-    where
-        K: Clone + Eq + std::hash::Hash + Send + Sync + 'static,
-        V: Send + Sync + 'static,
-    {
-        // Before the read: a commit in between must be noticed below.
-        let commits_before = self.commits.load(Ordering::SeqCst);
-        let Some(value) = read()?.map(Arc::new) else { return Ok(None) };
-        entries.entry_by_ref(key).and_compute_with(|_| {
-            // Under the key's lock, so that a writer's put comes either before this check or after this put.
-            if self.commits.load(Ordering::SeqCst) == commits_before { Op::Put(Arc::clone(&value)) } else { Op::Nop }
+    /// Puts what was read from the file, unless a commit came since.
+    ///
+    /// - `commits_before`: [`Cache::seq`] before it was read.
+    fn keep(&self, records: &Records, id: &str, record: &Record, commits_before: u64) {
+        records.change(id, &mut |_| {
+            // Under the id's lock, so that a writer's put comes either before this check or after this put.
+            if self.seq() == commits_before { Op::Put(record.clone()) } else { Op::Nop }
         });
-        Ok(Some(value))
     }
 
     /// The number of the last commit that was taken in.
@@ -315,8 +384,10 @@ impl Cache {
         for change in commit.changes {
             match change {
                 Change::Overlay(user, stored) if self.holds_overlays.load(Ordering::SeqCst) => {
-                    self.overlays.entry_by_ref(user).and_compute_with(|old| match (old, stored) {
-                        (Some(_), Some(stored)) => Op::Put(Arc::new(CachedOverlay::new(Arc::clone(stored)))),
+                    self.overlays.change(user.as_str(), &mut |old| match (old, stored) {
+                        (Some(_), Some(stored)) => {
+                            Op::Put(Record::Overlay(Arc::new(CachedOverlay::new(Arc::clone(stored)))))
+                        }
                         _ => Op::Remove,
                     });
                 }
@@ -325,18 +396,17 @@ impl Cache {
             }
         }
         self.put_outcomes(commit.changes);
-        // Last, so that whoever sees the number finds what was put.
-        self.recent.settled.store(commit.seq, Ordering::SeqCst);
+        // Last, so that whoever sees the number finds what was put. Balances come all the time, and leave signals as they are.
+        if commit.changes.iter().any(|change| matches!(change, Change::Signal(_) | Change::Outcome(..))) {
+            self.recent.settled.store(commit.seq, Ordering::SeqCst);
+        }
     }
 
     /// Puts a signal together with the outcomes of the entry that it replaces.
     ///
     /// Without such an entry a new signal has no outcomes; those of an old one are in the file, for the next reader to fetch.
     fn put_signal(&self, stored: &StoredSignal) {
-        self.signals.entry_by_ref(&stored.signal.id).and_compute_with(|old| match old {
-            Some(old) => Op::Put(Arc::new(CachedSignal::new(stored.clone(), old.value().outcomes.clone()))),
-            None => Op::Remove,
-        });
+        self.replace_signal(&stored.signal.id, &|old| CachedSignal::new(stored.clone(), old.outcomes.clone()));
     }
 
     /// Adds a commit's outcomes to their signals, each signal once.
@@ -351,32 +421,34 @@ impl Cache {
         signals.sort_unstable();
         signals.dedup();
         for id in signals {
-            self.signals.entry_by_ref(id).and_compute_with(|old| match old {
-                Some(old) => {
-                    let of_signal = outcomes().filter(|stored| stored.outcome.signal_id == *id);
-                    Op::Put(Arc::new(old.value().with_outcomes(of_signal)))
-                }
-                None => Op::Remove,
-            });
+            let of_signal = || outcomes().filter(|stored| stored.outcome.signal_id == *id);
+            self.replace_signal(id, &|old| old.with_outcomes(of_signal()));
         }
+    }
+
+    fn replace_signal(&self, id: &SignalId, next: &dyn Fn(&CachedSignal) -> CachedSignal) {
+        self.signals.change(id.as_str(), &mut |old| match old.and_then(Record::signal) {
+            Some(old) => Op::Put(Record::Signal(Arc::new(next(old)))),
+            None => Op::Remove,
+        });
     }
 
     /// Forgets everything, so that the next readers go to the file: for those who measure or test that way.
     ///
     /// It may be called at any time, as nobody relies on an entry being there.
     pub fn clear(&self) {
-        self.signals.invalidate_all();
+        self.signals.0.invalidate_all();
         self.recent.clear();
-        self.overlays.invalidate_all();
+        self.overlays.0.invalidate_all();
     }
 
     /// How many signals and overlays are in memory, and their weight in bytes.
     #[must_use]
     pub fn size(&self) -> CacheSize {
         CacheSize {
-            signals: self.signals.entry_count(),
-            overlays: self.overlays.entry_count(),
-            bytes: self.signals.weighted_size() + self.overlays.weighted_size(),
+            signals: self.signals.0.entry_count(),
+            overlays: self.overlays.0.entry_count(),
+            bytes: self.signals.0.weighted_size() + self.overlays.0.weighted_size(),
         }
     }
 }

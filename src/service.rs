@@ -13,9 +13,10 @@ mod roster;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use backup::BackupState;
 use tokio::sync::oneshot;
 
@@ -150,7 +151,7 @@ struct Shared {
     writer: Writer,
     memory: Arc<Memory>,
     settings: Settings,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     /// Why copies of the live file are not safe, if they are not.
     unsafe_copies: Option<String>,
     backups: BackupState,
@@ -163,30 +164,34 @@ struct Shared {
 struct Memory {
     cache: Cache,
     overlays: Arc<Overlays>,
-    rates: RwLock<Arc<Rates>>,
-    tokens: RwLock<Arc<HashMap<String, Token>>>,
+    rates: ArcSwap<Rates>,
+    tokens: ArcSwap<HashMap<String, Token>>,
 }
 
 impl Memory {
     fn committed(&self, commit: &Commit<'_>) {
         self.cache.committed(commit);
         self.overlays.committed(commit);
-        for change in commit.changes {
-            match change {
-                Change::Rate(rate, seq) => {
-                    let mut rates = self.rates.write().unwrap_or_else(PoisonError::into_inner);
-                    Arc::make_mut(&mut rates).put(rate.clone(), *seq);
+        // There is only one writer, so nothing is put between the look at the old state and the next.
+        if commit.changes.iter().any(|change| matches!(change, Change::Rate(..))) {
+            let mut rates = Rates::clone(&self.rates.load());
+            for change in commit.changes {
+                if let Change::Rate(rate, seq) = change {
+                    rates.put(rate.clone(), *seq);
                 }
-                Change::Token(id, token) => {
-                    let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-                    let tokens = Arc::make_mut(&mut tokens);
-                    match token {
-                        Some(token) => drop(tokens.insert(id.clone(), token.clone())),
-                        None => drop(tokens.remove(id)),
-                    }
-                }
-                Change::Signal(_) | Change::Overlay(..) | Change::Outcome(..) => {}
             }
+            self.rates.store(Arc::new(rates));
+        }
+        if commit.changes.iter().any(|change| matches!(change, Change::Token(..))) {
+            let mut tokens = HashMap::clone(&self.tokens.load());
+            for change in commit.changes {
+                match change {
+                    Change::Token(id, Some(token)) => drop(tokens.insert(id.clone(), token.clone())),
+                    Change::Token(id, None) => drop(tokens.remove(id)),
+                    _ => {}
+                }
+            }
+            self.tokens.store(Arc::new(tokens));
         }
     }
 }
@@ -286,8 +291,8 @@ impl Service {
         let memory = Arc::new(Memory {
             cache: Cache::default(),
             overlays: Arc::new(Overlays::new(&settings.tiers, settings.roster_users_max)),
-            rates: RwLock::new(Arc::new(snapshot.rates()?)),
-            tokens: RwLock::new(Arc::new(tokens)),
+            rates: ArcSwap::from_pointee(snapshot.rates()?),
+            tokens: ArcSwap::from_pointee(tokens),
         });
         memory.cache.start_at(snapshot.seq()?);
         let observed = Arc::clone(&memory);
@@ -295,7 +300,7 @@ impl Service {
         let writer = Writer::start_behind(gate, Arc::clone(&store), move |commit| observed.committed(commit))?;
         // Milliseconds, as no two starts take less; they come round after seven weeks, to the millisecond.
         let run = u32::try_from(settings.clock.now().millis().rem_euclid(i64::from(u32::MAX))).unwrap_or_default();
-        let metrics = Metrics::default();
+        let metrics = Arc::new(Metrics::default());
         let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name("backups"));
         let backups = BackupState::found_in(&folder);
         let shared = Shared { store, writer, memory, settings, metrics, unsafe_copies, backups, run };
@@ -309,7 +314,7 @@ impl Service {
     /// [`ServiceError::Busy`] if too many wait.
     pub fn submit(&self, operation: Operation) -> Result<Pending, ServiceError> {
         let (sender, receiver) = oneshot::channel();
-        let metrics = self.shared.metrics.clone();
+        let metrics = Arc::clone(&self.shared.metrics);
         let arrival = Stopwatch::start();
         let acknowledge = Box::new(move |result: Result<Receipt, WriteError>| {
             metrics.write_seconds.observe(arrival.seconds());
@@ -466,19 +471,19 @@ impl Service {
     /// All rates.
     #[must_use]
     pub fn rates(&self) -> Arc<Rates> {
-        Arc::clone(&self.shared.memory.rates.read().unwrap_or_else(PoisonError::into_inner))
+        self.shared.memory.rates.load_full()
     }
 
     /// Whether there are any tokens.
     #[must_use]
     pub fn has_tokens(&self) -> bool {
-        !self.shared.memory.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.shared.memory.tokens.load().is_empty()
     }
 
     /// All tokens by the public part of their text.
     #[must_use]
     pub fn tokens(&self) -> Arc<HashMap<String, Token>> {
-        Arc::clone(&self.shared.memory.tokens.read().unwrap_or_else(PoisonError::into_inner))
+        self.shared.memory.tokens.load_full()
     }
 
     /// Takes a snapshot of the file, on a thread that may block.

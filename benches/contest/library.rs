@@ -8,7 +8,7 @@ use overlaid::domain::{
     Terms, Tiers, UnixMillis, UserId,
 };
 use overlaid::render::{self, BatchFrame, Uncomputed, UserText, ViewFrame};
-use overlaid::service::{Separator, Service, Settings};
+use overlaid::service::{MissionView, Separator, Service, Settings};
 
 use crate::rig::data;
 
@@ -42,9 +42,12 @@ impl Library {
     /// Writes one view into `out`.
     pub(crate) fn view(&self, user: &UserId, out: &mut Vec<u8>) {
         out.clear();
-        let signal = self.service.read_signal(&self.signal).unwrap().unwrap();
-        let overlay = self.service.read_overlay(user).unwrap().unwrap();
-        self.service.view_of(signal, overlay).write_to(&self.service, out);
+        let write = |view: &MissionView<'_>| view.write_to(&self.service, out);
+        if self.service.with_hot_mission(self.signal.as_str(), user.as_str(), write).is_none() {
+            let signal = self.service.read_signal(&self.signal).unwrap().unwrap();
+            let overlay = self.service.read_overlay(user).unwrap().unwrap();
+            self.service.with_view(&signal, &overlay, |view| view.write_to(&self.service, out));
+        }
     }
 }
 

@@ -85,27 +85,31 @@ impl ShowMission {
         let Some(overlay) = service.read_overlay(&self.user)? else {
             return no(&format!("no overlay for user {}", self.user));
         };
-        let view = service.view_of(signal, overlay);
+        service.with_view(&signal, &overlay, |view| self.print(&service, view))?;
+        Ok(Answer::Done)
+    }
+
+    fn print(&self, service: &Service, view: &MissionView<'_>) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         if self.json {
             let mut json = Vec::new();
-            view.write_to(&service, &mut json);
+            view.write_to(service, &mut json);
             out.write_all(&json)?;
             writeln!(out)?;
         } else if self.explain {
-            for step in view.explain(&service)? {
+            for step in view.explain(service)? {
                 writeln!(out, "{:<13} {}", step.name, step.text)?;
             }
         } else {
-            write_mission(&mut out, &service, &view)?;
+            write_mission(&mut out, service, view)?;
         }
-        Ok(Answer::Done)
+        Ok(())
     }
 }
 
-fn write_mission(out: &mut impl Write, service: &Service, view: &MissionView) -> anyhow::Result<()> {
+fn write_mission(out: &mut impl Write, service: &Service, view: &MissionView<'_>) -> anyhow::Result<()> {
     let mission = view.mission(service);
-    let currency = view.currency();
+    let currency = view.currency(service);
     let number = |value: Option<Decimal>| value.map_or("-".to_owned(), |value| value.to_string());
     let mut row = |name: &str, value: String| writeln!(out, "{name:<16} {value}");
     row("status", mission.status.as_str().to_owned())?;

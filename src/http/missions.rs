@@ -41,8 +41,8 @@ pub(super) async fn get_mission(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     access.read_user(user.as_str())?;
-    let view = service.mission(&signal, &user).await?;
-    Ok(view_answer(&service, &view, &condition, HeaderMap::new()).map(Body::new))
+    let answer = |view: &MissionView<'_>| view_answer(&service, view, &condition, HeaderMap::new());
+    Ok(service.with_mission(&signal, &user, answer).await?.map(Body::new))
 }
 
 /// Answers a request for [`get_mission`] past the router, if nothing about it is unusual and both records are in memory: extractors,
@@ -60,21 +60,26 @@ pub(super) fn get_hot_mission(
     let (user, rest) = uri.path().strip_prefix("/v1/users/")?.split_once('/')?;
     let access = Access::of(headers, service).ok()?;
     // What stands percent-encoded in the path, or is no id, finds nothing here.
-    let view = service.hot_mission(rest.strip_prefix("missions/")?, user)?;
     access.read_user(user).ok()?;
-    Some(view_answer(service, &view, &IfNoneMatch::of(headers), answer::room_of(headers)))
+    service.with_hot_mission(rest.strip_prefix("missions/")?, user, |view| {
+        view_answer(service, view, &IfNoneMatch::of(headers), answer::room_of(headers))
+    })
 }
 
 fn view_answer(
     service: &Service,
-    view: &MissionView,
+    view: &MissionView<'_>,
     condition: &IfNoneMatch,
     room: HeaderMap,
 ) -> Response<Full<Bytes>> {
     let tag = answer::view_tag(view.tag());
-    answer::tagged_bytes(StatusCode::OK, &tag, condition, room, || {
+    let response = answer::tagged_bytes(StatusCode::OK, &tag, condition, room, || {
         pieces::small(view.size_hint(), |json| view.write_to(service, json))
-    })
+    });
+    if response.status() == StatusCode::NOT_MODIFIED {
+        service.metrics().views_not_modified.inc();
+    }
+    response
 }
 
 #[derive(Debug, Deserialize)]

@@ -22,12 +22,16 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 const SIGNALS_SCANNED_MAX: usize = 10_000;
 
 /// One mission view, with all that its entity tag is made of known before a size is computed.
+///
+/// It is given to look at and not away: with a reference count on what all views of a signal share, processors that answer at the same
+/// time would wait for each other.
 #[derive(Debug)]
-pub struct MissionView {
-    signal: Arc<CachedSignal>,
-    overlay: FoundOverlay,
-    currency: Currency,
-    frame: Arc<ViewFrame>,
+pub struct MissionView<'a> {
+    signal: &'a CachedSignal,
+    overlay: &'a FoundOverlay,
+    /// By its place in [`Names::currency`].
+    currency: usize,
+    frame: &'a ViewFrame,
     status: Status,
     tag: ViewTag,
     now: UnixMillis,
@@ -50,7 +54,29 @@ pub struct ViewTag {
     pub is_expired: bool,
 }
 
-impl MissionView {
+impl<'a> MissionView<'a> {
+    #[inline(never)] // for the size: it is wanted in several places
+    fn new(
+        run: u32,
+        now: UnixMillis,
+        signal: &'a CachedSignal,
+        overlay: &'a FoundOverlay,
+        (currency, frame): (usize, &'a ViewFrame),
+    ) -> Self {
+        // Most signals have no outcomes yet.
+        let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
+        let status = Status::of(&signal.stored.signal, outcome.map(|stored| stored.outcome.status), now);
+        let tag = ViewTag {
+            run,
+            signal_seq: signal.stored.seq,
+            overlay_seq: overlay.seq(),
+            rate_seq: frame.terms().rate_seq(),
+            outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
+            is_expired: signal.stored.signal.is_expired(now),
+        };
+        Self { signal, overlay, currency, frame, status, tag, now }
+    }
+
     /// What it rests on.
     #[must_use]
     pub fn tag(&self) -> ViewTag {
@@ -64,7 +90,7 @@ impl MissionView {
         self.frame.terms().mission(account, tier, status, now)
     }
 
-    fn uncomputed<'a>(&self, service: &'a Service) -> Uncomputed<'a> {
+    fn uncomputed<'s>(&self, service: &'s Service) -> Uncomputed<'s> {
         let tier = self.overlay.tier(service.names());
         Uncomputed { account: self.overlay.account(), tier, status: self.status, now: self.now }
     }
@@ -87,8 +113,8 @@ impl MissionView {
 
     /// The currency that the amounts are in.
     #[must_use]
-    pub fn currency(&self) -> &Currency {
-        &self.currency
+    pub fn currency(&self, service: &Service) -> Currency {
+        service.names().currency(self.currency).unwrap_or_else(Currency::usd)
     }
 
     /// The steps by which it is computed, for a person.
@@ -179,53 +205,76 @@ impl fmt::Display for SignalCursor {
 type SignalRows<'a> = Box<dyn Iterator<Item = Result<(SignalCursor, StoredSignal), StoreError>> + 'a>;
 
 impl Service {
-    /// Returns one user's mission on one signal, as of now.
+    /// Gives one user's mission on one signal, as of now.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Absent`] if the signal or the overlay is not there; [`ServiceError::Store`].
-    pub async fn mission(&self, signal: &SignalId, user: &UserId) -> Result<MissionView, ServiceError> {
+    pub async fn with_mission<T>(
+        &self,
+        signal: &SignalId,
+        user: &UserId,
+        use_it: impl FnOnce(&MissionView<'_>) -> T,
+    ) -> Result<T, ServiceError> {
         let signal = self.signal(signal).await?;
         let overlay = self.overlay(user).await?;
-        Ok(self.view_of(signal, overlay))
+        Ok(self.with_view(&signal, &overlay, use_it))
     }
 
-    /// Returns one user's mission on one signal, as of now, if both records are in memory. Texts that are no ids are in no memory.
-    #[must_use]
-    pub fn hot_mission(&self, signal: &str, user: &str) -> Option<MissionView> {
+    /// Gives one user's mission on one signal, as of now, if both records are in memory. Texts that are no ids are in no memory.
+    pub fn with_hot_mission<T>(
+        &self,
+        signal: &str,
+        user: &str,
+        use_it: impl FnOnce(&MissionView<'_>) -> T,
+    ) -> Option<T> {
         let cache = &self.shared.memory.cache;
-        let signal = cache.hot_signal(signal)?;
-        let overlay = self.hot_overlay(user).ok().flatten()?;
-        Some(self.view_of(signal, overlay))
+        let answered = cache.with_hot_signal(signal, |signal| {
+            let overlay = self.hot_overlay(user).ok().flatten()?;
+            Some(self.with_view(signal, &overlay, use_it))
+        });
+        answered.flatten()
     }
 
     /// Joins a signal and an overlay, as of now.
-    #[must_use]
-    pub fn view_of(&self, signal: Arc<CachedSignal>, overlay: FoundOverlay) -> MissionView {
-        self.view(signal, overlay, &self.rates(), self.now())
+    pub fn with_view<T>(
+        &self,
+        signal: &CachedSignal,
+        overlay: &FoundOverlay,
+        use_it: impl FnOnce(&MissionView<'_>) -> T,
+    ) -> T {
+        self.with_view_as_of(self.now(), &self.shared.memory.rates.load(), signal, overlay, use_it)
     }
 
-    fn view(&self, signal: Arc<CachedSignal>, overlay: FoundOverlay, rates: &Rates, now: UnixMillis) -> MissionView {
+    fn with_view_as_of<T>(
+        &self,
+        now: UnixMillis,
+        rates: &Rates,
+        signal: &CachedSignal,
+        overlay: &FoundOverlay,
+        use_it: impl FnOnce(&MissionView<'_>) -> T,
+    ) -> T {
         let currency = overlay.currency(self.names());
-        let frame = self.frame(&signal, &currency, rates);
-        // Most signals have no outcomes yet.
-        let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
-        let status = Status::of(&signal.stored.signal, outcome.map(|stored| stored.outcome.status), now);
-        let tag = ViewTag {
-            run: self.run(),
-            signal_seq: signal.stored.seq,
-            overlay_seq: overlay.seq(),
-            rate_seq: frame.terms().rate_seq(),
-            outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
-            is_expired: signal.stored.signal.is_expired(now),
-        };
-        MissionView { signal, overlay, currency, frame, status, tag, now }
+        self.with_frame(signal, currency, rates, |frame| {
+            use_it(&MissionView::new(self.run(), now, signal, overlay, (currency, frame)))
+        })
     }
 
-    fn frame(&self, signal: &CachedSignal, currency: &Currency, rates: &Rates) -> Arc<ViewFrame> {
-        signal.frame(currency, rates.seq(), || {
-            ViewFrame::new(Terms::new(&signal.stored.signal, currency, self.market(rates)), currency)
-        })
+    /// Gives what a signal's views have in common in a currency, by its place in [`Names::currency`].
+    fn with_frame<T>(
+        &self,
+        signal: &CachedSignal,
+        currency: usize,
+        rates: &Rates,
+        use_it: impl FnOnce(&Arc<ViewFrame>) -> T,
+    ) -> T {
+        signal.with_frame(currency, rates.seq(), || self.make_frame(signal, currency, rates), use_it)
+    }
+
+    #[cold]
+    fn make_frame(&self, signal: &CachedSignal, currency: usize, rates: &Rates) -> ViewFrame {
+        let currency = self.names().currency(currency).unwrap_or_else(Currency::usd);
+        ViewFrame::new(Terms::new(&signal.stored.signal, &currency, self.market(rates)), &currency)
     }
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
@@ -256,12 +305,13 @@ impl Service {
                 }
                 page.next_cursor = Some(cursor.to_string());
                 let outcome = snapshot.outcome(stored.number, &user)?;
-                let signal = Arc::new(CachedSignal::new(stored, outcome.into_iter().map(Arc::new).collect()));
-                let view = service.view(signal, overlay.clone(), &rates, now);
-                if filter == StatusFilter::All || filter == StatusFilter::Only(view.status) {
-                    page.begin_row();
-                    view.write_to(&service, &mut page.rows);
-                }
+                let signal = CachedSignal::new(stored, outcome.into_iter().map(Arc::new).collect());
+                service.with_view_as_of(now, &rates, &signal, &overlay, |view| {
+                    if filter == StatusFilter::All || filter == StatusFilter::Only(view.status) {
+                        page.begin_row();
+                        view.write_to(&service, &mut page.rows);
+                    }
+                });
             }
             end_unless_cut(&snapshot, active, now, page)
         })
@@ -468,8 +518,10 @@ impl Batch {
                 if separator == Separator::Comma && count > 0 {
                     out.push(b',');
                 }
-                let view = self.service.view(Arc::clone(&self.signal), overlay, &self.rates, self.now);
-                view.write_to(&self.service, out);
+                let service = &self.service;
+                service.with_view_as_of(self.now, &self.rates, &self.signal, &overlay, |view| {
+                    view.write_to(service, out);
+                });
                 if separator == Separator::Newline {
                     out.push(b'\n');
                 }
@@ -511,8 +563,7 @@ impl Batch {
 
     #[cold]
     fn make_frame(&mut self, currency: usize) {
-        let Some(name) = self.service.names().currency(currency) else { return };
-        let shared = self.service.frame(&self.signal, &name, &self.rates);
+        let shared = self.service.with_frame(&self.signal, currency, &self.rates, Arc::clone);
         let frame = BatchFrame::new(shared, &self.signal.json, self.now);
         if self.frames.len() <= currency {
             self.frames.resize_with(currency + 1, || None);

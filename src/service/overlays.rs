@@ -15,15 +15,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 
 use super::ServiceError;
 use super::roster::{Held, Names, Roster, head_of};
 use crate::cache::CachedOverlay;
-use crate::domain::{
-    Account, Budget, Currency, Object, Overlay, OverlayDraft, TierName, Tiers, UnixMillis, UserId, UserTier,
-};
+use crate::domain::{Account, Budget, Object, Overlay, OverlayDraft, TierName, Tiers, UnixMillis, UserId, UserTier};
 use crate::render;
 use crate::store::{Change, Commit, Store, StoreError};
 
@@ -43,7 +43,7 @@ const CHANGES_PART: usize = 16;
 pub(super) struct Overlays {
     pub(super) names: Names,
     users_max: u64,
-    state: RwLock<State>,
+    state: ShardedLock<State>,
     /// Held while the roster is read or brought up to date, so that one thread at a time does it.
     renewing: Mutex<()>,
     /// How many wait until that is done.
@@ -108,7 +108,7 @@ impl Overlays {
         Self {
             names: Names::new(tiers),
             users_max,
-            state: RwLock::default(),
+            state: ShardedLock::default(),
             renewing: Mutex::default(),
             awaited: AtomicU32::new(0),
             misses: AtomicU32::new(0),
@@ -118,11 +118,11 @@ impl Overlays {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn read(&self) -> ShardedLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn write(&self) -> ShardedLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -440,10 +440,11 @@ impl FoundOverlay {
         }
     }
 
-    pub(super) fn currency(&self, names: &Names) -> Currency {
+    /// The account's currency, by its place in [`Names::currency`].
+    pub(super) fn currency(&self, names: &Names) -> usize {
         match &self.0 {
-            Source::Held(held) => names.currency(held.member().currency).unwrap_or_else(Currency::usd),
-            Source::Cached(cached) => cached.stored.overlay.account_currency.clone(),
+            Source::Held(held) => held.member().currency,
+            Source::Cached(cached) => names.currency_slot(&cached.stored.overlay.account_currency),
         }
     }
 

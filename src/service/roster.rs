@@ -167,7 +167,7 @@ impl Names {
     }
 
     /// The place of a currency.
-    fn currency_slot(&self, currency: &Currency) -> usize {
+    pub(super) fn currency_slot(&self, currency: &Currency) -> usize {
         let place_in = |known: &[Currency]| known.iter().position(|own| own == currency);
         if let Some(at) = place_in(&self.currencies.read().unwrap_or_else(PoisonError::into_inner)) {
             return at;

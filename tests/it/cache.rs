@@ -162,6 +162,21 @@ fn a_signal_keeps_its_outcomes_and_gets_new_ones() {
     assert_eq!(hot_signal(&cache), Some((7, [Some(9), Some(2), Some(8), Some(5)])));
 }
 
+#[test]
+fn a_signal_that_was_just_looked_at_is_seen_with_what_each_commit_makes_of_it() {
+    let cache = Cache::default();
+    read_signal(&cache, || (1, Vec::new()));
+    assert_eq!(hot_signal(&cache), Some((1, [None; 4])));
+    commit(&cache, 2, &[put(2)]);
+    assert_eq!(hot_signal(&cache), Some((1, [None; 4])), "a balance is none of its business");
+    commit(&cache, 3, &[Change::Outcome(0, outcome("2", 3))]);
+    assert_eq!(hot_signal(&cache), Some((1, [None, Some(3), None, None])));
+    commit(&cache, 4, &[Change::Signal(Arc::new(signal(4)))]);
+    assert_eq!(hot_signal(&cache), Some((4, [None, Some(3), None, None])));
+    cache.clear();
+    assert_eq!(hot_signal(&cache), None);
+}
+
 /// How many writers there are, each with records of its own, of every kind.
 const WRITERS: u64 = 3;
 /// Writes of each writer to each of its records.

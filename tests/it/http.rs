@@ -364,11 +364,15 @@ fn once_there_is_a_token_every_request_needs_one_that_allows_it() {
 fn metrics_count_what_was_done() {
     let folder = tempfile::tempdir().unwrap();
     let server = samples(folder.path());
-    server.get("/v1/users/7001/missions/ELITE_GUARD_EURUSD_1763905800");
+    let view = "/v1/users/7001/missions/ELITE_GUARD_EURUSD_1763905800";
+    let tag = server.get(view).header("etag").map(str::to_owned).unwrap();
+    server.send_with("GET", view, &[("if-none-match", &tag)], b"");
     server.get("/v1/users/nobody/overlay");
     let text = server.get("/metrics").body;
     for line in [
         "overlaid_views_total 1",
+        "overlaid_views_not_modified_total 1",
+        "overlaid_responses_total{status=\"3xx\"} 1",
         "overlaid_signals 30",
         "overlaid_overlays 25",
         "overlaid_responses_total{status=\"4xx\"} 1",

@@ -1,7 +1,9 @@
 //! Pages and batches: whatever the size of a step, all steps together are the whole, each row once and in order.
 
 use overlaid::domain::{Status, Symbol, UserId};
-use overlaid::service::{Page, Patched, SIGNAL_LIFETIME_MS, Separator, SignalCursor, SignalFilter, StatusFilter};
+use overlaid::service::{
+    Page, Patched, SIGNAL_LIFETIME_MS, Separator, SignalCursor, SignalFilter, StatusFilter, ViewTag,
+};
 use overlaid::store::Effect;
 use serde_json::Value;
 
@@ -225,8 +227,8 @@ async fn mission(world: &World) -> String {
     format!("{} {} {}", mission["status"], mission["lots"], mission["seconds_remaining"])
 }
 
-async fn tag(world: &World) -> overlaid::service::ViewTag {
-    world.service.mission(&signal_id("S1"), &user_id("7")).await.unwrap().tag()
+async fn tag(world: &World) -> ViewTag {
+    world.view_tag("S1", "7").await
 }
 
 #[tokio::test]

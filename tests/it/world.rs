@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use overlaid::domain::{Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, Token, UnixMillis, UserId};
-use overlaid::service::{Clock, ROSTER_USERS_MAX, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings};
+use overlaid::service::{
+    Clock, MissionView, ROSTER_USERS_MAX, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings, ViewTag,
+};
 use overlaid::store::{Condition, Operation, Precedence, Receipt};
 use tempfile::TempDir;
 
@@ -82,10 +84,18 @@ impl World {
 
     /// A user's mission on a signal, as JSON.
     pub(crate) async fn view(&self, signal: &str, user: &str) -> Result<String, ServiceError> {
-        let view = self.service.mission(&signal_id(signal), &user_id(user)).await?;
         let mut json = Vec::new();
-        view.write_to(&self.service, &mut json);
+        let write = |view: &MissionView<'_>| view.write_to(&self.service, &mut json);
+        self.service.with_mission(&signal_id(signal), &user_id(user), write).await?;
         Ok(String::from_utf8(json).unwrap())
+    }
+
+    /// What that mission rests on.
+    pub(crate) async fn view_tag(&self, signal: &str, user: &str) -> ViewTag {
+        fn tag(view: &MissionView<'_>) -> ViewTag {
+            view.tag()
+        }
+        self.service.with_mission(&signal_id(signal), &user_id(user), tag).await.unwrap()
     }
 }
 
