@@ -19,6 +19,7 @@ mod health;
 mod host;
 mod import;
 mod missions;
+mod openapi;
 mod pace;
 mod path;
 mod pieces;

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tower::Service as _;
 use tower_http::compression::CompressionLayer;
 
-use super::{Problem, health, import, missions, rates, signals, users, with_fallbacks};
+use super::{Problem, health, import, missions, openapi, rates, signals, users, with_fallbacks};
 use crate::service::Service;
 
 /// Where requests go: to the router's handlers, but for the two kinds that come most.
@@ -87,6 +87,7 @@ pub fn router(service: Service) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(openapi::openapi))
         .merge(batches);
     with_fallbacks(router).with_state(service)
 }

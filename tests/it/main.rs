@@ -27,6 +27,7 @@ mod legacy_shapes;
 mod legacy_tree;
 mod log;
 mod model;
+mod openapi;
 mod paging;
 mod process;
 mod props;

@@ -1,0 +1,16 @@
+//! The description of these routes for clients and their generators, as OpenAPI 3.1.
+//!
+//! The document is a file that is kept by hand: what stands in it is to be read by people, and most bodies are no structs that it could be
+//! derived from. Tests hold it against the router and against real answers, so that it can not say anything that is not so.
+
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+
+use super::StrictQuery;
+
+const DOCUMENT: &str = include_str!("../../data/openapi.json");
+
+/// `GET /openapi.json`: the document. It holds nobody's data, so no token is asked for.
+pub(super) async fn openapi(StrictQuery(()): StrictQuery<()>) -> Response {
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], DOCUMENT).into_response()
+}

@@ -1,0 +1,284 @@
+//! The description of the routes says what the server does: the same routes and methods, and answers of the described shapes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use overlaid::domain::Reason;
+use overlaid::service::PAGE_ROWS_MAX;
+use serde_json::{Value, json};
+
+use crate::process::{Server, run};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
+const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
+const SIGNAL: &str = "/v1/signals/ELITE_GUARD_EURUSD_1763905800";
+const VIEW: &str = "/v1/users/7001/missions/ELITE_GUARD_EURUSD_1763905800";
+/// No record has this tag.
+const UNMATCHED: &[(&str, &str)] = &[("content-type", "application/json"), ("if-match", "\"x\"")];
+const BODY: &str = r#"{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089}"#;
+
+/// The document, as the file has it.
+fn document() -> Value {
+    serde_json::from_str(&fs::read_to_string(format!("{ROOT}/data/openapi.json")).unwrap()).unwrap()
+}
+
+/// Each path with its methods in upper case.
+fn described() -> BTreeMap<String, BTreeSet<String>> {
+    let document = document();
+    let methods = |item: &Value| {
+        METHODS.iter().filter(|method| item.get(method).is_some()).map(|method| method.to_uppercase()).collect()
+    };
+    document["paths"].as_object().unwrap().iter().map(|(path, item)| (path.clone(), methods(item))).collect()
+}
+
+/// Follows a reference within the document.
+fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value.get("$ref").and_then(Value::as_str) {
+        Some(reference) => document.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
+        None => value,
+    }
+}
+
+/// Says of every object that it has no members but those described, unless it may have any.
+fn close(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.values_mut().for_each(close);
+            if members.contains_key("properties") {
+                members.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// A schema of the document by itself, and strict.
+fn validator(document: &Value, schema: &Value) -> jsonschema::Validator {
+    let mut alone = schema.clone();
+    alone["components"] = document["components"].clone();
+    close(&mut alone);
+    jsonschema::validator_for(&alone).unwrap()
+}
+
+fn check(validator: &jsonschema::Validator, json: &str) {
+    let value: Value = serde_json::from_str(json).unwrap();
+    let errors: Vec<_> =
+        validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{}\n{json}", errors.join("\n"));
+}
+
+/// Looks at answers of a server, and remembers which kinds it has seen.
+struct Onlooker<'a> {
+    document: Value,
+    server: &'a Server,
+    seen: BTreeSet<String>,
+}
+
+impl<'a> Onlooker<'a> {
+    fn new(server: &'a Server) -> Self {
+        Self { document: document(), server, seen: BTreeSet::new() }
+    }
+
+    fn get(&mut self, route: &str, path: &str) {
+        self.see(route, "GET", path, &[], "");
+    }
+
+    /// A second time, with the tag of the first.
+    fn get_twice(&mut self, route: &str, path: &str) {
+        self.get(route, path);
+        let tag = self.server.get(path).header("etag").unwrap().to_owned();
+        self.see(route, "GET", path, &[("if-none-match", &tag)], "");
+    }
+
+    fn write(&mut self, route: &str, method: &str, path: &str, body: &str) {
+        self.see(route, method, path, &[("content-type", "application/json")], body);
+    }
+
+    /// Asks, and holds the answer against its description.
+    fn see(&mut self, route: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) {
+        let answer = self.server.send_with(method, path, headers, body.as_bytes());
+        let operation = &self.document["paths"][route][method.to_lowercase()];
+        let name = format!("{method} {route} {}", answer.status);
+        let response = operation["responses"].get(answer.status.to_string());
+        let response = response.unwrap_or_else(|| panic!("{name} is not described: {}", answer.body));
+        let response = resolved(&self.document, response);
+        assert_eq!(response["headers"].get("ETag").is_some(), answer.header("etag").is_some(), "the tag of {name}");
+        let Some(content) = response.get("content") else {
+            assert_eq!(answer.body, "", "{name} is said to have no body");
+            self.seen.insert(name);
+            return;
+        };
+        let kind = answer.header("content-type").unwrap().split(';').next().unwrap();
+        let schema = &content.get(kind).unwrap_or_else(|| panic!("{name} is not said to be {kind}"))["schema"];
+        let validator = validator(&self.document, schema);
+        match kind {
+            "application/x-ndjson" => answer.body.lines().for_each(|line| check(&validator, line)),
+            "application/openmetrics-text" => assert!(answer.body.ends_with("# EOF\n")),
+            _ => check(&validator, &answer.body),
+        }
+        self.seen.insert(format!("{name} {kind}"));
+    }
+}
+
+/// All answers that are described, but for refusals, as an onlooker names them.
+fn described_answers() -> BTreeSet<String> {
+    let document = document();
+    let mut answers = BTreeSet::new();
+    for (route, methods) in described() {
+        for method in methods {
+            let responses = document["paths"][&route][method.to_lowercase()]["responses"].as_object().unwrap();
+            for (status, response) in responses.iter().filter(|(status, _)| status.starts_with(['2', '3'])) {
+                let name = format!("{method} {route} {status}");
+                match response["content"].as_object() {
+                    Some(content) => answers.extend(content.keys().map(|kind| format!("{name} {kind}"))),
+                    None => drop(answers.insert(name)),
+                }
+            }
+        }
+    }
+    answers
+}
+
+#[test]
+fn every_route_with_each_of_its_methods_is_described_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let described = described();
+    for (path, methods) in &described {
+        let answer = server.send_with("TRACE", &path.replace(['{', '}'], ""), &[], b"");
+        assert_eq!(answer.status, 405, "{path}");
+        let allowed = answer.header("allow").unwrap().split(',').filter(|method| *method != "HEAD");
+        assert_eq!(allowed.map(str::to_owned).collect::<BTreeSet<_>>(), *methods, "{path}");
+    }
+    let source = fs::read_to_string(format!("{ROOT}/src/http/routes.rs")).unwrap();
+    let routes = source.split(".route(").skip(1).map(|rest| rest.trim_start().split('"').nth(1).unwrap().to_owned());
+    assert_eq!(routes.collect::<BTreeSet<_>>(), described.into_keys().collect());
+    assert_eq!(serde_json::from_str::<Value>(&server.get("/openapi.json").body).unwrap(), document());
+}
+
+fn see_missions(seen: &mut Onlooker<'_>) {
+    let route = "/v1/users/{user}/missions/{signal}";
+    for user in 7001..=7025 {
+        seen.get(route, &VIEW.replace("7001", &user.to_string()));
+    }
+    seen.get_twice(route, VIEW);
+    seen.get(route, "/v1/users/!/missions/x");
+    seen.get(route, "/v1/users/nobody/missions/x");
+    let route = "/v1/users/{user}/missions";
+    seen.get(route, "/v1/users/7001/missions?status=all&limit=1000");
+    seen.get(route, "/v1/users/7001/missions?status=lost");
+    seen.get(route, "/v1/users/nobody/missions");
+    let route = "/v1/signals/{signal}/missions";
+    seen.get(route, &format!("{SIGNAL}/missions?limit=2"));
+    seen.get(route, &format!("{SIGNAL}/missions?users=7001,nobody"));
+    seen.see(route, "GET", &format!("{SIGNAL}/missions"), &[("accept", "application/x-ndjson")], "");
+    seen.get(route, "/v1/signals/x/missions");
+}
+
+fn see_signals(seen: &mut Onlooker<'_>) {
+    seen.get("/v1/signals", "/v1/signals?limit=1000");
+    seen.get("/v1/signals", "/v1/signals?limit=0");
+    let route = "/v1/signals/{signal}";
+    seen.get_twice(route, SIGNAL);
+    seen.get(route, "/v1/signals/x");
+    let too_large = " ".repeat(70_000);
+    for body in [BODY, BODY, "{}", "{", &BODY.replace("BUY", "SELL"), &BODY.replace("1.085", "1.086"), &too_large] {
+        seen.write(route, "PUT", "/v1/signals/S1", body);
+    }
+    seen.see(route, "PUT", "/v1/signals/S1", &[("content-type", "text/plain")], BODY);
+    seen.write(route, "PATCH", "/v1/signals/S1", r#"{"confidence":80}"#);
+    seen.write(route, "PATCH", "/v1/signals/S1", r#"{"confidence":800}"#);
+    seen.write(route, "PATCH", "/v1/signals/x", "{}");
+    seen.see(route, "PATCH", "/v1/signals/S1", UNMATCHED, "{}");
+}
+
+fn see_users(seen: &mut Onlooker<'_>) {
+    let (route, overlay) = ("/v1/users/{user}/overlay", "/v1/users/8001/overlay");
+    seen.write(route, "PUT", overlay, r#"{"tier":"FANG","account_balance":"100.5","win_rate":50,"note":1}"#);
+    seen.write(route, "PUT", overlay, r#"{"acount_balance":1}"#);
+    seen.see(route, "PUT", overlay, UNMATCHED, "{}");
+    seen.get_twice(route, overlay);
+    seen.write(route, "PATCH", overlay, r#"{"account_balance":50,"tier":null}"#);
+    seen.see(route, "PATCH", overlay, UNMATCHED, "{}");
+    seen.see(route, "DELETE", overlay, UNMATCHED, "");
+    seen.see(route, "DELETE", overlay, &[], "");
+    seen.see(route, "DELETE", overlay, &[], "");
+    seen.get(route, overlay);
+    let (route, outcome) = ("/v1/users/{user}/outcomes/{signal}", "/v1/users/7001/outcomes/S1");
+    seen.get(route, outcome);
+    seen.write(route, "PUT", outcome, r#"{"status":"fired","ticket":7}"#);
+    seen.write(route, "PUT", outcome, r#"{"status":"lost"}"#);
+    seen.write(route, "PUT", "/v1/users/7001/outcomes/x", r#"{"status":"fired"}"#);
+    seen.get_twice(route, outcome);
+    seen.get("/v1/users/{user}/missions/{signal}", "/v1/users/7001/missions/S1");
+}
+
+fn see_the_rest(seen: &mut Onlooker<'_>) {
+    seen.get("/v1/rates", "/v1/rates");
+    let (route, rate) = ("/v1/rates/{pair}", "/v1/rates/GBPUSD");
+    seen.write(route, "PUT", rate, r#"{"price":1.3401}"#);
+    seen.write(route, "PUT", rate, r#"{"price":-1}"#);
+    seen.get_twice(route, rate);
+    seen.get(route, "/v1/rates/GBPXXX");
+    let lines = "{\"rate\":{\"pair\":\"GBPUSD\",\"price\":1.35}}\n{\"rate\":1}\n";
+    seen.see("/v1/import", "POST", "/v1/import", &[("content-type", "application/x-ndjson")], lines);
+    seen.write("/v1/import", "POST", "/v1/import", lines);
+    seen.get("/readyz", "/readyz");
+    seen.see("/v1/admin/backup", "POST", "/v1/admin/backup", &[], "");
+    for path in ["/readyz", "/healthz", "/metrics", "/openapi.json"] {
+        seen.get(path, path);
+    }
+}
+
+#[test]
+fn answers_have_the_shapes_that_are_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--load", SAMPLES]);
+    let mut seen = Onlooker::new(&server);
+    see_missions(&mut seen);
+    see_signals(&mut seen);
+    see_users(&mut seen);
+    see_the_rest(&mut seen);
+    let mut seen = seen.seen;
+    drop(server);
+
+    // What a token may not read it is not shown.
+    let mint = |scope| {
+        let made = run(folder.path(), &["token", "create", "--scope", scope]);
+        format!("Bearer {}", String::from_utf8(made.stdout).unwrap().trim())
+    };
+    let (read, write) = (mint("read"), mint("write"));
+    let server = Server::start(folder.path(), &[]);
+    let mut with_tokens = Onlooker::new(&server);
+    let json = ("content-type", "application/merge-patch+json");
+    for (route, path) in [("/v1/signals/{signal}", SIGNAL), ("/v1/users/{user}/overlay", "/v1/users/7001/overlay")] {
+        with_tokens.see(route, "PATCH", path, &[json, ("authorization", &write)], "{}");
+        with_tokens.see(route, "PATCH", path, &[json, ("authorization", &read)], "{}");
+        with_tokens.get(route, path);
+    }
+    seen.extend(with_tokens.seen);
+    let unseen: Vec<_> = described_answers().into_iter().filter(|answer| !seen.contains(answer)).collect();
+    assert_eq!(unseen, Vec::<String>::new(), "described, and never seen");
+}
+
+#[test]
+fn bodies_that_are_accepted_are_as_described() {
+    let document = document();
+    let validator = validator(&document, &json!({"$ref": "#/components/schemas/ImportLine"}));
+    for kind in ["signals", "overlays", "rates", "outcomes"] {
+        let lines = fs::read_to_string(format!("{SAMPLES}/{kind}.ndjson")).unwrap();
+        let records = lines.lines().filter(|line| !line.contains("sample_time"));
+        assert!(records.inspect(|line| check(&validator, line)).count() > 0);
+    }
+}
+
+#[test]
+fn numbers_and_words_are_those_of_the_program() {
+    let document = document();
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(document["components"]["parameters"]["Limit"]["schema"]["maximum"], PAGE_ROWS_MAX);
+    let reasons = &document["components"]["schemas"]["Mission"]["properties"]["reasons"]["items"]["enum"];
+    assert_eq!(*reasons, json!(Reason::ALL.map(Reason::as_str)));
+}
