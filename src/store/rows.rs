@@ -79,15 +79,23 @@ fn joined(key: &[u8], value: &[u8]) -> Arc<[u8]> {
 #[derive(Debug, PartialEq, Eq)]
 struct Version {
     table: usize,
+    /// The [`tables::head`] of its key.
+    head: u128,
     row: Row,
     seq: u64,
+}
+
+impl Version {
+    fn new(table: usize, row: Row, seq: u64) -> Self {
+        Self { table, head: tables::head(table, row.key()), row, seq }
+    }
 }
 
 /// By key, in the order of the table's own; of one key, the latest first.
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
-        let compare = tables::comparison(self.table);
-        compare(self.row.key(), other.row.key()).then_with(|| other.seq.cmp(&self.seq))
+        let whole = || tables::comparison(self.table)(self.row.key(), other.row.key());
+        self.head.cmp(&other.head).then_with(whole).then_with(|| other.seq.cmp(&self.seq))
     }
 }
 
@@ -118,7 +126,7 @@ impl Stretch {
         let mut tables = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for (table, row) in rows {
             if let Some(versions) = tables.get_mut(table) {
-                versions.replace(Version { table, row, seq });
+                versions.replace(Version::new(table, row, seq));
             }
         }
     }
@@ -141,7 +149,7 @@ impl Stretch {
         let tables = self.read();
         let Some(versions) = tables.get(table).filter(|versions| !versions.is_empty()) else { return };
         // Of one key, the version with the highest number comes first, and that with the lowest last.
-        let at = |key: &[u8], seq| Version { table, row: Row::new(key, None), seq };
+        let at = |key: &[u8], seq| Version::new(table, Row::new(key, None), seq);
         let (first, last) = (u64::MAX, 0);
         let start = match bounds.0 {
             Bound::Included(key) => Bound::Included(at(key, first)),
@@ -160,7 +168,7 @@ impl Stretch {
             return;
         }
         for row in latest(versions.range((start, end)), seq) {
-            rows.replace(Version { table, row: row.clone(), seq: 0 });
+            rows.replace(Version::new(table, row.clone(), 0));
         }
     }
 
@@ -275,7 +283,7 @@ impl Rows {
     /// The row with this key; `None` if it is as the table has it.
     #[inline(never)] // for the size
     fn get(&self, table: usize, key: &[u8]) -> Option<Row> {
-        if self.is_empty() { None } else { self.find(&Version { table, row: Row::new(key, None), seq: self.seq }) }
+        if self.is_empty() { None } else { self.find(&Version::new(table, Row::new(key, None), self.seq)) }
     }
 
     /// The row with the key of `sought`, which is of this table and up to the same change.
@@ -348,7 +356,7 @@ impl NewRows {
     #[inline(never)] // for the size
     pub(super) fn get(&self, table: usize, key: &[u8]) -> Option<Row> {
         // Its own rows all count as of change 0, and what is sought comes before them whatever its number.
-        let sought = Version { table, row: Row::new(key, None), seq: self.below.seq };
+        let sought = Version::new(table, Row::new(key, None), self.below.seq);
         self.own.get(&sought).or_else(|| self.below.find(&sought))
     }
 

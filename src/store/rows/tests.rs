@@ -53,6 +53,31 @@ fn rows_of(changes: &Changes, second: usize, seq: usize) -> Rows {
     Rows::of(older, newer, seq as u64)
 }
 
+/// Keys of each kind of table, of which many begin alike.
+fn keys_of(table: usize) -> BoxedStrategy<Vec<u8>> {
+    let number = || prop_oneof![0..4_u64, 0xFF..=0x101_u64, any::<u64>()];
+    let text = || prop_oneof!["[ab]{0,20}", "(telegram:user:0){0,2}[0-9]{0,4}", "\\PC{0,9}", "a[\u{0}b]{0,3}"];
+    match table {
+        1 => number().prop_map(|number| u64::as_bytes(&number).to_vec()).boxed(),
+        5 => (number(), text())
+            .prop_map(|(number, user)| <(u64, &str)>::as_bytes(&(number, user.as_str())).clone())
+            .boxed(),
+        _ => text().prop_map(String::into_bytes).boxed(),
+    }
+}
+
+proptest! {
+    /// Or rows that are on the disk would not be found.
+    #[test]
+    fn heads_compare_as_the_keys_do(
+        (table, one, other) in (0..tables::COUNT).prop_flat_map(|table| (Just(table), keys_of(table), keys_of(table))),
+    ) {
+        let by_key = tables::comparison(table)(&one, &other);
+        let by_head = tables::head(table, &one).cmp(&tables::head(table, &other)).then(by_key);
+        prop_assert_eq!(by_head, by_key, "{:?} {:?}", one, other);
+    }
+}
+
 proptest! {
     /// A view is what the table would be if it held the rows, from both ends, in any part, and so is the table that gets them. It stays so when
     /// later commits are added to the same stretches.
