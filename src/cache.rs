@@ -18,10 +18,11 @@
 //! `invalidate` has no such order: an old value read before the commit can be put after the invalidation, to stay.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use crossbeam_utils::CachePadded;
 use moka::ops::compute::Op;
 
 use crate::domain::{SignalId, UserId};
@@ -40,6 +41,8 @@ const OVERLAY_LIFE: Duration = Duration::from_hours(24);
 const CURRENCIES_MAX: usize = 16;
 /// Places for signals that were asked for last: a busy day's that are not expired.
 const RECENT_PLACES: usize = 64;
+/// Of so many requests for a signal whose place another has, one gives it the place.
+const OUSTED_IN: u32 = 32;
 /// What an entry costs beside the text of its record.
 const ENTRY_BYTES: usize = 384;
 
@@ -105,14 +108,13 @@ impl CachedSignal {
 
     #[cold]
     fn keep_frame(&self, new: &KnownFrame) {
-        self.frames.rcu(|known| {
-            let is_other = |known: &&KnownFrame| known.rates_seq == new.rates_seq && known.currency != new.currency;
-            let mut next: Vec<_> = known.iter().filter(is_other).cloned().collect();
-            if next.len() < CURRENCIES_MAX {
-                next.push(new.clone());
-            }
-            next
-        });
+        let is_other = |known: &&KnownFrame| known.rates_seq == new.rates_seq && known.currency != new.currency;
+        let is_full = self.frames.load().iter().filter(is_other).count() >= CURRENCIES_MAX;
+        if !is_full {
+            self.frames.rcu(|known| {
+                known.iter().filter(is_other).take(CURRENCIES_MAX).chain([new]).cloned().collect::<Vec<_>>()
+            });
+        }
     }
 
     /// What happened for a user on this signal.
@@ -167,11 +169,14 @@ fn weight(bytes: usize) -> u32 {
 /// What stands there holds only as long as no commit of signals or outcomes came after it was looked up: readers note the number of the last
 /// such commit that the cache has taken in *completely*, and the writer raises it before it acknowledges.
 ///
-/// Looking at a place writes to no memory that others look at, and neither does using what stands there, as it is not given away.
+/// Looking at a place writes to no memory that others look at, and neither does using what stands there, as it is not given away. Putting
+/// something there takes the longer the more threads have ever looked, so of two signals that lead to one place one stays for a while.
 #[derive(Debug)]
 struct Recent {
-    settled: AtomicU64,
+    settled: CachePadded<AtomicU64>,
     places: [ArcSwapOption<Known>; RECENT_PLACES],
+    /// How often another signal was asked for than stands in the place, in all places.
+    ousted: CachePadded<AtomicU32>,
 }
 
 /// A signal, and what was settled when it was looked up.
@@ -183,7 +188,8 @@ struct Known {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self { settled: AtomicU64::new(0), places: std::array::from_fn(|_| ArcSwapOption::empty()) }
+        let places = std::array::from_fn(|_| ArcSwapOption::empty());
+        Self { settled: CachePadded::default(), places, ousted: CachePadded::default() }
     }
 }
 
@@ -200,20 +206,20 @@ impl Recent {
         let place = usize::try_from(spread).ok().and_then(|spread| self.places.get(spread % RECENT_PLACES))?;
         // Before looking up: a commit in between makes what is found useless for later readers.
         let settled = self.settled.load(Ordering::SeqCst);
-        if let Some(known) = &*place.load()
-            && known.settled == settled
-            && known.signal.stored.signal.id.as_str() == id
-        {
-            return Some(use_it(&known.signal));
-        }
+        let is_taken = match &*place.load() {
+            Some(known) if known.settled == settled => {
+                if known.signal.stored.signal.id.as_str() == id {
+                    return Some(use_it(&known.signal));
+                }
+                true
+            }
+            _ => false,
+        };
         let signal = look_up()?;
-        Self::keep(place, Known { settled, signal: Arc::clone(&signal) });
+        if !is_taken || self.ousted.fetch_add(1, Ordering::Relaxed).is_multiple_of(OUSTED_IN) {
+            place.store(Some(Arc::new(Known { settled, signal: Arc::clone(&signal) })));
+        }
         Some(use_it(&signal))
-    }
-
-    #[cold]
-    fn keep(place: &ArcSwapOption<Known>, known: Known) {
-        place.store(Some(Arc::new(known)));
     }
 
     fn clear(&self) {

@@ -24,6 +24,7 @@ mod pace;
 mod path;
 mod pieces;
 mod problem;
+mod quality;
 mod query;
 mod rates;
 mod routes;

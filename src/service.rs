@@ -356,7 +356,10 @@ impl Service {
         let now = self.now();
         // A write under a condition is the writer's to judge. Memory is no older than the last acknowledged write; a write still under way
         // counts as coming after this one.
-        let found = if condition == Condition::None { self.hot_overlay(user.as_str())? } else { None };
+        let found = if condition == Condition::None { self.hot_overlay(user.as_str()) } else { Ok(None) };
+        let found = found.inspect_err(|_| {
+            self.shared.metrics.writes_refused.inc();
+        })?;
         let Shared { memory, store, .. } = &*self.shared;
         if found.is_none() && !memory.overlays.is_left_to_cache() {
             // Pushes come to stay: with all overlays in memory most of them end here.
@@ -478,6 +481,11 @@ impl Service {
     #[must_use]
     pub fn has_tokens(&self) -> bool {
         !self.shared.memory.tokens.load().is_empty()
+    }
+
+    /// Gives the token with this public part of its text, if there is one.
+    pub fn with_token<T>(&self, id: &str, use_it: impl FnOnce(Option<&Token>) -> T) -> T {
+        use_it(self.shared.memory.tokens.load().get(id))
     }
 
     /// All tokens by the public part of their text.

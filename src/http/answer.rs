@@ -108,6 +108,7 @@ pub(super) fn write_condition(
 ) -> Result<Condition, Problem> {
     let tag = seq.map(|seq| record_tag(service, seq));
     if !if_match.allows(tag.as_ref()) || tag.as_ref().is_some_and(|tag| if_none_match.matches(tag)) {
+        service.metrics().writes_refused.inc();
         return Err(ServiceError::ConditionFailed.into());
     }
     Ok(match seq {

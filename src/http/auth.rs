@@ -1,7 +1,8 @@
 //! Access: bearer tokens and what they allow.
 //!
 //! As long as the database holds no token, whoever reaches the server may do everything; `serve` refuses to listen anywhere but
-//! on loopback then. Once there is one, every request but the health checks needs a token, reads too: balances are private.
+//! on loopback then. Once there is one, every request needs a token, reads too, as balances are private; but not the health checks and the
+//! description of the routes.
 //!
 //! A token is `ovl_<id>_<secret>`. It is found by its id, and the SHA-256 of the whole is compared in constant time; the secret's
 //! 256 random bits make a slow hash needless.
@@ -103,18 +104,14 @@ impl Access {
         if !service.has_tokens() {
             return Ok(Self::Open);
         }
-        let tokens = service.tokens();
         let header = headers.get(AUTHORIZATION).ok_or_else(|| Problem::unauthorized("a bearer token is needed"))?;
         let text = header.to_str().ok().and_then(bearer).unwrap_or_default();
         let id = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).map_or("", |(id, _)| id);
-        let token = tokens.get(id).filter(|token| {
+        let scopes = service.with_token(id, |token| {
             let sha256: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-            bool::from(sha256.ct_eq(&token.sha256))
+            token.filter(|token| bool::from(sha256.ct_eq(&token.sha256))).map(|token| token.scopes.clone())
         });
-        match token {
-            Some(token) => Ok(Self::Token(token.scopes.clone())),
-            None => Err(Problem::unauthorized("the token is not known")),
-        }
+        scopes.map(Self::Token).ok_or_else(|| Problem::unauthorized("the token is not known"))
     }
 }
 

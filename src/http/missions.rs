@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use http_body_util::Full;
 use hyper::body::Frame;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::auth::Access;
 use super::pieces;
-use super::{IfNoneMatch, PathId, Problem, StrictQuery, answer};
+use super::{IfNoneMatch, PathId, Problem, StrictQuery, answer, quality};
 use crate::domain::{SignalId, Status, TierName, UserId};
 use crate::render;
 use crate::service::{
@@ -127,7 +127,7 @@ pub(super) struct SignalMissionsQuery {
 
 /// `GET /v1/signals/{signal}/missions`: the missions of all users on a signal.
 ///
-/// JSON pages in the order of users, or everything at once as lines if the client accepts `application/x-ndjson`. `tier` and
+/// JSON pages in the order of users, or everything at once as lines if the client would rather have `application/x-ndjson`. `tier` and
 /// `users` (a list with commas) narrow it down. 404 if the signal is absent.
 pub(super) async fn list_missions_of_signal(
     access: Access,
@@ -145,7 +145,7 @@ pub(super) async fn list_missions_of_signal(
     let after = query.cursor.as_deref().map(UserId::parse).transpose().map_err(malformed("cursor"))?;
     let rows_max = page_rows(query.limit)?;
     let batch = service.batch(&signal, tier).await?;
-    match (users, accepts_lines(&headers)) {
+    let answer = match (users, accepts_lines(&headers)) {
         (Some(_), _) if is_paged => {
             Err(Problem::invalid_parameter("users", "a list of users is answered whole: leave out limit and cursor"))
         }
@@ -164,7 +164,11 @@ pub(super) async fn list_missions_of_signal(
             page.next_cursor = batch.next_cursor().map(|user| user.to_string());
             Ok(answer::page("missions", &page, |_| {}))
         }
-    }
+    };
+    answer.map(|mut answer| {
+        answer.headers_mut().append(VARY, HeaderValue::from_static("accept"));
+        answer
+    })
 }
 
 async fn users_answer(mut batch: Batch, users: Vec<UserId>, lines: bool) -> Result<Response, Problem> {
@@ -259,18 +263,12 @@ pub(super) fn signal_cursor(cursor: Option<&str>, is_by_expiry: bool) -> Result<
     cursor.map(parse).transpose()
 }
 
+/// Whether a client would rather have lines than pages: it names them, and likes them no less than pages.
 fn accepts_lines(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let is_lines = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(NDJSON));
-        // A quality of zero is the way to say "not this" (RFC 9110 §12.4.2).
-        is_lines && !parts.any(is_zero_quality)
-    })
-}
-
-/// Whether a parameter is `q=0`, `q=0.0` and so on.
-pub(super) fn is_zero_quality(parameter: &str) -> bool {
-    let value = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
-    value.is_some_and(|value| value.starts_with('0') && value.bytes().all(|byte| matches!(byte, b'0' | b'.')))
+    let wanted = |name: &str| quality::of(headers, &ACCEPT, name);
+    let Some(lines) = wanted(NDJSON).filter(|lines| *lines > 0) else { return false };
+    match wanted("application/json") {
+        Some(pages) => lines > pages,
+        None => wanted("application/*").or_else(|| wanted("*/*")).is_none_or(|any| lines >= any),
+    }
 }

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tower::Service as _;
 use tower_http::compression::CompressionLayer;
 
-use super::{Problem, health, import, missions, openapi, rates, signals, users, with_fallbacks};
+use super::{Problem, health, import, missions, openapi, quality, rates, signals, users, with_fallbacks};
 use crate::service::Service;
 
 /// Where requests go: to the router's handlers, but for the two kinds that come most.
@@ -95,15 +95,10 @@ pub fn router(service: Service) -> Router {
 /// Leaves in `Accept-Encoding` only what a batch can be sent in; without any it is sent plain, also to a client that says it would
 /// rather have nothing than that.
 fn settle_encoding(mut request: Request) -> Request {
-    let accepts = |name: &str| {
-        let values = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case(name))
-                && !parts.any(missions::is_zero_quality)
-        })
-    };
-    let chosen = ["zstd", "gzip"].into_iter().find(|coding| accepts(coding));
+    // Of two that are wanted alike, the last.
+    let wanted = ["gzip", "zstd"].map(|coding| (quality::of(request.headers(), &ACCEPT_ENCODING, coding), coding));
+    let (quality, chosen) = wanted.into_iter().max_by_key(|(quality, _)| *quality).unwrap_or_default();
+    let chosen = quality.is_some_and(|quality| quality > 0).then_some(chosen);
     request.headers_mut().remove(ACCEPT_ENCODING);
     if let Some(chosen) = chosen {
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(chosen));

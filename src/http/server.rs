@@ -184,7 +184,7 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, mut http: http1::Builde
     let Limits { write: write_limit, head_read, .. } = answers.limits;
     let abandoned = Arc::new(AtomicBool::new(false));
     let stop_seen = stopping.clone();
-    let serving = Arc::new((answers, Arc::clone(&abandoned), stopping.clone()));
+    let serving = Arc::new((Arc::clone(&answers), Arc::clone(&abandoned), stopping.clone()));
     let on_request = move |request| {
         let serving = Arc::clone(&serving);
         let begun = guard::begin(&serving.0, request);
@@ -227,7 +227,10 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, mut http: http1::Builde
         tracing::debug!(%error, cause, "connection failed");
         say_why(&error, !parts.read_buf.is_empty(), &mut wire).await;
     }
-    if wire.gave_up() || abandoned.load(Ordering::Relaxed) {
+    if let Some(status) = wire.refused() {
+        answers.responses.count(status.as_u16());
+    }
+    if wire.refused().is_some() || abandoned.load(Ordering::Relaxed) {
         // Whether the client ended by itself or ran out of time makes no difference any more.
         let _ = tokio::time::timeout(DRAIN_REFUSED, wire.drain()).await;
     }

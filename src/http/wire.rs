@@ -33,8 +33,8 @@ pub(super) struct Wire {
     stream: Pin<Box<TimeoutWriter<TcpStream>>>,
     /// What is still to be written of the last answer.
     farewell: Vec<u8>,
-    /// Whether a request could not be read, so that the client may still be sending the rest of it.
-    gave_up: bool,
+    /// What was answered to a request that could not be read, so that the client may still be sending the rest of it.
+    refused: Option<StatusCode>,
     /// Whether hyper holds part of an answer that is not written yet. It flushes once it holds nothing more.
     mid_answer: bool,
 }
@@ -44,12 +44,12 @@ impl Wire {
     pub(super) fn new(stream: TcpStream, write_limit: Duration) -> Self {
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(write_limit));
-        Self { stream: Box::pin(stream), farewell: Vec::new(), gave_up: false, mid_answer: false }
+        Self { stream: Box::pin(stream), farewell: Vec::new(), refused: None, mid_answer: false }
     }
 
-    /// Whether a request could not be read.
-    pub(super) fn gave_up(&self) -> bool {
-        self.gave_up
+    /// What was answered to a request that could not be read.
+    pub(super) fn refused(&self) -> Option<StatusCode> {
+        self.refused
     }
 
     /// Answers a request that hyper itself did not answer, and ends the connection.
@@ -62,7 +62,7 @@ impl Wire {
         let reason = status.canonical_reason().unwrap_or_default();
         let head = format!("HTTP/1.1 {} {reason}\r\nconnection: close\r\n", status.as_u16());
         self.farewell = problem_answer(head.as_bytes(), b"", status);
-        self.gave_up = true;
+        self.refused = Some(status);
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_shutdown(cx)).await
     }
 
@@ -143,7 +143,7 @@ impl AsyncWrite for Wire {
             // Answers to earlier requests go first; hyper then writes the rest again.
             Some((before, _, _)) if !before.is_empty() => self.stream.as_mut().poll_write(cx, before),
             Some((_, head, status)) => {
-                self.gave_up = true;
+                self.refused = Some(status);
                 self.farewell = completed(head, status).unwrap_or_else(|| head.to_vec());
                 Poll::Ready(Ok(bytes.len()))
             }

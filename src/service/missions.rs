@@ -12,7 +12,7 @@ use crate::domain::{
     self, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName, UnixMillis, UserId,
 };
 use crate::render::{self, BatchFrame, Uncomputed, UserText, ViewFrame};
-use crate::store::{Snapshot, StoreError, StoredSignal};
+use crate::store::{Snapshot, StoreError, StoredOutcome, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
@@ -27,7 +27,8 @@ const SIGNALS_SCANNED_MAX: usize = 10_000;
 /// time would wait for each other.
 #[derive(Debug)]
 pub struct MissionView<'a> {
-    signal: &'a CachedSignal,
+    signal: &'a StoredSignal,
+    signal_json: &'a [u8],
     overlay: &'a FoundOverlay,
     /// By its place in [`Names::currency`].
     currency: usize,
@@ -57,24 +58,22 @@ pub struct ViewTag {
 impl<'a> MissionView<'a> {
     #[inline(never)] // for the size: it is wanted in several places
     fn new(
-        run: u32,
-        now: UnixMillis,
-        signal: &'a CachedSignal,
+        (run, now): (u32, UnixMillis),
+        (signal, signal_json): (&'a StoredSignal, &'a [u8]),
+        outcome: Option<&StoredOutcome>,
         overlay: &'a FoundOverlay,
         (currency, frame): (usize, &'a ViewFrame),
     ) -> Self {
-        // Most signals have no outcomes yet.
-        let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
-        let status = Status::of(&signal.stored.signal, outcome.map(|stored| stored.outcome.status), now);
+        let status = Status::of(&signal.signal, outcome.map(|stored| stored.outcome.status), now);
         let tag = ViewTag {
             run,
-            signal_seq: signal.stored.seq,
+            signal_seq: signal.seq,
             overlay_seq: overlay.seq(),
             rate_seq: frame.terms().rate_seq(),
             outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
-            is_expired: signal.stored.signal.is_expired(now),
+            is_expired: signal.signal.is_expired(now),
         };
-        Self { signal, overlay, currency, frame, status, tag, now }
+        Self { signal, signal_json, overlay, currency, frame, status, tag, now }
     }
 
     /// What it rests on.
@@ -100,7 +99,7 @@ impl<'a> MissionView<'a> {
     pub fn size_hint(&self) -> usize {
         /// The computed part with the longest numbers and several reasons.
         const MISSION_BYTES: usize = 512;
-        self.signal.json.len() + self.overlay.json().len() + MISSION_BYTES
+        self.signal_json.len() + self.overlay.json().len() + MISSION_BYTES
     }
 
     /// Appends the view as JSON.
@@ -108,7 +107,7 @@ impl<'a> MissionView<'a> {
         service.metrics().views.inc();
         let budget = self.overlay.budget(service.names());
         let user = UserText { json: self.overlay.json(), budget: &budget };
-        self.frame.write(out, &self.signal.json, user, self.uncomputed(service));
+        self.frame.write(out, self.signal_json, user, self.uncomputed(service));
     }
 
     /// The currency that the amounts are in.
@@ -125,7 +124,7 @@ impl<'a> MissionView<'a> {
     pub fn explain(&self, service: &Service) -> Result<Vec<Step>, ServiceError> {
         let rates = service.rates();
         let market = service.market(&rates);
-        Ok(domain::explain(&self.signal.stored.signal, &self.overlay.overlay()?, &self.mission(service), market))
+        Ok(domain::explain(&self.signal.signal, &self.overlay.overlay()?, &self.mission(service), market))
     }
 }
 
@@ -255,8 +254,11 @@ impl Service {
         use_it: impl FnOnce(&MissionView<'_>) -> T,
     ) -> T {
         let currency = overlay.currency(self.names());
+        // Most signals have no outcomes yet.
+        let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
         self.with_frame(signal, currency, rates, |frame| {
-            use_it(&MissionView::new(self.run(), now, signal, overlay, (currency, frame)))
+            let (moment, signal) = ((self.run(), now), (&signal.stored, &*signal.json));
+            use_it(&MissionView::new(moment, signal, outcome.map(Arc::as_ref), overlay, (currency, frame)))
         })
     }
 
@@ -268,13 +270,13 @@ impl Service {
         rates: &Rates,
         use_it: impl FnOnce(&Arc<ViewFrame>) -> T,
     ) -> T {
-        signal.with_frame(currency, rates.seq(), || self.make_frame(signal, currency, rates), use_it)
+        signal.with_frame(currency, rates.seq(), || self.make_frame(&signal.stored, currency, rates), use_it)
     }
 
-    #[cold]
-    fn make_frame(&self, signal: &CachedSignal, currency: usize, rates: &Rates) -> ViewFrame {
+    #[inline(never)] // for the size
+    fn make_frame(&self, signal: &StoredSignal, currency: usize, rates: &Rates) -> ViewFrame {
         let currency = self.names().currency(currency).unwrap_or_else(Currency::usd);
-        ViewFrame::new(Terms::new(&signal.stored.signal, &currency, self.market(rates)), &currency)
+        ViewFrame::new(Terms::new(&signal.signal, &currency, self.market(rates)), &currency)
     }
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
@@ -295,7 +297,7 @@ impl Service {
         let (service, user) = (self.clone(), user.clone());
         blocking(move || {
             let snapshot = service.snapshot()?;
-            let (now, rates) = (service.now(), service.rates());
+            let (now, rates, currency) = (service.now(), service.rates(), overlay.currency(service.names()));
             let active = (filter == StatusFilter::Only(Status::Active)).then_some(true);
             let mut page = Page::default();
             for row in signal_rows(&snapshot, active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
@@ -305,13 +307,14 @@ impl Service {
                 }
                 page.next_cursor = Some(cursor.to_string());
                 let outcome = snapshot.outcome(stored.number, &user)?;
-                let signal = CachedSignal::new(stored, outcome.into_iter().map(Arc::new).collect());
-                service.with_view_as_of(now, &rates, &signal, &overlay, |view| {
-                    if filter == StatusFilter::All || filter == StatusFilter::Only(view.status) {
-                        page.begin_row();
-                        view.write_to(&service, &mut page.rows);
-                    }
-                });
+                let json = render::signal_json(&stored.signal);
+                let frame = service.make_frame(&stored, currency, &rates);
+                let moment = (service.run(), now);
+                let view = MissionView::new(moment, (&stored, &json), outcome.as_ref(), &overlay, (currency, &frame));
+                if filter == StatusFilter::All || filter == StatusFilter::Only(view.status) {
+                    page.begin_row();
+                    view.write_to(&service, &mut page.rows);
+                }
             }
             end_unless_cut(&snapshot, active, now, page)
         })

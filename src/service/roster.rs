@@ -7,7 +7,9 @@
 //! How versions follow each other, so that no reader meets an old one, is the business of [`overlays`](super::overlays).
 
 use std::slice;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use crate::domain::{Account, Budget, Currency, Decimal, Overlay, Tier, TierName, Tiers, UserId, UserTier};
 use crate::render::{self, UserText};
@@ -150,7 +152,7 @@ pub(super) struct Names {
     /// The tier table in an order.
     tier_slots: Vec<(TierName, Tier)>,
     /// Only ever added to, so that a place means the same in every version.
-    currencies: RwLock<Vec<Currency>>,
+    currencies: ArcSwap<Vec<Currency>>,
 }
 
 impl Names {
@@ -158,25 +160,27 @@ impl Names {
     pub(super) fn new(tiers: &Tiers) -> Self {
         let most = usize::from(TierSlot::MAX - FIRST_TIER);
         let tier_slots = tiers.iter().take(most).map(|(name, tier)| (name.clone(), tier.clone())).collect();
-        Self { tiers: tiers.clone(), tier_slots, currencies: RwLock::default() }
+        Self { tiers: tiers.clone(), tier_slots, currencies: ArcSwap::default() }
     }
 
     /// The currency at a place.
     pub(super) fn currency(&self, at: usize) -> Option<Currency> {
-        self.currencies.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
+        self.currencies.load().get(at).cloned()
     }
 
     /// The place of a currency.
     pub(super) fn currency_slot(&self, currency: &Currency) -> usize {
         let place_in = |known: &[Currency]| known.iter().position(|own| own == currency);
-        if let Some(at) = place_in(&self.currencies.read().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(at) = place_in(&self.currencies.load()) {
             return at;
         }
-        let mut known = self.currencies.write().unwrap_or_else(PoisonError::into_inner);
-        place_in(&known).unwrap_or_else(|| {
-            known.push(currency.clone());
-            known.len() - 1
-        })
+        let mut place = 0;
+        self.currencies.rcu(|known| {
+            place = place_in(known).unwrap_or(known.len());
+            let is_new = place == known.len();
+            known.iter().chain(is_new.then_some(currency)).cloned().collect::<Vec<_>>()
+        });
+        place
     }
 
     /// What the tier table says of a name.

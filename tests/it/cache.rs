@@ -177,6 +177,20 @@ fn a_signal_that_was_just_looked_at_is_seen_with_what_each_commit_makes_of_it() 
     assert_eq!(hot_signal(&cache), None);
 }
 
+#[test]
+fn signals_that_share_a_place_are_not_taken_for_each_other() {
+    let cache = Cache::default();
+    let ids: Vec<_> = (0..300).map(|number| format!("ELITE_RAPID_EURUSD_{number}")).collect();
+    for id in &ids {
+        let mut signal = signal(1);
+        signal.signal.id = signal_id(id);
+        cache.signal::<Infallible>(&signal_id(id), || Ok(Some(CachedSignal::new(signal, Vec::new())))).unwrap();
+    }
+    for id in ids.iter().chain(ids.iter().rev()).chain(&ids) {
+        assert_eq!(cache.hot_signal(id).unwrap().stored.signal.id.as_str(), id);
+    }
+}
+
 /// How many writers there are, each with records of its own, of every kind.
 const WRITERS: u64 = 3;
 /// Writes of each writer to each of its records.

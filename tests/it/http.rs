@@ -278,6 +278,31 @@ fn the_missions_of_a_signal_come_in_pages_as_a_list_of_users_and_as_lines() {
 }
 
 #[test]
+fn lines_are_for_clients_that_would_rather_have_them_than_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = samples(folder.path());
+    let (lines, pages) = ("application/x-ndjson", "application/json");
+    for (accept, expected) in [
+        ("application/x-ndjson", lines),
+        ("Application/X-NDJSON; charset=utf-8", lines),
+        ("application/x-ndjson, */*", lines),
+        ("application/x-ndjson, application/json;q=0.9", lines),
+        ("*/*;q=0.1, application/x-ndjson;q=0.5", lines),
+        ("*/*", pages),
+        ("application/json, application/x-ndjson, application/problem+json", pages),
+        ("application/x-ndjson;q=0.1, application/json", pages),
+        ("application/x-ndjson;q=0.1, */*", pages),
+        ("application/x-ndjson;q=0", pages),
+        ("text/html", pages),
+    ] {
+        let path = "/v1/signals/ELITE_GUARD_EURUSD_1763905800/missions";
+        let answer = server.send_with("GET", path, &[("accept", accept)], b"");
+        assert_eq!(answer.header("content-type"), Some(expected), "{accept}");
+        assert!(answer.headers.contains(&("vary".to_owned(), "accept".to_owned())), "{:?}", answer.headers);
+    }
+}
+
+#[test]
 fn a_users_missions_and_the_signals_are_listed_by_status() {
     let folder = tempfile::tempdir().unwrap();
     let server = samples(folder.path());
@@ -368,6 +393,8 @@ fn metrics_count_what_was_done() {
     let tag = server.get(view).header("etag").map(str::to_owned).unwrap();
     server.send_with("GET", view, &[("if-none-match", &tag)], b"");
     server.get("/v1/users/nobody/overlay");
+    server.send("PATCH", "/v1/users/nobody/overlay", "{}");
+    server.send_raw(b"nothing that a server reads\r\n\r\n");
     let text = server.get("/metrics").body;
     for line in [
         "overlaid_views_total 1",
@@ -375,7 +402,8 @@ fn metrics_count_what_was_done() {
         "overlaid_responses_total{status=\"3xx\"} 1",
         "overlaid_signals 30",
         "overlaid_overlays 25",
-        "overlaid_responses_total{status=\"4xx\"} 1",
+        "overlaid_writes_refused_total 1",
+        "overlaid_responses_total{status=\"4xx\"} 3",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
     }

@@ -188,6 +188,9 @@ fn see_signals(seen: &mut Onlooker<'_>) {
         seen.write(route, "PUT", "/v1/signals/S1", body);
     }
     seen.see(route, "PUT", "/v1/signals/S1", &[("content-type", "text/plain")], BODY);
+    // Distances beside prices are nobody's business.
+    seen.write(route, "PUT", "/v1/signals/S2", &BODY.replace('{', r#"{"stop_pips":null,"target_pips":"far","#));
+    seen.get("/v1/users/{user}/missions/{signal}", "/v1/users/7001/missions/S2");
     seen.write(route, "PATCH", "/v1/signals/S1", r#"{"confidence":80}"#);
     seen.write(route, "PATCH", "/v1/signals/S1", r#"{"confidence":800}"#);
     seen.write(route, "PATCH", "/v1/signals/x", "{}");
