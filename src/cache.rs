@@ -112,7 +112,7 @@ impl CachedSignal {
         let is_full = self.frames.load().iter().filter(is_other).count() >= CURRENCIES_MAX;
         if !is_full {
             self.frames.rcu(|known| {
-                known.iter().filter(is_other).take(CURRENCIES_MAX).chain([new]).cloned().collect::<Vec<_>>()
+                known.iter().filter(is_other).take(CURRENCIES_MAX - 1).chain([new]).cloned().collect::<Vec<_>>()
             });
         }
     }

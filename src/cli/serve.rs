@@ -44,6 +44,9 @@ pub(super) struct Serve {
 const WATCH_EVERY: Duration = Duration::from_secs(30);
 /// How soon a backup that failed is tried again, unless the next one is due earlier.
 const BACKUP_RETRY: Duration = Duration::from_mins(1);
+/// Threads for what waits for the disk, some times the processors of a small machine: more answer a crowd that asks for long lists no sooner,
+/// and hold up answers from memory, which take their turns with them.
+const BLOCKING_THREADS_MAX: usize = 16;
 
 /// Reads `90s`, `30m`, `1h`, `1d`.
 fn parse_period(text: &str) -> Result<Duration, String> {
@@ -83,7 +86,9 @@ impl Serve {
                 "copies of the live file are not safe: make backups with `overlaid backup` or --backup-every"
             );
         }
-        let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
+        let runtime = runtime.context("cannot start the runtime")?;
         let served = runtime.block_on(serve(self.listen, self.backup_every, service.clone()));
         // Whoever waits for a write learns of its end before the process does.
         service.stop();
