@@ -23,7 +23,7 @@ mod token;
 pub(crate) use decimal::TEXT_ROOM;
 pub use decimal::{Decimal, DecimalError, Round};
 pub use explain::{Step, explain};
-pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
+pub use id::{Currency, Head, Pair, SignalId, Symbol, TierName, UserId, head_of};
 pub use instrument::{Instrument, Instruments};
 pub use invalid::{Invalid, InvalidKind};
 pub use mission::{Amounts, Budget, Market, Mission, Reason, Reasons, Size, Status, Terms, compute};

@@ -108,8 +108,11 @@ impl Access {
         let text = header.to_str().ok().and_then(bearer).unwrap_or_default();
         let id = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).map_or("", |(id, _)| id);
         let scopes = service.with_token(id, |token| {
-            let sha256: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-            token.filter(|token| bool::from(sha256.ct_eq(&token.sha256))).map(|token| token.scopes.clone())
+            let is_whole = |token: &&Token| {
+                let sha256: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+                bool::from(sha256.ct_eq(&token.sha256))
+            };
+            token.filter(is_whole).map(|token| token.scopes.clone())
         });
         scopes.map(Self::Token).ok_or_else(|| Problem::unauthorized("the token is not known"))
     }

@@ -21,9 +21,11 @@ use std::thread;
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 
 use super::ServiceError;
-use super::roster::{Held, Names, Roster, head_of};
+use super::roster::{Held, Names, Roster};
 use crate::cache::CachedOverlay;
-use crate::domain::{Account, Budget, Object, Overlay, OverlayDraft, TierName, Tiers, UnixMillis, UserId, UserTier};
+use crate::domain::{
+    Account, Budget, Object, Overlay, OverlayDraft, TierName, Tiers, UnixMillis, UserId, UserTier, head_of,
+};
 use crate::render;
 use crate::store::{Change, Commit, Store, StoreError};
 
@@ -260,7 +262,8 @@ impl Overlays {
                 return Some(Arc::clone(&state.roster));
             }
             let changes = state.since.iter();
-            let changes = changes.map(|(user, changed)| (head_of(user.as_str()), user.clone(), changed.clone()));
+            let changes =
+                changes.map(|(user, changed)| (head_of(user.as_str().as_bytes()), user.clone(), changed.clone()));
             (Arc::clone(&state.roster), changes.collect::<Vec<_>>())
         };
         changes.sort_unstable_by(|(one, user, _), (other, another, _)| (one, user).cmp(&(other, another)));

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::domain::{Account, Budget, Currency, Decimal, Overlay, Tier, TierName, Tiers, UserId, UserTier};
+use crate::domain::{
+    Account, Budget, Currency, Decimal, Head, Overlay, Tier, TierName, Tiers, UserId, UserTier, head_of,
+};
 use crate::render::{self, UserText};
 use crate::store::{Snapshot, StoreError};
 
@@ -32,8 +34,6 @@ pub(super) struct Roster {
     rows: usize,
 }
 
-/// The first 16 bytes of an id, which compare as the id does.
-pub(super) type Head = u128;
 /// What tells most ids of a chunk apart.
 type Tag = u16;
 
@@ -242,7 +242,7 @@ impl Roster {
 
     /// The chunk that a user is in, if anywhere.
     fn chunk_of(&self, user: &str) -> Option<usize> {
-        let head = head_of(user);
+        let head = head_of(user.as_bytes());
         let end = self.heads.partition_point(|own| *own <= head);
         // Ids that are alike up to there are told apart by the whole of them.
         let start = self.heads.get(..end)?.partition_point(|own| *own < head);
@@ -379,19 +379,9 @@ impl Roster {
 
     fn push_chunk(&mut self, chunk: Arc<Chunk>) {
         self.rows += chunk.rows.len();
-        self.heads.push(head_of(chunk.first.as_str()));
+        self.heads.push(head_of(chunk.first.as_str().as_bytes()));
         self.chunks.push(chunk);
     }
-}
-
-/// The beginning of an id, which compares as the id does, but where two are alike so far. Shorter ids are filled up with zeros, which none has.
-pub(super) fn head_of(user: &str) -> Head {
-    let mut bytes = [0; size_of::<Head>()];
-    let length = user.len().min(bytes.len());
-    if let (Some(place), Some(start)) = (bytes.get_mut(..length), user.as_bytes().get(..length)) {
-        place.copy_from_slice(start);
-    }
-    Head::from_be_bytes(bytes)
 }
 
 /// Spreads ids over tags by their length, first and last bytes. Ids that are alike in these cost a comparison each, nothing more.

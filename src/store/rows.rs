@@ -22,6 +22,7 @@ use redb::{
 use super::StoreError;
 use super::log::Entry;
 use super::tables;
+use crate::domain::Head;
 
 /// Rows that are put into a table without a pause: a tenth of a millisecond's work.
 const ROWS_AT_ONCE: usize = 32;
@@ -80,7 +81,7 @@ fn joined(key: &[u8], value: &[u8]) -> Arc<[u8]> {
 struct Version {
     table: usize,
     /// The [`tables::head`] of its key.
-    head: u128,
+    head: Head,
     row: Row,
     seq: u64,
 }

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use redb::{Key, ReadTransaction, TableDefinition, TableError, TableHandle as _, Value};
 
 use super::StoreError;
-use crate::domain::UnixMillis;
+use crate::domain::{Head, UnixMillis, head_of};
 
 /// Facts about the file itself.
 ///
@@ -104,18 +104,12 @@ pub(super) fn comparison(table: usize) -> fn(&[u8], &[u8]) -> Ordering {
 
 /// The beginning of a key of the table of this number, which compares as the key does, but where two are alike so far: most keys are told
 /// apart without a look at the bytes themselves.
-pub(super) fn head(table: usize, key: &[u8]) -> u128 {
-    let number = |bytes: [u8; 8]| u128::from(u64::from_le_bytes(bytes));
-    // Shorter texts are filled up with zeros: a text comes before those that go on after it.
-    let text = |text: &[u8]| {
-        let mut bytes = [0; 16];
-        bytes.iter_mut().zip(text).for_each(|(place, byte)| *place = *byte);
-        u128::from_be_bytes(bytes)
-    };
+pub(super) fn head(table: usize, key: &[u8]) -> Head {
+    let number = |bytes: [u8; 8]| Head::from(u64::from_le_bytes(bytes));
     match (table, key.split_first_chunk()) {
         (1, first) => first.map_or(0, |(first, _)| number(*first)),
-        (5, first) => first.map_or(0, |(first, user)| number(*first) << 64 | text(user) >> 64),
-        _ => text(key),
+        (5, first) => first.map_or(0, |(first, user)| number(*first) << 64 | head_of(user) >> 64),
+        _ => head_of(key),
     }
 }
 
