@@ -370,7 +370,7 @@ impl Service {
                 is_left
             } else {
                 let overlay = found.overlay()?;
-                overlay.patched(&patch, now)?.says_the_same(&overlay)
+                overlay.patched(patch.clone(), now)?.says_the_same(&overlay)
             }
         {
             self.shared.metrics.writes_unchanged.inc();

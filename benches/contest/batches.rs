@@ -177,6 +177,8 @@ pub(super) fn against_peers(lab: &Lab) -> Vec<Row> {
     let everyone = users(0..USERS);
     let batch = data::get_batch();
     let mut client = Client::connect(ours.address);
+    let hyper = Ceiling::start("hyper", client.body(&batch).len(), Cpus::All);
+    let mut hyper_client = Client::connect(hyper.address);
     let files = Files::write(USERS);
     let mut sqlite = Sqlite::new(USERS);
     let sqlite = std::cell::RefCell::new(&mut sqlite);
@@ -198,6 +200,10 @@ pub(super) fn against_peers(lab: &Lab) -> Vec<Row> {
     let mut contenders = vec![
         Contender::new("ours", |_| {
             let took = timed(|| (0..BATCHES).for_each(|_| _ = client.send(&batch)));
+            Sample::each(took, BATCHES)
+        }),
+        Contender::new("hyper", |_| {
+            let took = timed(|| (0..BATCHES).for_each(|_| _ = hyper_client.send(&batch)));
             Sample::each(took, BATCHES)
         }),
         Contender::new("ours, one", |_| {
@@ -227,19 +233,27 @@ pub(super) fn against_peers(lab: &Lab) -> Vec<Row> {
 }
 
 fn rows_of_peers(contest: &Contest<'_>) -> Vec<Row> {
-    let row = |theirs: &str, what: &str, goal, missing| {
-        let ratio = contest.ratio(theirs, "ours", Sample::each_ms);
-        let times = [theirs, "ours"].map(|name| contest.text(name, Sample::each_ms, ms));
-        let what = format!("{USERS} views: {what}, time by ours over HTTP");
+    let against = |theirs: &str, ours: &str, what: String, goal, missing| {
+        let ratio = contest.ratio(theirs, ours, Sample::each_ms);
+        let times = [theirs, ours].map(|name| contest.text(name, Sample::each_ms, ms));
         Row::new(what, goal, Unit::Times, ratio, missing, format!("{} against {}", times[0], times[1]))
+    };
+    let row = |theirs: &str, what: &str, goal, missing| {
+        against(theirs, "ours", format!("{USERS} views: {what}, time by ours over HTTP"), goal, missing)
+    };
+    let ceiling = |theirs: &str, missing| {
+        let what = "the same, by bare hyper's with these bytes in memory, computing nothing".to_owned();
+        against(theirs, "hyper", what, Goal::None, missing)
     };
     let one = contest.get("ours, one").map(|ours| ours.median(Sample::each_ms) * 1e3).unwrap_or_default();
     vec![
         row("python, mget", "Redis and Python, MGET", Goal::AtLeast(50.0), NO_PYTHON_REDIS),
         row("python, get", "Redis and Python, GET each", Goal::AtLeast(250.0), NO_PYTHON_REDIS),
+        ceiling("python, get", NO_PYTHON_REDIS),
         row("rust, mget", "Redis and Rust, MGET", Goal::AtLeast(5.0), NO_REDIS),
         row("rust, get", "Redis and Rust, GET each", Goal::None, NO_REDIS),
         row("files, cold", "a file each, not in memory", Goal::AtLeast(300.0), ""),
+        ceiling("files, cold", ""),
         row("files, warm", "a file each, in memory", Goal::None, ""),
         row("sqlite, scan", "SQLite, one query", Goal::None, ""),
         row("sqlite, by id", "SQLite, a query each", Goal::None, ""),

@@ -28,6 +28,7 @@ pub(super) fn run(lab: &Lab) -> Vec<Row> {
     let nginx = Nginx::start(files, Cpus::One);
     let axum = Ceiling::start("axum", bytes, Cpus::One);
     let hyper = Ceiling::start("hyper", bytes, Cpus::One);
+    let empty = Ceiling::start("hyper", 0, Cpus::One);
 
     let turn = |address: SocketAddr, pids: Vec<u32>, requests: &Requests, depth: usize, round: usize| {
         let shape =
@@ -41,6 +42,7 @@ pub(super) fn run(lab: &Lab) -> Vec<Row> {
         Contender::new("304", |round| turn(ours.address, ours.pids(), &conditional, 1, round)),
         Contender::new("axum", |round| turn(axum.address, axum.pids(), &requests, 1, round)),
         Contender::new("hyper", |round| turn(hyper.address, hyper.pids(), &requests, 1, round)),
+        Contender::new("empty", |round| turn(empty.address, empty.pids(), &conditional, 1, round)),
         Contender::new("ours, pipelined", |round| turn(ours.address, ours.pids(), &requests, DEPTH, round)),
         Contender::new("hyper, pipelined", |round| turn(hyper.address, hyper.pids(), &requests, DEPTH, round)),
     ];
@@ -109,16 +111,22 @@ fn rows(contest: &Contest<'_>, bytes: usize) -> Vec<Row> {
             costs("ours, pipelined", "nginx, pipelined"),
         ),
         row(
-            "the same, 16 requests pipelined, server CPU by bare hyper's",
+            "bare hyper with a constant, 16 requests pipelined, by the same",
             Goal::None,
-            contest.ratio("ours, pipelined", "hyper, pipelined", cost),
-            costs("ours, pipelined", "hyper, pipelined"),
+            contest.ratio("hyper, pipelined", "nginx, pipelined", cost),
+            costs("hyper, pipelined", "nginx, pipelined"),
         ),
         row(
             "304 to a client that holds the view, requests/s by those of 200",
             Goal::AtLeast(1.2),
             contest.ratio("304", "ours", rate),
             rates("304", "ours"),
+        ),
+        row(
+            "bare hyper with answers that are empty, by the same",
+            Goal::None,
+            contest.ratio("empty", "ours", rate),
+            rates("empty", "ours"),
         ),
     ]
 }

@@ -6,7 +6,8 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::{SmolStr, StrExt as _, format_smolstr};
 
 use super::{Invalid, InvalidKind};
 
@@ -34,12 +35,12 @@ pub fn head_of(text: &[u8]) -> Head {
     Head::from_be_bytes(bytes)
 }
 
-/// Makes a name type that shares its bytes when cloned.
+/// Makes a name type that is cloned without a copy on the heap.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The name as text.
@@ -159,7 +160,7 @@ impl Currency {
     /// United States dollars: what an account holds unless it says otherwise.
     #[must_use]
     pub fn usd() -> Self {
-        Self(Arc::from("USD"))
+        Self(SmolStr::new_static("USD"))
     }
 }
 
@@ -186,7 +187,7 @@ impl Pair {
     #[must_use]
     pub fn of(base: &Currency, quote: &Currency) -> Self {
         let between = if base.as_str().len() == 3 && quote.as_str().len() == 3 { "" } else { "-" };
-        Self(Arc::from(format!("{base}{between}{quote}")))
+        Self(format_smolstr!("{base}{between}{quote}"))
     }
 }
 
@@ -202,11 +203,11 @@ impl TierName {
     }
 }
 
-fn check_id(member: &'static str, text: &str) -> Result<Arc<str>, Invalid> {
+fn check_id(member: &'static str, text: &str) -> Result<SmolStr, Invalid> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
     let fits = (1..=ID_BYTES_MAX).contains(&text.len());
     if fits && text != "." && text != ".." && text.bytes().all(is_allowed) {
-        Ok(Arc::from(text))
+        Ok(SmolStr::new(text))
     } else {
         Err(name_error(member, text, "1 to 128 bytes of A-Z a-z 0-9 . _ : @ -"))
     }
@@ -217,10 +218,10 @@ fn check_name(
     text: &str,
     bytes_max: usize,
     is_allowed: impl Fn(u8) -> bool,
-) -> Result<Arc<str>, Invalid> {
+) -> Result<SmolStr, Invalid> {
     if (1..=bytes_max).contains(&text.len()) && text.bytes().all(is_allowed) {
         let is_upper = !text.bytes().any(|byte| byte.is_ascii_lowercase());
-        Ok(if is_upper { Arc::from(text) } else { Arc::from(text.to_ascii_uppercase()) })
+        Ok(if is_upper { SmolStr::new(text) } else { text.to_ascii_uppercase_smolstr() })
     } else {
         Err(name_error(member, text, "a short name of letters and digits"))
     }

@@ -173,7 +173,7 @@ impl Overlay {
     /// # Errors
     ///
     /// [`Invalid`] with the member to blame; the user can not be patched.
-    pub fn patched(&self, patch: &Object, now: UnixMillis) -> Result<Self, Invalid> {
+    pub fn patched(&self, mut patch: Object, now: UnixMillis) -> Result<Self, Invalid> {
         patch.refuse_misspelled(&KNOWN)?;
         // Without its currency a balance would turn into as many dollars.
         for name in ["user_id", "account_currency"] {
@@ -181,7 +181,6 @@ impl Overlay {
                 return Err(Invalid::member(InvalidKind::MissingMember, name, format!("{name} can not be removed")));
             }
         }
-        let mut patch = patch.clone();
         if let Some(own_id) = patch.take_parsed("user_id", UserId::parse)?
             && own_id != self.user_id
         {
@@ -389,7 +388,7 @@ mod tests {
             r#"{"a":null}"#,
             r#"{"c":null,"d":1}"#,
         ] {
-            assert!(!overlay.says_the_same(&overlay.patched(&object(patch), NOW).unwrap()), "{patch}");
+            assert!(!overlay.says_the_same(&overlay.patched(object(patch), NOW).unwrap()), "{patch}");
         }
         assert!(!overlay.says_the_same(&stored(&text.replace(r#""7""#, r#""8""#))));
     }
@@ -400,7 +399,7 @@ mod tests {
             r#"{"user_id":"7","tier":"FANG","risk_percent":2,"account_balance":10850.47,"trades_remaining":3,
                 "broker":{"name":"A","server":{"port":1}}}"#,
         );
-        let patched = |patch: &str| before.patched(&object(patch), NOW).unwrap();
+        let patched = |patch: &str| before.patched(object(patch), NOW).unwrap();
         assert_eq!(patched("{}"), Overlay { updated_at: NOW, ..before.clone() });
         assert_eq!(
             patched(r#"{"risk_percent":3}"#),
@@ -424,10 +423,10 @@ mod tests {
         let unknown = stored(r#"{"user_id":"7"}"#);
         for patch in ["{}", r#"{"tier":"FANG"}"#, r#"{"risk_percent":1,"note":{"account":1}}"#] {
             let patch = object(patch);
-            assert_eq!(known.patched(&patch, NOW).unwrap().account_balance, Some(decimal("10850.47")));
-            assert_eq!(unknown.patched(&patch, NOW).unwrap().account_balance, None);
+            assert_eq!(known.patched(patch.clone(), NOW).unwrap().account_balance, Some(decimal("10850.47")));
+            assert_eq!(unknown.patched(patch, NOW).unwrap().account_balance, None);
         }
-        let balance = |overlay: &Overlay, patch: &str| overlay.patched(&object(patch), NOW).unwrap().account_balance;
+        let balance = |overlay: &Overlay, patch: &str| overlay.patched(object(patch), NOW).unwrap().account_balance;
         assert_eq!(balance(&known, r#"{"account_balance":0}"#), Some(Decimal::ZERO), "zero is zero when it is said");
         assert_eq!(balance(&known, r#"{"account_balance":null}"#), None, "removed is not known, and not zero");
         assert_eq!(balance(&unknown, r#"{"account_balance":5}"#), Some(decimal("5")));
@@ -442,10 +441,10 @@ mod tests {
         check(read(&body(241)), InvalidKind::OutOfRange, "");
         let largest = stored(&body(240));
         let full = r#"{"tier":"FANG","risk_percent":2,"account_balance":1,"win_rate":2,"trades_remaining":3}"#;
-        let full = largest.patched(&object(full), NOW).unwrap();
+        let full = largest.patched(object(full), NOW).unwrap();
         let sent_again = String::from_utf8(crate::render::overlay_json(&full)).unwrap();
         assert_eq!(read(&sent_again).unwrap().resolve(NOW), full);
-        check(full.patched(&object(r#"{"one_more":1}"#), NOW), InvalidKind::OutOfRange, "");
+        check(full.patched(object(r#"{"one_more":1}"#), NOW), InvalidKind::OutOfRange, "");
     }
 
     #[test]
@@ -459,8 +458,8 @@ mod tests {
             (r#"{"accountbalance":1}"#, InvalidKind::MisspelledMember, "/accountbalance"),
             (r#"{"accountbalance":null}"#, InvalidKind::MisspelledMember, "/accountbalance"),
         ] {
-            check(before.patched(&object(patch), NOW), kind, pointer);
+            check(before.patched(object(patch), NOW), kind, pointer);
         }
-        assert!(before.patched(&object(r#"{"user_id":"7"}"#), NOW).is_ok());
+        assert!(before.patched(object(r#"{"user_id":"7"}"#), NOW).is_ok());
     }
 }

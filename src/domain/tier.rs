@@ -95,8 +95,8 @@ impl Tiers {
     /// Looks a tier up by its name or an alias; returns its own name too.
     #[must_use]
     pub fn get(&self, name: &TierName) -> Option<(&TierName, &Tier)> {
-        let own_name = self.names_by_alias.get(name).unwrap_or(name);
-        self.by_name.get_key_value(own_name)
+        // No alias is the name of another tier.
+        self.by_name.get_key_value(name).or_else(|| self.by_name.get_key_value(self.names_by_alias.get(name)?))
     }
 
     /// Looks up the tier that an overlay names.

@@ -10,6 +10,7 @@ use std::slice;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use smallvec::SmallVec;
 
 use crate::domain::{
     Account, Budget, Currency, Decimal, Head, Overlay, Tier, TierName, Tiers, UserId, UserTier, head_of,
@@ -37,13 +38,18 @@ pub(super) struct Roster {
 /// What tells most ids of a chunk apart.
 type Tag = u16;
 
+/// The row of an overlay by itself is inside its chunk.
+type Rows = SmallVec<[Row; 1]>;
+/// As [`Rows`].
+type Tags = SmallVec<[Tag; 1]>;
+
 /// Users next to each other in the order of ids.
 #[derive(Debug)]
 struct Chunk {
     first: UserId,
-    rows: Vec<Row>,
+    rows: Rows,
     /// A hash of each user's id.
-    tags: Vec<Tag>,
+    tags: Tags,
     /// The JSON of each overlay and the text of its budget, one after the other.
     text: Vec<u8>,
 }
@@ -122,11 +128,7 @@ impl<'a> Member<'a> {
 
     /// What the tier table says of the user.
     pub(super) fn tier<'n>(&self, names: &'n Names) -> UserTier<'n> {
-        match self.tier {
-            NO_TIER => UserTier::Unnamed,
-            UNKNOWN_TIER => UserTier::Unknown,
-            known => names.known_tier(known).map_or(UserTier::Unknown, |(_, tier)| UserTier::Known(tier)),
-        }
+        names.tier_in(self.tier)
     }
 
     /// Whether the user's tier has this name of its own.
@@ -186,6 +188,16 @@ impl Names {
     /// What the tier table says of a name.
     pub(super) fn tier(&self, name: Option<&TierName>) -> UserTier<'_> {
         self.tiers.of_user(name)
+    }
+
+    /// What the tier table says of a row's tier.
+    #[inline]
+    fn tier_in(&self, slot: TierSlot) -> UserTier<'_> {
+        match slot {
+            NO_TIER => UserTier::Unnamed,
+            UNKNOWN_TIER => UserTier::Unknown,
+            known => self.known_tier(known).map_or(UserTier::Unknown, |(_, tier)| UserTier::Known(tier)),
+        }
     }
 
     /// The own name of a tier that may be called by an alias.
@@ -400,14 +412,14 @@ fn tag_of(user: &str) -> Tag {
 /// A chunk under construction.
 #[derive(Debug, Default)]
 struct ChunkBuilder {
-    rows: Vec<Row>,
-    tags: Vec<Tag>,
+    rows: Rows,
+    tags: Tags,
     text: Vec<u8>,
 }
 
 impl ChunkBuilder {
     fn with_capacity(rows: usize, text: usize) -> Self {
-        Self { rows: Vec::with_capacity(rows), tags: Vec::with_capacity(rows), text: Vec::with_capacity(text) }
+        Self { rows: Rows::with_capacity(rows), tags: Tags::with_capacity(rows), text: Vec::with_capacity(text) }
     }
 
     /// Adds an overlay, behind all others.
@@ -415,7 +427,8 @@ impl ChunkBuilder {
         let account = overlay.account();
         render::write_overlay(&mut self.text, overlay);
         let budget_start = self.text.len();
-        render::write_budget(&mut self.text, Budget::of(account, names.tier(overlay.tier.as_ref())));
+        let tier = names.tier_slot(overlay.tier.as_ref());
+        render::write_budget(&mut self.text, Budget::of(account, names.tier_in(tier)));
         self.tags.push(tag_of(overlay.user_id.as_str()));
         self.rows.push(Row {
             seq,
@@ -427,7 +440,7 @@ impl ChunkBuilder {
             // Ids have at most 128 bytes, and two numbers with their names less.
             user_bytes: u8::try_from(overlay.user_id.as_str().len()).unwrap_or(u8::MAX),
             budget_bytes: u8::try_from(self.text.len() - budget_start).unwrap_or(u8::MAX),
-            tier: names.tier_slot(overlay.tier.as_ref()),
+            tier,
         });
     }
 

@@ -244,7 +244,7 @@ impl Model {
         let (condition, holds) = self.condition(write, self.overlays.get(&user).map(|(seq, _)| *seq));
         let operation = Operation::PatchOverlay { user: user_id(&user), patch: patch.clone(), now, condition };
         let (Some((_, old)), true) = (self.overlays.get(&user), holds) else { return (operation, None) };
-        let new = old.patched(&patch, now).unwrap();
+        let new = old.patched(patch.clone(), now).unwrap();
         if says(&new) == says(old) {
             return (operation, Some(Effect::Unchanged));
         }

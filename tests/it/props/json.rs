@@ -168,7 +168,7 @@ proptest! {
 
         let stored = overlay(&base).unwrap();
         let patch = Value::from(patch);
-        let patched = stored.patched(&Object::parse(patch.to_string().as_bytes()).unwrap(), UnixMillis::MIN).unwrap();
+        let patched = stored.patched(Object::parse(patch.to_string().as_bytes()).unwrap(), UnixMillis::MIN).unwrap();
         let actual = value_of(&String::from_utf8(overlay_json(&patched)).unwrap());
         // Through text, as serde_json does not read every float back to the last bit.
         let (base, patch) = (value_of(&Value::from(base).to_string()), value_of(&patch.to_string()));
@@ -187,7 +187,7 @@ proptest! {
         base.insert("user_id".to_owned(), json!("7"));
         let (stored, now) = (overlay(&base).unwrap(), UnixMillis::parse("2026-01-30T16:00:00Z").unwrap());
         let patch = Object::parse(Value::from(patch).to_string().as_bytes()).unwrap();
-        let patched = stored.patched(&patch, now);
+        let patched = stored.patched(patch.clone(), now);
 
         let mut body = value_of(&String::from_utf8(overlay_json(&stored)).unwrap());
         // The old time is no part of the body, nor is what is taken away that can not be.
