@@ -1,7 +1,7 @@
 //! `legacy`: the per-user mission files of the service before this one, brought in, compared and packed away.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -18,7 +18,7 @@ use crate::legacy::plan::{plan, report_of};
 use crate::legacy::progress::Progress;
 use crate::legacy::report::{PathText, Tally};
 use crate::legacy::resolve::resolve;
-use crate::legacy::scan::Walk;
+use crate::legacy::scan::{self, Stat, Walk, leave_alone, require_outside};
 use crate::legacy::verify::{Verified, verify};
 use crate::legacy::{Context, archive::Item};
 use crate::service::Settings;
@@ -90,7 +90,8 @@ pub(super) struct Verify {
 
 /// Pack old files into `tar.zst` packs by day, or look into packs.
 ///
-/// Links are neither packed nor removed: they are counted, and stay. A folder that is called like one of the commands below is given as ./list.
+/// Links and databases are neither packed nor removed: they are counted, and stay. Exit code 1 if anything stays that is not
+/// packed. A folder that is called like one of the commands below is given as ./list.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Archive {
@@ -103,7 +104,8 @@ pub(super) struct Archive {
     /// Remove the originals, once every pack was read back, and only those that are still what was packed.
     #[arg(long)]
     delete: bool,
-    /// Take what each file became from this report of an import, instead of reading the files for it.
+    /// Take what each file became from this report of an import, instead of reading the files for it; files that are not what it
+    /// speaks of stay.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Print the counts as JSON.
@@ -171,6 +173,34 @@ fn progress(what: &'static str, tree: &Path) -> Progress {
     Progress::new(what, || Some(Walk::new(tree, &std::env::temp_dir()).ok()?.count() as u64))
 }
 
+/// Bytes of a report's first line that tell what it is; the names of a file's users come after them.
+const FIRST_LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// Refuses a tree that is not there, and a report that would take the place of one of its files, or of any file that is no report.
+fn check_paths(tree: &Path, report: Option<&PathBuf>) -> anyhow::Result<()> {
+    scan::find(tree)?;
+    let Some(path) = report else { return Ok(()) };
+    let refused = || format!("cannot report to {}", path.display());
+    // The folder alone counts: a link that leads into the tree is replaced, and what it names is not.
+    let at = std::path::absolute(path).with_context(refused)?;
+    require_outside(tree, at.parent().unwrap_or(&at)).with_context(refused)?;
+    // Whatever else is there can not be written to, which is said later; to open a pipe would be to wait.
+    if !path.is_file() {
+        return Ok(());
+    }
+    let file = File::open(path).with_context(refused)?;
+    let mut line = Vec::new();
+    BufReader::new(file.take(FIRST_LINE_BYTES_MAX)).read_until(b'\n', &mut line).with_context(refused)?;
+    let text = String::from_utf8_lossy(&line);
+    let names_a_file = ["{\"path\":\"", "{\"path_hex\":\""].iter().any(|begin| text.starts_with(begin));
+    let says_what_it_is = [",\"class\":\"", ",\"cause\":\""].iter().any(|member| text.contains(member));
+    let is_report = names_a_file && says_what_it_is;
+    if !is_report && !text.is_empty() {
+        return Err(anyhow::anyhow!("it is there already and is no report")).with_context(refused);
+    }
+    Ok(())
+}
+
 /// Does something that may write a report.
 fn reported<T>(
     report: Option<&PathBuf>,
@@ -193,7 +223,9 @@ fn open_store(config: &Config) -> anyhow::Result<std::sync::Arc<Store>> {
 
 impl Plan {
     fn run(&self, config: &Config) -> anyhow::Result<Answer> {
+        check_paths(&self.tree, self.report.as_ref())?;
         let settings = settings(config)?;
+        leave_alone(&config.database());
         let mut bar = progress("reading", &self.tree);
         let planned = reported(self.report.as_ref(), |report| {
             plan(&self.tree, context(&settings, false), &Options::default(), report, &mut |files, _| bar.set(files))
@@ -228,11 +260,13 @@ impl Plan {
 
 impl Import {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
+        check_paths(&self.tree, self.report.as_ref())?;
         let settings = settings(config)?;
         let path = config.database();
         // Opened first: nobody should read a million files to learn that a server has the database.
         let limit = config.copy_gate();
         let store = Store::open_or_create_behind_gate(&path, limit).map_err(|error| explain_open(error, &path))?;
+        leave_alone(&path);
         let mut database = Database::new(store, &self.tree)?;
         if let Some(reached) = database.interrupted_at()? {
             let told =
@@ -330,8 +364,10 @@ fn write_counts(out: &mut impl Write, tally: &Tally) -> anyhow::Result<()> {
 
 impl Verify {
     fn run(&self, config: &Config) -> anyhow::Result<Answer> {
+        check_paths(&self.tree, self.report.as_ref())?;
         let settings = settings(config)?;
         let mut database = Database::new(open_store(config)?, &self.tree)?;
+        leave_alone(&config.database());
         let rates = database.rates()?;
         let market = Market { instruments: &settings.instruments, tiers: &settings.tiers, rates: &rates };
         let mut bar = progress("comparing", &self.tree);
@@ -381,14 +417,18 @@ impl Archive {
         }
         let tree = self.tree.as_ref().context("no tree is given")?;
         let folder = self.out.as_ref().context("no folder is given")?;
+        require_outside(tree, folder)?;
         let settings = settings(config)?;
+        leave_alone(&config.database());
+        let mut options = archive::Options { delete: self.delete, ..archive::Options::default() };
         let mut report: Box<dyn BufRead> = if let Some(path) = &self.report {
-            Box::new(BufReader::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?))
+            let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+            options.reported_ns = Some(Stat::of(&file.metadata()?).modified_ns);
+            Box::new(BufReader::new(file))
         } else {
             let mut bar = progress("reading", tree);
             Box::new(report_of(tree, context(&settings, false), &Options::default(), &mut |files, _| bar.set(files))?)
         };
-        let options = archive::Options { delete: self.delete, ..archive::Options::default() };
         let mut bar = progress("packing", tree);
         let summary = archive::archive(tree, folder, Some(&mut report), &options, &mut |files| bar.set(files))?;
         drop(bar);
@@ -402,17 +442,22 @@ impl Archive {
                 write_row(&mut out, &name.replace('_', " "), count)?;
             }
         }
-        Ok(if summary.changed + summary.kept == 0 { Answer::Done } else { Answer::No })
+        for named in &summary.named {
+            writeln!(io::stderr(), "overlaid: {named}")?;
+        }
+        Ok(if summary.is_any_left() { Answer::No } else { Answer::Done })
     }
 }
 
-fn rows(summary: &Summary) -> [(&'static str, u64); 9] {
-    let Summary { seen, packed_before, packed, links, listed_only, changed, packs, deleted, kept } = *summary;
+fn rows(summary: &Summary) -> [(&'static str, u64); 10] {
+    let &Summary { seen, packed_before, packed, links, databases, listed_only, changed, packs, deleted, kept, .. } =
+        summary;
     [
         ("files", seen),
         ("packed_before", packed_before),
         ("packed", packed),
         ("links_left", links),
+        ("databases_left", databases),
         ("listed_only", listed_only),
         ("changed_meanwhile", changed),
         ("packs", packs),

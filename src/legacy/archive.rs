@@ -5,7 +5,8 @@
 //! then renamed; its index comes last and makes it count. So a run that is killed at any moment leaves a pack that
 //! counts or one that does not, and the next run goes on. Originals are removed only on request, only once every pack was
 //! read back, and only while their hash is still the packed one. Links stay where they are: what one names may lie elsewhere,
-//! or nowhere once it is packed, and to make it anew would be to write where somebody else says.
+//! or nowhere once it is packed, and to make it anew would be to write where somebody else says. Databases stay too: the one
+//! that the files went into may lie among them.
 
 mod index;
 mod pack;
@@ -13,7 +14,7 @@ mod versions;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::{BufRead, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -25,19 +26,25 @@ pub use index::{Item, Kind};
 pub use pack::Check;
 pub(super) use pack::LEVEL;
 
+use super::reason::Refusal;
 use super::report::{Line, PathText, day_of};
-use super::scan::{Stat, Walk};
+use super::scan::{Stat, Walk, is_database, require_outside};
 use super::sorter::Sorter;
 use versions::{Older, RANK_BYTES, rank};
 
 /// Memory for the list of what is packed and what is to be packed, each.
 const LIST_BYTES_MAX: usize = 16 << 20;
+/// Most files that stay and are named; all are counted.
+const NAMED_MAX: usize = 20;
 
 /// How files are packed.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Whether originals are removed once they are packed and compared.
     pub delete: bool,
+    /// When the report was written, in nanoseconds since 1970, if not just now. A file that is not in it, has another size there or
+    /// changed since then is not what it speaks of, and stays.
+    pub reported_ns: Option<i64>,
     /// Where lists too large for memory go.
     pub temporary: PathBuf,
     /// Most files in a pack, so that one lost pack is not everything.
@@ -48,12 +55,18 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { delete: false, temporary: std::env::temp_dir(), pack_files_max: 500_000, pack_bytes_max: 1 << 30 }
+        Self {
+            delete: false,
+            reported_ns: None,
+            temporary: std::env::temp_dir(),
+            pack_files_max: 500_000,
+            pack_bytes_max: 1 << 30,
+        }
     }
 }
 
 /// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Entries of the tree that are no folders.
     pub seen: u64,
@@ -63,9 +76,11 @@ pub struct Summary {
     pub packed: u64,
     /// Symbolic links: they are not packed and stay.
     pub links: u64,
-    /// Sockets and the like, and what can not be read: named in the index, nothing to pack.
+    /// Databases: they are not packed and stay.
+    pub databases: u64,
+    /// Sockets and the like, and what can not be read: named in an index, nothing to pack until that can be read.
     pub listed_only: u64,
-    /// Changed while they were packed: they stay, and the next run packs them.
+    /// Changed while they were packed, or since the report: they stay. The next run packs them, with a report that knows them.
     pub changed: u64,
     /// Packs that this run made.
     pub packs: u64,
@@ -73,6 +88,22 @@ pub struct Summary {
     pub deleted: u64,
     /// Where originals were to be removed: those that stay, since they are not what was packed, or are no files.
     pub kept: u64,
+    /// The first of the databases and of the files changed since the report, each in a sentence.
+    pub named: Vec<String>,
+}
+
+impl Summary {
+    /// Whether something stays that was not packed, or was to be removed.
+    #[must_use]
+    pub const fn is_any_left(&self) -> bool {
+        self.links + self.databases + self.listed_only + self.changed + self.kept > 0
+    }
+
+    fn name(&mut self, path: &Path, why: &str) {
+        if self.named.len() < NAMED_MAX {
+            self.named.push(format!("{} {why}: it stays", path.display()));
+        }
+    }
 }
 
 /// What an extraction did.
@@ -109,7 +140,8 @@ pub enum Held {
 ///
 /// # Errors
 ///
-/// If a pack can not be written, or does not read back as what was packed; nothing is removed then.
+/// If a pack can not be written, or does not read back as what was packed; nothing is removed then. If `out` lies in the tree, or
+/// another run writes to it.
 pub fn archive(
     root: &Path,
     out: &Path,
@@ -117,13 +149,16 @@ pub fn archive(
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Summary> {
+    require_outside(root, out)?;
     fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let out = fs::canonicalize(out)?;
+    let lock = File::open(&out).with_context(|| format!("cannot open {}", out.display()))?;
+    // A file system without locks leaves it to the operator.
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        bail!("another run packs into {}: wait until it is done", out.display());
+    }
     let walk = Walk::new(root, &options.temporary)?;
     let root = walk.root().to_owned();
-    if out.starts_with(&root) {
-        bail!("{} lies inside the tree that is to be archived", out.display());
-    }
     index::remove_leftovers(&out)?;
     Folder::of(&out)?.require_whole()?;
     let mut summary = Summary::default();
@@ -134,7 +169,7 @@ pub fn archive(
             pack::check(&out, &pack).require_whole(&pack)?;
         }
         for pack in index::packs(&out)? {
-            delete_originals(&root, &out, &pack, &mut summary)?;
+            delete_originals(&root, &out, &pack, options, &mut summary)?;
         }
         // Counted by what is there: a file may be in two packs, and others may have come meanwhile.
         for entry in Walk::new(&root, &options.temporary)? {
@@ -160,7 +195,7 @@ fn list(
             let item = item?;
             run = run.max(item.run.saturating_add(1));
             if matches!(item.kind, Kind::File | Kind::Other) {
-                packed.push(&order_of(&item.path()?), &[rank(&item, pack, nth), item.identity()].concat())?;
+                packed.push(&order_of(&item.path()?), &[rank(&item, pack, nth), item.version()].concat())?;
             }
         }
     }
@@ -172,21 +207,44 @@ fn list(
         let entry = entry?;
         summary.seen += 1;
         let order = order_of(&entry.path);
-        let stat = fs::symlink_metadata(root.join(&entry.path)).map(|metadata| Stat::of(&metadata)).unwrap_or_default();
-        let mut is_packed = false;
+        let original = root.join(&entry.path);
+        let metadata = fs::symlink_metadata(&original).ok();
+        let stat = metadata.as_ref().map(Stat::of).unwrap_or_default();
+        let mut last = None;
         while packed.peek().is_some_and(|(key, _)| *key <= *order) {
             let Some(pair) = packed.next() else { break };
             let (key, version) = pair?;
             // The last one counts: a file that is an older version again is packed again, so as to come back like this.
-            is_packed = *key == *order && version.get(RANK_BYTES..) == Some(&*index::identity(&stat));
+            last = (*key == *order).then_some(version);
         }
+        let is_last = |kind| {
+            let version = last.as_ref().and_then(|version| version.get(RANK_BYTES..));
+            version == Some(&*index::version(kind, stat.bytes, stat.modified_ns))
+        };
         let line = lines.as_mut().map_or(Ok(None), |lines| lines.of(&order))?;
         let kind = index::kind_of(entry.refusal);
         if kind == Kind::Link {
             summary.links += 1;
             continue;
         }
-        if is_packed {
+        if entry.refusal == Some(Refusal::Database)
+            || metadata.as_ref().is_some_and(|found| is_database(&original, found))
+        {
+            summary.databases += 1;
+            summary.name(&entry.path, "is a database");
+            continue;
+        }
+        // Once in an index is enough for what still can not be packed.
+        if is_last(Kind::Other) && (kind == Kind::Other || File::open(&original).is_err()) {
+            summary.listed_only += 1;
+            continue;
+        }
+        if kind == Kind::File && options.is_changed(&stat, line.as_ref()) {
+            summary.changed += 1;
+            summary.name(&entry.path, "is not what the report speaks of");
+            continue;
+        }
+        if is_last(Kind::File) {
             summary.packed_before += 1;
             continue;
         }
@@ -198,6 +256,16 @@ fn list(
         todo.push(&key, &serde_json::to_vec(&item)?)?;
     }
     Ok(todo)
+}
+
+impl Options {
+    fn is_changed(&self, stat: &Stat, line: Option<&Line>) -> bool {
+        self.reported_ns.is_some() && (self.is_changed_since(stat) || line.is_none_or(|line| line.bytes != stat.bytes))
+    }
+
+    fn is_changed_since(&self, stat: &Stat) -> bool {
+        self.reported_ns.is_some_and(|reported_ns| stat.modified_ns > reported_ns)
+    }
 }
 
 /// The bytes by which paths stand in the order of the walk: folder by folder.
@@ -276,7 +344,7 @@ fn pack_all(
 }
 
 /// Removes the originals of a pack, and the folders that are empty then.
-fn delete_originals(root: &Path, out: &Path, pack: &str, summary: &mut Summary) -> Result<()> {
+fn delete_originals(root: &Path, out: &Path, pack: &str, options: &Options, summary: &mut Summary) -> Result<()> {
     let mut last_folder = PathBuf::new();
     for item in index::read(out, pack)? {
         let item = item?;
@@ -285,8 +353,13 @@ fn delete_originals(root: &Path, out: &Path, pack: &str, summary: &mut Summary) 
             bail!("the index of {pack} names a path outside of the tree: {}", path.display());
         }
         let original = root.join(&path);
-        let Ok(found) = pack::hash_of(&original) else { continue };
-        if item.kind == Kind::File && found.is_some() && found == item.blake3 {
+        let Ok(metadata) = fs::symlink_metadata(&original) else { continue };
+        // A pack of an earlier version may hold a database.
+        let may_go = item.kind == Kind::File
+            && metadata.is_file()
+            && !options.is_changed_since(&Stat::of(&metadata))
+            && !is_database(&original, &metadata);
+        if may_go && File::open(&original).and_then(hash_reader).ok().is_some_and(|hash| Some(hash) == item.blake3) {
             fs::remove_file(&original).with_context(|| format!("cannot remove {}", original.display()))?;
             summary.deleted += 1;
         }

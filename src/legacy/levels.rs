@@ -36,7 +36,7 @@ pub(super) struct Found {
 /// Wide around the history of each, with room above for the years to come. The old writers put 1.09 and 1.0 where they had no
 /// price; of a file from 2020 on, the first pair leaves these out. In 2011, 1.09 was a price of AUDUSD, and USDCAD stood below
 /// it for years: an earlier file is held against the second pair. A symbol that is not listed has its pip as a measure.
-const TRADED: [(&str, [&str; 2], [&str; 2]); 12] = [
+const TRADED: [(&str, [&str; 2], [&str; 2]); 16] = [
     ("EURUSD", ["0.8", "1.7"], ["0.6", "2"]),
     ("GBPUSD", ["1.01", "2"], ["0.9", "3"]),
     ("AUDUSD", ["0.4", "1.08"], ["0.4", "1.3"]),
@@ -49,6 +49,10 @@ const TRADED: [(&str, [&str; 2], [&str; 2]); 12] = [
     ("EURGBP", ["0.6", "1.05"], ["0.5", "1.05"]),
     ("XAUUSD", ["1000", "20000"], ["200", "20000"]),
     ("XAGUSD", ["8", "400"], ["3", "400"]),
+    ("LTCUSD", ["10", "2000"], ["2", "2000"]),
+    ("SOLUSD", ["1.2", "5000"], ["1.2", "5000"]),
+    ("LINKUSD", ["1.2", "1000"], ["1.2", "1000"]),
+    ("AVAXUSD", ["2", "2000"], ["2", "2000"]),
 ];
 /// When the first prices of [`TRADED`] begin to count: 2020-01-01, in milliseconds since 1970.
 const RECENT_FROM_MS: i64 = 1_577_836_800_000;
@@ -179,19 +183,25 @@ fn reading(
     /// A stop within a twentieth of the entry is a price: as pips it would be none that anybody trades. So is a number of
     /// pips that comes to more than that, where prices make sense.
     const NEAR: i64 = 20;
-    /// A price beyond half the entry is no stop.
+    /// A price beyond half the entry is no stop, and one of half the entry or twice as much no target.
     const FAR: i64 = 2;
     /// More than a fifth of the entry is no distance in pips.
     const PIPS_WITHIN: i64 = 5;
     /// A number within a third of the entry looks like a price, also on the wrong side: then it is no number of pips.
     const PRICE_LIKE: i64 = 3;
 
-    let sides_fit = Levels::prices(direction, entry, stop, target).is_ok();
+    let is_target_far = target.is_some_and(|target| within(entry.max(target), Some(entry.min(target)), FAR));
+    let sides_fit = !is_target_far && Levels::prices(direction, entry, stop, target).is_ok();
     let stop_distance = entry.distance(stop);
-    if sides_fit && within(entry, stop_distance, NEAR) {
+    let is_near_stop = within(entry, stop_distance, NEAR) && Levels::prices(direction, entry, stop, None).is_ok();
+    if sides_fit && is_near_stop {
         return Reading::Price;
     }
     let is_far_price = sides_fit && within(entry, stop_distance, FAR);
+    let is_near_target = target.is_some_and(|target| {
+        let is_beyond = if direction == Direction::Buy { target > entry } else { target < entry };
+        is_beyond && within(entry, entry.distance(target), NEAR)
+    });
     let looks_like_price = within(entry, stop_distance, PRICE_LIKE)
         && target.is_none_or(|target| within(entry, entry.distance(target), PRICE_LIKE));
     let Some(instrument) = instrument else {
@@ -208,7 +218,9 @@ fn reading(
         stop >= Decimal::ONE && target.is_none_or(|target| target >= Decimal::ONE && fits(target)) && fits(stop)
     };
     match (is_far_price, are_pips(PIPS_WITHIN)) {
-        (false, true) if looks_like_price => Reading::Neither,
+        // A price and a number of pips are no pair.
+        (false, true) if looks_like_price || is_near_stop => Reading::Neither,
+        (false, true) if is_near_target => Reading::Both,
         (true, true) if are_pips(NEAR) => Reading::Both,
         (true, _) => Reading::Price,
         (false, true) => Reading::Pips,
@@ -344,6 +356,19 @@ mod tests {
     }
 
     #[test]
+    fn a_price_and_a_number_of_pips_are_no_pair() {
+        check("EURUSD", "BUY", "1.085 1.083 40", "stop_wrong_side");
+        check("EURUSD", "SELL", "1.085 1.087 20", "stop_wrong_side");
+        check("EURUSD", "BUY", "1.085 20 1.089", "ambiguous_levels");
+        check("EURUSD", "SELL", "1.085 20 1.081", "ambiguous_levels");
+        check("XAUUSD", "BUY", "3400 3395 50", "stop_wrong_side");
+        check("XAUUSD", "SELL", "3400 3405 50", "stop_wrong_side");
+        check("USDJPY", "BUY", "150.2 100 150", "pips 150.2 100 150 stop_in_pips");
+        check("USDJPY", "BUY", "150 100 151 - 1.51", "pips 150 100 151 stop_in_pips");
+        check("NOSUCH", "BUY", "100 99 1000", "unknown_instrument");
+    }
+
+    #[test]
     fn relations_hold_in_any_year_and_for_any_symbol() {
         check("XAUUSD", "BUY", "1050 1045 1060", "prices 1050 1045 1060");
         check("XAUUSD", "SELL", "4500 4520 4450", "prices 4500 4520 4450");
@@ -358,6 +383,9 @@ mod tests {
         check("CADJPY", "BUY", "108.4 25 50", "pips 108.4 25 50 stop_in_pips");
         check("US30", "SELL", "42000 42150 41700", "prices 42000 42150 41700");
         check("NAS100", "BUY", "1.09 10 20", "placeholder_entry");
+        check("LINKUSD", "BUY", "17.97 16.5 20.5", "prices 17.97 16.5 20.5");
+        check("AVAXUSD", "SELL", "25.05 26.1 23.05", "prices 25.05 26.1 23.05");
+        check("SOLUSD", "BUY", "1.09 1.08 1.1", "placeholder_entry");
         check("ZZZYYY", "BUY", "0.031 0.03 0.034", "prices 0.031 0.03 0.034");
     }
 

@@ -1,8 +1,8 @@
 //! The names that old files use: one meaning has up to six.
 //!
 //! Members are recognised by what they mean, not by the shape of the whole file, so that a shape nobody has seen yet is
-//! read as far as its members are known. A member under no known name is kept as it is: with the signal if it stands
-//! among shared ones, with the user's overlay if it stands among the user's.
+//! read as far as its members are known. A member under no known name is kept as it is: with the user's overlay if it stands
+//! among the user's or its name begins as theirs do, else with the signal, which everybody reads.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -106,6 +106,20 @@ pub(super) const COMPUTED: &[&str] = &[
 
 /// What happened: goes into the outcome, or says nothing.
 pub(super) const EVENT: &[&str] = &["status", "fired_at", "fired_by", "execution_result", "user_fired"];
+/// What is known of an order, beside its result: kept with the outcome.
+pub(super) const OF_ORDER: &[&str] = &[
+    "ticket",
+    "order_ticket",
+    "execution_price",
+    "executed_at",
+    "fill_price",
+    "filled_at",
+    "close_price",
+    "closed_at",
+    "exit_price",
+    "pnl",
+    "profit",
+];
 
 /// Members at the root of a mission that belong to the user, beside those that an overlay knows by name.
 pub(super) const OF_USER: &[&str] = &[
@@ -128,7 +142,23 @@ pub(super) const OF_USER: &[&str] = &[
     "trades_today",
     "total_fires",
     "last_fire_time",
+    "username",
+    "first_name",
+    "last_name",
+    "full_name",
+    "nickname",
+    "email",
+    "phone",
+    "chat_id",
+    "login",
+    "leverage",
+    "api_key",
+    "api_token",
+    "token",
+    "hud_url",
 ];
+/// How other names begin that belong to the user.
+const OF_USER_PREFIXES: [&str; 5] = ["user_", "account_", "mt4_", "mt5_", "telegram_"];
 
 /// Objects that hold facts about the user.
 pub(super) const USER_OBJECTS: &[&str] = &[
@@ -165,6 +195,9 @@ pub(super) const WRAPPERS: &[&str] =
     &["data", "payload", "body", "content", "record", "result", "attributes", "mission_data", "mission"];
 /// Members that hold records by their ids, or in an array.
 pub(super) const CONTAINERS: &[&str] = &["users", "accounts", "profiles", "overlays", "signals", "missions", "data"];
+
+/// Of these, the ones that hold users.
+pub(super) const PEOPLE: &[&str] = &["users", "accounts", "profiles", "overlays"];
 
 /// Marks of an account record, for records that have no overlay fact yet.
 pub(super) const ACCOUNT_MARKS: &[&str] = &["container", "fire_eligible", "user_uuid", "mt5_account", "login"];
@@ -241,9 +274,9 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     mark(&facts, Marks::OF_USER | Marks::NOT_FACT);
     mark(&[OF_USER, USER_OBJECTS, &persons], Marks::OF_USER);
     mark(&[OF_USER], Marks::FACT);
-    mark(&[COMPUTED, EVENT, CREATED], Marks::OF_ONE_FILE);
+    mark(&[COMPUTED, EVENT, OF_ORDER, CREATED, PEOPLE], Marks::OF_ONE_FILE);
     mark(&[SIGNAL_ID, SYMBOL, ENTRY, STOP, TARGET, CONFIDENCE, PATTERN, CREATED, EXPIRES], Marks::NOT_EXTRA);
-    mark(&[COMPUTED, EVENT, NEVER_EXTRA], Marks::NOT_EXTRA);
+    mark(&[COMPUTED, EVENT, OF_ORDER, PEOPLE, NEVER_EXTRA], Marks::NOT_EXTRA);
     mark(&[USER_OBJECTS, COMPUTED, NEVER_FACT, &["user_id", "uid", "id", "timestamp"]], Marks::NOT_FACT);
     mark(&[COMPUTED], Marks::COMPUTED);
     mark(&[DIRECTION, SYMBOL_ELSE, FIRST_TARGET, TARGETS, STOP_PIPS, TARGET_PIPS, RISK_REWARD, OBSERVED], 0);
@@ -267,12 +300,12 @@ pub(super) fn look_up(name: &str) -> (Marks, Option<&'static str>) {
     if let Some(marks) = TABLE.get(name) {
         return (*marks, None);
     }
-    if name.len() > BYTES_MAX {
-        return (Marks::NONE, None);
+    let known = if name.len() > BYTES_MAX { None } else { SQUEEZED.get(&squeeze(name)).copied() };
+    if let Some(marks) = known.and_then(|known| TABLE.get(known)) {
+        return (Marks(marks.0 | Marks::RESPELLED), known);
     }
-    let known = SQUEEZED.get(&squeeze(name)).copied();
-    let marks = known.and_then(|known| TABLE.get(known)).map(|marks| Marks(marks.0 | Marks::RESPELLED));
-    (marks.unwrap_or(Marks::NONE), known)
+    let is_of_user = OF_USER_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    (if is_of_user { Marks(Marks::OF_USER | Marks::FACT) } else { Marks::NONE }, None)
 }
 
 /// A hash for short names that we chose ourselves: names from outside are only looked up, never put in.
@@ -311,6 +344,8 @@ mod tests {
         }
         assert_eq!(look_up("stop_loss").1, None);
         assert_eq!(look_up("colour"), (Marks::NONE, None));
+        assert!(look_up("account_manager").0.is_fact() && look_up("user_xp").0.is_of_user());
+        assert!(!look_up("user_fired").0.is_fact() && !look_up("accountant").0.is_of_user());
         assert_eq!(SQUEEZED.len(), TABLE.len());
     }
 }

@@ -52,6 +52,8 @@ named! {
         Fifo = "fifo",
         /// A device.
         Device = "device",
+        /// A database, that of this program or a copy: it is not read.
+        Database = "database",
         /// The file begins with a byte order mark.
         ByteOrderMark = "byte_order_mark",
         /// The bytes are not UTF-8.
@@ -110,7 +112,7 @@ named! {
         LevelsConflict = "levels_conflict",
         /// The stop may be a price or a number of pips: both would make sense.
         AmbiguousLevels = "ambiguous_levels",
-        /// The stop or target lies on the wrong side of the entry, and is no number of pips either.
+        /// The stop or target lies on the wrong side of the entry or far from it, and is no number of pips either.
         StopWrongSide = "stop_wrong_side",
         /// The stop is no price near the entry, and the symbol is in no instrument table, whose pip would tell the rest.
         UnknownInstrument = "unknown_instrument",
@@ -144,6 +146,8 @@ named! {
         PlaceholderEntry = "placeholder_entry",
         /// The expiry was not after the creation and was left out.
         ExpiryNotAfterCreation = "expiry_not_after_creation",
+        /// The expiry could not be read: kept under `legacy_expires_at`, not used.
+        ExpiryUnclear = "expiry_unclear",
         /// The confidence was a fraction of one.
         ConfidenceFraction = "confidence_fraction",
         /// The confidence was 1, which may be 1 % or all, or was no number: kept under `legacy_confidence`, not used.
@@ -164,6 +168,12 @@ named! {
         WinRateUnclear = "win_rate_unclear",
         /// What happened was said in other words than fired and failed, or by the result alone.
         StatusSpelling = "status_spelling",
+        /// Something is said of an order, but not what came of it: there is no outcome.
+        OutcomeUnclear = "outcome_unclear",
+        /// Something happened to the order, but there is no signal that it could stand under, or no user.
+        OutcomeLeftOut = "outcome_left_out",
+        /// When the order was fired could not be read: the outcome has the time of the signal.
+        OutcomeTimeUnclear = "outcome_time_unclear",
         /// The direction was in lower case, or under another name.
         DirectionSpelling = "direction_spelling",
         /// A number was written for people, with its unit.

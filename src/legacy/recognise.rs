@@ -143,7 +143,14 @@ pub fn recognise(
         if is_wrapped {
             part.notes.push(Note::Unwrapped);
         }
-        return Ok(vec![part]);
+        let mut parts = vec![part];
+        for people in names::PEOPLE.iter().filter_map(|name| root.get(name)) {
+            if people.members().is_some_and(|members| !members.is_empty()) {
+                let refused = |refused| vec![Part { refused: Some(refused), ..Part::default() }];
+                parts.extend(records(people, source).unwrap_or_else(refused));
+            }
+        }
+        return Ok(parts);
     }
     let named = user_of_name(path, None);
     if has_overlay_facts(&root) {
@@ -230,14 +237,15 @@ fn mission(root: &Node<'_>, key: Option<&str>, source: Source<'_>) -> Result<Par
         user_of(root, None).or_else(|| user_of_name(source.path, signal_id_of(root).as_deref()).map(User::from_name));
     let signal = signal_of(root, key, user.as_ref(), source, &mut notes);
     let overlay = user.as_ref().and_then(|user| overlay_of(root, user, false, &mut notes));
-    if user.is_none() && root.get("user").is_some_and(|user| user.members().is_some()) {
+    let has_facts = || has_overlay_facts(root) || root.get("user").is_some_and(|user| user.members().is_some());
+    if user.is_none() && has_facts() {
         notes.push(Note::UserWithoutId);
     }
     let (signal, refused) = match signal {
         Ok(signal) => (Some(signal), None),
         Err(refused) => (None, Some(refused)),
     };
-    let outcome = signal.as_ref().and_then(|signal| outcome_of(root, user.as_ref(), signal, &mut notes));
+    let outcome = outcome_of(root, user.as_ref(), signal.as_ref(), &mut notes);
     if let (None, None, Some(refused)) = (&signal, &overlay, &refused) {
         return Err(refused.clone());
     }

@@ -142,7 +142,7 @@ pub fn resolve(collected: Collected, target: &mut dyn Target, report: Option<&mu
             writer.put_signal(made)?;
         }
         writer.reached = Checkpoint::Signals(id.as_str().to_owned());
-        writer.flush_if_full()
+        Ok(())
     })?;
     each_group(users.finish()?, UserState::merge, |id, state: UserState| {
         let id = UserId::parse(id).map_err(|error| anyhow!("{error}"))?;
@@ -150,7 +150,7 @@ pub fn resolve(collected: Collected, target: &mut dyn Target, report: Option<&mu
         tally.overlay_conflicts += u64::from(state.facts.len() > 1);
         writer.put_overlay(&id, &state)?;
         writer.reached = Checkpoint::Overlays(id.as_str().to_owned());
-        writer.flush_if_full()
+        Ok(())
     })?;
     writer.reached = Checkpoint::Done;
     writer.flush()?;
@@ -250,12 +250,13 @@ fn split(id: &SignalId, state: SignalState, target: &mut dyn Target) -> Result<V
         Some(known) => variants.iter().position(|variant| is_same(variant, known)),
         None => Some(0),
     };
-    let name = |(index, variant): (usize, Variant)| {
-        let is_keeper = keeper == Some(index);
-        let id = if is_keeper { id.clone() } else { own_id(id, &variant)? };
-        Ok(Made { is_known: is_keeper && known.is_some(), id, variant })
-    };
-    variants.into_iter().enumerate().map(name).collect()
+    let mut made: Vec<Made> = Vec::with_capacity(variants.len());
+    for (index, variant) in variants.into_iter().enumerate() {
+        let (id, is_known) =
+            if keeper == Some(index) { (id.clone(), known.is_some()) } else { own_id(id, &variant, &made, target)? };
+        made.push(Made { id, variant, is_known });
+    }
+    Ok(made)
 }
 
 /// Joins trades that are the same although one of them says less: no time, no confidence.
@@ -299,11 +300,25 @@ fn is_same(variant: &Variant, known: &Signal) -> bool {
     variant.core == core_of(known) && (is_near || !variant.is_dated)
 }
 
-/// Makes the id of a trade whose own was taken.
-fn own_id(id: &SignalId, variant: &Variant) -> Result<SignalId> {
-    let hash = blake3::hash(format!("{} {}", variant.first, variant.core).as_bytes());
-    let digits: String = hash.to_hex().chars().take(10).collect();
-    SignalId::parse(&format!("{}{digits}", own_prefix(id))).map_err(|error| anyhow!("{error}"))
+/// Makes the id of a trade whose own was taken, and tells whether the target has that trade already.
+///
+/// It is made of what the trade is, so that it stays the same when more files of it are found, of which one may be earlier. Only
+/// where another trade has that id already, its time makes the difference.
+fn own_id(id: &SignalId, variant: &Variant, made: &[Made], target: &mut dyn Target) -> Result<(SignalId, bool)> {
+    let of = |text: &str| {
+        let digits: String = blake3::hash(text.as_bytes()).to_hex().chars().take(10).collect();
+        SignalId::parse(&format!("{}{digits}", own_prefix(id))).map_err(|error| anyhow!("{error}"))
+    };
+    let (plain, timed) = (of(&variant.core)?, of(&format!("{} {}", variant.first, variant.core))?);
+    let mut is_free = true;
+    for own in [&timed, &plain] {
+        let known = target.signal(own)?;
+        if known.as_ref().is_some_and(|known| is_same(variant, known)) {
+            return Ok((own.clone(), true));
+        }
+        is_free = known.is_none() && made.iter().all(|made| made.id != *own);
+    }
+    Ok((if is_free { plain } else { timed }, false))
 }
 
 /// How the ids begin that are given to other trades than the one that keeps an id.
@@ -330,6 +345,7 @@ impl Writer<'_> {
                 .and_then(|draft| draft.resolve(UnixMillis::new(made.variant.first), 1))
                 .map_err(|error| anyhow!("{}: {error}", made.id))?;
             signal.id = made.id.clone();
+            self.make_room()?;
             self.batch.signals.push(signal);
         }
         for (user, state) in made.variant.outcomes {
@@ -343,9 +359,8 @@ impl Writer<'_> {
             };
             let known = self.target.outcome(&outcome.signal_id, &outcome.user_id)?;
             if known.is_none_or(|known| known.at < outcome.at) {
+                self.make_room()?;
                 self.batch.outcomes.push(outcome);
-                // One signal may have more outcomes than a batch holds.
-                self.flush_if_full()?;
             }
         }
         Ok(())
@@ -355,12 +370,15 @@ impl Writer<'_> {
         let known = self.target.overlay(user)?;
         let overlay = overlay_from(user, state, known.as_ref())?;
         if known.is_none_or(|known| known.updated_at != overlay.updated_at || !known.says_the_same(&overlay)) {
+            self.make_room()?;
             self.batch.overlays.push(overlay);
         }
         Ok(())
     }
 
-    fn flush_if_full(&mut self) -> Result<()> {
+    /// Writes what there is if one record more would be too many: also in the middle of a signal, which may have any number of
+    /// outcomes. A run that is cut off there begins again with that signal.
+    fn make_room(&mut self) -> Result<()> {
         if self.batch.len() >= BATCH_RECORDS { self.flush() } else { Ok(()) }
     }
 

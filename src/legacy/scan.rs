@@ -3,17 +3,18 @@
 //! The order is the same on every run and every machine: by the bytes of the names, folder by folder. A folder with
 //! millions of files is sorted in bounded memory. Every entry that is not a folder is one file seen; links are not
 //! followed, so that no loop can be walked and no file is seen twice under two names. What can not be read is an entry
-//! with a reason, never a gap.
+//! with a reason, never a gap. A database that lies in the tree is no mission: it is such an entry too.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, FileType};
+use std::fs::{self, DirEntry, File, FileType, Metadata};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirEntryExt, FileTypeExt, MetadataExt};
+use std::path::{self, Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::reason::Refusal;
 use super::recognise::FILE_BYTES_MAX;
@@ -22,6 +23,74 @@ use crate::domain::UnixMillis;
 
 /// Memory for the names of one folder; more are sorted on disk.
 const FOLDER_BYTES_MAX: usize = 8 << 20;
+
+/// What every file of the engine begins with.
+const DATABASE_MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+/// No database is smaller: it has a page for its header. A mission is, and so need not be opened to tell.
+const DATABASE_BYTES_MIN: u64 = 4_096;
+
+/// Device and inode of the database that this process works on.
+///
+/// It is one for the whole process, as `--data` is, and known here by more than its content: to open it is to hold back whoever
+/// writes to it.
+static OWN_DATABASE: OnceLock<(u64, u64)> = OnceLock::new();
+
+/// Makes every walk of this process leave the file at `path` alone, under whatever name it meets it. A file that is not there needs
+/// nothing.
+pub fn leave_alone(path: &Path) {
+    if let Ok(metadata) = fs::metadata(path) {
+        // The first stays: a process has one database.
+        let _ = OWN_DATABASE.set(file_id(&metadata));
+    }
+}
+
+fn file_id(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Whether a file is a database, by what it is or by how it begins. `metadata` is that of the file itself, not of what it links to.
+pub(super) fn is_database(path: &Path, metadata: &Metadata) -> bool {
+    if !metadata.is_file() || metadata.len() < DATABASE_BYTES_MIN {
+        return false;
+    }
+    let begins = || {
+        let mut bytes = [0; DATABASE_MAGIC.len()];
+        File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).is_ok() && bytes == DATABASE_MAGIC
+    };
+    OWN_DATABASE.get() == Some(&file_id(metadata)) || begins()
+}
+
+/// Finds a tree, with all links resolved.
+///
+/// # Errors
+///
+/// If there is no folder that can be read.
+pub fn find(tree: &Path) -> Result<PathBuf> {
+    let root = fs::canonicalize(tree).with_context(|| format!("cannot find {}", tree.display()))?;
+    fs::read_dir(&root).with_context(|| format!("cannot read {}", root.display()))?;
+    Ok(root)
+}
+
+/// Refuses a path that leads into a tree, which need not be there yet.
+///
+/// # Errors
+///
+/// If it does, or there is no tree.
+pub fn require_outside(tree: &Path, path: &Path) -> Result<()> {
+    let root = find(tree)?;
+    let mut at = PathBuf::new();
+    for part in path::absolute(path)?.components() {
+        match part {
+            path::Component::ParentDir => drop(at.pop()),
+            part => at.push(part),
+        }
+        at = fs::canonicalize(&at).unwrap_or(at);
+    }
+    if at.starts_with(&root) {
+        bail!("{} lies inside the tree {}", path.display(), tree.display());
+    }
+    Ok(())
+}
 
 /// One entry of the tree that is not a readable folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +119,7 @@ impl Walk {
     ///
     /// If `root` is no folder that can be read.
     pub fn new(root: &Path, temporary: &Path) -> Result<Self> {
-        let root = fs::canonicalize(root).with_context(|| format!("cannot find {}", root.display()))?;
+        let root = find(root)?;
         let names = sorted_names(&root, temporary).with_context(|| format!("cannot read {}", root.display()))?;
         Ok(Self { root, temporary: temporary.to_owned(), open: vec![(PathBuf::new(), names)], folders: 1 })
     }
@@ -97,6 +166,7 @@ impl Iterator for Walk {
                 b"socket" => Some(Refusal::Socket),
                 b"fifo" => Some(Refusal::Fifo),
                 b"device" => Some(Refusal::Device),
+                b"database" => Some(Refusal::Database),
                 _ => Some(Refusal::Unreadable),
             };
             return Some(Ok(Entry { path, refusal }));
@@ -109,9 +179,16 @@ fn sorted_names(folder: &Path, temporary: &Path) -> Result<Sorted> {
     let mut sorter = Sorter::new(temporary.to_owned(), FOLDER_BYTES_MAX);
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        sorter.push(entry.file_name().as_bytes(), entry.file_type().map_or("unknown", kind_of).as_bytes())?;
+        let kind = if is_own(&entry) { "database" } else { entry.file_type().map_or("unknown", kind_of) };
+        sorter.push(entry.file_name().as_bytes(), kind.as_bytes())?;
     }
     sorter.finish()
+}
+
+/// Whether an entry is this process's database; the folder says the inode, so that no other entry costs anything.
+fn is_own(entry: &DirEntry) -> bool {
+    let is = |own: &(u64, u64)| own.1 == entry.ino() && entry.metadata().is_ok_and(|found| file_id(&found) == *own);
+    OWN_DATABASE.get().is_some_and(is)
 }
 
 fn kind_of(kind: FileType) -> &'static str {
@@ -188,22 +265,27 @@ pub fn load(root: &Path, entry: Entry) -> Loaded {
         let stat = fs::symlink_metadata(&path).map(|metadata| Stat::of(&metadata)).unwrap_or_default();
         return Loaded { entry, stat, content: Err(refusal) };
     }
-    let read = || -> std::io::Result<(Stat, Option<Vec<u8>>)> {
+    let read = || -> std::io::Result<(Stat, Result<Vec<u8>, Refusal>)> {
         let mut file = File::open(&path)?;
         let stat = Stat::of(&file.metadata()?);
-        if stat.bytes > FILE_BYTES_MAX {
-            return Ok((stat, None));
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(stat.bytes).unwrap_or(0) + 1);
+        let is_too_large = stat.bytes > FILE_BYTES_MAX;
         // One byte more than allowed tells a file that grew meanwhile.
-        file.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        Ok((stat, Some(bytes)))
+        let bytes_max = if is_too_large { DATABASE_MAGIC.len() as u64 } else { FILE_BYTES_MAX + 1 };
+        let mut bytes = Vec::with_capacity(usize::try_from(stat.bytes.min(bytes_max)).unwrap_or(0) + 1);
+        file.by_ref().take(bytes_max).read_to_end(&mut bytes)?;
+        Ok((
+            stat,
+            if bytes.starts_with(DATABASE_MAGIC) {
+                Err(Refusal::Database)
+            } else if is_too_large {
+                Err(Refusal::TooLarge)
+            } else {
+                Ok(bytes)
+            },
+        ))
     };
-    match read() {
-        Ok((stat, Some(bytes))) => Loaded { entry, stat, content: Ok(bytes) },
-        Ok((stat, None)) => Loaded { entry, stat, content: Err(Refusal::TooLarge) },
-        Err(_) => Loaded { entry, stat: Stat::default(), content: Err(Refusal::Unreadable) },
-    }
+    let (stat, content) = read().unwrap_or((Stat::default(), Err(Refusal::Unreadable)));
+    Loaded { entry, stat, content }
 }
 
 /// Files a message: one send a file would cost as much as the reading.

@@ -223,6 +223,9 @@ fn signal_anew(
         known.push(("expires_at".to_owned(), json_text(&expires.to_string())));
     } else if expires.is_some() {
         notes.push(Note::ExpiryNotAfterCreation);
+    } else if let Some(stated) = stated_expiry(root) {
+        notes.push(Note::ExpiryUnclear);
+        extra.push(("legacy_expires_at".to_owned(), stated.json()));
     }
     rename_slips(Whose::Signal, &mut extra, notes);
     // The other members join afterwards: they are judged already, and there are many.
@@ -490,6 +493,12 @@ fn expires_of(root: &Node<'_>) -> Option<UnixMillis> {
     places.into_iter().find_map(|node| names::EXPIRES.iter().find_map(|name| node.get(name)?.moment()))
 }
 
+/// An expiry, in whatever words.
+fn stated_expiry<'n, 'a>(root: &'n Node<'a>) -> Option<&'n Node<'a>> {
+    let mut places = std::iter::once(root).chain(root.get("timing")).chain(objects(root).skip(1));
+    places.find_map(|node| names::EXPIRES.iter().find_map(|name| node.get(name).filter(|stated| !stated.is_null())))
+}
+
 /// Reads Unix seconds from the end of an id: `ELITE_GUARD_EURUSD_1754828514`.
 fn moment_in_id(id: &str) -> Option<UnixMillis> {
     let digits = id.rsplit('_').find(|part| part.len() == 10 && part.bytes().all(|byte| byte.is_ascii_digit()))?;
@@ -510,7 +519,9 @@ fn extra_members(root: &Node<'_>, is_priced: bool, known: &[(String, String)]) -
             };
             let is_taken = marks.is_taken_for_signal() || (!is_priced && is_pips()) || is_direction();
             let is_there = || known.iter().chain(&extra).any(|(taken, _)| taken == name);
-            if value.is_null() || is_nested_signal || is_taken || is_there() {
+            // One too many is as bad as thousands, and each is compared with all before it.
+            let is_full = extra.len() > MEMBERS_MAX;
+            if value.is_null() || is_nested_signal || is_taken || is_full || is_there() {
                 continue;
             }
             let json = if value.members().is_some() { shared_json(value) } else { value.json() };
@@ -524,7 +535,7 @@ fn extra_members(root: &Node<'_>, is_priced: bool, known: &[(String, String)]) -
 fn shared_json(node: &Node<'_>) -> String {
     let mut out = String::from("{");
     for Member { name, marks, node: value } in node.members().unwrap_or_default() {
-        if marks.is_of_user() || marks.is_computed() {
+        if marks.is_of_user() || marks.is_computed() || names::EVENT.contains(&&**name) || value.is_null() {
             continue;
         }
         if out.len() > 1 {

@@ -5,6 +5,7 @@
 //! member twice is refused at any depth, as two readers may disagree on what it says.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::de::IgnoredAny;
 
@@ -14,6 +15,8 @@ use crate::render::write_string;
 
 /// Deepest nesting: real files have four levels.
 const DEPTH_MAX: usize = 32;
+/// Objects of so many members have their names looked up in a set; in smaller ones, comparing takes less.
+const FEW_MEMBERS: usize = 64;
 
 /// Why a text is not usable JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -436,6 +439,7 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         let mut members = Vec::with_capacity(if depth == 0 { 40 } else { 12 });
         let mut names = 0;
+        let mut many = BTreeSet::new();
         self.skip_blanks();
         if self.take(b'}') {
             return Ok(Kind::Object(members, Names(names)));
@@ -454,7 +458,15 @@ impl<'a> Scanner<'a> {
             let (marks, known) = look_up(&name);
             let member = Member { name: known.map_or(name.clone(), Cow::Borrowed), marks, node };
             let bit = Names::bit(&member.name);
-            let twin = if names & bit == 0 { None } else { members.iter().find(|other| other.name == member.name) };
+            let is_known = if members.len() < FEW_MEMBERS {
+                names & bit != 0
+            } else {
+                if many.is_empty() {
+                    many.extend(members.iter().map(|known: &Member<'_>| known.name.to_string()));
+                }
+                !many.insert(member.name.to_string())
+            };
+            let twin = if is_known { members.iter().find(|other| other.name == member.name) } else { None };
             match twin {
                 None => {
                     names |= bit;
@@ -513,6 +525,19 @@ mod tests {
         assert_eq!(read("0.02 lots"), Some(("0.02".into(), Unit::Lots)));
         assert_eq!(read("1:1.5"), Some(("1.5".into(), Unit::None)));
         assert_eq!(read("soon"), None);
+    }
+
+    #[test]
+    fn a_twin_is_found_among_any_number_of_members() {
+        let names: Vec<String> = (0..300).map(|number| format!("\"name{number}\":0")).collect();
+        for count in [2, FEW_MEMBERS - 1, FEW_MEMBERS, FEW_MEMBERS + 1, 300] {
+            let some = names[..count].join(",");
+            assert_eq!(Node::parse(&format!("{{{some}}}")).unwrap().members().unwrap().len(), count);
+            for twin in [0, count - 1] {
+                let text = format!("{{{some},{}}}", names[twin]);
+                assert_eq!(Node::parse(&text).unwrap_err(), TreeError::Duplicate(format!("name{twin}")), "{count}");
+            }
+        }
     }
 
     #[test]

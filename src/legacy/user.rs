@@ -142,10 +142,14 @@ pub(super) fn user_of_name(path: &Path, signal: Option<&str>) -> Option<UserId> 
     {
         return UserId::parse(user).ok();
     }
-    let numbers = |text: &str| text.rsplit_once('_').map(|(_, last)| is_unix(last));
+    // Behind a counter or a time of day, what may be a moment is one.
+    let is_missions = stem.starts_with("mission_");
+    let is_behind = |number: &str, user: &str| {
+        is_unix(number) || (is_missions && is_number(number) && !(is_unix(user) && user.starts_with('1')))
+    };
     if let Some((rest, user)) = stem.rsplit_once('_')
         && is_user_number(user)
-        && numbers(rest) == Some(true)
+        && rest.rsplit_once('_').is_some_and(|(_, number)| is_behind(number, user))
     {
         return UserId::parse(user).ok();
     }
@@ -229,7 +233,8 @@ struct Facts<'n> {
 
 impl Facts<'_> {
     fn put(&mut self, name: &str, value: String) {
-        if !self.members.iter().any(|(known, _)| known == name) {
+        // One too many is as bad as thousands, and each is compared with all before it.
+        if self.members.len() <= MEMBERS_MAX && !self.members.iter().any(|(known, _)| known == name) {
             self.members.push((name.to_owned(), value));
         }
     }
@@ -358,54 +363,89 @@ impl Facts<'_> {
     }
 }
 
-/// Reads what happened, if anything did.
+/// Reads what happened, if anything did. What can not be stored is noted: nothing of it is in the signal or the overlay.
 pub(super) fn outcome_of(
     root: &Node<'_>,
     user: Option<&User>,
-    signal: &SignalPart,
+    signal: Option<&SignalPart>,
     notes: &mut Vec<Note>,
 ) -> Option<OutcomePart> {
     let result = root.get("execution_result");
-    let (status, word) = status_of(root.get("status").and_then(Node::text), result)?;
+    let of_order = || names::OF_ORDER.iter().filter_map(|name| Some((*name, root.get(name)?)));
+    let stated_at = root.get("fired_at").filter(|stated| !stated.is_null());
+    let Some((status, word)) = status_of(root.get("status").and_then(Node::text), result, stated_at.is_some()) else {
+        let is_said = |node: &Node<'_>| !node.is_null() && node.members().is_none_or(|members| !members.is_empty());
+        if result.is_some_and(is_said) || of_order().any(|(_, node)| is_said(node)) {
+            notes.push(Note::OutcomeUnclear);
+        }
+        return None;
+    };
+    let by = root.get("fired_by").and_then(Node::id_text).and_then(User::parse);
+    let whose = by.as_ref().or(user);
+    let (Some(signal), Some(whose)) = (signal, whose) else {
+        notes.push(Note::OutcomeLeftOut);
+        return None;
+    };
     if word.is_some() {
         notes.push(Note::StatusSpelling);
     }
-    let by = root.get("fired_by").and_then(Node::id_text).and_then(User::parse);
-    if let (Some(by), Some(user)) = (&by, user)
-        && by.id != user.id
-    {
+    if user.is_some_and(|user| user.id != whose.id) {
         notes.push(Note::FiredByAnother);
     }
-    let user = by.map(|by| by.id).or_else(|| user.map(|user| user.id.clone()))?;
-    let at = root.get("fired_at").and_then(Node::moment).unwrap_or(signal.signal.created_at);
-    let known = ["signal_id", "user_id", "status", "at"];
-    let result = result.and_then(Node::members).unwrap_or_default();
-    let mut members: Vec<(String, String)> = result
-        .iter()
-        .filter(|member| !member.node.is_null() && !known.contains(&&*member.name))
-        .map(|member| (member.name.clone().into_owned(), member.node.json()))
-        .collect();
-    if let Some(word) = word.filter(|_| !members.iter().any(|(name, _)| name == "legacy_status")) {
-        members.push(("legacy_status".to_owned(), json_text(word)));
+    let at = stated_at.and_then(Node::moment);
+    if stated_at.is_some() && at.is_none() {
+        notes.push(Note::OutcomeTimeUnclear);
     }
-    Some(OutcomePart { user, status, at, members: Object::from_members(members) })
+    let mut members: Vec<(String, String)> = Vec::new();
+    let mut put = |name: &str, value: String| {
+        let is_known = ["signal_id", "user_id", "status", "at"].contains(&name);
+        if !is_known && !members.iter().any(|(known, _)| known == name) {
+            members.push((name.to_owned(), value));
+        }
+    };
+    match result.map(|result| (result, result.members())) {
+        Some((_, Some(members))) => {
+            for member in members.iter().filter(|member| !member.node.is_null()) {
+                put(&member.name, member.node.json());
+            }
+        }
+        Some((text, None)) if !text.is_null() => put("execution_result", text.json()),
+        _ => {}
+    }
+    for (name, node) in of_order().filter(|(_, node)| !node.is_null()) {
+        put(name, node.json());
+    }
+    if let Some(word) = word.filter(|word| !word.is_empty()) {
+        put("legacy_status", json_text(word));
+    }
+    let at = at.unwrap_or(signal.signal.created_at);
+    Some(OutcomePart { user: whose.id.clone(), status, at, members: Object::from_members(members) })
 }
 
-/// Reads what happened: from the status, else from the result of the order. A status in other words than ours comes with it.
-fn status_of<'s>(status: Option<&'s str>, result: Option<&Node<'_>>) -> Option<(OutcomeStatus, Option<&'s str>)> {
+/// Reads what happened: from the status, else from the result of the order, else from there being a time at which it was fired. A
+/// status in other words than ours comes with it.
+fn status_of<'s>(
+    status: Option<&'s str>,
+    result: Option<&Node<'_>>,
+    has_fired_at: bool,
+) -> Option<(OutcomeStatus, Option<&'s str>)> {
     let word = status.map(str::trim).unwrap_or_default();
     if let Ok(status) = OutcomeStatus::parse(word) {
         return Some((status, None));
     }
     let said = match word.to_ascii_lowercase().as_str() {
         "filled" | "executed" => Some(OutcomeStatus::Fired),
-        "rejected" | "error" => Some(OutcomeStatus::Failed),
+        "rejected" | "error" | "timeout" | "cancelled" | "canceled" => Some(OutcomeStatus::Failed),
         _ => None,
     };
-    let succeeded = || match result?.get("success")?.raw() {
-        "true" => Some(OutcomeStatus::Fired),
-        "false" => Some(OutcomeStatus::Failed),
-        _ => None,
+    let succeeded = || {
+        let said = result?.get("success")?;
+        match said.text().unwrap_or(said.raw()) {
+            "true" => Some(OutcomeStatus::Fired),
+            "false" => Some(OutcomeStatus::Failed),
+            _ => None,
+        }
     };
-    Some((said.or_else(succeeded)?, Some(word)))
+    let status = said.or_else(succeeded).or(has_fired_at.then_some(OutcomeStatus::Fired))?;
+    Some((status, Some(word)))
 }

@@ -14,6 +14,7 @@ use overlaid::legacy::report::{Line, PathText, Tally};
 use overlaid::legacy::resolve::{Batch, Checkpoint, Nowhere, Target, resolve};
 use overlaid::legacy::verify::{Cause, Records, verify};
 use overlaid::render::{outcome_json, overlay_json, signal_json};
+use overlaid::store::IMPORT_RECORDS_MAX;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -51,6 +52,9 @@ impl Target for Memory {
     }
 
     fn write(&mut self, batch: &Batch, _: &Checkpoint) -> Result<()> {
+        if batch.len() > IMPORT_RECORDS_MAX {
+            bail!("more records than the store takes at once");
+        }
         match &mut self.writes_left {
             Some(0) => bail!("killed"),
             Some(left) => *left -= 1,
@@ -181,6 +185,40 @@ fn an_id_that_was_used_again_keeps_both_signals() {
 }
 
 #[test]
+fn a_trade_with_an_id_of_its_own_keeps_it_when_an_earlier_file_of_it_turns_up() {
+    let root = TempDir::new().unwrap();
+    let sell = |user: &str, second: u32| {
+        let mut body = flat("X_3", user, 100, second);
+        body["direction"] = "SELL".into();
+        body["stop_loss"] = 1.087.into();
+        body["take_profit"] = 1.081.into();
+        body["status"] = "fired".into();
+        body.to_string()
+    };
+    write(root.path(), "first.json", flat("X_3", "1", 100, 1).to_string());
+    write(root.path(), "late.json", sell("2", 30));
+    let mut target = Memory::default();
+    import(root.path(), &mut target, usize::MAX).unwrap();
+    let before = target.signals.keys().cloned().collect::<Vec<_>>();
+    write(root.path(), "earlier.json", sell("3", 20));
+    let mut again = flat("X_3", "4", 100, 6);
+    again["direction"] = "SELL".into();
+    again["stop_loss"] = 1.087.into();
+    again["take_profit"] = 1.081.into();
+    again["created_at"] = "2025-07-15T05:50:49".into();
+    again["expires_at"] = "2025-07-15T09:50:49".into();
+    import(root.path(), &mut target, usize::MAX).unwrap();
+    assert_eq!(target.signals.keys().cloned().collect::<Vec<_>>(), before, "no second signal for one trade");
+    assert_eq!(target.outcomes.len(), 2);
+    write(root.path(), "another.json", again.to_string());
+    import(root.path(), &mut target, usize::MAX).unwrap();
+    assert_eq!(target.signals.len(), 3, "the same levels on another day are another trade");
+    let export = target.export();
+    let (tally, _) = import(root.path(), &mut target, usize::MAX).unwrap();
+    assert_eq!((tally.written, target.export()), (0, export));
+}
+
+#[test]
 fn a_users_newest_facts_win_and_a_missing_one_takes_nothing_away() {
     let root = TempDir::new().unwrap();
     let mut newer = flat("X_2", "1", 200, 30);
@@ -218,6 +256,22 @@ fn interrupted_repeated_and_small_runs_end_alike() {
         killed.writes_left = None;
         import(root.path(), &mut killed, usize::MAX).unwrap();
         assert_eq!(killed.export(), clean.export(), "killed after {writes} writes: {:?}", first.is_ok());
+    }
+}
+
+#[test]
+fn a_batch_is_never_larger_than_the_store_takes() {
+    // A batch may be full after any record of a signal.
+    for users in 1..=3 {
+        let root = TempDir::new().unwrap();
+        for (signal, user) in (0..700).flat_map(|signal| (0..users).map(move |user| (signal, user))) {
+            let mut body = flat(&format!("S{signal}"), &user.to_string(), 100, 5);
+            body["status"] = json!("fired");
+            write(root.path(), &format!("{signal}-{user}.json"), body.to_string());
+        }
+        let mut target = Memory::default();
+        let (tally, _) = import(root.path(), &mut target, usize::MAX).unwrap();
+        assert_eq!((tally.outcomes, target.outcomes.len() as u64), (700 * users, 700 * users));
     }
 }
 
@@ -349,7 +403,8 @@ fn files_go_into_packs_and_come_out_again() {
     assert_eq!(summary.packed + 4, summary.seen);
     assert!(check(out.path()).unwrap().values().all(archive::Check::is_whole));
     let again = run(&options);
-    assert_eq!((again.packed, again.links, again.packed_before), (0, 3, summary.seen - 3));
+    assert_eq!((again.packed, again.packs, again.packed_before), (0, 0, summary.seen - 4));
+    assert_eq!((again.links, again.listed_only), (3, 1), "what stays is counted by every run, and named by one");
 
     let mut reasons = 0;
     for_each(out.path(), &mut |item| {

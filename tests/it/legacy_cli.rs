@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use crate::legacy_tree::{flat, shapes, write, write_day, write_unusable};
 use crate::process::{Server, run};
 
-fn shown(output: &Output) -> String {
+pub(crate) fn shown(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     format!("exit {}\n{out}{err}", output.status.code().unwrap())
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", shown(output)))
 }
 
@@ -26,7 +26,7 @@ fn sum(counts: &Value) -> u64 {
 }
 
 /// A folder with a tree of ten missions, and the tree's path.
-fn small() -> (TempDir, String) {
+pub(crate) fn small() -> (TempDir, String) {
     let folder = TempDir::new().unwrap();
     let tree = folder.path().join("old");
     write_day(&tree, 2, 5);
@@ -162,6 +162,7 @@ fn packs_are_listed_read_and_checked() {
       packed before                                          10
       packed                                                  0
       links left                                              0
+      databases left                                          0
       listed only                                             0
       changed meanwhile                                       0
       packs                                                   0
@@ -198,11 +199,12 @@ fn packs_are_listed_read_and_checked() {
 }
 
 /// Makes a pack and its index by hand, of what the program itself makes no more or never made.
-fn write_pack(out: &Path, pack: &str, entries: &[(&str, &str, &str)]) {
+pub(crate) fn write_pack(out: &Path, pack: &str, entries: &[(&str, &str, impl AsRef<[u8]>)]) {
     fs::create_dir_all(out).unwrap();
     let mut tar = tar::Builder::new(Vec::new());
     let mut lines = Vec::new();
     for (kind, path, content) in entries {
+        let content = content.as_ref();
         let at = tar.get_ref().len();
         let mut header = tar::Header::new_gnu();
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
@@ -215,9 +217,11 @@ fn write_pack(out: &Path, pack: &str, entries: &[(&str, &str, &str)]) {
             header.set_size(content.len() as u64);
         }
         header.set_cksum();
-        tar.append(&header, if *kind == "link" { &[] } else { content.as_bytes() }).unwrap();
+        if *kind != "other" {
+            tar.append(&header, if *kind == "link" { &[] } else { content }).unwrap();
+        }
         let line = serde_json::json!({"path": path, "kind": kind, "bytes": content.len(), "modified_ns": 0,
-            "blake3": blake3::hash(content.as_bytes()).to_hex().to_string(), "pack": pack, "frame": 0, "at": at});
+            "blake3": blake3::hash(content).to_hex().to_string(), "pack": pack, "frame": 0, "at": at});
         lines.push(line.to_string() + "\n");
     }
     let compress = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
@@ -359,6 +363,7 @@ fn links_stay_where_they_are_and_are_counted() {
       packed before                                           0
       packed                                                 10
       links left                                              2
+      databases left                                          0
       listed only                                             0
       changed meanwhile                                       0
       packs                                                   1

@@ -547,6 +547,70 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "mission",
         &[r#""status":"fired""#],
     ),
+    (
+        "m/N01.json",
+        r#"{"signal_id":"N01","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-07-16T05:50:49","user_id":"7000000066","account_balance":66,"username":"ann","mt5_login":100,"user_xp":5,"account_leverage":500}"#,
+        "mission",
+        &[r#""mt5_login":100"#, r#""username":"ann""#],
+    ),
+    (
+        "m/N02.json",
+        r#"{"signal_id":"N02","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-07-16T05:50:49","user_id":"7000000066","status":"TIMEOUT"}"#,
+        "signal",
+        &[r#""status":"failed""#, r#""legacy_status":"TIMEOUT""#],
+    ),
+    (
+        "m/N03.json",
+        r#"{"signal_id":"N03","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-07-16T05:50:49","user_id":"7000000066","status":"closed","fired_at":"2025-07-16T05:51:00","ticket":777,"pnl":-12.5}"#,
+        "signal",
+        &[
+            r#""status":"fired","at":"2025-07-16T05:51:00Z""#,
+            r#""ticket":777,"pnl":-12.5"#,
+            r#""legacy_status":"closed""#,
+        ],
+    ),
+    (
+        "m/N04.json",
+        r#"{"signal_id":"N04","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-07-16T05:50:49","user_id":"7000000066","execution_result":{"success":"true","ticket":778}}"#,
+        "signal",
+        &[r#""status":"fired""#, r#""ticket":778"#],
+    ),
+    (
+        "m/N05.json",
+        r#"{"signal_id":"N05","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-07-16T05:50:49","user_id":"7000000066","status":"fired","execution_result":"ticket 779"}"#,
+        "signal",
+        &[r#""execution_result":"ticket 779""#],
+    ),
+    (
+        "m/N06.json",
+        r#"{"signal_id":"N06","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-07-16T05:50:49","users":{"7000000067":{"tier":"FANG","account_balance":500}}}"#,
+        "mission",
+        &[r#""user_id":"7000000067","tier":"FANG""#, r#""account_balance":500"#],
+    ),
+    (
+        "m/N07.json",
+        r#"{"signal_id":"N07","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-07-16T05:50:49","expires_at":"tomorrow"}"#,
+        "signal",
+        &[r#""legacy_expires_at":"tomorrow""#],
+    ),
+    (
+        "m/N08.json",
+        r#"{"signal_id":"N08","symbol":"LINKUSD","direction":"BUY","entry_price":17.97,"stop_loss":16.5,"take_profit":20.5,"created_at":"2025-07-16T05:50:49"}"#,
+        "signal",
+        &[r#""entry_price":17.97,"stop_loss":16.5"#],
+    ),
+    (
+        "m/mission_APEX5_EURUSD_160209_7000000068.json",
+        r#"{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"created_at":"2025-07-16T05:50:49","account_balance":68}"#,
+        "mission",
+        &[r#""signal_id":"APEX5_EURUSD_160209""#, r#""user_id":"7000000068""#],
+    ),
+    (
+        "m/mission_N09_EURUSD_000012_1752642664.json",
+        r#"{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"created_at":"2025-07-16T05:50:49"}"#,
+        "signal",
+        &[r#""signal_id":"N09_EURUSD_000012_1752642664""#],
+    ),
     ("x/comment.json", r#"{"signal_id":"X1", /* old */ "symbol":"EURUSD"}"#, "quarantined:malformed_json", &[]),
 ];
 
@@ -571,4 +635,67 @@ fn other_shapes_are_read_right_or_refused_with_a_reason() {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
+}
+
+/// Path, content, and the notes that the report must have.
+const NOTED: &[(&str, &str, &[&str])] = &[
+    (
+        "n/refused.json",
+        r#"{"signal_id":"O1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.2,"take_profit":1.089,"user_id":"7","account_balance":7,"status":"fired"}"#,
+        &["outcome_left_out"],
+    ),
+    (
+        "n/nobody.json",
+        r#"{"signal_id":"O2","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"account_balance":7,"status":"failed"}"#,
+        &["outcome_left_out", "user_without_id"],
+    ),
+    (
+        "n/unclear.json",
+        r#"{"signal_id":"O3","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"user_id":"7","account_balance":7,"ticket":9,"status":"active"}"#,
+        &["outcome_unclear"],
+    ),
+    (
+        "n/when.json",
+        r#"{"signal_id":"O4","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"user_id":"7","account_balance":7,"fired_at":"just now","status":"fired"}"#,
+        &["outcome_time_unclear"],
+    ),
+    (
+        "n/expiry.json",
+        r#"{"signal_id":"O5","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"expiry":"in an hour"}"#,
+        &["expiry_unclear"],
+    ),
+];
+
+#[test]
+fn what_is_not_taken_of_a_file_that_is_taken_is_noted() {
+    for (path, body, notes) in NOTED {
+        let root = TempDir::new().unwrap();
+        write(root.path(), path, body);
+        let (_, lines) = import(root.path(), &mut Memory::default(), usize::MAX).unwrap();
+        let noted = &lines.first().unwrap().notes;
+        let missing: Vec<_> = notes.iter().filter(|note| !noted.iter().any(|own| own == **note)).collect();
+        assert!(missing.is_empty(), "{path}: {missing:?} not in {noted:?}");
+    }
+}
+
+#[test]
+fn what_is_a_users_own_is_not_in_the_signal_that_everybody_reads() {
+    let root = TempDir::new().unwrap();
+    write(
+        root.path(),
+        "m/P1.json",
+        r#"{"signal_id":"P1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"session":"LONDON","user_id":"7","account_balance":7,"username":"ann","user_email":"ann@x.org","mt5_login":100,"api_token":"secret","ticket":5,"pnl":3,"users":{"8":{"tier":"FANG","account_balance":800}},"mission":{"title":"x","status":"fired","fired_at":"2025-07-16T05:51:00"}}"#,
+    );
+    let mut target = Memory::default();
+    import(root.path(), &mut target, usize::MAX).unwrap();
+    let export = target.export();
+    let signal = export.lines().next().unwrap();
+    assert!(signal.contains(r#""session":"LONDON","mission":{"title":"x"}}"#), "{signal}");
+    for own in ["ann", "100", "secret", "ticket", "pnl", "800", "fired"] {
+        assert!(!signal.contains(own), "{own} in {signal}");
+    }
+    for own in [r#""username":"ann""#, r#""user_email":"ann@x.org""#, r#""mt5_login":100"#, r#""account_balance":800"#]
+    {
+        assert!(export.contains(own), "{own} not in {export}");
+    }
 }

@@ -23,6 +23,7 @@ mod kill;
 mod legacy;
 mod legacy_cli;
 mod legacy_kill;
+mod legacy_left;
 mod legacy_shapes;
 mod legacy_tree;
 mod log;

@@ -101,14 +101,15 @@ impl Item {
         self.path.path().context("a path in an index is damaged")
     }
 
-    /// What tells whether a file is still the one that was packed, short of reading it.
-    pub(super) fn identity(&self) -> Vec<u8> {
-        format!("{} {}", self.bytes, self.modified_ns).into_bytes()
+    /// What tells whether an entry is still the one that is in the pack, short of reading it.
+    pub(super) fn version(&self) -> Vec<u8> {
+        version(self.kind, self.bytes, self.modified_ns)
     }
 }
 
-pub(super) fn identity(stat: &Stat) -> Vec<u8> {
-    format!("{} {}", stat.bytes, stat.modified_ns).into_bytes()
+/// As [`Item::version`]. What is only named differs from what is packed.
+pub(super) fn version(kind: Kind, bytes: u64, modified_ns: i64) -> Vec<u8> {
+    format!("{} {bytes} {modified_ns}", u8::from(kind == Kind::File)).into_bytes()
 }
 
 pub(super) const fn kind_of(refusal: Option<Refusal>) -> Kind {

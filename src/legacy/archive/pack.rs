@@ -287,12 +287,6 @@ pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Hashes an original as it was packed; `None` if it is no file.
-pub(super) fn hash_of(original: &Path) -> Result<Option<String>> {
-    let metadata = fs::symlink_metadata(original)?;
-    if metadata.is_file() { Ok(Some(hash_reader(File::open(original)?)?)) } else { Ok(None) }
-}
-
 /// Writes those files of a pack into a folder that `is_wanted` says yes to, by line; returns how many.
 pub(super) fn extract(
     out: &Path,
