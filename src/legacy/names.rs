@@ -154,7 +154,6 @@ pub(super) const OF_USER: &[&str] = &[
     "leverage",
     "api_key",
     "api_token",
-    "token",
     "hud_url",
 ];
 /// How other names begin that belong to the user.

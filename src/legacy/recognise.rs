@@ -237,8 +237,10 @@ fn mission(root: &Node<'_>, key: Option<&str>, source: Source<'_>) -> Result<Par
         user_of(root, None).or_else(|| user_of_name(source.path, signal_id_of(root).as_deref()).map(User::from_name));
     let signal = signal_of(root, key, user.as_ref(), source, &mut notes);
     let overlay = user.as_ref().and_then(|user| overlay_of(root, user, false, &mut notes));
-    let has_facts = || has_overlay_facts(root) || root.get("user").is_some_and(|user| user.members().is_some());
-    if user.is_none() && has_facts() {
+    let mut members = root.members().unwrap_or_default().iter();
+    let is_fact = |member: &Member<'_>| member.marks.is_fact() && !member.node.is_null();
+    let has_person = || root.get("user").is_some_and(|user| user.members().is_some());
+    if user.is_none() && (has_overlay_facts(root) || has_person() || members.any(is_fact)) {
         notes.push(Note::UserWithoutId);
     }
     let (signal, refused) = match signal {

@@ -285,7 +285,8 @@ fn symbol_of(
 ) -> Result<Symbol, Quarantine> {
     let mut found: Option<Symbol> = None;
     for list in [names::SYMBOL, names::SYMBOL_ELSE] {
-        for text in objects(root).flat_map(|node| list.iter().filter_map(|name| node.get(name)?.text())) {
+        let texts = objects(root).flat_map(|node| list.iter().filter_map(|name| node.get(name)?.text()));
+        for text in texts.filter(|text| !text.trim().is_empty()) {
             let (symbol, is_spelled) = symbol_of_text(text, instruments)?;
             if is_spelled {
                 notes.push(Note::SymbolSpelling);

@@ -52,7 +52,9 @@ pub struct OutcomePart {
 
 impl User {
     fn parse(text: &str) -> Option<Self> {
-        let bare = text.strip_prefix("user_").filter(|rest| is_number(rest)).unwrap_or(text);
+        // A number that went through a table of floats is still that number.
+        let whole = text.strip_suffix(".0").filter(|rest| is_number(rest)).unwrap_or(text);
+        let bare = whole.strip_prefix("user_").filter(|rest| is_number(rest)).unwrap_or(whole);
         Some(Self { id: UserId::parse(bare).ok()?, spelled: text.to_owned(), is_from_name: false })
     }
 

@@ -611,6 +611,12 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "signal",
         &[r#""signal_id":"N09_EURUSD_000012_1752642664""#],
     ),
+    (
+        "m/N10.json",
+        r#"{"signal_id":"N10_EURUSD","symbol":"","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"created_at":"2025-07-16T05:50:49","user_id":7000000069.0,"account_balance":69}"#,
+        "mission",
+        &[r#""symbol":"EURUSD""#, r#""user_id":"7000000069""#],
+    ),
     ("x/comment.json", r#"{"signal_id":"X1", /* old */ "symbol":"EURUSD"}"#, "quarantined:malformed_json", &[]),
 ];
 
@@ -648,6 +654,11 @@ const NOTED: &[(&str, &str, &[&str])] = &[
         "n/nobody.json",
         r#"{"signal_id":"O2","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"account_balance":7,"status":"failed"}"#,
         &["outcome_left_out", "user_without_id"],
+    ),
+    (
+        "n/whose.json",
+        r#"{"signal_id":"O6","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"mt5_login":9}"#,
+        &["user_without_id"],
     ),
     (
         "n/unclear.json",
