@@ -47,6 +47,7 @@ use opened::Opened;
 
 pub use backup::{Replacing, back_up, compact, link, restore};
 pub use check::{Contents, contents, verify};
+pub(crate) use checksums::ENGINE_MAGIC;
 pub use copy_gate::{CopyGate, Unavailable, Waited};
 pub use disk::Disk;
 pub use snapshot::{Counts, Snapshot, StoredOutcome, StoredOverlay, StoredSignal};

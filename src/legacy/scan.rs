@@ -20,12 +20,11 @@ use super::reason::Refusal;
 use super::recognise::FILE_BYTES_MAX;
 use super::sorter::{Sorted, Sorter};
 use crate::domain::UnixMillis;
+use crate::store::ENGINE_MAGIC;
 
 /// Memory for the names of one folder; more are sorted on disk.
 const FOLDER_BYTES_MAX: usize = 8 << 20;
 
-/// What every file of the engine begins with.
-const DATABASE_MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 /// No database is smaller: it has a page for its header. A mission is, and so need not be opened to tell.
 const DATABASE_BYTES_MIN: u64 = 4_096;
 
@@ -54,8 +53,8 @@ pub(super) fn is_database(path: &Path, metadata: &Metadata) -> bool {
         return false;
     }
     let begins = || {
-        let mut bytes = [0; DATABASE_MAGIC.len()];
-        File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).is_ok() && bytes == DATABASE_MAGIC
+        let mut bytes = [0; ENGINE_MAGIC.len()];
+        File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).is_ok() && bytes == ENGINE_MAGIC
     };
     OWN_DATABASE.get() == Some(&file_id(metadata)) || begins()
 }
@@ -270,12 +269,12 @@ pub fn load(root: &Path, entry: Entry) -> Loaded {
         let stat = Stat::of(&file.metadata()?);
         let is_too_large = stat.bytes > FILE_BYTES_MAX;
         // One byte more than allowed tells a file that grew meanwhile.
-        let bytes_max = if is_too_large { DATABASE_MAGIC.len() as u64 } else { FILE_BYTES_MAX + 1 };
+        let bytes_max = if is_too_large { ENGINE_MAGIC.len() as u64 } else { FILE_BYTES_MAX + 1 };
         let mut bytes = Vec::with_capacity(usize::try_from(stat.bytes.min(bytes_max)).unwrap_or(0) + 1);
         file.by_ref().take(bytes_max).read_to_end(&mut bytes)?;
         Ok((
             stat,
-            if bytes.starts_with(DATABASE_MAGIC) {
+            if bytes.starts_with(ENGINE_MAGIC) {
                 Err(Refusal::Database)
             } else if is_too_large {
                 Err(Refusal::TooLarge)

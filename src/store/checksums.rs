@@ -25,7 +25,8 @@ const PAGE_BYTES: u64 = 4_096;
 const REGION_PAGES: u64 = 1 << 20;
 const HEADER_BYTES: usize = 320;
 const SLOT_BYTES: usize = 128;
-const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+/// What every file of the engine begins with.
+pub(crate) const ENGINE_MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 /// Of the flags: the last commit is in slot 1.
 const SECOND_SLOT: u8 = 1;
 /// Of the flags, those that matter: the file was not closed; the last commit is whole by all means; it is not yet synced.
@@ -92,10 +93,10 @@ fn walk(disk: &dyn Disk) -> Option<()> {
 fn roots(disk: &dyn Disk, file_bytes: u64) -> Option<Vec<Node>> {
     let mut header = [0; HEADER_BYTES];
     disk.read(0, &mut header).ok()?;
-    let flags = *header.get(MAGIC.len())?;
+    let flags = *header.get(ENGINE_MAGIC.len())?;
     let word = |at| u32_at(&header, at).map(u64::from);
     let pages = (file_bytes / PAGE_BYTES).checked_sub(1)?;
-    let is_plain = header.starts_with(MAGIC)
+    let is_plain = header.starts_with(ENGINE_MAGIC)
         && flags & STATE == CLOSED
         && file_bytes.is_multiple_of(PAGE_BYTES)
         && [word(12)?, word(16)?, word(20)?] == [PAGE_BYTES, 0, REGION_PAGES]
