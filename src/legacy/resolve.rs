@@ -310,14 +310,12 @@ fn own_id(id: &SignalId, variant: &Variant, made: &[Made], target: &mut dyn Targ
         SignalId::parse(&format!("{}{digits}", own_prefix(id))).map_err(|error| anyhow!("{error}"))
     };
     let (plain, timed) = (of(&variant.core)?, of(&format!("{} {}", variant.first, variant.core))?);
-    let mut is_free = true;
     for own in [&timed, &plain] {
-        let known = target.signal(own)?;
-        if known.as_ref().is_some_and(|known| is_same(variant, known)) {
+        if target.signal(own)?.is_some_and(|known| is_same(variant, &known)) {
             return Ok((own.clone(), true));
         }
-        is_free = known.is_none() && made.iter().all(|made| made.id != *own);
     }
+    let is_free = made.iter().all(|made| made.id != plain) && target.signal(&plain)?.is_none();
     Ok((if is_free { plain } else { timed }, false))
 }
 

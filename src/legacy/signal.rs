@@ -223,7 +223,7 @@ fn signal_anew(
         known.push(("expires_at".to_owned(), json_text(&expires.to_string())));
     } else if expires.is_some() {
         notes.push(Note::ExpiryNotAfterCreation);
-    } else if let Some(stated) = stated_expiry(root) {
+    } else if let Some(stated) = stated_expiries(root).next() {
         notes.push(Note::ExpiryUnclear);
         extra.push(("legacy_expires_at".to_owned(), stated.json()));
     }
@@ -490,14 +490,13 @@ fn created_of(root: &Node<'_>) -> Option<UnixMillis> {
 }
 
 fn expires_of(root: &Node<'_>) -> Option<UnixMillis> {
-    let places = std::iter::once(root).chain(root.get("timing")).chain(objects(root).skip(1));
-    places.into_iter().find_map(|node| names::EXPIRES.iter().find_map(|name| node.get(name)?.moment()))
+    stated_expiries(root).find_map(Node::moment)
 }
 
-/// An expiry, in whatever words.
-fn stated_expiry<'n, 'a>(root: &'n Node<'a>) -> Option<&'n Node<'a>> {
-    let mut places = std::iter::once(root).chain(root.get("timing")).chain(objects(root).skip(1));
-    places.find_map(|node| names::EXPIRES.iter().find_map(|name| node.get(name).filter(|stated| !stated.is_null())))
+/// What a record says of its expiry, in whatever words, the first to count first.
+fn stated_expiries<'n, 'a>(root: &'n Node<'a>) -> impl Iterator<Item = &'n Node<'a>> {
+    let places = std::iter::once(root).chain(root.get("timing")).chain(objects(root).skip(1));
+    places.flat_map(|node| names::EXPIRES.iter().filter_map(|name| node.get(name)))
 }
 
 /// Reads Unix seconds from the end of an id: `ELITE_GUARD_EURUSD_1754828514`.
@@ -536,7 +535,7 @@ fn extra_members(root: &Node<'_>, is_priced: bool, known: &[(String, String)]) -
 fn shared_json(node: &Node<'_>) -> String {
     let mut out = String::from("{");
     for Member { name, marks, node: value } in node.members().unwrap_or_default() {
-        if marks.is_of_user() || marks.is_computed() || names::EVENT.contains(&&**name) || value.is_null() {
+        if marks.is_of_user() || marks.is_computed() || names::EVENT.contains(&&**name) {
             continue;
         }
         if out.len() > 1 {
