@@ -56,7 +56,6 @@ pub struct ViewTag {
 }
 
 impl<'a> MissionView<'a> {
-    #[inline(never)] // for the size: it is wanted in several places
     fn new(
         (run, now): (u32, UnixMillis),
         (signal, signal_json): (&'a StoredSignal, &'a [u8]),
@@ -273,7 +272,6 @@ impl Service {
         signal.with_frame(currency, rates.seq(), || self.make_frame(&signal.stored, currency, rates), use_it)
     }
 
-    #[inline(never)] // for the size
     fn make_frame(&self, signal: &StoredSignal, currency: usize, rates: &Rates) -> ViewFrame {
         let currency = self.names().currency(currency).unwrap_or_else(Currency::usd);
         ViewFrame::new(Terms::new(&signal.signal, &currency, self.market(rates)), &currency)
