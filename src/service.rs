@@ -37,8 +37,8 @@ use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers
 use crate::metrics::Metrics;
 use crate::render;
 use crate::store::{
-    Change, Commit, Condition, CopyGate, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError,
-    WriteError, Writer,
+    Change, Commit, Condition, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError, WriteError,
+    Writer,
 };
 
 /// What the operator decides.
@@ -152,8 +152,6 @@ struct Shared {
     memory: Arc<Memory>,
     settings: Settings,
     metrics: Arc<Metrics>,
-    /// Why copies of the live file are not safe, if they are not.
-    unsafe_copies: Option<String>,
     backups: BackupState,
     /// Sets the tags of this run apart from those of any other: tables, program and file may have changed in between.
     run: u32,
@@ -277,7 +275,8 @@ impl Service {
     ///
     /// [`StoreError`].
     pub fn open(path: &Path, settings: Settings) -> Result<Self, StoreError> {
-        Self::start(Store::open_or_create(path)?, settings)
+        let limit = Duration::from_millis(settings.copy_gate_ms);
+        Self::start(Store::open_or_create_behind_gate(path, limit)?, settings)
     }
 
     /// Starts the writer on an open database.
@@ -296,14 +295,13 @@ impl Service {
         });
         memory.cache.start_at(snapshot.seq()?);
         let observed = Arc::clone(&memory);
-        let (gate, unsafe_copies) = copy_gate(&store, settings.copy_gate_ms);
-        let writer = Writer::start_behind(gate, Arc::clone(&store), move |commit| observed.committed(commit))?;
+        let writer = Writer::start(Arc::clone(&store), move |commit| observed.committed(commit))?;
         // Milliseconds, as no two starts take less; they come round after seven weeks, to the millisecond.
         let run = u32::try_from(settings.clock.now().millis().rem_euclid(i64::from(u32::MAX))).unwrap_or_default();
         let metrics = Arc::new(Metrics::default());
         let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name("backups"));
         let backups = BackupState::found_in(&folder);
-        let shared = Shared { store, writer, memory, settings, metrics, unsafe_copies, backups, run };
+        let shared = Shared { store, writer, memory, settings, metrics, backups, run };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -595,23 +593,6 @@ pub struct Stats {
     pub roster_bytes: usize,
     /// Length of the file.
     pub file_bytes: u64,
-}
-
-/// Makes the gate, or takes the store's, or says why copies of the live file are not safe.
-fn copy_gate(store: &Store, limit_ms: u64) -> (CopyGate, Option<String>) {
-    if limit_ms == 0 {
-        return (CopyGate::off(), Some("the copy gate is turned off".to_owned()));
-    }
-    if let Some(gate) = store.pass_gate() {
-        return (gate, None);
-    }
-    match CopyGate::counting_later(store.path(), Duration::from_millis(limit_ms)) {
-        Ok(gate) => (gate, None),
-        Err(unavailable) => {
-            let cause = std::error::Error::source(&unavailable).map_or_else(String::new, |cause| format!(": {cause}"));
-            (CopyGate::off(), Some(format!("{unavailable}{cause}")))
-        }
-    }
 }
 
 /// Runs something that reads the file where blocking is allowed.

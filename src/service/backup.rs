@@ -184,8 +184,8 @@ impl Service {
         let backups = &self.shared.backups;
         Health {
             write_failure: self.shared.writer.failure(),
-            gate_waits: self.shared.writer.gate_waits(),
-            unsafe_copies: self.shared.unsafe_copies.clone(),
+            gate_waits: self.shared.store.gate_waits(),
+            unsafe_copies: self.shared.store.unsafe_copies(),
             backup: backups.newest.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             backup_failed: backups.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
             disk_free_bytes: store::free_bytes(self.path()),

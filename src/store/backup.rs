@@ -9,14 +9,17 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check::{ContentDigest, Contents, Reading, verify};
+use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableHandle, Value, WriteTransaction};
+
+use super::check::{ContentDigest, Contents, verify};
+use super::database::Store;
 use super::disk::FileDisk;
-use super::layer::{Layer, Volume};
-use super::opened::{Opened, put_mark};
-use super::{
-    Snapshot, Store, StoreError, beside, folder_of, lock_database, lock_file, make_file, make_private_folder,
-    sync_folder, tables,
-};
+use super::engine::Engine;
+use super::error::StoreError;
+use super::file::{beside, folder_of, in_use, lock, lock_database, make_file, make_private_folder, sync_folder};
+use super::schema;
+use super::snapshot::Snapshot;
+use super::tables;
 
 /// Keeps a file that is about to be replaced from being somebody's database: a process that has it open would go on
 /// writing to a file without a name, and all that it acknowledges from then on would be lost.
@@ -31,9 +34,9 @@ impl Replacing {
     /// [`StoreError::InUse`] if a process has it open, this one too; [`StoreError::Create`] if it is not a file, or may not be
     /// written to.
     pub fn of(path: &Path) -> Result<Self, StoreError> {
-        match lock_file(path) {
+        match lock(path) {
             Ok(Some(old)) => Ok(Self(Some(old))),
-            Ok(None) => Err(StoreError::InUse(path.to_owned())),
+            Ok(None) => Err(in_use(path)()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self(None)),
             Err(error) => Err(cannot(path)(error)),
         }
@@ -74,9 +77,9 @@ pub fn back_up(snapshot: &Snapshot, target: &Path) -> Result<Contents, StoreErro
 /// not be written.
 pub fn restore(from: &Path, path: &Path) -> Result<Contents, StoreError> {
     // Held until the end, so that no server starts in between.
-    let old = match lock_file(path) {
+    let old = match lock(path) {
         Ok(Some(old)) => Some(old),
-        Ok(None) => return Err(StoreError::InUse(path.to_owned())),
+        Ok(None) => return Err(in_use(path)()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(cannot(path)(error)),
     };
@@ -116,9 +119,9 @@ pub fn restore(from: &Path, path: &Path) -> Result<Contents, StoreError> {
 pub fn compact(path: &Path) -> Result<Contents, StoreError> {
     // Locked until the end, so that no server writes to it in between.
     let disk = lock_database(path)?;
-    let opened = Arc::new(Opened::to_look_at(&Volume::new(Arc::new(disk)))?);
+    let engine = Arc::new(Engine::open_to_read(Arc::new(disk))?);
     let part = beside(path, ".part");
-    let contents = write_verified(&opened.snapshot()?, &part)
+    let contents = write_verified(&Snapshot::of(engine)?, &part)
         .and_then(|contents| fs::rename(&part, path).map(|()| contents).map_err(cannot(path)))
         .inspect_err(|_| {
             // If it can not be removed either, the next one writes over it.
@@ -165,22 +168,41 @@ fn write_verified(snapshot: &Snapshot, path: &Path) -> Result<Contents, StoreErr
 }
 
 fn write(snapshot: &Snapshot, path: &Path) -> Result<String, StoreError> {
-    let disk = FileDisk::open(path).map_err(cannot(path))?.ok_or_else(|| StoreError::InUse(path.to_owned()))?;
-    let volume = Volume::new(Arc::new(disk));
-    let opened = Opened::open(Layer::over(&volume), false)?;
-    put_mark(&opened.layer, 0)?;
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).map_err(cannot(path))?;
+    let mut database = redb::Database::builder().create_with_backend(redb::backends::FileBackend::new(file)?)?;
     let mut digest = ContentDigest::default();
-    let tx = opened.database.begin_write()?;
-    tables::for_each(&mut Reading { snapshot, digest: &mut digest, to: Some(&tx) })?;
+    schema::create(&database)?;
+    let tx = database.begin_write()?;
+    tables::for_each(&mut Copying { from: snapshot.tx(), to: &tx, digest: &mut digest })?;
     tx.commit()?;
-    opened.check_fault()?;
-    let Opened { mut database, layer, .. } = opened;
     // The file grew in large steps while it was written. This takes up to a third off its length, in 8 ms for a year of signals and
     // some 2 s for a million users.
-    database.compact().map_err(|error| StoreError::Engine(Box::new(error.into())))?;
+    database.compact()?;
     // Closing writes what makes the next opening fast.
-    database.close().map_err(|error| StoreError::Engine(Box::new(error.into())))?;
-    layer.fault().map_or(Ok(()), |fault| Err(StoreError::io(fault)))?;
-    volume.settle().map_err(StoreError::io)?;
+    database.close()?;
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(cannot(path))?;
     Ok(digest.finish())
+}
+
+struct Copying<'a> {
+    from: &'a ReadTransaction,
+    to: &'a WriteTransaction,
+    digest: &'a mut ContentDigest,
+}
+
+impl tables::ForEachTable for Copying<'_> {
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), StoreError> {
+        self.digest.table(table.name());
+        let mut to = self.to.open_table(table)?;
+        for row in self.from.open_table(table)?.iter()? {
+            let (key, value) = row?;
+            let (key, value) = (key.value(), value.value());
+            self.digest.row(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref());
+            to.insert(&key, &value)?;
+        }
+        Ok(())
+    }
 }

@@ -10,16 +10,19 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use redb::{Key, ReadTransaction, TableDefinition, TableHandle, Value, WriteTransaction};
+use redb::{Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle, Value};
 use sha2::{Digest, Sha256};
 
-use super::snapshot::{Snapshot, corrupt, stored_outcome, stored_rate};
-use super::{Counts, Store, StoreError, area, tables};
+use super::database::Store;
+use super::error::StoreError;
+use super::rows::{corrupt, stored_outcome, stored_rate};
+use super::snapshot::{Counts, Snapshot};
+use super::{schema, tables};
 
 /// What a whole file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
-    /// The version of the layout that the file had when it was opened.
+    /// The version of the layout.
     pub schema: u64,
     /// The number of the last change.
     pub seq: u64,
@@ -66,16 +69,15 @@ pub fn contents(snapshot: &Snapshot, file_bytes: u64) -> Result<Contents, StoreE
         let row = row?;
         check_seq("overlays-1", row.overlay.user_id.as_str(), row.seq, seq)?;
     }
-    for row in snapshot.table(tables::RATES)?.range::<&str>(..)? {
+    for row in snapshot.tx().open_table(tables::RATES)?.range::<&str>(..)? {
         let (pair, bytes) = row?;
         let (_, rate_seq) = stored_rate(pair.value(), bytes.value())?;
         check_seq("rates-1", pair.value(), rate_seq, seq)?;
     }
     snapshot.tokens()?;
     let mut digest = ContentDigest::default();
-    tables::for_each(&mut Reading { snapshot, digest: &mut digest, to: None })?;
-    let schema = snapshot.schema().unwrap_or_default();
-    Ok(Contents { schema, seq, counts: snapshot.counts()?, sha256: digest.finish(), file_bytes })
+    tables::for_each(&mut DigestOf { tx: snapshot.tx(), digest: &mut digest })?;
+    Ok(Contents { schema: schema::SCHEMA, seq, counts: snapshot.counts()?, sha256: digest.finish(), file_bytes })
 }
 
 /// A file has this program's tables and no others.
@@ -83,8 +85,8 @@ fn check_tables(tx: &ReadTransaction) -> Result<(), StoreError> {
     let mut found: Vec<String> = tx.list_tables()?.map(|table| table.name().to_owned()).collect();
     let mut known = TableNames::default();
     tables::for_each(&mut known)?;
-    // Only a file that saw an import of old missions has this one; it says nothing about records. The log's holds none, either.
-    found.retain(|name| name != tables::LEGACY_CHECKPOINT.name() && !area::is_log(name));
+    // It holds no records.
+    found.retain(|name| name != tables::LEGACY_CHECKPOINT.name());
     found.sort_unstable();
     known.0.sort_unstable();
     if found != known.0 || tx.list_multimap_tables()?.next().is_some() {
@@ -95,8 +97,8 @@ fn check_tables(tx: &ReadTransaction) -> Result<(), StoreError> {
 
 /// Each signal is found by its id and by its expiry, and nothing else is.
 fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
-    let numbers = snapshot.table(tables::SIGNAL_NUMBERS)?;
-    let by_expiry = snapshot.table(tables::SIGNALS_BY_EXPIRY)?;
+    let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
+    let by_expiry = snapshot.tx().open_table(tables::SIGNALS_BY_EXPIRY)?;
     let mut count = 0;
     for row in snapshot.signals()? {
         let row = row?;
@@ -106,8 +108,8 @@ fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
         if numbers.get(id.as_str())?.map(|number| number.value()) != Some(row.number) {
             return Err(corrupt("signal-numbers-1", id, "it does not lead to its signal"));
         }
-        if by_expiry.get(tables::expiry_key(row.signal.expires_at, row.number).as_str())?.is_none() {
-            return Err(corrupt("signals-by-expiry-2", row.number, "the signal is not under its expiry"));
+        if by_expiry.get((row.signal.expires_at.millis(), row.number))?.is_none() {
+            return Err(corrupt("signals-by-expiry-1", row.number, "the signal is not under its expiry"));
         }
     }
     // Each signal has its own entry in both, so equal counts leave none that leads nowhere.
@@ -119,8 +121,8 @@ fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
 
 /// Each outcome is on a signal that is there, and is the one that its record names.
 fn check_outcomes(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
-    let outcomes = snapshot.table(tables::OUTCOMES)?;
-    let numbers = snapshot.table(tables::SIGNAL_NUMBERS)?;
+    let outcomes = snapshot.tx().open_table(tables::OUTCOMES)?;
+    let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
     for row in outcomes.range::<(u64, &str)>(..)? {
         let (key, bytes) = row?;
         let (number, user) = key.value();
@@ -178,28 +180,21 @@ impl tables::ForEachTable for TableNames {
     }
 }
 
-/// Reads all rows of all tables, for what they come to and to write them somewhere else.
-pub(super) struct Reading<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) digest: &'a mut ContentDigest,
-    /// Where they are written to, if they are.
-    pub(super) to: Option<&'a WriteTransaction>,
+struct DigestOf<'a> {
+    tx: &'a ReadTransaction,
+    digest: &'a mut ContentDigest,
 }
 
-impl tables::ForEachTable for Reading<'_> {
+impl tables::ForEachTable for DigestOf<'_> {
     fn table<K: Key + 'static, V: Value + 'static>(
         &mut self,
         table: TableDefinition<'static, K, V>,
     ) -> Result<(), StoreError> {
         self.digest.table(table.name());
-        let mut to = self.to.map(|to| to.open_table(table)).transpose()?;
-        for row in self.snapshot.table(table)?.all()? {
+        for row in self.tx.open_table(table)?.iter()? {
             let (key, value) = row?;
             let (key, value) = (key.value(), value.value());
             self.digest.row(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref());
-            if let Some(to) = &mut to {
-                to.insert(&key, &value)?;
-            }
         }
         Ok(())
     }

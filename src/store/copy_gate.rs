@@ -53,7 +53,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,62 @@ pub struct Waited {
     pub overran: usize,
     /// Events were lost, so that the wait was a precaution of one whole limit.
     pub events_lost: bool,
+}
+
+/// How long writes have waited for copies of the file, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GateWaits {
+    /// Commits that waited.
+    pub count: u64,
+    /// How long they waited together, in microseconds.
+    pub total_us: u64,
+    /// The longest wait, in microseconds.
+    pub longest_us: u64,
+    /// Waits that ended at the limit: copies that took longer are not protected.
+    pub overran: u64,
+}
+
+/// What [`GateWaits`] is read from.
+#[derive(Debug, Default)]
+pub(super) struct WaitCounters {
+    count: AtomicU64,
+    total_us: AtomicU64,
+    longest_us: AtomicU64,
+    overran: AtomicU64,
+}
+
+impl WaitCounters {
+    /// Counts and logs one wait.
+    pub(super) fn count(&self, waited: Waited) {
+        let time_us = u64::try_from(waited.time.as_micros()).unwrap_or(u64::MAX);
+        if time_us == 0 {
+            return;
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.total_us.fetch_add(time_us, Ordering::Relaxed);
+        self.longest_us.fetch_max(time_us, Ordering::Relaxed);
+        self.overran.fetch_add(waited.overran as u64, Ordering::Relaxed);
+        let Waited { overran, events_lost, .. } = waited;
+        if overran > 0 {
+            tracing::warn!(
+                time_us,
+                overran,
+                events_lost,
+                "writes waited for a copy of the file that took too long and is not protected"
+            );
+        } else {
+            tracing::info!(time_us, events_lost, "writes waited for a copy of the file");
+        }
+    }
+
+    pub(super) fn get(&self) -> GateWaits {
+        GateWaits {
+            count: self.count.load(Ordering::Relaxed),
+            total_us: self.total_us.load(Ordering::Relaxed),
+            longest_us: self.longest_us.load(Ordering::Relaxed),
+            overran: self.overran.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// Why there can be no gate here. The caller goes on with [`CopyGate::off`] and says so.

@@ -122,7 +122,7 @@ fn no_database_in_use_is_replaced_by_a_backup_or_an_export() {
     let server = Server::start(&data, &["--load", SAMPLES]);
     done(run(&other, &["load", SAMPLES]));
     let (live, at_rest) = (data.join("overlaid.redb"), other.join("overlaid.redb"));
-    let before = fs::read(&at_rest).unwrap();
+    let before = overlaid::store::verify(&at_rest).unwrap().sha256;
     let address = server.address.to_string();
     for (from, command) in [
         (&data, vec!["backup", text(&live), "--server", &address]),
@@ -137,7 +137,7 @@ fn no_database_in_use_is_replaced_by_a_backup_or_an_export() {
         let patched = server.send("PATCH", "/v1/users/7001/overlay", r#"{"account_balance":77771}"#);
         assert_eq!(patched.status, 200);
     }
-    assert!(fs::read(&at_rest).unwrap() == before);
+    assert_eq!(overlaid::store::verify(&at_rest).unwrap().sha256, before);
     drop(server);
     assert!(done(run(&data, &["overlay", "get", "7001"])).contains(r#""account_balance":77771"#));
     assert_eq!(code(&run(&other, &["export", "--out", "/dev/null"])), 2, "nor is a device");

@@ -17,11 +17,10 @@ use std::time::Duration;
 
 use overlaid::domain::UserId;
 use overlaid::service::{Service, Settings, Stopwatch};
-use overlaid::store::{Change, CopyGate, Imported, Store, Writer, compact, contents, verify};
+use overlaid::store::{Change, Imported, Store, Writer, compact, contents, verify};
 
 use crate::crash::overlay;
 use crate::disk::{Dice, effort, seed};
-use crate::log::{self, SEGMENT};
 
 /// Users, and bytes of each overlay: some megabytes, so that a slow copy takes longer than a commit.
 const USERS: usize = 4_000;
@@ -93,12 +92,12 @@ impl Plan {
     fn run(self, seed: u64) -> Tally {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data/overlaid.redb");
-        let store = Store::open_or_create(&path).unwrap();
-        let gate =
-            if self.gate_is_on { CopyGate::new(&path, Duration::from_secs(5)).unwrap() } else { CopyGate::off() };
+        let limit = if self.gate_is_on { Duration::from_secs(5) } else { Duration::ZERO };
+        let store = Store::open_or_create_behind_gate(&path, limit).unwrap();
+        assert_eq!(store.unsafe_copies().is_none(), self.gate_is_on);
         let ledger = Arc::new(Mutex::new(Ledger::from([(0, Vec::new())])));
         let kept = Arc::clone(&ledger);
-        let writer = Writer::start_behind(gate, Arc::clone(&store), move |commit| {
+        let writer = Writer::start(Arc::clone(&store), move |commit| {
             let overlays = commit.changes.iter().map(|change| match change {
                 Change::Overlay(user, Some(stored)) => (number_of(user), stored.seq),
                 other => panic!("{other:?}"),
@@ -160,7 +159,7 @@ impl Plan {
         });
         assert!(wrong.is_empty(), "{wrong:?}");
         writer.stop();
-        tally.longest_wait_ms = writer.gate_waits().longest_us / 1_000;
+        tally.longest_wait_ms = store.gate_waits().longest_us / 1_000;
         tally.commits = ledger.lock().unwrap().len();
         println!("gate {}, {}: {tally:?}", if self.gate_is_on { "on" } else { "off" }, self.script);
         tally
@@ -277,10 +276,9 @@ fn small_database(path: &Path) -> String {
 
 const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
-/// Opening a database that was not closed writes to it, and so do an import, which has no writer, and closing it then: each waits for a
-/// copy.
+/// Opening a database writes to it, and so do an import, which has no writer, and closing it: each waits for a copy.
 #[test]
-fn opening_and_importing_wait_for_a_copy() {
+fn opening_importing_and_closing_wait_for_a_copy() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
     let before = small_database(&path);
@@ -291,28 +289,18 @@ fn opening_and_importing_wait_for_a_copy() {
         work();
         assert!(watch.seconds() >= HALF_A_SECOND.as_secs_f64() * 0.9, "{what} did not wait: {} s", watch.seconds());
         copying.join().unwrap();
-        assert!(verify(&copy).is_ok(), "{what}: the copy is torn");
+        assert_eq!(verify(&copy).unwrap().sha256, before, "{what}");
     };
-    // One that was closed is not written to yet.
-    let copying = HalfRead::of(&path, &copy);
-    let store = Store::open_behind_gate(&path, limit).unwrap();
+    let mut store = None;
     let import = |store: &Store, state: &str| store.import(&Imported::default(), ("tree", state)).unwrap();
-    let watch = Stopwatch::start();
-    drop(store);
-    assert!(watch.seconds() < HALF_A_SECOND.as_secs_f64(), "it waited, and has nothing to write");
-    let mut store = Some(Store::open_behind_gate(&path, limit).unwrap());
-    copying.finish();
-    assert_eq!(verify(&copy).unwrap().sha256, before);
-
+    waits_for_copy("opening", &path, &mut || store = Some(Store::open_behind_gate(&path, limit).unwrap()));
     let open = store.as_deref().unwrap();
     waits_for_copy("import", &path, &mut || import(open, "half of it"));
-    assert_eq!(verify(&copy).unwrap().sha256, before);
     waits_for_copy("another import", &path, &mut || import(open, "all of it"));
     let killed = folder.path().join("killed.redb");
     std::fs::copy(&path, &killed).unwrap();
     waits_for_copy("closing", &path, &mut || drop(store.take()));
-    waits_for_copy("opening", &killed, &mut || drop(Store::open_behind_gate(&killed, limit).unwrap()));
-    assert_eq!(verify(&copy).unwrap().sha256, before);
+    waits_for_copy("opening after a kill", &killed, &mut || drop(Store::open_behind_gate(&killed, limit).unwrap()));
     // A copy that takes longer than the limit is not waited for.
     std::fs::copy(&path, &killed).unwrap();
     let copying = HalfRead::of(&killed, &copy);
@@ -320,72 +308,38 @@ fn opening_and_importing_wait_for_a_copy() {
     copying.finish();
 }
 
-/// Where the file is marked with the last commit that is known to be on the disk.
-fn mark(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap()[3_584..4_096].to_vec()
-}
-
-/// A copy that has the head of the file from before a commit is the state before it, and must not get the mark that a later change was on
-/// the disk. The mark is made up for when the copy has ended.
+/// A copy survives one commit beside it, wherever in the file it is: what it has read and what it reads later is the state before.
 #[test]
-fn a_copy_that_has_read_the_head_before_a_commit_is_whole() {
-    // The first commit of a file makes its log, in the tables.
-    let (copy, before, _) = commit_beside_a_copy(|path| drop(compact(path).unwrap()), |_| 320);
-    assert_eq!(copy, before);
-}
-
-/// A copy that has the log from before a commit is the state before it, also if it has an entry in part; one that reads it later is the
-/// state after.
-#[test]
-fn a_copy_that_has_read_the_head_before_an_entry_of_the_log_is_whole() {
-    let of_log = [(0, true), (1, false), (100, false), (SEGMENT, false)].map(|(len, has_entry)| (Some(len), has_entry));
-    for (len, has_entry) in of_log.into_iter().chain([(None, true)]) {
-        let read = |path: &Path| len.map_or(320, |len| log::place(&std::fs::read(path).unwrap()) + len);
-        let (copy, before, after) = commit_beside_a_copy(|_| {}, read);
-        assert_eq!(copy, if has_entry { after } else { before }, "{len:?} bytes of the log");
+fn a_copy_that_one_commit_overtakes_is_the_state_before_or_after() {
+    for read in [9, 320, 4_096, 8_192, 100_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
+        let before = small_database(&path);
+        // So short a limit that the commit comes while the copy is under way, as it may to one that begins just before it.
+        let store = Store::open_behind_gate(&path, Duration::from_millis(50)).unwrap();
+        let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
+        let copying = HalfRead::from(read, &path, &copy);
+        let (done, is_done) = std::sync::mpsc::channel();
+        let acknowledge = Box::new(move |result: Result<_, _>| done.send(result.is_ok()).unwrap());
+        writer.submit(overlay(7, 2, 200), acknowledge).unwrap();
+        assert!(is_done.recv().unwrap());
+        copying.finish();
+        let after = contents(&store.snapshot().unwrap(), 0).unwrap().sha256;
+        assert_ne!(after, before);
+        // The head names the newest commit.
+        let expected = if read < 320 { after } else { before };
+        assert_eq!(verify(&copy).unwrap().sha256, expected, "{read} bytes were read before the commit");
     }
 }
 
-/// Commits a record while somebody copies the file who has read so many bytes of it. Returns what the copy holds, and what the file
-/// held before and after.
-fn commit_beside_a_copy(prepare: impl Fn(&Path), read: impl Fn(&Path) -> usize) -> (String, String, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
-    let before = small_database(&path);
-    prepare(&path);
-    let store = Store::open(&path).unwrap();
-    // So short a limit that the commit comes while the copy is under way, as it may to one that begins just before it.
-    let gate = CopyGate::new(&path, Duration::from_millis(50)).unwrap();
-    let writer = Writer::start_behind(gate, Arc::clone(&store), |_| {}).unwrap();
-    let copying = HalfRead::from(read(&path) as u64, &path, &copy);
-    let (marked, (done, is_done)) = (mark(&path), std::sync::mpsc::channel());
-    let acknowledge = Box::new(move |result: Result<_, _>| done.send(result.is_ok()).unwrap());
-    writer.submit(overlay(7, 2, 200), acknowledge).unwrap();
-    assert!(is_done.recv().unwrap());
-    copying.finish();
-    let copied = verify(&copy).unwrap().sha256;
-    let after = contents(&store.snapshot().unwrap(), 0).unwrap().sha256;
-    let watch = Stopwatch::start();
-    while mark(&path) == marked {
-        assert!(watch.seconds() < 5.0, "the file is not marked after the copy");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    writer.stop();
-    (copied, before, after)
-}
-
-/// The gate that a store was opened behind is its writer's from then on.
 #[test]
-fn a_service_waits_for_a_copy_at_the_gate_of_its_store() {
+fn writes_of_a_service_wait_for_a_copy() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
     small_database(&path);
-    let store = Store::open_behind_gate(&path, Duration::from_secs(2)).unwrap();
-    let service = Service::start(Arc::clone(&store), Settings::built_in().unwrap()).unwrap();
+    let service = Service::open(&path, Settings { copy_gate_ms: 2_000, ..Settings::built_in().unwrap() }).unwrap();
     assert!(service.health().unsafe_copies.is_none());
-    assert!(store.pass_gate().is_none(), "there is one gate");
     let write = |balance| drop(service.submit(overlay(1, balance, PADDING)).unwrap().done_blocking().unwrap());
-    // From here on the writer has gone over the processes.
     write(2);
     let copying = HalfRead::of(&path, &copy).finish_after(HALF_A_SECOND);
     let watch = Stopwatch::start();
@@ -396,38 +350,7 @@ fn a_service_waits_for_a_copy_at_the_gate_of_its_store() {
     verify(&copy).unwrap();
 }
 
-/// A writer that stops takes what the log holds into the tables, which is one commit more, and closing the file is another.
-#[test]
-fn a_writer_that_stops_waits_for_a_copy_before_it_empties_the_log() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
-    small_database(&path);
-    let store = Store::open(&path).unwrap();
-    let gate = CopyGate::new(&path, Duration::from_secs(5)).unwrap();
-    let writer = Writer::start_behind(gate, Arc::clone(&store), |_| {}).unwrap();
-    let (done, is_done) = std::sync::mpsc::channel();
-    let acknowledge = Box::new(move |result: Result<_, _>| done.send(result.is_ok()).unwrap());
-    writer.submit(overlay(7, 2, PADDING), acknowledge).unwrap();
-    assert!(is_done.recv().unwrap());
-    let expected = contents(&store.snapshot().unwrap(), 0).unwrap().sha256;
-    // The mark in the first page may be yet to come.
-    let tables = || std::fs::read(&path).unwrap().split_off(4_096);
-    let before = tables();
-    let copying = HalfRead::of(&path, &copy);
-    std::thread::scope(|scope| {
-        let stopping = scope.spawn(|| writer.stop());
-        std::thread::sleep(HALF_A_SECOND);
-        assert!(tables() == before, "it did not wait");
-        copying.finish();
-        stopping.join().unwrap();
-    });
-    assert!(tables() != before, "the log was not emptied");
-    drop((writer, store));
-    assert_eq!(verify(&copy).unwrap().sha256, expected);
-    assert_eq!(verify(&path).unwrap().sha256, expected);
-}
-
-/// The old file is not written to, so nobody need wait.
+/// Compaction does not write to the old file.
 #[test]
 fn a_copy_that_is_being_made_while_the_file_is_compacted_is_whole() {
     let folder = tempfile::tempdir().unwrap();

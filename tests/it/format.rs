@@ -1,25 +1,28 @@
-//! Files of every schema there has been are opened and read for what they say.
+//! The file's layout: the golden file of each schema is opened and read for what it says, and bare redb reads what this program leaves.
 //!
-//! `data/golden/schema-1.redb` and those beside it were made by the test below that is ignored otherwise:
-//! `cargo test --test it make_the_golden_file -- --ignored`. It makes the file only if it is not there: what files in use hold can not
-//! be made again by newer code. A new schema gets a new file beside the old ones.
+//! `data/golden/schema-1.redb` was made by the test below that is ignored otherwise: `cargo test --test it make_the_golden_file -- --ignored`.
+//! It makes the file only if it is not there: what files in use hold can not be made again by newer code. A new schema gets a new
+//! file beside the old ones.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use overlaid::domain::{Scope, Token};
 use overlaid::service::export_lines;
-use overlaid::store::{Effect, Operation, Store, verify};
-use redb::{Database, ReadableDatabase, TableDefinition};
+use overlaid::store::{Effect, Operation, Store, StoreError, verify};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _};
 use tempfile::TempDir;
 
+use crate::crash::overlay;
 use crate::direct::Direct;
+use crate::process::Server;
 use crate::world::{delete_overlay, patch_overlay, put_outcome, put_overlay, put_rate, put_signal, start, user_id};
 
 /// The schema that today's code writes.
-pub(crate) const SCHEMA: u64 = 5;
+const SCHEMA: u64 = 1;
 
-pub(crate) fn golden(schema: u64) -> PathBuf {
+fn golden(schema: u64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/golden/schema-{schema}.redb"))
 }
 
@@ -101,62 +104,126 @@ fn a_file_of_schema_1_is_read_for_what_it_says() {
     assert!(fs::read(golden(1)).unwrap() == before, "the file in the repository is not touched");
 }
 
-/// All schemas say the same, and a file of an older one becomes one of today's when it is opened to be written to; not when it is only
-/// looked at.
+/// A file that verification only reads keeps every byte.
 #[test]
-fn files_of_all_schemas_say_the_same_and_are_brought_to_todays() {
-    for schema in 1..=SCHEMA {
-        let folder = copy_of(schema);
-        let path = folder.path().join("overlaid.redb");
-        let looked_at = verify(&path).unwrap();
-        assert_eq!((looked_at.schema, looked_at.seq), (schema, 9));
-        assert!(fs::read(&path).unwrap() == fs::read(golden(schema)).unwrap());
-        let direct = Direct::at(folder);
-        assert_eq!(contents(&direct), contents(&Direct::at(copy_of(1))));
-        let _folder = direct.close();
-        assert_eq!(verify(&path).unwrap().schema, SCHEMA);
-    }
+fn verifying_the_golden_file_does_not_change_it() {
+    let folder = copy_of(SCHEMA);
+    let path = folder.path().join("overlaid.redb");
+    let verified = verify(&path).unwrap();
+    assert_eq!((verified.schema, verified.seq), (SCHEMA, 9));
+    assert!(fs::read(&path).unwrap() == fs::read(golden(SCHEMA)).unwrap());
 }
 
-/// In schema 4 small commits were in a log in the first page, alone until the file was closed.
-#[test]
-fn a_file_of_schema_4_whose_process_was_killed_says_what_was_in_its_log() {
-    let killed = golden(4).with_file_name("schema-4-killed.redb");
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("overlaid.redb");
-    fs::copy(&killed, &path).unwrap();
-    let looked_at = verify(&path).unwrap();
-    assert_eq!((looked_at.schema, looked_at.seq), (4, 9));
-    assert!(fs::read(&path).unwrap() == fs::read(&killed).unwrap());
-    let direct = Direct::at(folder);
-    assert_eq!(contents(&direct), contents(&Direct::at(copy_of(1))));
-    direct.put(patch_overlay("7001", r#"{"account_balance":1}"#, start()));
-    let now = contents(&direct);
-    let direct = direct.restart();
-    assert_eq!(contents(&direct), now);
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
-    // An entry of its log is gone that others follow.
-    let mut damaged = fs::read(&killed).unwrap();
-    damaged[520] ^= 1;
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("overlaid.redb");
-    fs::write(&path, &damaged).unwrap();
-    assert!(verify(&path).is_err_and(|error| error.is_damage()));
-    assert!(Store::open(&path).is_err_and(|error| error.is_damage()));
-    assert!(fs::read(&path).unwrap() == damaged);
-}
-
-/// The first byte of a record is its version: signals are packed since schema 2.
-#[test]
-fn the_golden_files_hold_the_records_that_they_are_there_for() {
-    const SIGNALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signals-1");
-    for (schema, version) in [(1, 1), (2, 2), (3, 2), (4, 2), (5, 2)] {
-        let folder = copy_of(schema);
-        let database = Database::open(folder.path().join("overlaid.redb")).unwrap();
-        let signals = database.begin_read().unwrap().open_table(SIGNALS).unwrap();
-        for number in 0..2 {
-            assert_eq!(signals.get(number).unwrap().unwrap().value()[0], version, "schema {schema}");
+/// Writes a fact about itself into a file that was closed.
+fn write_meta(path: &Path, key: &str, value: Option<u64>) {
+    let database = Database::open(path).unwrap();
+    let tx = database.begin_write().unwrap();
+    {
+        let mut meta = tx.open_table(META).unwrap();
+        match value {
+            Some(value) => drop(meta.insert(key, value).unwrap()),
+            None => drop(meta.remove(key).unwrap()),
         }
+    }
+    tx.commit().unwrap();
+}
+
+#[test]
+fn files_of_newer_and_of_unreleased_programs_are_refused_with_what_to_do_and_not_changed() {
+    let folder = copy_of(SCHEMA);
+    let path = folder.path().join("overlaid.redb");
+    let refusal = || {
+        let before = fs::read(&path).unwrap();
+        let refusals = [Store::open(&path).unwrap_err(), verify(&path).unwrap_err()];
+        assert!(fs::read(&path).unwrap() == before, "a refused file was changed");
+        let [opened, verified] = refusals.map(|error| error.to_string());
+        assert_eq!(opened, verified);
+        opened
+    };
+    write_meta(&path, "schema-version", Some(2));
+    insta::assert_snapshot!(refusal(), @"the file has schema 2, this program reads up to 1: use a newer overlaid");
+    write_meta(&path, "schema-version", None);
+    insta::assert_snapshot!(refusal(), @"the file is a redb database of another program");
+    write_meta(&path, "schema", Some(5));
+    insta::assert_snapshot!(refusal(), @"a build from before the first release wrote the file: let that build `export` the records, and `load` them");
+    assert!(matches!(Store::open(&path), Err(StoreError::Unreleased)));
+}
+
+/// Each table's rows as bare redb reads them, by the table's name.
+fn read_with_bare_redb(path: &Path) -> BTreeMap<String, usize> {
+    let mut database = Database::open(path).unwrap();
+    assert!(database.check_integrity().unwrap(), "the engine found something to repair");
+    let tx = database.begin_read().unwrap();
+    let mut tables = BTreeMap::new();
+    for table in tx.list_tables().unwrap() {
+        let rows = tx.open_untyped_table(table.clone()).unwrap();
+        tables.insert(
+            table.name().to_owned(),
+            usize::try_from(redb::ReadableTableMetadata::len(&rows).unwrap()).unwrap(),
+        );
+    }
+    tables
+}
+
+/// The overlays of a file with the `seq` of each, as bare redb and this program's codec read them.
+fn overlays_by_bare_redb(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    const OVERLAYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("overlays-1");
+    let database = Database::open(path).unwrap();
+    let overlays = database.begin_read().unwrap().open_table(OVERLAYS).unwrap();
+    let rows = overlays.iter().unwrap().map(Result::unwrap);
+    rows.map(|(user, record)| (user.value().to_owned(), record.value().to_vec())).collect()
+}
+
+/// Whether the file was closed, its server killed, or copied while it was written: bare redb opens it, reads every table, and finds
+/// every overlay that was acknowledged.
+#[test]
+fn bare_redb_reads_what_a_close_a_kill_and_a_live_copy_leave() {
+    const USERS: usize = 300;
+    let folder = TempDir::new().unwrap();
+    let [path, live, killed] = ["overlaid.redb", "live.redb", "killed.redb"].map(|name| folder.path().join(name));
+    let server = Server::start(folder.path(), &[]);
+    for user in 0..USERS {
+        let written = server.send("PUT", &format!("/v1/users/{user}/overlay"), r#"{"account_balance":100}"#);
+        assert!(written.status < 300, "{written:?}");
+    }
+    fs::copy(&path, &live).unwrap();
+    server.kill();
+    fs::copy(&path, &killed).unwrap();
+    let direct = Direct::at(folder);
+    direct.put(overlay(USERS, 1, 0));
+    let folder = direct.close();
+    let expected = BTreeMap::from(
+        [
+            ("legacy-checkpoint-1", 0),
+            ("meta", 2),
+            ("outcomes-1", 0),
+            ("overlays-1", USERS),
+            ("rates-1", 0),
+            ("signal-numbers-1", 0),
+            ("signals-1", 0),
+            ("signals-by-expiry-1", 0),
+            ("tokens-1", 0),
+        ]
+        .map(|(name, rows)| (name.to_owned(), rows)),
+    );
+    assert_eq!(read_with_bare_redb(&live), expected);
+    assert_eq!(read_with_bare_redb(&killed), expected);
+    assert_eq!(overlays_by_bare_redb(&live), overlays_by_bare_redb(&killed));
+    assert_eq!(read_with_bare_redb(&path)["overlays-1"], USERS + 1);
+    drop(folder);
+}
+
+/// The first byte of a record is its version: signals are packed.
+#[test]
+fn the_golden_file_holds_packed_signals() {
+    const SIGNALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signals-1");
+    let folder = copy_of(SCHEMA);
+    let database = Database::open(folder.path().join("overlaid.redb")).unwrap();
+    let signals = database.begin_read().unwrap().open_table(SIGNALS).unwrap();
+    for number in 0..2 {
+        assert_eq!(signals.get(number).unwrap().unwrap().value()[0], 2);
     }
 }
 

@@ -1,21 +1,23 @@
-//! One batch of operations, which become one commit: each is checked against the state that it meets, then turned into rows.
+//! One batch of operations in one write transaction: each is checked against the state that it meets, then put into the tables.
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 
-use redb::{Key, ReadOnlyTable, ReadTransaction, ReadableTable as _, TableDefinition, TableHandle as _, Value};
+use redb::{Key, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
 
-use super::super::codec::{self, TooLarge};
-use super::super::rows::{Cell, NewRows, Rows, find};
-use super::super::snapshot::{
+use super::codec::{self, TooLarge};
+use super::error::StoreError;
+use super::operation::{Change, Condition, Effect, Operation, Precedence, Receipt, Refusal};
+use super::rows::{
     StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
 };
-use super::super::{StoreError, tables};
-use super::{Change, Condition, Effect, Operation, Precedence, Receipt, Refusal};
+use super::tables;
 use crate::domain::{
     Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, SignalDraft, SignalId, Token, UnixMillis,
     UserId,
 };
+
+/// Most operations of one commit: keeps the wait of the first in a batch short.
+pub(super) const BATCH_MAX: usize = 1_024;
 
 /// Why one operation did not go in: refused alone, or everything failed.
 pub(super) enum Failure {
@@ -57,67 +59,46 @@ pub(super) type Applied = Result<Receipt, Failure>;
 
 /// A table that is opened by the first who needs it: most batches are balances, which need one of seven.
 struct OnDemand<'tx, K: Key + 'static, V: Value + 'static> {
-    tx: &'tx ReadTransaction,
+    tx: &'tx WriteTransaction,
     definition: TableDefinition<'static, K, V>,
-    number: usize,
-    opened: Option<ReadOnlyTable<K, V>>,
+    opened: Option<Table<'tx, K, V>>,
 }
 
 impl<'tx, K: Key + 'static, V: Value + 'static> OnDemand<'tx, K, V> {
-    fn of(tx: &'tx ReadTransaction, definition: TableDefinition<'static, K, V>) -> Self {
-        Self { tx, definition, number: tables::number(definition.name()), opened: None }
+    fn of(tx: &'tx WriteTransaction, definition: TableDefinition<'static, K, V>) -> Self {
+        Self { tx, definition, opened: None }
     }
 
-    fn stored(&mut self) -> Result<&ReadOnlyTable<K, V>, StoreError> {
+    fn table(&mut self) -> Result<&mut Table<'tx, K, V>, StoreError> {
         match &mut self.opened {
             Some(table) => Ok(table),
             closed => Ok(closed.insert(self.tx.open_table(self.definition)?)),
         }
     }
-
-    fn get<'k>(&mut self, rows: &NewRows, key: impl Borrow<K::SelfType<'k>>) -> Result<Option<Cell<V>>, StoreError> {
-        let over = rows.get(self.number, K::as_bytes(key.borrow()).as_ref());
-        find(self.stored()?, over, key)
-    }
-
-    fn insert<'k, 'v>(
-        &self,
-        rows: &mut NewRows,
-        key: impl Borrow<K::SelfType<'k>>,
-        value: impl Borrow<V::SelfType<'v>>,
-    ) {
-        let (key, value) = (K::as_bytes(key.borrow()), V::as_bytes(value.borrow()));
-        rows.put(self.number, key.as_ref(), Some(value.as_ref()));
-    }
-
-    fn remove<'k>(&self, rows: &mut NewRows, key: impl Borrow<K::SelfType<'k>>) {
-        rows.put(self.number, K::as_bytes(key.borrow()).as_ref(), None);
-    }
 }
 
-/// The tables as a batch meets them, and what it changes.
+/// The tables of one write transaction.
 pub(super) struct Batch<'tx> {
     /// The number of the last change before this batch.
     seq_before: u64,
     changes: Vec<Change>,
-    rows: NewRows,
     signals: OnDemand<'tx, u64, &'static [u8]>,
     signal_numbers: OnDemand<'tx, &'static str, u64>,
-    signals_by_expiry: OnDemand<'tx, &'static str, &'static [u8]>,
+    signals_by_expiry: OnDemand<'tx, (i64, u64), ()>,
     overlays: OnDemand<'tx, &'static str, &'static [u8]>,
     outcomes: OnDemand<'tx, (u64, &'static str), &'static [u8]>,
     rates: OnDemand<'tx, &'static str, &'static [u8]>,
     tokens: OnDemand<'tx, &'static str, &'static [u8]>,
+    meta: Table<'tx, &'static str, u64>,
 }
 
 impl<'tx> Batch<'tx> {
-    /// - `tx`, `rows`: what is committed, in the tables and laid over them.
-    pub(super) fn open(tx: &'tx ReadTransaction, rows: Rows) -> Result<Self, StoreError> {
-        let seq_before = if rows.is_empty() { tables::seq(tx)? } else { rows.seq };
+    pub(super) fn open(tx: &'tx WriteTransaction) -> Result<Self, StoreError> {
+        let meta = tx.open_table(tables::META)?;
+        let seq_before = meta.get(tables::SEQ_KEY)?.map_or(0, |seq| seq.value());
         Ok(Self {
             seq_before,
             changes: Vec::new(),
-            rows: NewRows::over(rows),
             signals: OnDemand::of(tx, tables::SIGNALS),
             signal_numbers: OnDemand::of(tx, tables::SIGNAL_NUMBERS),
             signals_by_expiry: OnDemand::of(tx, tables::SIGNALS_BY_EXPIRY),
@@ -125,6 +106,7 @@ impl<'tx> Batch<'tx> {
             outcomes: OnDemand::of(tx, tables::OUTCOMES),
             rates: OnDemand::of(tx, tables::RATES),
             tokens: OnDemand::of(tx, tables::TOKENS),
+            meta,
         })
     }
 
@@ -195,33 +177,27 @@ impl<'tx> Batch<'tx> {
     }
 
     pub(super) fn stored_signal(&mut self, id: &SignalId) -> Result<Option<StoredSignal>, StoreError> {
-        let Some(number) = self.signal_numbers.get(&self.rows, id.as_str())?.map(|number| number.value()) else {
+        let Some(number) = self.signal_numbers.table()?.get(id.as_str())?.map(|number| number.value()) else {
             return Ok(None);
         };
-        let row = self.signals.get(&self.rows, number)?;
-        signal_called(id, number, row.as_ref().map(Cell::value)).map(Some)
+        let row = self.signals.table()?.get(number)?;
+        signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
     }
 
     /// The number of the next new signal.
     pub(super) fn next_number(&mut self) -> Result<u64, StoreError> {
-        let over = self.rows.last(self.signals.number).map(|row| u64::from_bytes(row.key()));
-        let stored = self.signals.stored()?.last()?.map(|(number, _)| number.value());
-        Ok(stored.max(over).map_or(0, |last| last.saturating_add(1)))
+        Ok(self.signals.table()?.last()?.map_or(0, |(number, _)| number.value().saturating_add(1)))
     }
 
     pub(super) fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {
         let bytes = codec::encode_signal(&stored.signal, stored.seq)?;
         let number = stored.number;
-        self.signals.insert(&mut self.rows, number, bytes.as_slice());
+        self.signals.table()?.insert(number, bytes.as_slice())?;
         match old {
-            Some(old) => {
-                let key = tables::expiry_key(old.signal.expires_at, number);
-                self.signals_by_expiry.remove(&mut self.rows, key.as_str());
-            }
-            None => self.signal_numbers.insert(&mut self.rows, stored.signal.id.as_str(), number),
+            Some(old) => drop(self.signals_by_expiry.table()?.remove((old.signal.expires_at.millis(), number))?),
+            None => drop(self.signal_numbers.table()?.insert(stored.signal.id.as_str(), number)?),
         }
-        let key = tables::expiry_key(stored.signal.expires_at, number);
-        self.signals_by_expiry.insert(&mut self.rows, key.as_str(), &[][..]);
+        self.signals_by_expiry.table()?.insert((stored.signal.expires_at.millis(), number), ())?;
         Ok(())
     }
 
@@ -265,29 +241,28 @@ impl<'tx> Batch<'tx> {
         if stored.is_none() {
             return Err(Refusal::Absent(format!("overlay for user {user}")).into());
         }
-        self.overlays.remove(&mut self.rows, user.as_str());
+        self.overlays.table()?.remove(user.as_str())?;
         Ok(self.done(Effect::Deleted, Change::Overlay(user, None)))
     }
 
     pub(super) fn stored_overlay(&mut self, user: &UserId) -> Result<Option<StoredOverlay>, StoreError> {
-        let bytes = self.overlays.get(&self.rows, user.as_str())?;
-        bytes.map(|bytes| stored_overlay(user.as_str(), bytes.value())).transpose()
+        self.overlays.table()?.get(user.as_str())?.map(|bytes| stored_overlay(user.as_str(), bytes.value())).transpose()
     }
 
     pub(super) fn write_overlay(&mut self, overlay: Overlay, effect: Effect) -> Applied {
         let stored = StoredOverlay { seq: self.next_seq(), overlay };
         let bytes = codec::encode_overlay(&stored.overlay, stored.seq)?;
         let user = stored.overlay.user_id.clone();
-        self.overlays.insert(&mut self.rows, user.as_str(), bytes.as_slice());
+        self.overlays.table()?.insert(user.as_str(), bytes.as_slice())?;
         Ok(self.done(effect, Change::Overlay(user, Some(Arc::new(stored)))))
     }
 
     pub(super) fn put_outcome(&mut self, outcome: Outcome, precedence: Precedence) -> Applied {
-        let number = self.signal_numbers.get(&self.rows, outcome.signal_id.as_str())?.map(|number| number.value());
+        let number = self.signal_numbers.table()?.get(outcome.signal_id.as_str())?.map(|number| number.value());
         let number = number.ok_or_else(|| Refusal::Absent(format!("signal {}", outcome.signal_id)))?;
         let user = outcome.user_id.clone();
         let key = (number, user.as_str());
-        let old = self.outcomes.get(&self.rows, key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()?;
+        let old = self.outcomes.table()?.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()?;
         let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
         if let Some(old) = old {
             if old.outcome.says_the_same(&outcome) {
@@ -299,14 +274,14 @@ impl<'tx> Batch<'tx> {
         }
         let stored = StoredOutcome { seq: self.next_seq(), outcome };
         let bytes = codec::encode_outcome(&stored.outcome, stored.seq)?;
-        self.outcomes.insert(&mut self.rows, key, bytes.as_slice());
+        self.outcomes.table()?.insert(key, bytes.as_slice())?;
         Ok(self.done(effect, Change::Outcome(number, Arc::new(stored))))
     }
 
     fn put_rate(&mut self, draft: RateDraft, now: UnixMillis, precedence: Precedence) -> Applied {
         let rate = draft.resolve(now);
         let pair = rate.pair.as_str();
-        let old = self.rates.get(&self.rows, pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
+        let old = self.rates.table()?.get(pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
         let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
         if let Some((old, seq)) = old {
             if old.price == rate.price {
@@ -318,24 +293,23 @@ impl<'tx> Batch<'tx> {
         }
         let seq = self.next_seq();
         let bytes = codec::encode_rate(&rate, seq)?;
-        self.rates.insert(&mut self.rows, rate.pair.as_str(), bytes.as_slice());
+        self.rates.table()?.insert(rate.pair.as_str(), bytes.as_slice())?;
         Ok(self.done(effect, Change::Rate(rate, seq)))
     }
 
     fn put_token(&mut self, token: Token) -> Applied {
-        if self.tokens.get(&self.rows, token.id.as_str())?.is_some() {
+        if self.tokens.table()?.get(token.id.as_str())?.is_some() {
             return Err(Refusal::Conflict(format!("token {} is there already", token.id)).into());
         }
         let bytes = codec::encode_token(&token, self.next_seq())?;
-        self.tokens.insert(&mut self.rows, token.id.as_str(), bytes.as_slice());
+        self.tokens.table()?.insert(token.id.as_str(), bytes.as_slice())?;
         Ok(self.done(Effect::Created, Change::Token(token.id.clone(), Some(token))))
     }
 
     fn revoke_token(&mut self, id: String) -> Applied {
-        if self.tokens.get(&self.rows, id.as_str())?.is_none() {
+        if self.tokens.table()?.remove(id.as_str())?.is_none() {
             return Err(Refusal::Absent(format!("token {id}")).into());
         }
-        self.tokens.remove(&mut self.rows, id.as_str());
         Ok(self.done(Effect::Deleted, Change::Token(id, None)))
     }
 
@@ -344,13 +318,13 @@ impl<'tx> Batch<'tx> {
         Receipt { effect, change }
     }
 
-    /// Ends the batch: returns its changes and what they are to the tables.
-    pub(super) fn finish(mut self) -> (Vec<Change>, NewRows) {
+    /// Ends the batch: returns its changes and the number of the last one, which it writes if there are any.
+    pub(super) fn finish(mut self) -> Result<(u64, Vec<Change>), StoreError> {
         let seq = self.last_seq();
         if !self.changes.is_empty() {
-            self.rows.number(self.seq_before.saturating_add(1), seq);
+            self.meta.insert(tables::SEQ_KEY, seq)?;
         }
-        (self.changes, self.rows)
+        Ok((seq, self.changes))
     }
 }
 

@@ -1,18 +1,24 @@
 //! Records of an import, and how far it is, in one durable commit.
 //!
-//! For a program that holds the file alone: it passes by the writer thread, so a cache or an observer would not hear of it. Copies
-//! of the file it waits for as the writer does, if the store was opened behind a gate. The
-//! records are final: who imports has compared them with what is stored, so what comes goes over what is there. Only a signal
-//! never does, as others may hold it already.
+//! For a program that holds the file alone: an import does not pass the writer thread, so a cache or an observer would not learn of it.
+//! It waits for copies of the file as the writer does. The records are final: the importer has compared them with what is stored, so
+//! each replaces what is there. Only a signal never does, as clients may hold it already.
 
 use std::sync::Arc;
 
-use super::{Batch, Effect, Failure, Precedence, Refusal, StoredSignal, WriteError};
+use redb::ReadableTable as _;
+
+use super::batch::{BATCH_MAX, Batch, Failure};
+use super::database::Store;
+use super::engine::CommitError;
+use super::error::StoreError;
+use super::operation::{Change, Effect, Precedence, Refusal, WriteError};
+use super::rows::StoredSignal;
+use super::tables;
 use crate::domain::{Outcome, Overlay, Signal};
-use crate::store::Store;
 
 /// Most records of one commit: those of a full batch.
-pub const IMPORT_RECORDS_MAX: usize = super::BATCH_MAX;
+pub const IMPORT_RECORDS_MAX: usize = BATCH_MAX;
 
 /// Records that go in together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,10 +60,10 @@ impl Store {
 
     fn write_imported(&self, records: &Imported<'_>, (name, state): (&str, &str)) -> Result<(), Failure> {
         self.wait_for_copies();
-        // Whatever fails before the commit leaves no trace.
-        let opened = self.opened();
-        let snapshot = Arc::clone(&opened).snapshot()?;
-        let mut batch = Batch::open(snapshot.tx(), snapshot.rows().clone())?;
+        let engine = self.engine();
+        // Any error below drops the transaction, and with it everything that was written in it.
+        let tx = engine.begin()?;
+        let mut batch = Batch::open(&tx)?;
         for signal in records.signals {
             batch.import_signal(signal)?;
         }
@@ -69,16 +75,20 @@ impl Store {
         for outcome in records.outcomes {
             batch.put_outcome(outcome.clone(), Precedence::Replace)?;
         }
-        let (changes, rows) = batch.finish();
-        let is_known = snapshot.checkpoint(name)?.is_some_and(|known| known == state);
-        let seq = snapshot.seq()?.max(rows.entry.last);
-        drop(snapshot);
+        let (_, changes) = batch.finish()?;
+        let mut checkpoints = tx.open_table(tables::LEGACY_CHECKPOINT).map_err(StoreError::from)?;
+        let is_known = checkpoints.get(name)?.is_some_and(|known| known.value() == state);
         if changes.is_empty() && is_known {
-            return Ok(());
+            drop(checkpoints);
+            return Ok(engine.abort(tx)?);
         }
-        opened.commit_to_tables(Some(&rows.own), Some((name, state)))?;
-        self.mark(seq, &mut self.gate());
-        Ok(())
+        checkpoints.insert(name, state)?;
+        drop(checkpoints);
+        let (CommitError::NotCommitted(error) | CommitError::Unconfirmed(error)) = match engine.commit(tx) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        Err(error.into())
     }
 }
 
@@ -93,7 +103,7 @@ impl Batch<'_> {
         let number = self.next_number()?;
         let stored = StoredSignal { number, seq: self.next_seq(), signal: signal.clone() };
         self.write_signal(&stored, None)?;
-        self.done(Effect::Created, super::Change::Signal(Arc::new(stored)));
+        self.done(Effect::Created, Change::Signal(Arc::new(stored)));
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::StoreError;
-use super::super::snapshot::{StoredOutcome, StoredOverlay, StoredSignal};
+use super::error::StoreError;
+use super::rows::{StoredOutcome, StoredOverlay, StoredSignal};
 use crate::domain::{
     Invalid, Object, Outcome, OverlayDraft, Rate, RateDraft, SignalDraft, SignalId, Token, UnixMillis, UserId,
 };

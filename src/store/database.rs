@@ -1,0 +1,216 @@
+//! An open database: the file, the engine on it, and the gate that every commit waits at.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::copy_gate::{CopyGate, GateWaits, WaitCounters};
+use super::disk::Disk;
+use super::engine::Engine;
+use super::error::StoreError;
+use super::file;
+use super::snapshot::Snapshot;
+
+/// An open database.
+#[derive(Debug)]
+pub struct Store {
+    disk: Arc<dyn Disk>,
+    /// Replaced when the engine has to be opened again.
+    engine: RwLock<Arc<Engine>>,
+    path: PathBuf,
+    /// Where every commit waits while another process may be copying the file.
+    gate: Mutex<CopyGate>,
+    waits: WaitCounters,
+    /// Why there is no gate, if there is none.
+    unsafe_copies: Option<String>,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Closing the file writes to it.
+        self.wait_for_copies();
+    }
+}
+
+impl Store {
+    /// Opens a database, or makes one: its folder with mode 0700, the file with mode 0600.
+    ///
+    /// The whole file is checked: a damaged one is refused here and not met later. A file that is refused is not changed, not
+    /// even by the engine's own repair.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InUse`], [`StoreError::NewerSchema`], [`StoreError::Unreleased`], [`StoreError::NotOurs`],
+    /// [`StoreError::Create`], [`StoreError::Damaged`] or [`StoreError::Engine`].
+    pub fn open_or_create(path: &Path) -> Result<Arc<Self>, StoreError> {
+        Self::create_if_absent(path)?;
+        Self::open(path)
+    }
+
+    /// As [`Store::open_behind_gate`], but makes a database where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open_or_create`].
+    pub fn open_or_create_behind_gate(path: &Path, limit: Duration) -> Result<Arc<Self>, StoreError> {
+        Self::create_if_absent(path)?;
+        Self::open_behind_gate(path, limit)
+    }
+
+    fn create_if_absent(path: &Path) -> Result<(), StoreError> {
+        let failed = |at: &Path| {
+            let at = at.to_owned();
+            move |source| StoreError::Create { path: at, source }
+        };
+        let folder = file::folder_of(path);
+        if !folder.exists() {
+            file::make_private_folder(folder).map_err(failed(folder))?;
+        }
+        if !path.exists() {
+            let new = file::beside(path, ".new");
+            file::make_file(&new).map_err(failed(&new))?;
+            let disk = file::lock(&new).map_err(failed(&new))?.ok_or_else(file::in_use(&new))?;
+            drop(Self::open_on(Arc::new(disk), &new)?);
+            // The database gets its name when it is whole, and survives a power cut once the folder is synced.
+            fs::rename(&new, path).and_then(|()| file::sync_folder(folder)).map_err(failed(path))?;
+        }
+        Ok(())
+    }
+
+    /// Opens a database that is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open_or_create`], and [`StoreError::Absent`].
+    pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
+        Self::open_on(Arc::new(file::lock_database(path)?), path)
+    }
+
+    /// As [`Store::open`], but every commit waits for copies of the file that other processes are making, and so does the opening.
+    ///
+    /// - `limit`: as [`CopyGate::new`] takes it; where there can be no gate, nothing waits, and [`Store::unsafe_copies`] says why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open_behind_gate(path: &Path, limit: Duration) -> Result<Arc<Self>, StoreError> {
+        let disk = file::lock_database(path)?;
+        let (gate, unsafe_copies) = match CopyGate::counting_later(path, limit) {
+            Ok(gate) if gate.is_watching() => (gate, None),
+            Ok(gate) => (gate, Some("the copy gate is turned off".to_owned())),
+            Err(unavailable) => {
+                let cause = std::error::Error::source(&unavailable);
+                let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+                (CopyGate::off(), Some(format!("{unavailable}{cause}")))
+            }
+        };
+        Self::open_with(Arc::new(disk), path, gate, unsafe_copies)
+    }
+
+    /// Opens the database on any disk, or makes one on an empty disk: for tests that let the disk fail. `path` is where it is
+    /// said to be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open_or_create`].
+    pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(disk, path, CopyGate::off(), Some("there is no copy gate".to_owned()))
+    }
+
+    fn open_with(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        mut gate: CopyGate,
+        unsafe_copies: Option<String>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let waits = WaitCounters::default();
+        let engine = Engine::open(&disk, || waits.count(gate.wait(&NEVER)))?;
+        Ok(Self::new(disk, engine, path, (gate, waits, unsafe_copies)))
+    }
+
+    /// Opens a database that it never changes, and that no process may write to meanwhile. What is written to it changes
+    /// nothing but what this process sees.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open_to_read(path: &Path) -> Result<Arc<Self>, StoreError> {
+        let disk: Arc<dyn Disk> = Arc::new(file::lock_database_shared(path)?);
+        let engine = Engine::open_to_read(Arc::clone(&disk))?;
+        let unwatched = (CopyGate::off(), WaitCounters::default(), None);
+        Ok(Self::new(disk, engine, path, unwatched))
+    }
+
+    fn new(
+        disk: Arc<dyn Disk>,
+        engine: Engine,
+        path: &Path,
+        (gate, waits, unsafe_copies): (CopyGate, WaitCounters, Option<String>),
+    ) -> Arc<Self> {
+        let (engine, gate) = (RwLock::new(Arc::new(engine)), Mutex::new(gate));
+        Arc::new(Self { disk, engine, path: path.to_owned(), gate, waits, unsafe_copies })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes a snapshot of the last commit.
+    ///
+    /// Whatever was acknowledged before this call is in it. It keeps old pages from being used again, so it is for one
+    /// answer, not for as long as a client reads.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`].
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::of(self.engine())
+    }
+
+    /// Why a copy of the live file that is made now may be torn; `None` if copies are safe.
+    #[must_use]
+    pub fn unsafe_copies(&self) -> Option<String> {
+        self.unsafe_copies.clone()
+    }
+
+    /// How long commits have waited for copies of the file.
+    #[must_use]
+    pub fn gate_waits(&self) -> GateWaits {
+        self.waits.get()
+    }
+
+    /// Waits until a commit does no harm to any copy of the file.
+    pub(super) fn wait_for_copies(&self) {
+        self.waits.count(self.gate.lock().unwrap_or_else(PoisonError::into_inner).wait(&NEVER));
+    }
+
+    /// Lets the gate see what other processes did, so that the events of an idle night do not overflow their queue.
+    pub(super) fn watch_copies(&self) {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).is_clear();
+    }
+
+    pub(super) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Opens the engine again after a failed read, with a check of the whole file. Nothing goes to the disk yet, and readers do not
+    /// see it yet.
+    pub(super) fn open_engine_again(&self) -> Result<Arc<Engine>, StoreError> {
+        let old = self.engine();
+        old.check_failed_read()?;
+        old.retire();
+        Ok(Arc::new(Engine::check(&self.disk)?))
+    }
+
+    /// Makes readers and writers use another engine.
+    pub(super) fn replace_engine(&self, engine: Arc<Engine>) {
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
+    }
+}
+
+/// A wait at the gate ends when the copy does or its time is up.
+static NEVER: AtomicBool = AtomicBool::new(false);

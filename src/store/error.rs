@@ -1,0 +1,114 @@
+//! Why the store could not do something. redb's error types all become [`StoreError::Engine`].
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the file could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the database open.
+    #[error("another process has {} open", .0.display())]
+    InUse(PathBuf),
+    /// There is no database at this place.
+    #[error("there is no database at {}", .0.display())]
+    Absent(PathBuf),
+    /// A newer program wrote the file.
+    #[error("the file has schema {found}, this program reads up to {supported}: use a newer overlaid")]
+    NewerSchema {
+        /// The version in the file.
+        found: u64,
+        /// The newest version that this program knows.
+        supported: u64,
+    },
+    /// A build from before the first release wrote the file.
+    #[error(
+        "a build from before the first release wrote the file: let that build `export` the records, and `load` them"
+    )]
+    Unreleased,
+    /// It is a database, but not one of this program's.
+    #[error("the file is a redb database of another program")]
+    NotOurs,
+    /// A record can not be read.
+    #[error("damaged record in table {table}, key {key}: {detail}")]
+    CorruptRow {
+        /// Which table.
+        table: &'static str,
+        /// Which key.
+        key: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The file does not hold what it must.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
+    /// The queue of writes is full.
+    #[error("too many writes are waiting")]
+    Busy,
+    /// The writer has stopped.
+    #[error("the writer has stopped")]
+    Stopped,
+    /// The folder or file could not be made.
+    #[error("cannot make {}", .path.display())]
+    Create {
+        /// Which one.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The storage engine failed: the disk is full or broken, or the file is damaged.
+    #[error("the storage engine failed")]
+    Engine(#[source] Box<redb::Error>),
+}
+
+/// All of redb's error types become one.
+macro_rules! engine_errors {
+    ($($error:ty),*) => {
+        $(impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                Self::Engine(Box::new(error.into()))
+            }
+        })*
+    };
+}
+engine_errors!(
+    redb::StorageError,
+    redb::TableError,
+    redb::TransactionError,
+    redb::CommitError,
+    redb::DatabaseError,
+    redb::CompactionError
+);
+
+impl StoreError {
+    /// Whether the file holds something that it must not, so that trying again is of no use.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::CorruptRow { .. } => true,
+            Self::Engine(error) => match &**error {
+                redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => true,
+                redb::Error::Io(error) => {
+                    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether there was no room on the device.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Engine(error) if matches!(&**error, redb::Error::Io(error) if is_full(error)))
+    }
+
+    pub(super) fn io(error: io::Error) -> Self {
+        Self::Engine(Box::new(redb::Error::Io(error)))
+    }
+}
+
+/// Whether an error says that there is no room: on the device, in the quota, or for a file this large.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
