@@ -35,7 +35,7 @@ mod writer;
 
 pub use backup::{Replacing, back_up, compact, link, restore};
 pub use check::{Contents, contents, verify};
-pub use copy_gate::{CopyGate, GateWaits, Unavailable};
+pub use copy_gate::GateWaits;
 pub use database::Store;
 pub use disk::Disk;
 pub use error::StoreError;

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::copy_gate::{CopyGate, GateWaits, WaitCounters};
+use super::copy_gate::{CopyGate, GateStatus, GateWaits};
 use super::disk::Disk;
 use super::engine::Engine;
 use super::error::StoreError;
@@ -22,9 +21,7 @@ pub struct Store {
     path: PathBuf,
     /// Where every commit waits while another process may be copying the file.
     gate: Mutex<CopyGate>,
-    waits: WaitCounters,
-    /// Why there is no gate, if there is none.
-    unsafe_copies: Option<String>,
+    gate_status: Arc<GateStatus>,
 }
 
 impl Drop for Store {
@@ -90,23 +87,16 @@ impl Store {
 
     /// As [`Store::open`], but every commit waits for copies of the file that other processes are making, and so does the opening.
     ///
-    /// - `limit`: as [`CopyGate::new`] takes it; where there can be no gate, nothing waits, and [`Store::unsafe_copies`] says why.
+    /// - `limit`: how long one commit waits at most; zero: not at all. Where the system can not tell who copies the file, nothing waits, and
+    ///   [`Store::unsafe_copies`] says why.
     ///
     /// # Errors
     ///
     /// As [`Store::open`].
     pub fn open_behind_gate(path: &Path, limit: Duration) -> Result<Arc<Self>, StoreError> {
         let disk = file::lock_database(path)?;
-        let (gate, unsafe_copies) = match CopyGate::counting_later(path, limit) {
-            Ok(gate) if gate.is_watching() => (gate, None),
-            Ok(gate) => (gate, Some("the copy gate is turned off".to_owned())),
-            Err(unavailable) => {
-                let cause = std::error::Error::source(&unavailable);
-                let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-                (CopyGate::off(), Some(format!("{unavailable}{cause}")))
-            }
-        };
-        Self::open_with(Arc::new(disk), path, gate, unsafe_copies)
+        let gate = CopyGate::new(&disk, limit);
+        Self::open_with(Arc::new(disk), path, gate)
     }
 
     /// Opens the database on any disk, or makes one on an empty disk: for tests that let the disk fail. `path` is where it is
@@ -116,18 +106,12 @@ impl Store {
     ///
     /// As [`Store::open_or_create`].
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>, StoreError> {
-        Self::open_with(disk, path, CopyGate::off(), Some("there is no copy gate".to_owned()))
+        Self::open_with(disk, path, CopyGate::off("there is no copy gate"))
     }
 
-    fn open_with(
-        disk: Arc<dyn Disk>,
-        path: &Path,
-        mut gate: CopyGate,
-        unsafe_copies: Option<String>,
-    ) -> Result<Arc<Self>, StoreError> {
-        let waits = WaitCounters::default();
-        let engine = Engine::open(&disk, || waits.count(gate.wait(&NEVER)))?;
-        Ok(Self::new(disk, engine, path, (gate, waits, unsafe_copies)))
+    fn open_with(disk: Arc<dyn Disk>, path: &Path, mut gate: CopyGate) -> Result<Arc<Self>, StoreError> {
+        let engine = Engine::open(&disk, || gate.wait())?;
+        Ok(Self::new(disk, engine, path, gate))
     }
 
     /// Opens a database that it never changes, and that no process may write to meanwhile. What is written to it changes
@@ -139,18 +123,12 @@ impl Store {
     pub fn open_to_read(path: &Path) -> Result<Arc<Self>, StoreError> {
         let disk: Arc<dyn Disk> = Arc::new(file::lock_database_shared(path)?);
         let engine = Engine::open_to_read(Arc::clone(&disk))?;
-        let unwatched = (CopyGate::off(), WaitCounters::default(), None);
-        Ok(Self::new(disk, engine, path, unwatched))
+        Ok(Self::new(disk, engine, path, CopyGate::off("nothing is written to the file")))
     }
 
-    fn new(
-        disk: Arc<dyn Disk>,
-        engine: Engine,
-        path: &Path,
-        (gate, waits, unsafe_copies): (CopyGate, WaitCounters, Option<String>),
-    ) -> Arc<Self> {
-        let (engine, gate) = (RwLock::new(Arc::new(engine)), Mutex::new(gate));
-        Arc::new(Self { disk, engine, path: path.to_owned(), gate, waits, unsafe_copies })
+    fn new(disk: Arc<dyn Disk>, engine: Engine, path: &Path, gate: CopyGate) -> Arc<Self> {
+        let (engine, gate_status, gate) = (RwLock::new(Arc::new(engine)), gate.status(), Mutex::new(gate));
+        Arc::new(Self { disk, engine, path: path.to_owned(), gate, gate_status })
     }
 
     /// Where the file is.
@@ -174,23 +152,18 @@ impl Store {
     /// Why a copy of the live file that is made now may be torn; `None` if copies are safe.
     #[must_use]
     pub fn unsafe_copies(&self) -> Option<String> {
-        self.unsafe_copies.clone()
+        self.gate_status.unsafe_copies()
     }
 
     /// How long commits have waited for copies of the file.
     #[must_use]
     pub fn gate_waits(&self) -> GateWaits {
-        self.waits.get()
+        self.gate_status.waits()
     }
 
     /// Waits until a commit does no harm to any copy of the file.
     pub(super) fn wait_for_copies(&self) {
-        self.waits.count(self.gate.lock().unwrap_or_else(PoisonError::into_inner).wait(&NEVER));
-    }
-
-    /// Lets the gate see what other processes did, so that the events of an idle night do not overflow their queue.
-    pub(super) fn watch_copies(&self) {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner).is_clear();
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).wait();
     }
 
     pub(super) fn engine(&self) -> Arc<Engine> {
@@ -211,6 +184,3 @@ impl Store {
         *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
     }
 }
-
-/// A wait at the gate ends when the copy does or its time is up.
-static NEVER: AtomicBool = AtomicBool::new(false);

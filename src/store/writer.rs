@@ -31,7 +31,7 @@ use super::recovery::{Doubtful, Latch};
 
 /// Most operations that wait; beyond it a caller is told to come back.
 const QUEUE_MAX: usize = 4_096;
-/// How often a writer without work looks at the copy gate and at the health of the file.
+/// How often a writer without work looks at the health of the file.
 const IDLE: Duration = Duration::from_millis(500);
 
 /// The writer thread. It writes and acknowledges what is queued when this is dropped, and ends.
@@ -134,17 +134,12 @@ struct Writing<F> {
 impl<F: FnMut(&Commit<'_>)> Writing<F> {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut is_stopping = false;
-        // Soon after the start, so that the first write does not wait for what the gate has to find out.
-        self.store.watch_copies();
         while !is_stopping {
             self.check_health();
             let pause = self.latch.as_ref().map_or(IDLE, Latch::pause);
             let first = match messages.recv_timeout(pause) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.store.watch_copies();
-                    continue;
-                }
+                Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             if self.latch.is_none() {
