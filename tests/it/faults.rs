@@ -4,6 +4,7 @@
 //! writes are taken again soon after the disk is well, without a restart. A write that was refused may be there or not, but
 //! never in part, and what readers see of it they see for good.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use overlaid::domain::UserId;
 use overlaid::service::{Service, ServiceError, Settings, Stopwatch};
-use overlaid::store::{Imported, Snapshot, Store, contents};
+use overlaid::store::{Disk, Imported, Snapshot, Store, contents};
 
 use crate::crash::overlay;
 use crate::disk::{Fault, MemoryDisk, in_parallel};
@@ -295,4 +296,55 @@ fn a_full_disk_is_told_from_a_broken_one() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// A disk that counts what is read.
+#[derive(Debug)]
+struct CountingDisk {
+    disk: Arc<MemoryDisk>,
+    read_bytes: AtomicUsize,
+}
+
+impl Disk for CountingDisk {
+    fn length(&self) -> io::Result<u64> {
+        self.disk.length()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.read_bytes.fetch_add(out.len(), Ordering::Relaxed);
+        self.disk.read(offset, out)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk.write(offset, data)
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.disk.set_length(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync()
+    }
+}
+
+/// A full disk is tried again and again; the file is not checked each time.
+#[test]
+fn trying_a_full_disk_again_does_not_read_the_file() {
+    const ATTEMPTS: usize = 4;
+    let disk = Arc::new(CountingDisk { disk: MemoryDisk::with(Vec::new()), read_bytes: AtomicUsize::new(0) });
+    let store = Store::open_on(Arc::clone(&disk) as _, Path::new("/nowhere/in-memory")).unwrap();
+    let service = Service::start(store, Settings::built_in().unwrap()).unwrap();
+    for user in 0..200 {
+        write(&service, user, 1).unwrap();
+    }
+    disk.disk.fail(Some(Fault { at: 0, times: usize::MAX, code: ENOSPC, reads_too: false }));
+    assert!(write(&service, 0, 2).is_err());
+    let (failed, read) = (disk.disk.failed(), disk.read_bytes.load(Ordering::Relaxed));
+    while disk.disk.failed() < failed + ATTEMPTS {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let read = disk.read_bytes.load(Ordering::Relaxed) - read;
+    let file = disk.disk.bytes().len();
+    assert!(read < file / 10, "{read} bytes of {file} were read in {ATTEMPTS} attempts");
 }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use overlaid::service::export_lines;
+use overlaid::service::{Service, Settings, export_lines};
 use overlaid::store::{Effect, Operation, Store, StoreError, WriteError, verify};
 use redb::{
     Database, MultimapTableDefinition, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
@@ -431,4 +431,19 @@ fn a_new_file_has_its_tables() {
         ]
     );
     assert_eq!(tx.open_table(META).unwrap().len().unwrap(), 1);
+}
+
+/// The next command finds the file closed, and need not check what a kill may have left.
+#[test]
+fn a_service_that_is_dropped_has_closed_its_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("overlaid.redb");
+    for round in 0..20 {
+        let service = Service::open(&path, Settings::built_in().unwrap()).unwrap();
+        service.submit(overlay("7", round)).unwrap().done_blocking().unwrap();
+        drop(service);
+        let is_closed = |flags: u8| flags & 2 == 0;
+        assert!(is_closed(fs::read(&path).unwrap()[9]), "round {round}");
+        assert!(fs::File::open(&path).unwrap().try_lock().is_ok(), "round {round}");
+    }
 }

@@ -605,6 +605,7 @@ fn a_writer_that_panics_lets_its_callers_go() {
     assert!(receiver.recv().is_err(), "dropped uncalled");
     writer.stop();
     assert!(matches!(writer.submit(overlay("7", 2), Box::new(|_| ())), Err(StoreError::Stopped)));
+    assert!(matches!(writer.failure().as_deref(), Some(StoreError::Stopped)), "and whoever asks is told");
     assert_eq!(store.snapshot().unwrap().seq().unwrap(), 1, "reading goes on");
 }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 
 /// Longer than any wait here; reached only if a test fails.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// A database file in a folder of its own, as a process has it open.
