@@ -1,5 +1,7 @@
 //! Rules about the source text that no lint checks: who may use what, and a header on every file.
 
+mod modules;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
