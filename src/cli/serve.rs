@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::domain::UnixMillis;
 use crate::http;
 use crate::service::{BackupPlan, Service};
-use crate::store::Precedence;
+use crate::store::{Precedence, StoreError};
 
 /// Serve views and take writes over HTTP.
 ///
@@ -42,6 +42,8 @@ pub(super) struct Serve {
 
 /// How often the disk is looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(30);
+/// How often the server looks whether its file is still its own, whether there are requests or not: it ends within a second.
+const FILE_CHECK_EVERY: Duration = Duration::from_millis(250);
 /// How soon a backup that failed is tried again, unless the next one is due earlier.
 const BACKUP_RETRY: Duration = Duration::from_mins(1);
 /// Threads for what waits for the disk, some times the processors of a small machine: more answer a crowd that asks for long lists no sooner,
@@ -90,9 +92,15 @@ impl Serve {
         let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
         let runtime = runtime.context("cannot start the runtime")?;
         let served = runtime.block_on(serve(self.listen, self.backup_every, service.clone()));
-        // Whoever waits for a write learns of its end before the process does.
+        // No request is answered any more, and what still reads the file need not be waited for.
+        runtime.shutdown_background();
+        // Callers that wait for a write are answered before the process ends.
         service.stop();
         served?;
+        if let Err(error) = service.check_file() {
+            let what_to_do = explain_file(&error);
+            return Err(anyhow::Error::new(error).context(what_to_do));
+        }
         tracing::info!("stopped");
         Ok(Answer::Done)
     }
@@ -113,9 +121,40 @@ async fn serve(address: SocketAddr, backup_every: Option<Duration>, service: Ser
         tokio::spawn(back_up_regularly(every, service.clone()));
     }
     let responses = service.metrics().response_counters();
-    http::run(listener, http::Routes::of(&service), http::Limits::default(), responses, shutdown)
-        .await
-        .context("cannot serve")
+    let lost = until_overwritten(service.clone());
+    tokio::select! {
+        served = http::run(listener, http::Routes::of(&service), http::Limits::default(), responses, shutdown) => {
+            served.context("cannot serve")
+        }
+        // Connections are dropped as they are: there is nothing to answer from.
+        () = lost => Ok(()),
+    }
+}
+
+/// Returns when another program has written to the database file.
+async fn until_overwritten(service: Service) {
+    loop {
+        tokio::time::sleep(FILE_CHECK_EVERY).await;
+        let looked_at = service.clone();
+        let checked = tokio::task::spawn_blocking(move || looked_at.check_file()).await;
+        if matches!(checked, Ok(Err(StoreError::Overwritten(_)))) {
+            return;
+        }
+    }
+}
+
+/// What to do about a database file that is not ours any more.
+fn explain_file(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Overwritten(_) => {
+            "the server has ended, and wrote nothing more to the file; to put a backup in its place, stop the server first and use \
+             `overlaid restore FILE`"
+        }
+        _ => {
+            "what was written since the start is in the file that was moved, or lost if it was removed; to put a backup in its place, stop \
+             the server first and use `overlaid restore FILE`"
+        }
+    }
 }
 
 /// Binds with a backlog for as many as may be connected at once: the usual 128 would stall a burst of clients.

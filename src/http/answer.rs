@@ -126,6 +126,9 @@ impl From<ServiceError> for Problem {
             ServiceError::ConditionFailed => Self::precondition_failed("the record is not as the condition expects it"),
             ServiceError::Invalid(invalid) => invalid.into(),
             ServiceError::Busy => Self::busy("too many writes are waiting, or the server is stopping"),
+            ServiceError::WriteFailed(cause) | ServiceError::Store(cause) if cause.is_file_replaced() => {
+                Self::file_replaced()
+            }
             ServiceError::WriteFailed(cause) if cause.is_damage() => Self::internal(&*cause),
             ServiceError::WriteFailed(cause) if cause.is_full() => Self::storage_full(),
             ServiceError::WriteFailed(_) => Self::storage_failed(),

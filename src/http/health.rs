@@ -34,6 +34,7 @@ pub(super) async fn readyz(
     let (word, writes) = match &health.write_failure {
         None => ("ok", "ok"),
         Some(failure) if failure.is_full() => ("degraded", "storage-full"),
+        Some(failure) if failure.is_file_replaced() => ("degraded", "file-replaced"),
         Some(_) => ("degraded", "storage-failed"),
     };
     let ready = json!({

@@ -251,6 +251,15 @@ impl Problem {
             .with_header(RETRY_AFTER, RETRY_AFTER_STORAGE_SECONDS.into())
     }
 
+    /// 503 `file-replaced`: the database file was moved, replaced, removed or overwritten while the server runs.
+    #[must_use]
+    pub fn file_replaced() -> Self {
+        let detail = "the database file is not the one that this server opened, so nothing is written; the operator has to stop the server \
+                      and put the right file in its place";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "file-replaced", "File replaced", detail)
+            .with_header(RETRY_AFTER, RETRY_AFTER_STORAGE_SECONDS.into())
+    }
+
     /// 503 `backup-failed`: no backup could be made. The service has logged it.
     #[must_use]
     pub fn backup_failed() -> Self {

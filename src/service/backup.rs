@@ -178,12 +178,21 @@ impl Service {
         self.shared.settings.backups.folder.clone().unwrap_or_else(beside)
     }
 
+    /// Says whether the database file is still the one that was opened, as this program left it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Replaced`], which may pass, or [`StoreError::Overwritten`], after which the program should end.
+    pub fn check_file(&self) -> Result<(), StoreError> {
+        self.shared.store.check_file()
+    }
+
     /// How the server is, on a thread that may block.
     #[must_use]
     pub fn health(&self) -> Health {
         let backups = &self.shared.backups;
         Health {
-            write_failure: self.shared.writer.failure(),
+            write_failure: self.shared.writer.failure().or_else(|| self.check_file().err().map(Arc::new)),
             gate_waits: self.shared.store.gate_waits(),
             unsafe_copies: self.shared.store.unsafe_copies(),
             backup: backups.newest.lock().unwrap_or_else(PoisonError::into_inner).clone(),

@@ -1,15 +1,20 @@
 //! An open database: the file, the engine on it, and the gate that every commit waits at.
+//!
+//! The file is this process's alone while it is open. Before each commit, and when a reader asks, the path must still lead to the open
+//! file, and the file must be as the last commit left it. A file that was moved, replaced or removed takes no writes, but is read; one that
+//! another program wrote to is neither read nor written any more.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::copy_gate::{CopyGate, GateStatus, GateWaits};
-use super::disk::Disk;
+use super::disk::{Disk, FileDisk};
 use super::engine::Engine;
 use super::error::StoreError;
-use super::file;
+use super::file::{self, FileId};
 use super::snapshot::Snapshot;
 
 /// An open database.
@@ -22,12 +27,17 @@ pub struct Store {
     /// Where every commit waits while another process may be copying the file.
     gate: Mutex<CopyGate>,
     gate_status: Arc<GateStatus>,
+    /// Which file was opened; `None` for a disk that is no file.
+    file: Option<FileId>,
+    is_overwritten: AtomicBool,
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Closing the file writes to it.
-        self.wait_for_copies();
+        // Closing the file writes to it, if it is still ours.
+        if !self.find_overwritten() {
+            self.wait_for_copies();
+        }
     }
 }
 
@@ -82,7 +92,7 @@ impl Store {
     ///
     /// As [`Store::open_or_create`], and [`StoreError::Absent`].
     pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
-        Self::open_on(Arc::new(file::lock_database(path)?), path)
+        Self::open_file(file::lock_database(path)?, path, CopyGate::off("there is no copy gate"))
     }
 
     /// As [`Store::open`], but every commit waits for copies of the file that other processes are making, and so does the opening.
@@ -96,7 +106,7 @@ impl Store {
     pub fn open_behind_gate(path: &Path, limit: Duration) -> Result<Arc<Self>, StoreError> {
         let disk = file::lock_database(path)?;
         let gate = CopyGate::new(&disk, limit);
-        Self::open_with(Arc::new(disk), path, gate)
+        Self::open_file(disk, path, gate)
     }
 
     /// Opens the database on any disk, or makes one on an empty disk: for tests that let the disk fail. `path` is where it is
@@ -106,12 +116,15 @@ impl Store {
     ///
     /// As [`Store::open_or_create`].
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>, StoreError> {
-        Self::open_with(disk, path, CopyGate::off("there is no copy gate"))
+        let engine = Engine::open(&disk, || ())?;
+        Ok(Self::new(disk, engine, path, CopyGate::off("there is no copy gate"), None))
     }
 
-    fn open_with(disk: Arc<dyn Disk>, path: &Path, mut gate: CopyGate) -> Result<Arc<Self>, StoreError> {
+    fn open_file(disk: FileDisk, path: &Path, mut gate: CopyGate) -> Result<Arc<Self>, StoreError> {
+        let id = disk.id().map_err(StoreError::io)?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
         let engine = Engine::open(&disk, || gate.wait())?;
-        Ok(Self::new(disk, engine, path, gate))
+        Ok(Self::new(disk, engine, path, gate, Some(id)))
     }
 
     /// Opens a database that it never changes, and that no process may write to meanwhile. What is written to it changes
@@ -123,12 +136,13 @@ impl Store {
     pub fn open_to_read(path: &Path) -> Result<Arc<Self>, StoreError> {
         let disk: Arc<dyn Disk> = Arc::new(file::lock_database_shared(path)?);
         let engine = Engine::open_to_read(Arc::clone(&disk))?;
-        Ok(Self::new(disk, engine, path, CopyGate::off("nothing is written to the file")))
+        Ok(Self::new(disk, engine, path, CopyGate::off("nothing is written to the file"), None))
     }
 
-    fn new(disk: Arc<dyn Disk>, engine: Engine, path: &Path, gate: CopyGate) -> Arc<Self> {
+    fn new(disk: Arc<dyn Disk>, engine: Engine, path: &Path, gate: CopyGate, file: Option<FileId>) -> Arc<Self> {
         let (engine, gate_status, gate) = (RwLock::new(Arc::new(engine)), gate.status(), Mutex::new(gate));
-        Arc::new(Self { disk, engine, path: path.to_owned(), gate, gate_status })
+        let is_overwritten = AtomicBool::new(false);
+        Arc::new(Self { disk, engine, path: path.to_owned(), gate, gate_status, file, is_overwritten })
     }
 
     /// Where the file is.
@@ -144,15 +158,53 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Engine`].
+    /// [`StoreError::Engine`], or [`StoreError::Overwritten`].
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        if self.find_overwritten() {
+            return Err(StoreError::Overwritten(self.path.clone()));
+        }
         Snapshot::of(self.engine())
     }
 
-    /// Why a copy of the live file that is made now may be torn; `None` if copies are safe.
+    /// Says whether the file is still the one that was opened, as this process left it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Replaced`], which may pass, or [`StoreError::Overwritten`], which does not.
+    pub fn check_file(&self) -> Result<(), StoreError> {
+        if self.find_overwritten() {
+            return Err(StoreError::Overwritten(self.path.clone()));
+        }
+        match &self.file {
+            Some(opened) if file::file_id(&self.path).ok().as_ref() != Some(opened) => {
+                Err(StoreError::Replaced(self.path.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether another program has written to the file; from then on nothing is read or written here.
+    fn find_overwritten(&self) -> bool {
+        if self.is_overwritten.load(Ordering::SeqCst) {
+            return true;
+        }
+        let engine = self.engine();
+        // A disk that can not be read is another matter.
+        let is_found = self.file.is_some() && engine.is_overwritten().unwrap_or(false);
+        if is_found && !self.is_overwritten.swap(true, Ordering::SeqCst) {
+            engine.retire();
+            tracing::error!(
+                file = %self.path.display(),
+                "another program wrote to the database file; nothing more is read from it or written to it"
+            );
+        }
+        is_found
+    }
+
+    /// Why a copy of the live file that is made now may be torn, or is one of another file; `None` if copies are safe.
     #[must_use]
     pub fn unsafe_copies(&self) -> Option<String> {
-        self.gate_status.unsafe_copies()
+        self.gate_status.unsafe_copies().or_else(|| self.check_file().err().map(|error| error.to_string()))
     }
 
     /// How long commits have waited for copies of the file.
@@ -161,8 +213,13 @@ impl Store {
         self.gate_status.waits()
     }
 
-    /// Waits until a commit does no harm to any copy of the file.
-    pub(super) fn wait_for_copies(&self) {
+    /// Waits until a commit does no harm to any copy of the file, and makes sure that the file is still ours to write to.
+    pub(super) fn prepare_commit(&self) -> Result<(), StoreError> {
+        self.wait_for_copies();
+        self.check_file()
+    }
+
+    fn wait_for_copies(&self) {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).wait();
     }
 

@@ -159,9 +159,18 @@ impl Engine {
         self.failover.repeat_failed_read().map_err(StoreError::io)
     }
 
-    /// Keeps the engine from writing to the disk, where another one is about to be opened.
+    /// Keeps the engine from reading and writing: another one is about to be opened on the disk, or the file is another program's.
     pub(super) fn retire(&self) {
         self.failover.retire();
+    }
+
+    /// Whether another program has written to the file.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`] if the disk can not be read.
+    pub(super) fn is_overwritten(&self) -> Result<bool, StoreError> {
+        self.failover.is_overwritten().map_err(StoreError::io)
     }
 
     /// Says why nothing can be committed.

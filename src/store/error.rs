@@ -41,6 +41,12 @@ pub enum StoreError {
     /// The file does not hold what it must.
     #[error("the file is damaged: {0}")]
     Damaged(String),
+    /// Another file, or none, stands where the open database was: what is written now is in a file that nobody will find.
+    #[error("{} is not the file that was opened: it was moved, replaced or removed", .0.display())]
+    Replaced(PathBuf),
+    /// Another program wrote to the open database.
+    #[error("another program wrote to {} while it was open: nothing in it can be trusted", .0.display())]
+    Overwritten(PathBuf),
     /// The queue of writes is full.
     #[error("too many writes are waiting")]
     Busy,
@@ -84,7 +90,7 @@ impl StoreError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Damaged(_) | Self::CorruptRow { .. } => true,
+            Self::Damaged(_) | Self::CorruptRow { .. } | Self::Overwritten(_) => true,
             Self::Engine(error) => match &**error {
                 redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => true,
                 redb::Error::Io(error) => {
@@ -94,6 +100,12 @@ impl StoreError {
             },
             _ => false,
         }
+    }
+
+    /// Whether the open file is not this process's own any more.
+    #[must_use]
+    pub fn is_file_replaced(&self) -> bool {
+        matches!(self, Self::Replaced(_) | Self::Overwritten(_))
     }
 
     /// Whether there was no room on the device.

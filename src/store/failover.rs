@@ -14,6 +14,9 @@
 //! opens the file with its writes kept in memory. A file that is refused stays as it was, byte for byte; one that is whole gets the writes by
 //! `apply`.
 //!
+//! The bytes that the first block had after the last sync tell whether another program has written to the file since: see
+//! [`Failover::is_overwritten`].
+//!
 //! A failed *read* can not be hidden. The engine has to be opened again then, on a new `Failover`; the old one is [retired](Failover::retire).
 
 use std::collections::BTreeMap;
@@ -30,6 +33,8 @@ const BLOCK_BYTES: u64 = BLOCK.len() as u64;
 const BLOCK: [u8; 4_096] = [0; 4_096];
 /// Most blocks that are kept in memory, 512 MiB: above any commit, and a bound on what a hostile file can ask for.
 const BLOCKS_MAX: usize = 131_072;
+/// Bytes of the file's beginning that change with each commit: redb's header.
+const HEADER_BYTES: usize = 320;
 /// With more blocks than this, 64 MiB, the disk is synced before the engine asks for it. An early sync does no harm.
 const UNSYNCED_BLOCKS_MAX: usize = 16_384;
 /// How often a read that fails is tried: some errors of devices and cables pass, and one failed read stops the engine.
@@ -53,6 +58,8 @@ struct State {
     disk_length: u64,
     /// What no sync has confirmed, by the number of the block.
     unsynced: BTreeMap<u64, Box<[u8; 4_096]>>,
+    /// What the file began with after the last sync; shorter if the file was.
+    header: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -61,7 +68,7 @@ enum Mode {
     Disk,
     /// Writes stay in memory; with the failure that made it so, if there was one.
     Memory(Option<io::Error>),
-    /// Another one reads and writes the disk.
+    /// Nothing is read or written any more: the engine was opened again on another one, or the file is another program's.
     Retired,
 }
 
@@ -86,7 +93,9 @@ impl Failover {
 
     fn new(disk: Arc<dyn Disk>, mode: Mode) -> io::Result<Self> {
         let length = disk.length()?;
-        let state = State { mode, length, disk_length: length, unsynced: BTreeMap::new() };
+        let mut header = vec![0; usize::try_from(length).unwrap_or(HEADER_BYTES).min(HEADER_BYTES)];
+        read_repeatedly(&*disk, 0, &mut header)?;
+        let state = State { mode, length, disk_length: length, unsynced: BTreeMap::new(), header };
         Ok(Self { disk, state: RwLock::new(state), failed_read: Mutex::default() })
     }
 
@@ -103,7 +112,7 @@ impl Failover {
             let state = self.state();
             match &state.mode {
                 Mode::Disk => return Ok(()),
-                Mode::Retired => return Err(io::Error::other("the file was opened again")),
+                Mode::Retired => return Err(retired()),
                 Mode::Memory(_) => {}
             }
             let length_before = self.disk.length()?;
@@ -127,10 +136,37 @@ impl Failover {
             }
         }
         let mut state = self.state_mut();
-        state.unsynced.clear();
+        state.synced();
         state.disk_length = state.length;
         state.mode = Mode::Disk;
         Ok(())
+    }
+
+    /// Whether the file is not as this left it: another program wrote to it, or cut it.
+    ///
+    /// While a commit is being written the answer is no: what is on the disk then may be of before or after.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub(super) fn is_overwritten(&self) -> io::Result<bool> {
+        // Held until the disk was read: nothing is written meanwhile that is not in memory first.
+        let state = self.state();
+        match &state.mode {
+            Mode::Retired => return Ok(false),
+            Mode::Disk if !state.unsynced.is_empty() => return Ok(false),
+            Mode::Memory(None) | Mode::Disk if self.disk.length()? != state.disk_length => return Ok(true),
+            Mode::Memory(_) | Mode::Disk => {}
+        }
+        let mut found = vec![0; state.header.len()];
+        match self.disk.read(0, &mut found) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(true),
+            read => read?,
+        }
+        // A write that failed may have written a part.
+        let pending = state.unsynced.get(&0).map_or(&state.header[..], |block| &block[..]);
+        let mut bytes = found.iter().zip(state.header.iter().zip(pending));
+        Ok(!bytes.all(|(found, (header, pending))| found == header || found == pending))
     }
 
     fn write_block(&self, state: &State, number: u64, block: &[u8]) -> io::Result<()> {
@@ -149,7 +185,7 @@ impl Failover {
         match &self.state().mode {
             Mode::Memory(fault) => fault.as_ref().map(copy_of),
             Mode::Disk => None,
-            Mode::Retired => Some(io::Error::other("the file was opened again")),
+            Mode::Retired => Some(retired()),
         }
     }
 
@@ -201,7 +237,7 @@ impl State {
     fn read(&self, disk: &dyn Disk, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let end = offset.saturating_add(out.len() as u64);
         if matches!(self.mode, Mode::Retired) {
-            return Err(io::Error::other("the file was opened again"));
+            return Err(retired());
         }
         if end > self.length {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -254,6 +290,15 @@ impl State {
         Ok(())
     }
 
+    /// What was written is on the disk.
+    fn synced(&mut self) {
+        if let Some(first) = self.unsynced.get(&0) {
+            let len = usize::try_from(self.length).unwrap_or(HEADER_BYTES).min(HEADER_BYTES);
+            self.header = first.iter().take(len).copied().collect();
+        }
+        self.unsynced.clear();
+    }
+
     fn set_length(&mut self, length: u64) {
         if length < self.length {
             self.disk_length = self.disk_length.min(length);
@@ -291,6 +336,10 @@ fn read_repeatedly(disk: &dyn Disk, offset: u64, out: &mut [u8]) -> io::Result<(
     result
 }
 
+fn retired() -> io::Error {
+    io::Error::other("the file was opened again, or is another program's")
+}
+
 /// An error of the system can not be cloned.
 fn copy_of(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
@@ -314,16 +363,21 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.state_mut().set_length(length);
-        if self.0.on_disk(|disk| disk.set_length(length)) {
-            self.0.state_mut().disk_length = length;
+        // As one, for `is_overwritten`.
+        let mut state = self.0.state_mut();
+        state.set_length(length);
+        if matches!(state.mode, Mode::Disk) {
+            match self.0.disk.set_length(length) {
+                Ok(()) => state.disk_length = length,
+                Err(fault) => state.mode = Mode::Memory(Some(fault)),
+            }
         }
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         if self.0.on_disk(Disk::sync) {
-            self.0.state_mut().unsynced.clear();
+            self.0.state_mut().synced();
         }
         Ok(())
     }

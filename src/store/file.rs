@@ -99,17 +99,37 @@ fn open_locked(
     Ok(None)
 }
 
-/// What tells the file at a path from any other, whatever its names: device and inode.
-#[cfg(unix)]
-pub(super) fn file_id(path: &Path) -> io::Result<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+/// What tells a file from any other, whatever its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    #[cfg(unix)]
+    device_and_inode: (u64, u64),
+    #[cfg(not(unix))]
+    created: std::time::SystemTime,
 }
 
-/// What tells the file at a path from any other, as far as the system says.
-#[cfg(not(unix))]
-pub(super) fn file_id(path: &Path) -> io::Result<std::time::SystemTime> {
-    fs::metadata(path)?.created()
+impl FileId {
+    fn of(found: &fs::Metadata) -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            Ok(Self { device_and_inode: (found.dev(), found.ino()) })
+        }
+        #[cfg(not(unix))]
+        Ok(Self { created: found.created()? })
+    }
+}
+
+/// Which file stands at a path, or where a symbolic link there leads.
+pub(super) fn file_id(path: &Path) -> io::Result<FileId> {
+    FileId::of(&fs::metadata(path)?)
+}
+
+impl FileDisk {
+    /// Which file this is.
+    pub(super) fn id(&self) -> io::Result<FileId> {
+        FileId::of(&self.0.metadata()?)
+    }
 }
 
 /// Bytes that may still be written to the disk that holds a file, `None` where the system does not say.

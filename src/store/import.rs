@@ -59,7 +59,7 @@ impl Store {
     }
 
     fn write_imported(&self, records: &Imported<'_>, (name, state): (&str, &str)) -> Result<(), Failure> {
-        self.wait_for_copies();
+        self.prepare_commit()?;
         let engine = self.engine();
         // Any error below drops the transaction, and with it everything that was written in it.
         let tx = engine.begin()?;

@@ -75,7 +75,7 @@ impl Latch {
         seq: &mut u64,
         observer: &mut impl FnMut(&Commit<'_>),
     ) -> Result<(), StoreError> {
-        store.wait_for_copies();
+        store.prepare_commit()?;
         if store.engine().is_dead() {
             self.open_again(store, seq, observer)?;
         }

@@ -8,7 +8,7 @@
 //! An operation is checked against the state it meets before it touches a table; one that is refused leaves no trace and does
 //! not disturb the others in its batch. One that would change nothing is not written.
 //!
-//! Before each batch the writer waits at the copy gate. A batch whose commit fails is refused as a whole, and so is every later one until
+//! Before each batch the writer waits at the copy gate, and makes sure that the file is still this process's own. A batch whose commit fails is refused as a whole, and so is every later one until
 //! the disk takes writes again: see `recovery`. If the thread ends, for whatever reason, [`Writer::failure`] says so.
 //!
 //! Changes are numbered one by one, also within a commit. The number is a record's `seq`: no two states of a
@@ -144,7 +144,9 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
             };
             if self.latch.is_none() {
                 // What comes in meanwhile goes into the same batch.
-                self.store.wait_for_copies();
+                if let Err(error) = self.store.prepare_commit() {
+                    self.fail(Arc::new(error), None);
+                }
             }
             let mut operations = Vec::new();
             let mut acknowledges = Vec::new();
@@ -167,10 +169,10 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
         }
     }
 
-    /// Notices a failed read, and tries to write again when it is time, whether there is work or not.
+    /// Notices a failed read and a file that is not ours any more, and tries to write again when it is time, whether there is work or not.
     fn check_health(&mut self) {
         if self.latch.is_none()
-            && let Err(error) = self.store.engine().check_fault()
+            && let Err(error) = self.store.check_file().and_then(|()| self.store.engine().check_fault())
         {
             self.fail(Arc::new(error), None);
         }

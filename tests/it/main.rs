@@ -15,6 +15,7 @@ mod disk;
 mod failed_sync;
 mod faults;
 mod file;
+mod foreign;
 mod format;
 mod full_disk;
 mod hostile;

@@ -61,6 +61,11 @@ impl Server {
         self.child.wait().unwrap().code()
     }
 
+    /// Waits until it has ended by itself, and returns its exit code.
+    pub(crate) fn ends(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// Sends a request with a JSON body and returns the answer.
     pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Answer {
         let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
