@@ -37,8 +37,8 @@ use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers
 use crate::metrics::Metrics;
 use crate::render;
 use crate::store::{
-    Change, Commit, Condition, Counts, Effect, Operation, Receipt, Refusal, Snapshot, Store, StoreError, WriteError,
-    Writer,
+    Change, Commit, Condition, Counts, Effect, Operation, Receipt, Refusal, RetryPauses, Snapshot, Store, StoreError,
+    WriteError, Writer,
 };
 
 /// What the operator decides.
@@ -54,6 +54,8 @@ pub struct Settings {
     pub clock: Clock,
     /// How long writes wait for one copy of the file that another process makes, in milliseconds; 0: not at all.
     pub copy_gate_ms: u64,
+    /// How long the writer waits before it tries a failed disk again.
+    pub write_retry: RetryPauses,
     /// Where backups go.
     pub backups: BackupPlan,
     /// With more users than this single overlays come from the cache and the file, and only batches hold all of them in memory.
@@ -80,6 +82,7 @@ impl Settings {
             signal_lifetime_ms: SIGNAL_LIFETIME_MS,
             clock: Clock::System,
             copy_gate_ms: COPY_GATE_MS,
+            write_retry: RetryPauses::default(),
             backups: BackupPlan::default(),
             roster_users_max: ROSTER_USERS_MAX,
         })
@@ -295,7 +298,8 @@ impl Service {
         });
         memory.cache.start_at(snapshot.seq()?);
         let observed = Arc::clone(&memory);
-        let writer = Writer::start(Arc::clone(&store), move |commit| observed.committed(commit))?;
+        let writer =
+            Writer::start_with(settings.write_retry, Arc::clone(&store), move |commit| observed.committed(commit))?;
         // Milliseconds, as no two starts take less; they come round after seven weeks, to the millisecond.
         let run = u32::try_from(settings.clock.now().millis().rem_euclid(i64::from(u32::MAX))).unwrap_or_default();
         let metrics = Arc::new(Metrics::default());

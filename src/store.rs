@@ -45,6 +45,7 @@ pub use import::{IMPORT_RECORDS_MAX, Imported};
 pub use operation::{
     Acknowledge, Change, Commit, Condition, Effect, Operation, Precedence, Receipt, Refusal, WriteError,
 };
+pub use recovery::RetryPauses;
 pub use rows::{StoredOutcome, StoredOverlay, StoredSignal};
 pub use snapshot::{Counts, Snapshot};
 pub use writer::Writer;

@@ -19,16 +19,27 @@ use super::error::StoreError;
 use super::operation::{Change, Commit};
 use super::snapshot::Snapshot;
 
-/// How soon after a failure the disk is tried again for the first time; the pause doubles with each failure.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-/// The longest pause between two attempts: what a caller waits at most once the disk is well again.
-const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How long the writer waits before it tries a disk again that has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPauses {
+    /// Before the first attempt; the pause doubles with each attempt that fails.
+    pub first: Duration,
+    /// The longest pause: what a caller waits at most once the disk is well again.
+    pub longest: Duration,
+}
+
+impl Default for RetryPauses {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(50), longest: Duration::from_secs(2) }
+    }
+}
 
 /// Nothing is written: the last commit or a read has failed.
 pub(super) struct Latch {
     failure: Arc<StoreError>,
     retry_at: Instant,
     pause: Duration,
+    longest_pause: Duration,
     /// The commit that failed, if it may be on the disk all the same.
     doubtful: Option<Doubtful>,
 }
@@ -41,8 +52,9 @@ pub(super) struct Doubtful {
 }
 
 impl Latch {
-    pub(super) fn new(failure: Arc<StoreError>, doubtful: Option<Doubtful>) -> Self {
-        Self { failure, retry_at: now() + RETRY_FIRST, pause: RETRY_FIRST, doubtful }
+    pub(super) fn new(failure: Arc<StoreError>, pauses: RetryPauses, doubtful: Option<Doubtful>) -> Self {
+        let RetryPauses { first, longest } = pauses;
+        Self { failure, retry_at: now() + first, pause: first, longest_pause: longest, doubtful }
     }
 
     /// Why nothing is written.
@@ -61,7 +73,7 @@ impl Latch {
 
     /// Waits longer before the next attempt.
     pub(super) fn put_off(&mut self) {
-        self.pause = (self.pause * 2).min(RETRY_MAX);
+        self.pause = (self.pause * 2).min(self.longest_pause);
         self.retry_at = now() + self.pause;
     }
 

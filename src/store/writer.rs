@@ -27,7 +27,7 @@ use super::database::Store;
 use super::engine::CommitError;
 use super::error::StoreError;
 use super::operation::{Acknowledge, Change, Commit, Operation, Receipt, WriteError};
-use super::recovery::{Doubtful, Latch};
+use super::recovery::{Doubtful, Latch, RetryPauses};
 
 /// Most operations that wait; beyond it a caller is told to come back.
 const QUEUE_MAX: usize = 4_096;
@@ -65,12 +65,25 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread. `observer` is called after each commit that changed anything, before its acknowledgements.
+    /// Starts the thread with the usual pauses. `observer` is called after each commit that changed anything, before its acknowledgements.
     ///
     /// # Errors
     ///
     /// [`StoreError::Engine`], or [`StoreError::Stopped`] if the thread can not be started.
     pub fn start(store: Arc<Store>, observer: impl FnMut(&Commit<'_>) + Send + 'static) -> Result<Self, StoreError> {
+        Self::start_with(RetryPauses::default(), store, observer)
+    }
+
+    /// Starts the thread; after a failure it tries the disk again after these pauses.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::start`].
+    pub fn start_with(
+        pauses: RetryPauses,
+        store: Arc<Store>,
+        observer: impl FnMut(&Commit<'_>) + Send + 'static,
+    ) -> Result<Self, StoreError> {
         let (queue, messages) = sync_channel(QUEUE_MAX);
         let health = Arc::new(Health::default());
         let seq = store.snapshot()?.seq()?;
@@ -78,7 +91,8 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
-                let writing = Writing { store, observer, health: Arc::clone(&thread_health), seq, latch: None };
+                let health = Arc::clone(&thread_health);
+                let writing = Writing { store, observer, health, pauses, seq, latch: None };
                 // The panic was reported when it happened; what was queued is dropped unacknowledged.
                 if catch_unwind(AssertUnwindSafe(|| writing.run(&messages))).is_err() {
                     tracing::error!("the writer has panicked; nothing is written until the program is started again");
@@ -125,6 +139,7 @@ struct Writing<F> {
     store: Arc<Store>,
     observer: F,
     health: Arc<Health>,
+    pauses: RetryPauses,
     /// The number of the last change that is known to be on the disk.
     seq: u64,
     /// Set while nothing is written, as a write or a read has failed.
@@ -222,7 +237,7 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
         let is_full = failure.is_full();
         tracing::error!(error, is_full, "writing failed; writes are refused until the disk takes them again");
         self.health.set(Some(Arc::clone(&failure)));
-        self.latch = Some(Latch::new(failure, doubtful));
+        self.latch = Some(Latch::new(failure, self.pauses, doubtful));
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use overlaid::store::{Contents, Disk, Operation, Store, WriteError, Writer, contents};
+use overlaid::store::{Contents, Disk, Operation, RetryPauses, Store, WriteError, Writer, contents};
 
 use crate::crash::overlay;
 use crate::disk::{MemoryDisk, SECTOR};
@@ -27,7 +27,8 @@ struct Running {
 impl Running {
     fn on(disk: Arc<dyn Disk>) -> Self {
         let store = Store::open_on(disk, Path::new("in memory")).unwrap();
-        let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
+        let pauses = RetryPauses { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
+        let writer = Writer::start_with(pauses, Arc::clone(&store), |_| {}).unwrap();
         Self { store, writer }
     }
 
@@ -190,7 +191,7 @@ fn what_is_acknowledged_after_a_sync_that_failed_is_on_the_disk() {
         for round in 0..40 {
             let (user, padding) = (round % 3, if round % 7 == 6 { LONG } else { 300 });
             while running.try_write(overlay(user, 2 + round as u64, padding)).is_err() {
-                std::thread::sleep(Duration::from_millis(10));
+                std::thread::sleep(Duration::from_millis(1));
             }
             assert_eq!(shown(&disk.after_a_power_cut()), shown(&running.store), "sync {at}, round {round}");
         }

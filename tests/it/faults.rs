@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use overlaid::domain::UserId;
 use overlaid::service::{Service, ServiceError, Settings, Stopwatch};
-use overlaid::store::{Disk, Imported, Snapshot, Store, contents};
+use overlaid::store::{Disk, Imported, RetryPauses, Snapshot, Store, contents};
 
 use crate::crash::overlay;
 use crate::disk::{Fault, MemoryDisk, in_parallel};
@@ -26,7 +26,8 @@ const RECOVERY: Duration = Duration::from_secs(5);
 
 fn start(disk: &Arc<MemoryDisk>) -> Service {
     let store = Store::open_on(Arc::clone(disk) as _, Path::new("/nowhere/in-memory")).unwrap();
-    Service::start(store, Settings { copy_gate_ms: 0, ..Settings::built_in().unwrap() }).unwrap()
+    let write_retry = RetryPauses { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
+    Service::start(store, Settings { copy_gate_ms: 0, write_retry, ..Settings::built_in().unwrap() }).unwrap()
 }
 
 fn write(service: &Service, user: usize, balance: u64) -> Result<(), ServiceError> {
@@ -107,7 +108,7 @@ fn suffer(fault: Fault, since: Since) -> bool {
         assert!(mended.seconds() < RECOVERY.as_secs_f64(), "{place}: writes are still refused");
         ledger.check(&service, &place);
         balance += 1;
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(1));
     }
     assert!(service.health().write_failure.is_none());
     // From here on nothing is in doubt: what a reader sees now stays.
@@ -191,7 +192,7 @@ fn a_reader_keeps_his_state_across_a_failure_and_all_that_comes_after_it() {
         assert_eq!(meanwhile.seq().unwrap(), expected.0 + acknowledged, "at {at}: what was acknowledged");
         disk.fail(None);
         while write(&service, 0, 5_000).is_err() {
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         }
         for round in 0..6 {
             (0..USERS).for_each(|user| write(&service, user, 10_000 + 100 * round + user as u64).unwrap());
@@ -258,7 +259,7 @@ fn a_disk_that_can_not_be_read_for_a_while() {
         let mended = Stopwatch::start();
         while write(service, 0, balance).is_err() {
             assert!(mended.seconds() < RECOVERY.as_secs_f64());
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(balances(service, 0).unwrap(), [balance; 2]);
     };
@@ -293,7 +294,7 @@ fn a_full_disk_is_told_from_a_broken_one() {
         assert_eq!(service.health().write_failure.map(|cause| cause.is_full()), Some(is_full));
         disk.fail(None);
         while write(&service, 1, balance).is_err() {
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -342,7 +343,7 @@ fn trying_a_full_disk_again_does_not_read_the_file() {
     assert!(write(&service, 0, 2).is_err());
     let (failed, read) = (disk.disk.failed(), disk.read_bytes.load(Ordering::Relaxed));
     while disk.disk.failed() < failed + ATTEMPTS {
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(1));
     }
     let read = disk.read_bytes.load(Ordering::Relaxed) - read;
     let file = disk.disk.bytes().len();
