@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::rounds::{Contender, Sample, interleave, spread};
-use super::table::{Goal, Row, Unit, cpu};
+use super::table::{Floor, Row, Unit, cpu};
 use super::{LEFT_OUT, Lab, USERS};
 use crate::rig::client::Client;
 use crate::rig::data;
@@ -13,23 +13,29 @@ use crate::rig::process::{self, Cpus, Overlaid, cpu_ns};
 
 /// Users that are asked for where there are more: far more than a turn asks for.
 const ASKED_MAX: usize = 200_000;
+/// How long a start may take with the usual users.
+const START_MS_MAX: f64 = 20.0;
+/// The same with a million.
+const LARGE_START_MS_MAX: f64 = 1_000.0;
+/// How much longer after a kill, when the engine repairs the file as well.
+const AFTER_KILL: f64 = 4.0;
 
 pub(super) fn run(lab: &Lab) -> Vec<Row> {
     let growth = "CPU of one view over HTTP, with 1,000,000 users by that with 1,000";
     let database = lab.database();
     let mut rows = Vec::new();
     if lab.quick {
-        rows.push(Row::missing(growth, Goal::AtMost(1.3), LEFT_OUT));
-        rows.extend(first_answers(lab, database.path(), USERS, 5.0));
-        rows.push(Row::missing("exec to first answer, 1000000 users", Goal::AtMost(100.0), LEFT_OUT));
+        rows.push(Row::missing(growth, Floor::AtMost(1.3), LEFT_OUT));
+        rows.extend(first_answers(lab, database.path(), USERS, START_MS_MAX));
+        rows.push(Row::missing("exec to first answer, 1000000 users", Floor::AtMost(LARGE_START_MS_MAX), LEFT_OUT));
         return rows;
     }
     let (few, many) = (process::folder(), process::folder());
     process::make_database(&lab.program, few.path(), 1_000);
     process::make_database(&lab.program, many.path(), 1_000_000);
     rows.push(cost(lab, growth, few.path(), many.path()));
-    rows.extend(first_answers(lab, database.path(), USERS, 5.0));
-    rows.extend(first_answers(lab, many.path(), 1_000_000, 100.0));
+    rows.extend(first_answers(lab, database.path(), USERS, START_MS_MAX));
+    rows.extend(first_answers(lab, many.path(), 1_000_000, LARGE_START_MS_MAX));
     rows
 }
 
@@ -60,7 +66,7 @@ fn cost(lab: &Lab, what: &str, few: &Path, many: &Path) -> Row {
     );
     let cost = |sample: &Sample| sample.cpu_us;
     let detail = format!("{} against {}", contest.text("many", cost, cpu), contest.text("few", cost, cpu));
-    Row::new(what, Goal::AtMost(1.3), Unit::Times, contest.ratio("many", "few", cost), "", detail)
+    Row::new(what, Floor::AtMost(1.3), Unit::Times, contest.ratio("many", "few", cost), "", detail)
 }
 
 /// Lets a server read all overlays into memory, which it does in the background once some were asked for.
@@ -101,9 +107,12 @@ fn first_answers(lab: &Lab, database: &Path, users: usize, limit_ms: f64) -> [Ro
         after_stop.push(start(Some(push)));
         after_kill.push(start(None));
     }
-    let row = |how: &str, goal, times| {
+    let row = |how: &str, floor, times| {
         let what = format!("exec to first answer, {users} users{how}");
-        Row::new(what, goal, Unit::Milliseconds, Some(spread(times)), "", "")
+        Row::new(what, floor, Unit::Milliseconds, Some(spread(times)), "", "")
     };
-    [row("", Goal::AtMost(limit_ms), after_stop), row(", after kill -9", Goal::None, after_kill)]
+    [
+        row("", Floor::AtMost(limit_ms), after_stop),
+        row(", after kill -9", Floor::AtMost(AFTER_KILL * limit_ms), after_kill),
+    ]
 }

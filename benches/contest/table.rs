@@ -1,4 +1,4 @@
-//! The table: goal, measured, met or not.
+//! The table: floor, measured, holds or not.
 
 use std::fmt::Write as _;
 
@@ -8,16 +8,16 @@ use super::rounds::Spread;
 #[derive(Debug)]
 pub(crate) struct Row {
     what: String,
-    goal: Goal,
+    floor: Floor,
     measured: Result<Measured, &'static str>,
 }
 
-/// What is aimed at.
+/// What must hold.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Goal {
+pub(crate) enum Floor {
     AtLeast(f64),
     AtMost(f64),
-    /// Only told.
+    /// The row is for information.
     None,
 }
 
@@ -41,49 +41,49 @@ impl Row {
     /// A row that was measured; or `missing` says why not, if there is no figure.
     pub(crate) fn new(
         what: impl Into<String>,
-        goal: Goal,
+        floor: Floor,
         unit: Unit,
         spread: Option<Spread>,
         missing: &'static str,
         detail: impl Into<String>,
     ) -> Self {
         let measured = spread.map(|spread| Measured { spread, unit, detail: detail.into() }).ok_or(missing);
-        Self { what: what.into(), goal, measured }
+        Self { what: what.into(), floor, measured }
     }
 
     /// A row of one figure without rounds.
     pub(crate) fn single(
         what: impl Into<String>,
-        goal: Goal,
+        floor: Floor,
         unit: Unit,
         value: f64,
         detail: impl Into<String>,
     ) -> Self {
         let spread = Spread { median: value, low: value, high: value };
-        Self::new(what, goal, unit, Some(spread), "", detail)
+        Self::new(what, floor, unit, Some(spread), "", detail)
     }
 
     /// A row that could not be measured.
-    pub(crate) fn missing(what: impl Into<String>, goal: Goal, why: &'static str) -> Self {
-        Self { what: what.into(), goal, measured: Err(why) }
+    pub(crate) fn missing(what: impl Into<String>, floor: Floor, why: &'static str) -> Self {
+        Self { what: what.into(), floor, measured: Err(why) }
     }
 
-    /// Whether the goal is met; `None` if there is none, or nothing was measured.
+    /// Whether the floor holds; `None` if there is none, or nothing was measured.
     pub(crate) fn is_met(&self) -> Option<bool> {
         let measured = self.measured.as_ref().ok()?;
-        match self.goal {
-            Goal::AtLeast(limit) => Some(measured.spread.median >= limit),
-            Goal::AtMost(limit) => Some(measured.spread.median <= limit),
-            Goal::None => None,
+        match self.floor {
+            Floor::AtLeast(limit) => Some(measured.spread.median >= limit),
+            Floor::AtMost(limit) => Some(measured.spread.median <= limit),
+            Floor::None => None,
         }
     }
 
     fn cells(&self) -> [String; 4] {
         let unit = self.measured.as_ref().map_or(Unit::Times, |measured| measured.unit);
-        let goal = match self.goal {
-            Goal::AtLeast(limit) => format!("≥ {}", unit.show(limit)),
-            Goal::AtMost(limit) => format!("≤ {}", unit.show(limit)),
-            Goal::None => "–".to_owned(),
+        let floor = match self.floor {
+            Floor::AtLeast(limit) => format!("≥ {}", unit.show(limit)),
+            Floor::AtMost(limit) => format!("≤ {}", unit.show(limit)),
+            Floor::None => "–".to_owned(),
         };
         let measured = match &self.measured {
             Ok(Measured { spread: Spread { median, low, high }, unit, detail }) => {
@@ -102,7 +102,7 @@ impl Row {
             Some(false) => "NOT MET",
             None => "–",
         };
-        [self.what.clone(), goal, measured, met.to_owned()]
+        [self.what.clone(), floor, measured, met.to_owned()]
     }
 }
 
@@ -127,7 +127,7 @@ impl Unit {
     }
 }
 
-const HEADINGS: [&str; 4] = ["what", "goal", "measured, median (range)", ""];
+const HEADINGS: [&str; 4] = ["what", "floor", "measured, median (range)", ""];
 
 /// For a terminal.
 pub(crate) fn text(rows: &[Row]) -> String {
@@ -136,11 +136,11 @@ pub(crate) fn text(rows: &[Row]) -> String {
         let texts = cells.iter().map(|row| &*row[column]).chain([HEADINGS[column]]);
         texts.map(|text| text.chars().count()).max().unwrap_or(0)
     };
-    let (what, goal) = (width(0), width(1));
+    let (what, floor) = (width(0), width(1));
     let mut out = String::new();
     let headings = HEADINGS.map(str::to_owned);
     for [name, aim, measured, met] in std::iter::once(&headings).chain(&cells) {
-        let _ = writeln!(out, "{met:7}  {name:what$}  {aim:>goal$}  {measured}");
+        let _ = writeln!(out, "{met:7}  {name:what$}  {aim:>floor$}  {measured}");
     }
     out
 }
@@ -157,12 +157,12 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
 /// For programs.
 pub(crate) fn json(rows: &[Row]) -> serde_json::Value {
     let rows = rows.iter().map(|row| {
-        let (goal, limit) = match row.goal {
-            Goal::AtLeast(limit) => (Some("at_least"), Some(limit)),
-            Goal::AtMost(limit) => (Some("at_most"), Some(limit)),
-            Goal::None => (None, None),
+        let (floor, limit) = match row.floor {
+            Floor::AtLeast(limit) => (Some("at_least"), Some(limit)),
+            Floor::AtMost(limit) => (Some("at_most"), Some(limit)),
+            Floor::None => (None, None),
         };
-        let mut object = serde_json::json!({ "what": row.what, "goal": goal, "limit": limit, "met": row.is_met() });
+        let mut object = serde_json::json!({ "what": row.what, "floor": floor, "limit": limit, "met": row.is_met() });
         match &row.measured {
             Ok(Measured { spread, unit, detail }) => {
                 object["unit"] = format!("{unit:?}").to_lowercase().into();

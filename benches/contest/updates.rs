@@ -11,7 +11,7 @@ use super::library::Library;
 use super::redis::Redis;
 use super::rounds::{Contender, Sample, interleave, timed};
 use super::sqlite::Sqlite;
-use super::table::{Goal, Row, Unit, ms, per_second};
+use super::table::{Floor, Row, Unit, ms, per_second};
 use super::{Lab, NO_REDIS, USERS};
 use crate::rig::client::Client;
 use crate::rig::data;
@@ -70,26 +70,26 @@ pub(super) fn durable(lab: &Lab) -> Vec<Row> {
         }));
     }
     let contest = interleave(TURNS * lab.rounds, contenders);
-    let row = |name: &str, what: &str, goal, missing| {
+    let row = |name: &str, what: &str, floor, missing| {
         let detail = format!(
             "{} against {}",
             contest.text(name, Sample::each_ms, ms),
             contest.text("append", Sample::each_ms, ms)
         );
         let ratio = contest.ratio(name, "append", Sample::each_ms);
-        Row::new(what, goal, Unit::Times, ratio, missing, detail)
+        Row::new(what, floor, Unit::Times, ratio, missing, detail)
     };
     vec![
         row(
             "update",
             "durable balance update, one at a time, time by a 32-byte append and fdatasync",
-            Goal::AtMost(1.5),
+            Floor::AtMost(2.7),
             "",
         ),
-        row("publish", "publishing a signal, time by a 32-byte append and fdatasync", Goal::AtMost(1.5), ""),
-        row("update, http", "durable balance update over HTTP, one at a time, by the same", Goal::None, ""),
-        row("redis", "Redis with appendfsync always, a SET at a time, by the same", Goal::None, NO_REDIS),
-        row("sqlite", "SQLite with WAL and synchronous full, an UPDATE at a time, by the same", Goal::None, ""),
+        row("publish", "publishing a signal, time by a 32-byte append and fdatasync", Floor::None, ""),
+        row("update, http", "durable balance update over HTTP, one at a time, by the same", Floor::None, ""),
+        row("redis", "Redis with appendfsync always, a SET at a time, by the same", Floor::None, NO_REDIS),
+        row("sqlite", "SQLite with WAL and synchronous full, an UPDATE at a time, by the same", Floor::None, ""),
     ]
 }
 
@@ -164,7 +164,7 @@ pub(super) fn over_http(lab: &Lab) -> Vec<Row> {
     vec![
         Row::new(
             "durable balance updates over HTTP, 64 connections, updates/s by those of GET views",
-            Goal::AtLeast(0.4),
+            Floor::AtLeast(0.2),
             Unit::Times,
             contest.ratio("push", "get", rate),
             "",
@@ -172,7 +172,7 @@ pub(super) fn over_http(lab: &Lab) -> Vec<Row> {
         ),
         Row::new(
             "the same, 99th percentile of the latency",
-            Goal::AtMost(3.0),
+            Floor::None,
             Unit::Milliseconds,
             contest.figure("push", latency),
             "",
@@ -180,7 +180,7 @@ pub(super) fn over_http(lab: &Lab) -> Vec<Row> {
         ),
         Row::new(
             "balance updates that change nothing, updates/s by those of GET views",
-            Goal::AtLeast(0.9),
+            Floor::None,
             Unit::Times,
             contest.ratio("same", "get", rate),
             "",
