@@ -164,7 +164,7 @@ fn a_half_sent_request_and_a_thousand_idle_connections_do_not_disturb_others() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     let mut half = TcpStream::connect(server.address).unwrap();
-    half.write_all(b"PUT /v1/users/7/overlay HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"acc").unwrap();
+    half.write_all(b"PUT /v1/users/7/overlay HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"acc").unwrap();
     let idle: Vec<TcpStream> = (0..1_000).map_while(|_| TcpStream::connect(server.address).ok()).collect();
     assert!(idle.len() >= 500, "this machine lets a process open few connections: {}", idle.len());
     for _ in 0..20 {
@@ -185,10 +185,10 @@ fn a_refusal_does_not_cost_the_client_its_next_request() {
     let mut client = TcpStream::connect(server.address).unwrap();
     client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
     for _ in 0..20 {
-        client.write_all(b"PUT /v1/rates/BAD HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n").unwrap();
+        client.write_all(b"PUT /v1/rates/BAD HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n").unwrap();
         // As clients do that send the body in a packet of its own, after the refusal is already clear.
         std::thread::yield_now();
-        client.write_all(b"{\"price\":1.3}GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        client.write_all(b"{\"price\":1.3}GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         let mut answers = String::new();
         while !answers.contains("\"status\":\"ok\"") {
             let mut bytes = [0; 4096];
@@ -266,12 +266,12 @@ fn an_answer_has_the_fields_of_no_request_and_of_no_other_answer() {
     let counts = [0, 1, 7, 97, 2, 31, 33, 0];
     let ask = |count: usize, condition: &str| {
         let more: Vec<String> = (0..count).map(|at| format!("x-{}: {at}\r\n", at / 2)).collect();
-        format!("GET /v1/users/7/missions/S1 HTTP/1.1\r\nhost: x\r\n{}{condition}\r\n", more.concat())
+        format!("GET /v1/users/7/missions/S1 HTTP/1.1\r\nhost: localhost\r\n{}{condition}\r\n", more.concat())
     };
     let condition = format!("if-none-match: {tag}\r\n");
     let both: Vec<String> = counts.iter().map(|count| ask(*count, "") + &ask(*count, &condition)).collect();
     let mut requests = both.concat();
-    requests += "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    requests += "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let answers = String::from_utf8(server.send_raw(requests.as_bytes())).unwrap();
     let mut heads = answers.split("HTTP/1.1 ").skip(1).map(|answer| {
         let mut lines = answer.split("\r\n").take_while(|line| !line.is_empty());

@@ -24,7 +24,7 @@ fn push(server: &std::net::SocketAddr, user: usize, from: u64, began: &AtomicBoo
     loop {
         sent += 1;
         let body = format!(r#"{{"account_balance":{sent}}}"#);
-        let head = "host: test\r\ncontent-type: application/json\r\n";
+        let head = "host: localhost\r\ncontent-type: application/json\r\n";
         let request =
             format!("PUT /v1/users/{user}/overlay HTTP/1.1\r\n{head}content-length: {}\r\n\r\n{body}", body.len());
         let mut answer = [0; 2_048];

@@ -4,7 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+
+use serde_json::Value;
 
 /// The program: the one that was built with the tests, or the one that `OVERLAID_BIN` names.
 pub(crate) fn program() -> Command {
@@ -17,10 +21,15 @@ pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     program().arg("--data").arg(folder).args(arguments).output().unwrap()
 }
 
+/// Longer than the server takes to log what it did.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What it logged, from its start on.
+    log: Mutex<Receiver<Value>>,
 }
 
 impl Server {
@@ -34,18 +43,22 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let address = loop {
-            let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the server ended before it listened");
-            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if let Some(address) = event["address"].as_str() {
-                break address.parse().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = channel();
+        let (listening, listens) = channel();
+        // The log is read on, or the server would block on a full pipe.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+                if let Some(address) = event["address"].as_str() {
+                    listening.send(address.parse().unwrap()).unwrap();
+                }
+                // A test that has ended reads no more.
+                let _ = sender.send(event);
             }
-        };
-        // The log must be read on, or the server would block on a full pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, address }
+        });
+        let address = listens.recv_timeout(PATIENCE).expect("the server ended before it listened");
+        Self { child, address, log: Mutex::new(log) }
     }
 
     /// Kills it as a power cut would: no signal handler runs.
@@ -66,6 +79,16 @@ impl Server {
         self.child.wait().unwrap().code()
     }
 
+    /// The next event of the log that `is_wanted`; those before it are passed over.
+    pub(crate) fn logged(&self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let event = self.log.lock().unwrap().recv_timeout(PATIENCE).expect("nothing more is logged");
+            if is_wanted(&event) {
+                return event;
+            }
+        }
+    }
+
     /// Sends a request with a JSON body and returns the answer.
     pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Answer {
         let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
@@ -77,9 +100,12 @@ impl Server {
         self.send_with("GET", path, &[], b"")
     }
 
-    /// Sends a request with any headers and returns the answer.
+    /// Sends a request with any headers and returns the answer; the host is `localhost` unless they name one.
     pub(crate) fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n").into_bytes();
+        let mut request = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n").into_bytes();
+        if headers.iter().all(|(name, _)| *name != "host") {
+            request.extend_from_slice(b"host: localhost\r\n");
+        }
         for (name, value) in headers {
             request.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
@@ -136,7 +162,7 @@ impl Answer {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
