@@ -33,7 +33,6 @@ mod signals;
 mod users;
 mod wire;
 
-pub use auth::mint_token;
 pub use body::{BODY_BYTES_MAX, LINE_BYTES_MAX, Line, Lines, ObjectBody};
 pub use conditional::{EntityTag, IfMatch, IfNoneMatch};
 pub use path::{PathId, PathParameter};

@@ -10,6 +10,7 @@ mod missions;
 mod overlays;
 mod records;
 mod roster;
+mod tokens;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -116,6 +117,9 @@ pub enum ServiceError {
     /// A backup could not be made.
     #[error("the backup could not be made")]
     BackupFailed(#[source] Arc<StoreError>),
+    /// The system has no random numbers, so no token can be made.
+    #[error("the system has no random numbers")]
+    Randomness(#[from] getrandom::Error),
     /// A worker thread failed; the log has its message.
     #[error("a worker failed")]
     Worker,
@@ -166,7 +170,7 @@ struct Memory {
     cache: Cache,
     overlays: Arc<Overlays>,
     rates: ArcSwap<Rates>,
-    tokens: ArcSwap<HashMap<String, Token>>,
+    tokens: ArcSwap<HashMap<String, Arc<Token>>>,
 }
 
 impl Memory {
@@ -187,7 +191,7 @@ impl Memory {
             let mut tokens = HashMap::clone(&self.tokens.load());
             for change in commit.changes {
                 match change {
-                    Change::Token(id, Some(token)) => drop(tokens.insert(id.clone(), token.clone())),
+                    Change::Token(id, Some(token)) => drop(tokens.insert(id.clone(), Arc::new(token.clone()))),
                     Change::Token(id, None) => drop(tokens.remove(id)),
                     _ => {}
                 }
@@ -289,7 +293,7 @@ impl Service {
     /// [`StoreError`].
     pub fn start(store: Arc<Store>, settings: Settings) -> Result<Self, StoreError> {
         let snapshot = store.snapshot()?;
-        let tokens = snapshot.tokens()?.into_iter().map(|token| (token.id.clone(), token)).collect();
+        let tokens = snapshot.tokens()?.into_iter().map(|token| (token.id.clone(), Arc::new(token))).collect();
         let memory = Arc::new(Memory {
             cache: Cache::default(),
             overlays: Arc::new(Overlays::new(&settings.tiers, settings.roster_users_max)),
@@ -477,23 +481,6 @@ impl Service {
     #[must_use]
     pub fn rates(&self) -> Arc<Rates> {
         self.shared.memory.rates.load_full()
-    }
-
-    /// Whether there are any tokens.
-    #[must_use]
-    pub fn has_tokens(&self) -> bool {
-        !self.shared.memory.tokens.load().is_empty()
-    }
-
-    /// Gives the token with this public part of its text, if there is one.
-    pub fn with_token<T>(&self, id: &str, use_it: impl FnOnce(Option<&Token>) -> T) -> T {
-        use_it(self.shared.memory.tokens.load().get(id))
-    }
-
-    /// All tokens by the public part of their text.
-    #[must_use]
-    pub fn tokens(&self) -> Arc<HashMap<String, Token>> {
-        self.shared.memory.tokens.load_full()
     }
 
     /// Takes a snapshot of the file, on a thread that may block.

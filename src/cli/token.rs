@@ -8,9 +8,7 @@ use clap::Subcommand;
 use super::{Answer, block_on, open, open_or_create};
 use crate::config::Config;
 use crate::domain::Scope;
-use crate::http::mint_token;
 use crate::service::ServiceError;
-use crate::store::Operation;
 
 /// Make, list and revoke access tokens.
 ///
@@ -50,10 +48,9 @@ impl TokenCommand {
             Self::Create { scopes, label } => {
                 anyhow::ensure!(label.len() <= LABEL_BYTES_MAX, "the label is longer than {LABEL_BYTES_MAX} bytes");
                 let service = open_or_create(config)?;
-                let (secret, token) = mint_token(scopes, label, service.now())?;
-                block_on(service.write(Operation::PutToken(token)))?.context("cannot keep the token")?;
+                let token = block_on(service.create_token(scopes, label))?.context("cannot make the token")?;
                 service.stop();
-                writeln!(out, "{secret}")?;
+                writeln!(out, "{token}")?;
             }
             Self::List { json } => {
                 let service = open(config)?;
@@ -82,7 +79,7 @@ impl TokenCommand {
             }
             Self::Revoke { id } => {
                 let service = open(config)?;
-                let revoked = block_on(service.write(Operation::RevokeToken(id)))?;
+                let revoked = block_on(service.revoke_token(id))?;
                 service.stop();
                 if let Err(ServiceError::Absent(what)) = revoked {
                     writeln!(io::stderr(), "overlaid: no {what}")?;

@@ -133,7 +133,7 @@ impl From<ServiceError> for Problem {
             ServiceError::WriteFailed(cause) if cause.is_full() => Self::storage_full(),
             ServiceError::WriteFailed(_) => Self::storage_failed(),
             ServiceError::BackupFailed(_) => Self::backup_failed(),
-            ServiceError::Store(_) | ServiceError::Worker => Self::internal(&error),
+            ServiceError::Store(_) | ServiceError::Worker | ServiceError::Randomness(_) => Self::internal(&error),
         }
     }
 }

@@ -500,7 +500,8 @@ impl Through {
         let rates = service.rates();
         let held = rates.iter().map(|rate| (rates.get(&rate.pair).unwrap().1, rate));
         assert!(held.eq(model.rates.values().map(|(seq, rate)| (*seq, rate))));
-        let tokens: BTreeMap<_, _> = service.tokens().iter().map(|(id, token)| (id.clone(), token.clone())).collect();
+        let tokens: BTreeMap<_, _> =
+            service.tokens().iter().map(|(id, token)| (id.clone(), (**token).clone())).collect();
         assert_eq!(tokens, model.tokens);
         for user in ["0", "1", "2"] {
             let read = service.read_overlay(&user_id(user)).unwrap();
