@@ -18,7 +18,7 @@ use crate::service::ServiceError;
 pub(super) enum TokenCommand {
     /// Make a token and print it; it is shown this once, and stored only as a hash.
     Create {
-        /// What it allows: read, read:<user>, write, admin (all of these, and backups); may be given several times.
+        /// What it allows: read, read:<user>, write, metrics, admin (all of these, and backups); may be given several times.
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<Scope>,
         /// For whom or what it is.

@@ -13,12 +13,14 @@ pub enum Scope {
     ReadUser(UserId),
     /// Write signals, overlays, outcomes and rates.
     Write,
+    /// Read what the server counts about itself.
+    Metrics,
     /// Everything, and what only the operator does.
     Admin,
 }
 
 impl Scope {
-    /// Reads `read`, `read:<user>`, `write` or `admin`.
+    /// Reads `read`, `read:<user>`, `write`, `metrics` or `admin`.
     ///
     /// # Errors
     ///
@@ -27,10 +29,12 @@ impl Scope {
         match text.split_once(':') {
             None if text == "read" => Ok(Self::Read),
             None if text == "write" => Ok(Self::Write),
+            None if text == "metrics" => Ok(Self::Metrics),
             None if text == "admin" => Ok(Self::Admin),
             Some(("read", user)) => Ok(Self::ReadUser(UserId::parse(user)?)),
             _ => {
-                Err(Invalid::member(InvalidKind::InvalidName, "scope", "a scope is read, read:<user>, write or admin"))
+                let detail = "a scope is read, read:<user>, write, metrics or admin";
+                Err(Invalid::member(InvalidKind::InvalidName, "scope", detail))
             }
         }
     }
@@ -50,6 +54,7 @@ impl fmt::Display for Scope {
             Self::Read => f.write_str("read"),
             Self::ReadUser(user) => write!(f, "read:{user}"),
             Self::Write => f.write_str("write"),
+            Self::Metrics => f.write_str("metrics"),
             Self::Admin => f.write_str("admin"),
         }
     }
@@ -76,7 +81,7 @@ mod tests {
 
     #[test]
     fn scopes_are_read_and_shown_alike() {
-        for text in ["read", "read:7001", "read:-1009000000001", "read:a:b", "write", "admin"] {
+        for text in ["read", "read:7001", "read:-1009000000001", "read:a:b", "write", "metrics", "admin"] {
             assert_eq!(Scope::parse(text).unwrap().to_string(), text);
         }
         for text in ["", "Read", "read:", "read:a/b", "write:7001", "root"] {

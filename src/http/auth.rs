@@ -35,13 +35,18 @@ impl Access {
         self.check("read", |scope| match scope {
             Scope::Read | Scope::Admin => true,
             Scope::ReadUser(own) => own.as_str() == user,
-            Scope::Write => false,
+            Scope::Write | Scope::Metrics => false,
         })
     }
 
     /// Read what is no user's own: signals, rates.
     pub(super) fn read_shared(&self) -> Result<(), Problem> {
         self.check("read", |scope| matches!(scope, Scope::Read | Scope::ReadUser(_) | Scope::Admin))
+    }
+
+    /// Read what the server counts about itself. One user's token is not for that: it would show what others do.
+    pub(super) fn metrics(&self) -> Result<(), Problem> {
+        self.check("metrics or read", |scope| matches!(scope, Scope::Metrics | Scope::Read | Scope::Admin))
     }
 
     /// Write.
@@ -107,13 +112,15 @@ mod tests {
                 access.read_user(mine.as_str()).is_ok(),
                 access.read_user("7002").is_ok(),
                 access.read_shared().is_ok(),
+                access.metrics().is_ok(),
                 access.write().is_ok(),
             ]
         };
-        assert_eq!(allowed(Scope::Read), [true, true, true, true, false]);
-        assert_eq!(allowed(Scope::ReadUser(mine.clone())), [false, true, false, true, false]);
-        assert_eq!(allowed(Scope::Write), [false, false, false, false, true]);
-        assert_eq!(allowed(Scope::Admin), [true, true, true, true, true]);
+        assert_eq!(allowed(Scope::Read), [true, true, true, true, true, false]);
+        assert_eq!(allowed(Scope::ReadUser(mine.clone())), [false, true, false, true, false, false]);
+        assert_eq!(allowed(Scope::Write), [false, false, false, false, false, true]);
+        assert_eq!(allowed(Scope::Metrics), [false, false, false, false, true, false]);
+        assert_eq!(allowed(Scope::Admin), [true; 6]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) async fn metrics(
     State(service): State<Service>,
     StrictQuery(()): StrictQuery<()>,
 ) -> Result<Response, Problem> {
-    access.read_shared()?;
+    access.metrics()?;
     let (stats, health) = look(service.clone()).await?;
     let text = service.metrics().encode(&stats, &health, service.now());
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
