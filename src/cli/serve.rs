@@ -71,7 +71,7 @@ impl Serve {
         let backups = BackupPlan { folder: self.backup_dir.clone(), keep };
         let service = open_or_create_with(config, |settings| settings.backups = backups)?;
         anyhow::ensure!(
-            self.listen.ip().is_loopback() || !service.tokens().is_empty(),
+            self.listen.ip().is_loopback() || !service.is_access_open(),
             "without a token only this machine may be served: listen on 127.0.0.1, or make one with `overlaid token create`"
         );
         if !files.is_empty() {

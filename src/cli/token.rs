@@ -12,8 +12,8 @@ use crate::service::ServiceError;
 
 /// Make, list and revoke access tokens.
 ///
-/// As long as there is no token, the server answers everybody on this machine and refuses to listen anywhere else. Once
-/// there is one, every request needs one.
+/// As long as no token was made, the server answers every program on this machine and refuses to listen anywhere else. From
+/// the first one on every request needs one, also when all are revoked.
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
     /// Make a token and print it; it is shown this once, and stored only as a hash.
@@ -36,6 +36,8 @@ pub(super) enum TokenCommand {
         /// Its id, as `list` shows it.
         id: String,
     },
+    /// Delete all tokens: every program on this machine may then read and write everything.
+    None,
 }
 
 /// Longest label, in bytes.
@@ -59,21 +61,15 @@ impl TokenCommand {
                 tokens.sort_by_key(|token| (token.created_at, token.id.clone()));
                 for token in tokens {
                     let scopes: Vec<String> = token.scopes.iter().map(ToString::to_string).collect();
+                    let shown = if token.is_revoked() { "revoked".to_owned() } else { scopes.join(",") };
                     if json {
                         let row = serde_json::json!({
                             "id": token.id, "scopes": scopes, "label": token.label,
-                            "created_at": token.created_at.to_string(),
+                            "created_at": token.created_at.to_string(), "revoked": token.is_revoked(),
                         });
                         writeln!(out, "{row}")?;
                     } else {
-                        writeln!(
-                            out,
-                            "{:<12} {:<24} {} {}",
-                            token.id,
-                            scopes.join(","),
-                            token.created_at,
-                            token.label
-                        )?;
+                        writeln!(out, "{:<12} {shown:<24} {} {}", token.id, token.created_at, token.label)?;
                     }
                 }
             }
@@ -86,6 +82,12 @@ impl TokenCommand {
                     return Ok(Answer::No);
                 }
                 revoked.context("cannot revoke the token")?;
+            }
+            Self::None => {
+                let service = open(config)?;
+                let deleted = block_on(service.open_access())?.context("cannot delete the tokens")?;
+                service.stop();
+                writeln!(out, "{deleted} tokens deleted; every program on this machine may read and write everything")?;
             }
         }
         Ok(Answer::Done)

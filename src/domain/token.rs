@@ -61,18 +61,28 @@ impl fmt::Display for Scope {
 }
 
 /// A token as it is stored: the secret itself is shown once and never kept.
+///
+/// A revoked token stays: as long as there is any, also a revoked one, nobody gets in without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The public part of the token, by which it is found and revoked.
     pub id: String,
     /// SHA-256 of the whole token.
     pub sha256: [u8; 32],
-    /// What it allows.
+    /// What it allows; nothing if it is revoked.
     pub scopes: Vec<Scope>,
     /// The operator's word for whom it is.
     pub label: String,
     /// When it was made.
     pub created_at: UnixMillis,
+}
+
+impl Token {
+    /// Whether it was revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.scopes.is_empty()
+    }
 }
 
 #[cfg(test)]

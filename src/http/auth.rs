@@ -1,8 +1,8 @@
 //! Access: bearer tokens and what they allow.
 //!
-//! As long as the database holds no token, whoever reaches the server may do everything; `serve` refuses to listen anywhere but
-//! on loopback then. Once there is one, every request needs a token, reads too, as balances are private; but not the health checks and the
-//! description of the routes.
+//! As long as no token was made, whoever reaches the server may do everything; `serve` refuses to listen anywhere but on loopback
+//! then. From the first one on every request needs a token, reads too, as balances are private; but not the health checks and the
+//! description of the routes. Revoking tokens does not open access again.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ impl FromRequestParts<Service> for Access {
 impl Access {
     /// What these headers' token allows.
     pub(super) fn of(headers: &HeaderMap, service: &Service) -> Result<Self, Problem> {
-        if !service.has_tokens() {
+        if service.is_access_open() {
             return Ok(Self::Open);
         }
         let header = headers.get(AUTHORIZATION).ok_or_else(|| Problem::unauthorized("a bearer token is needed"))?;

@@ -27,7 +27,7 @@ impl Service {
         Ok(text)
     }
 
-    /// Revokes the token with this id.
+    /// Revokes the token with this id. Access stays closed, also when this was the last one.
     ///
     /// # Errors
     ///
@@ -37,24 +37,37 @@ impl Service {
         Ok(())
     }
 
-    /// All tokens by their ids.
+    /// Deletes all tokens, which opens access to every program of this machine; returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::write`]. Access is closed as long as one is left.
+    pub async fn open_access(&self) -> Result<usize, ServiceError> {
+        let tokens = self.tokens();
+        for id in tokens.keys() {
+            self.write(Operation::DeleteToken(id.clone())).await?;
+        }
+        Ok(tokens.len())
+    }
+
+    /// All tokens by their ids, revoked ones too.
     #[must_use]
     pub fn tokens(&self) -> Arc<HashMap<String, Arc<Token>>> {
         self.shared.memory.tokens.load_full()
     }
 
-    /// Whether there are any tokens.
+    /// Whether no token is needed: none was made, or [`Service::open_access`] was called after.
     #[must_use]
-    pub fn has_tokens(&self) -> bool {
-        !self.shared.memory.tokens.load().is_empty()
+    pub fn is_access_open(&self) -> bool {
+        self.shared.memory.tokens.load().is_empty()
     }
 
-    /// The token whose whole text this is.
+    /// The token whose whole text this is; `None` if there is none, or it is revoked.
     #[must_use]
     pub fn token(&self, text: &str) -> Option<Arc<Token>> {
         let token = Arc::clone(self.shared.memory.tokens.load().get(id_of(text)?)?);
         let sha256: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        bool::from(sha256.ct_eq(&token.sha256)).then_some(token)
+        (bool::from(sha256.ct_eq(&token.sha256)) && !token.is_revoked()).then_some(token)
     }
 }
 

@@ -9,6 +9,7 @@ use super::error::StoreError;
 use super::operation::{Change, Condition, Effect, Operation, Precedence, Receipt, Refusal};
 use super::rows::{
     StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
+    stored_token,
 };
 use super::tables;
 use crate::domain::{
@@ -135,6 +136,7 @@ impl<'tx> Batch<'tx> {
             Operation::PutRate { draft, now, precedence } => self.put_rate(draft, now, precedence),
             Operation::PutToken(token) => self.put_token(token),
             Operation::RevokeToken(id) => self.revoke_token(id),
+            Operation::DeleteToken(id) => self.delete_token(id),
         }
     }
 
@@ -307,6 +309,19 @@ impl<'tx> Batch<'tx> {
     }
 
     fn revoke_token(&mut self, id: String) -> Applied {
+        let stored =
+            self.tokens.table()?.get(id.as_str())?.map(|bytes| stored_token(&id, bytes.value())).transpose()?;
+        let Some(mut token) = stored else { return Err(Refusal::Absent(format!("token {id}")).into()) };
+        if token.is_revoked() {
+            return Ok(unchanged(Change::Token(id, Some(token))));
+        }
+        token.scopes.clear();
+        let bytes = codec::encode_token(&token, self.next_seq())?;
+        self.tokens.table()?.insert(id.as_str(), bytes.as_slice())?;
+        Ok(self.done(Effect::Changed, Change::Token(id, Some(token))))
+    }
+
+    fn delete_token(&mut self, id: String) -> Applied {
         if self.tokens.table()?.remove(id.as_str())?.is_none() {
             return Err(Refusal::Absent(format!("token {id}")).into());
         }

@@ -78,8 +78,10 @@ pub enum Operation {
     },
     /// Keeps a new token.
     PutToken(Token),
-    /// Revokes a token.
+    /// Takes all scopes from the token with this id. It stays, so that access stays closed.
     RevokeToken(String),
+    /// Deletes the token with this id.
+    DeleteToken(String),
 }
 
 /// What becomes of a record that is there already.
@@ -155,7 +157,7 @@ pub enum Change {
     Outcome(u64, Arc<StoredOutcome>),
     /// A rate and its `seq`.
     Rate(Rate, u64),
-    /// A token; `None` if it was revoked.
+    /// A token; `None` if it was deleted.
     Token(String, Option<Token>),
 }
 

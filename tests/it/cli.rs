@@ -186,7 +186,8 @@ fn a_token_is_shown_once_listed_without_its_secret_and_revoked() {
     assert!(list.contains(&id) && list.contains("read,write") && list.contains("bot"), "{list}");
     assert!(!list.contains(secret.trim()));
     assert_eq!(run(folder.path(), &["token", "revoke", &id]).status.code(), Some(0));
-    assert!(run(folder.path(), &["token", "list"]).stdout.is_empty());
+    let list = String::from_utf8(run(folder.path(), &["token", "list"]).stdout).unwrap();
+    assert!(list.contains(&id) && list.contains("revoked") && !list.contains("read"), "{list}");
 }
 
 #[test]

@@ -55,6 +55,7 @@ enum Kind {
     PutRate,
     PutToken,
     RevokeToken,
+    DeleteToken,
 }
 
 /// A condition, before it is known what it is about.
@@ -82,6 +83,7 @@ fn any_write() -> impl Strategy<Value = Write> {
         Kind::PutRate,
         Kind::PutToken,
         Kind::RevokeToken,
+        Kind::DeleteToken,
     ]);
     let precedence = prop::sample::select(vec![Precedence::Replace, Precedence::Newest, Precedence::Seed]);
     let condition = prop::sample::select(vec![
@@ -152,6 +154,7 @@ impl Model {
             Kind::PutRate => self.put_rate(write),
             Kind::PutToken => self.put_token(write),
             Kind::RevokeToken => self.revoke_token(write),
+            Kind::DeleteToken => self.delete_token(write),
         }
     }
 
@@ -319,6 +322,18 @@ impl Model {
     fn revoke_token(&mut self, write: &Write) -> (Operation, Expected) {
         let id = format!("k{}", write.record);
         let operation = Operation::RevokeToken(id.clone());
+        let Some(token) = self.tokens.get_mut(&id) else { return (operation, None) };
+        if token.is_revoked() {
+            return (operation, Some(Effect::Unchanged));
+        }
+        token.scopes.clear();
+        self.changed();
+        (operation, Some(Effect::Changed))
+    }
+
+    fn delete_token(&mut self, write: &Write) -> (Operation, Expected) {
+        let id = format!("k{}", write.record);
+        let operation = Operation::DeleteToken(id.clone());
         if self.tokens.remove(&id).is_none() {
             return (operation, None);
         }

@@ -93,7 +93,10 @@ fn every_record_is_put_read_changed_and_where_that_makes_sense_deleted() {
         Counts { signals: 1, overlays: 1, outcomes: 1, rates: 1, tokens: 1 }
     );
 
-    assert_eq!(direct.put(Operation::RevokeToken("k1".to_owned())).effect, Effect::Deleted);
+    assert_eq!(direct.put(Operation::RevokeToken("k1".to_owned())).effect, Effect::Changed);
+    assert!(direct.snapshot().tokens().unwrap()[0].is_revoked(), "it stays");
+    assert_eq!(direct.put(Operation::RevokeToken("k1".to_owned())).effect, Effect::Unchanged);
+    assert_eq!(direct.put(Operation::DeleteToken("k1".to_owned())).effect, Effect::Deleted);
     assert_eq!(direct.put(delete_overlay("7")).effect, Effect::Deleted);
     assert_eq!(direct.overlay("7"), None);
     assert_eq!(
@@ -101,7 +104,7 @@ fn every_record_is_put_read_changed_and_where_that_makes_sense_deleted() {
         Counts { signals: 1, overlays: 0, outcomes: 1, rates: 1, tokens: 0 },
         "outcomes are history and stay"
     );
-    assert_eq!(direct.seq(), 12);
+    assert_eq!(direct.seq(), 13);
 }
 
 #[test]
@@ -113,6 +116,7 @@ fn what_is_not_there_is_named() {
     check(delete_overlay("7"), "no overlay for user 7");
     check(put_outcome(OUTCOME, start()), "no signal S1");
     check(Operation::RevokeToken("k1".to_owned()), "no token k1");
+    check(Operation::DeleteToken("k1".to_owned()), "no token k1");
     assert_eq!(direct.seq(), 0);
     let snapshot = direct.snapshot();
     assert_eq!(snapshot.signal(&signal_id("S1")).unwrap(), None);

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use overlaid::domain::{Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, Token, UnixMillis, UserId};
+use overlaid::domain::{
+    Object, Outcome, OverlayDraft, RateDraft, Scope, SignalDraft, SignalId, Token, UnixMillis, UserId,
+};
 use overlaid::service::{
     Clock, MissionView, ROSTER_USERS_MAX, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings, ViewTag,
 };
@@ -144,5 +146,5 @@ pub(crate) fn put_rate(json: &str, now: UnixMillis) -> Operation {
 }
 
 pub(crate) fn token(id: &str, now: UnixMillis) -> Token {
-    Token { id: id.to_owned(), sha256: [7; 32], scopes: Vec::new(), label: "test".to_owned(), created_at: now }
+    Token { id: id.to_owned(), sha256: [7; 32], scopes: vec![Scope::Read], label: "test".to_owned(), created_at: now }
 }
