@@ -18,6 +18,7 @@ mod head_timer;
 mod health;
 mod host;
 mod import;
+mod local;
 mod missions;
 mod openapi;
 mod pace;

@@ -1,17 +1,17 @@
 //! Access: bearer tokens and what they allow.
 //!
-//! As long as no token was made, whoever reaches the server may do everything; `serve` refuses to listen anywhere but on loopback
-//! then. From the first one on every request needs a token, reads too, as balances are private; but not the health checks and the
+//! As long as no token was made, every program of this machine may do everything, and nobody else anything ([`admit`]); `serve`
+//! refuses to listen anywhere but on loopback then. From the first one on every request needs a token, reads too, as balances are private; but not the health checks and the
 //! description of the routes. Revoking tokens does not open access again.
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 
-use super::Problem;
+use super::{Problem, local};
 use crate::domain::{Scope, Token};
 use crate::service::Service;
 
@@ -68,6 +68,18 @@ impl Access {
             }
         }
     }
+}
+
+/// Whether a request may come in at all: while there is no token, only those of this machine's own programs.
+///
+/// # Errors
+///
+/// 403 `local-only`.
+pub(super) fn admit(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    if !service.is_access_open() || uri.path() == "/healthz" {
+        return Ok(());
+    }
+    local::foreign(uri, headers).map_or(Ok(()), |foreign| Err(Problem::local_only(&foreign)))
 }
 
 impl FromRequestParts<Service> for Access {

@@ -138,6 +138,16 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Token does not allow this", detail)
     }
 
+    /// 403 `local-only`: no token has been made, and `foreign` says why the request is not from a program of this machine.
+    #[must_use]
+    pub fn local_only(foreign: &str) -> Self {
+        let detail = format!(
+            "{foreign}; as no token has been made, only programs of this machine are answered: ask localhost or 127.0.0.1 without \
+             a proxy, or run `overlaid token create` and send the token"
+        );
+        Self::new(StatusCode::FORBIDDEN, "local-only", "Only this machine is served", detail)
+    }
+
     /// 404: the record is absent; `code` says which kind of record (`no-such-signal`).
     #[must_use]
     pub fn not_found(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -377,7 +387,7 @@ pub(super) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 }
 
 /// A client's own text, cut short.
-fn echo(text: &str) -> String {
+pub(super) fn echo(text: &str) -> String {
     if text.len() <= ECHO_BYTES_MAX {
         return text.to_owned();
     }

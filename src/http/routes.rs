@@ -4,17 +4,17 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT_ENCODING;
-use axum::middleware::map_request;
+use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use http_body_util::Full;
 use tower::Service as _;
 use tower_http::compression::CompressionLayer;
 
-use super::{Problem, health, import, missions, openapi, quality, rates, signals, users, with_fallbacks};
+use super::{Problem, auth, health, import, missions, openapi, quality, rates, signals, users, with_fallbacks};
 use crate::service::Service;
 
 /// Where requests go: to the router's handlers, but for the two kinds that come most.
@@ -37,6 +37,7 @@ impl Routes {
     /// An answer takes the header fields out of the request.
     pub(super) fn answer_from_memory<B>(&self, request: &mut axum::http::Request<B>) -> Option<Response<Full<Bytes>>> {
         let service = self.service.as_ref()?;
+        auth::admit(service, request.uri(), request.headers()).ok()?;
         let mut headers = std::mem::take(request.headers_mut());
         let answer = missions::get_hot_mission(service, request.method(), request.uri(), &mut headers);
         if answer.is_none() {
@@ -48,6 +49,7 @@ impl Routes {
     /// Answers a request.
     pub(super) async fn call(&self, request: Request) -> Result<Response, Infallible> {
         if let Some(service) = &self.service
+            && auth::admit(service, request.uri(), request.headers()).is_ok()
             && let Some(push) = users::Push::of(service, &request)
         {
             return Ok(push.answer(service, request).await.unwrap_or_else(Problem::into_response));
@@ -89,7 +91,13 @@ pub fn router(service: Service) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(openapi::openapi))
         .merge(batches);
-    with_fallbacks(router).with_state(service)
+    let admit = from_fn_with_state(service.clone(), async |State(service), request: Request, next: Next| {
+        match auth::admit(&service, request.uri(), request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    });
+    with_fallbacks(router).layer(admit).with_state(service)
 }
 
 /// Leaves in `Accept-Encoding` only what a batch can be sent in; without any it is sent plain, also to a client that says it would

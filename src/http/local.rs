@@ -1,0 +1,72 @@
+//! Which requests come from a program of this machine that asks for itself: the only ones that are answered while there is no token.
+//!
+//! A web page that is open in a browser on this machine can send requests to any of its ports, and with a name of its own that
+//! leads here it may read the answers too. The browser gives it away in `Host` or `Origin`. A proxy makes other machines look like
+//! this one; what it adds to a request gives that away, unless it adds nothing.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use axum::http::header::{FORWARDED, HOST, ORIGIN};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri};
+
+use super::problem::echo;
+
+/// Says what gives a request away as foreign; `None` for one of this machine.
+pub(super) fn foreign(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let shown = |value: &[u8]| echo(&String::from_utf8_lossy(value));
+    let host = headers.get(HOST);
+    // Before HTTP/1.1 a request need not name a host, and no browser sends such a request.
+    if let Some(host) = host.filter(|host| !host.to_str().is_ok_and(is_loopback)) {
+        return Some(format!("Host \"{}\" is no name of this machine", shown(host.as_bytes())));
+    }
+    if let Some(authority) = uri.authority().filter(|authority| !is_loopback(authority.as_str())) {
+        let named = shown(authority.as_str().as_bytes());
+        return Some(format!("the target's host \"{named}\" is no name of this machine"));
+    }
+    let own = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is_own = |origin: &str| origin.strip_prefix("http://").is_some_and(|host| host.eq_ignore_ascii_case(own));
+    if let Some(origin) = headers.get_all(ORIGIN).iter().find(|origin| !origin.to_str().is_ok_and(is_own)) {
+        return Some(format!("Origin \"{}\" is another site", shown(origin.as_bytes())));
+    }
+    let proxy = headers.keys().find(|name| **name == FORWARDED || name.as_str().starts_with("x-forwarded-"));
+    proxy.map(|name| format!("{} says that the request came through a proxy", echo(name.as_str())))
+}
+
+/// Whether `host[:port]` is `localhost`, in 127.0.0.0/8, or `[::1]`.
+fn is_loopback(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let host = authority.host();
+    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        || literal.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_loopback_are_this_machine() {
+        for host in
+            ["localhost", "LOCALHOST:1", "127.0.0.1", "127.9.9.9:7717", "[::1]", "[::1]:80", "[0:0:0:0:0:0:0:1]"]
+        {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "localhost.",
+            "localhost.example",
+            "127.1",
+            "128.0.0.1",
+            "127.0.0.1.example",
+            "[::]",
+            "::1",
+            "[::2]",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}
