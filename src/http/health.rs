@@ -1,6 +1,7 @@
 //! Health and metrics, for whoever watches the server.
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
@@ -18,12 +19,16 @@ pub(super) async fn healthz(StrictQuery(()): StrictQuery<()>) -> Response {
 /// `GET /readyz`: whether the file can be read, and what the operator should know.
 ///
 /// 200 as long as reads are answered. `status` is `degraded` while writes are refused: whoever sends reads here should go on
-/// doing so.
+/// doing so. A client without a token, if one is needed, learns that reads are answered and no more.
 pub(super) async fn readyz(
     State(service): State<Service>,
     StrictQuery(()): StrictQuery<()>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (stats, health) = look(service.clone()).await?;
+    if Access::of(&headers, &service).is_err() {
+        return Ok(answer::json(br#"{"status":"ok"}"#.to_vec()));
+    }
     let age_s = |backup: &Backup| (service.now().millis() - backup.made_at.millis()) / 1_000;
     let backup = health.backup.as_ref().map(|backup| {
         json!({
