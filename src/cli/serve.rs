@@ -88,6 +88,7 @@ impl Serve {
                 "copies of the live file are not safe: make backups with `overlaid backup` or --backup-every"
             );
         }
+        log_access(&service);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
         let runtime = runtime.context("cannot start the runtime")?;
@@ -103,6 +104,30 @@ impl Serve {
         }
         tracing::info!("stopped");
         Ok(Answer::Done)
+    }
+}
+
+/// Says what is open to whom.
+fn log_access(service: &Service) {
+    let tokens = service.tokens().values().filter(|token| !token.is_revoked()).count();
+    if service.is_access_open() {
+        tracing::warn!(
+            access = "local",
+            "no token has been made: every program of this machine may read and write everything, and nobody else anything; \
+             `overlaid token create` closes access"
+        );
+    } else if tokens == 0 {
+        tracing::warn!(
+            access = "closed",
+            "all tokens are revoked, so nobody may read or write anything: `overlaid token create` makes one, `overlaid token none` \
+             opens access to this machine"
+        );
+    } else {
+        tracing::info!(
+            access = "tokens",
+            tokens,
+            "a token is needed for everything but /healthz, /openapi.json and whether /readyz is ok"
+        );
     }
 }
 

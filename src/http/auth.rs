@@ -6,14 +6,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 
+use super::problem::Refusal;
 use super::{Problem, local};
 use crate::domain::{Scope, Token};
 use crate::service::Service;
+
+/// The target of log lines about requests.
+const LOG_TARGET: &str = "overlaid::access";
 
 /// What the caller of a request may do.
 #[derive(Debug)]
@@ -70,6 +76,23 @@ impl Access {
     }
 }
 
+/// Lets a request in, or refuses it with 403 `local-only`; logs each 401 and 403.
+pub(super) async fn guard(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let (method, headers) = (request.method().clone(), request.headers());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let authorization = headers.get(AUTHORIZATION).cloned();
+    let response = match admit(&service, request.uri(), headers) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    if let Some(Refusal(reason)) = response.extensions().get() {
+        let token = authorization.as_ref().and_then(|value| service.token_id(bearer(value)?));
+        let (status, route) = (response.status().as_u16(), route.as_ref().map(MatchedPath::as_str));
+        tracing::warn!(target: LOG_TARGET, %method, route, status, token, %reason, "request refused");
+    }
+    response
+}
+
 /// Whether a request may come in at all: while there is no token, only those of this machine's own programs.
 ///
 /// # Errors
@@ -97,14 +120,14 @@ impl Access {
             return Ok(Self::Open);
         }
         let header = headers.get(AUTHORIZATION).ok_or_else(|| Problem::unauthorized("a bearer token is needed"))?;
-        let text = header.to_str().ok().and_then(bearer).unwrap_or_default();
+        let text = bearer(header).unwrap_or_default();
         service.token(text).map(Self::Token).ok_or_else(|| Problem::unauthorized("the token is not known"))
     }
 }
 
 /// Takes the token out of `Bearer <token>`; the scheme's case does not matter (RFC 9110 §11.1).
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
+fn bearer(header: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
@@ -137,9 +160,10 @@ mod tests {
 
     #[test]
     fn the_scheme_is_read_in_any_case() {
-        assert_eq!(bearer("Bearer abc"), Some("abc"));
-        assert_eq!(bearer("bearer  abc"), Some("abc"));
-        assert_eq!(bearer("Basic abc"), None);
-        assert_eq!(bearer("abc"), None);
+        for (header, token) in
+            [("Bearer abc", Some("abc")), ("bearer  abc", Some("abc")), ("Basic abc", None), ("abc", None)]
+        {
+            assert_eq!(bearer(&HeaderValue::from_static(header)), token, "{header}");
+        }
     }
 }

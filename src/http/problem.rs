@@ -349,6 +349,10 @@ impl From<Invalid> for Problem {
     }
 }
 
+/// Why a client was refused (401, 403), for the log: goes along with the answer, and not to the client.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal(pub(super) Cow<'static, str>);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let json = self.to_json();
@@ -359,6 +363,9 @@ impl IntoResponse for Problem {
             json,
         )
             .into_response();
+        if let StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN = self.0.status {
+            response.extensions_mut().insert(Refusal(self.0.detail));
+        }
         if let Some((name, value)) = self.0.header {
             response.headers_mut().insert(name, value);
         }

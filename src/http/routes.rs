@@ -4,10 +4,10 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT_ENCODING;
-use axum::middleware::{Next, from_fn_with_state, map_request};
+use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use http_body_util::Full;
@@ -91,13 +91,8 @@ pub fn router(service: Service) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(openapi::openapi))
         .merge(batches);
-    let admit = from_fn_with_state(service.clone(), async |State(service), request: Request, next: Next| {
-        match auth::admit(&service, request.uri(), request.headers()) {
-            Ok(()) => next.run(request).await,
-            Err(problem) => problem.into_response(),
-        }
-    });
-    with_fallbacks(router).layer(admit).with_state(service)
+    let guard = from_fn_with_state(service.clone(), auth::guard);
+    with_fallbacks(router).layer(guard).with_state(service)
 }
 
 /// Leaves in `Accept-Encoding` only what a batch can be sent in; without any it is sent plain, also to a client that says it would

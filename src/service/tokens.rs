@@ -69,6 +69,12 @@ impl Service {
         let sha256: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         (bool::from(sha256.ct_eq(&token.sha256)) && !token.is_revoked()).then_some(token)
     }
+
+    /// The id that this text begins with, if there is or was such a token. The text need not be right.
+    #[must_use]
+    pub fn token_id(&self, text: &str) -> Option<String> {
+        self.shared.memory.tokens.load().get(id_of(text)?).map(|token| token.id.clone())
+    }
 }
 
 /// The public part of a token's text.

@@ -4,6 +4,7 @@
 //! program as its users meet it: as a library, over HTTP and as a process.
 #![cfg(test)]
 
+mod access;
 mod answers;
 mod backup;
 mod cache;
