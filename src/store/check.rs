@@ -1,7 +1,7 @@
 //! Looking at a file and saying whether it is whole, without changing it.
 //!
 //! Every page is read and its checksum compared, every record decoded, every index held against what it indexes, in both
-//! directions. The file may be anything at all: it is read through a layer that never writes, with bounds on memory, and a
+//! directions. The file may be anything at all: the engine's writes to it stay in memory, within a bound, and a
 //! panic of the engine is an answer like any other. What passes is described by its counts and a hash over
 //! all content, which is the same for two files that say the same, however their pages lie.
 

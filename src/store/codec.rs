@@ -5,8 +5,7 @@
 //! bincode 1.3.3, so that another implementation could take over without touching a file.
 //!
 //! Signals are written in version 2: the same struct as in version 1, packed with a dictionary (see `packed`), or in version 1
-//! where packing does not help. Both are read for ever. A program that knows version 1 alone would take a record of version 2 for a damaged one, so
-//! the file's schema was raised with it (see `schema`).
+//! where packing does not help. Both are read for ever.
 //!
 //! Decoding never trusts the bytes: it is bounded in size, must consume all of them, and parses names again, since the file
 //! may have been damaged outside.
