@@ -12,7 +12,7 @@ mod show;
 mod token;
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -25,7 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Config, LogFormat};
 use crate::service::{Service, Settings};
-use crate::store::{Replacing, Store, StoreError};
+use crate::store::{Replacement, Store, StoreError};
 
 /// Serve mission views from shared signals and per-user overlays, kept in one file.
 ///
@@ -244,18 +244,14 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(runtime.block_on(work))
 }
 
-/// Where a command's answer goes: standard output, or a file that appears whole or not at all.
-fn write_file(path: &PathBuf, write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let _old = Replacing::of(path).map_err(explain_replacing)?;
-    let mut name = path.file_name().context("the path names no file")?.to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let cannot = |what: &'static str| move || format!("cannot {what} the file");
-    let mut file = io::BufWriter::new(std::fs::File::create(&part).with_context(cannot("make"))?);
-    write(&mut file)?;
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(cannot("write"))?;
-    file.sync_all().with_context(cannot("sync"))?;
-    std::fs::rename(&part, path).with_context(cannot("rename"))
+/// Writes a file, which appears whole or not at all.
+fn write_file(path: &Path, write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let new = Replacement::of(path).map_err(explain_replacing)?;
+    let mut out = io::BufWriter::new(new.file());
+    write(&mut out)?;
+    out.flush().context("cannot write the file")?;
+    drop(out);
+    Ok(new.commit()?)
 }
 
 #[cfg(test)]

@@ -33,14 +33,14 @@ mod snapshot;
 mod tables;
 mod writer;
 
-pub use backup::{Replacing, back_up, compact, link, restore};
+pub use backup::{Restored, back_up, back_up_unnamed, compact, copy, restore};
 pub use check::{Contents, contents, verify};
 pub use copy_gate::GateWaits;
 pub use database::Store;
 pub use disk::Disk;
 pub use error::StoreError;
 pub(crate) use file::ENGINE_MAGIC;
-pub use file::free_bytes;
+pub use file::{Replacement, free_bytes, remove_leftovers};
 pub use import::{IMPORT_RECORDS_MAX, Imported};
 pub use operation::{
     Acknowledge, Change, Commit, Condition, Effect, Operation, Precedence, Receipt, Refusal, WriteError,

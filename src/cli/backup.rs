@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{Answer, client, explain_open, explain_replacing, settings};
 use crate::config::Config;
-use crate::service::Service;
+use crate::service::{Clock, Service};
 use crate::store::{self, Contents, Store, StoreError};
 
 /// Copy the whole database, tokens too, into one verified file.
@@ -39,7 +39,8 @@ pub(super) struct Verify {
 
 /// Put a backup in the place of the database.
 ///
-/// The server must be stopped. FILE is verified first; the old database stays as overlaid.redb.before-restore.
+/// The server must be stopped. FILE is verified first. The old database stays as
+/// overlaid.redb.before-restore-TIME, which nothing overwrites.
 #[derive(Debug, Args)]
 pub(super) struct Restore {
     /// The backup.
@@ -61,6 +62,10 @@ impl BackupCommand {
             Err(error) => return Err(explain_open(error, &database)),
         };
         if let Some(path) = &self.path {
+            // This process has it open to read, which keeps no other file from its place.
+            if path.canonicalize().is_ok_and(|path| database.canonicalize().is_ok_and(|database| path == database)) {
+                return Err(explain_replacing(StoreError::InUse(path.clone())));
+            }
             report(path, &store::back_up(&store.snapshot()?, path).map_err(explain_replacing)?)?;
             return Ok(Answer::Done);
         }
@@ -116,14 +121,24 @@ impl Verify {
 impl Restore {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
         let database = config.database();
-        let contents = store::restore(&self.file, &database).map_err(|error| match error {
+        let restored = store::restore(&self.file, &database, Clock::System.now()).map_err(|error| match error {
             StoreError::InUse(path) => {
                 anyhow::anyhow!("another process has {} open; stop the server first", path.display())
             }
             StoreError::Absent(path) => anyhow::anyhow!("there is no file {}", path.display()),
             other => anyhow::Error::new(other).context(format!("{} can not be restored", self.file.display())),
         })?;
-        report(&database, &contents)?;
+        report(&database, &restored.contents)?;
+        if let Some(kept) = restored.kept {
+            let kept = kept.display();
+            writeln!(io::stdout(), "{:<12} {kept}", "kept")?;
+            writeln!(
+                io::stdout(),
+                "{:<12} start the server; the file that stood here before is kept until you delete it, and \
+                 `overlaid restore {kept}` brings it back",
+                "next"
+            )?;
+        }
         Ok(Answer::Done)
     }
 }

@@ -56,6 +56,14 @@ impl UnixMillis {
         Self::checked(seconds.units().div_euclid(UNITS_PER_MILLI))
     }
 
+    /// The second in ISO 8601's basic form, for names of files: `20260131T120000Z`.
+    #[must_use]
+    pub fn basic(self) -> String {
+        // A moment is within what jiff knows.
+        let moment = Timestamp::from_millisecond(self.0).unwrap_or_default();
+        Offset::UTC.to_datetime(moment).strftime("%Y%m%dT%H%M%SZ").to_string()
+    }
+
     /// Appends what [`Display`](fmt::Display) shows; in a tenth of the time, as each view and each overlay shows one.
     pub(crate) fn write_to(self, out: &mut Vec<u8>) {
         // A moment is within what jiff knows.

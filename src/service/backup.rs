@@ -160,9 +160,11 @@ impl Service {
         let made_at = self.now();
         let moment: String = made_at.to_string().split('.').next().unwrap_or_default().replace(['-', ':', 'Z'], "");
         let file = folder.join(format!("{NAME_START}{moment}Z-{:0SEQ_DIGITS$}{NAME_END}", snapshot.seq()?));
-        let contents = store::back_up(&snapshot, &file)?;
+        let latest = folder.join(LATEST);
+        let contents = store::back_up(&snapshot, &latest)?;
+        // In this order: the backup that a reader finds under its own name is the latest, or an older one.
+        store::copy(&latest, &file)?;
         let tidy = || -> io::Result<()> {
-            store::link(&file, &folder.join(LATEST))?;
             let files = list(&folder)?;
             let surplus = files.len().saturating_sub(self.shared.settings.backups.keep.max(1));
             files.iter().take(surplus).try_for_each(fs::remove_file)

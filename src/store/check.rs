@@ -9,12 +9,15 @@ use std::fmt::Write as _;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
 use redb::{Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle, Value};
 use sha2::{Digest, Sha256};
 
-use super::database::Store;
+use super::disk::{Disk as _, FileDisk};
+use super::engine::Engine;
 use super::error::StoreError;
+use super::file::lock_database_shared;
 use super::rows::{corrupt, stored_outcome, stored_rate};
 use super::snapshot::{Counts, Snapshot};
 use super::{schema, tables};
@@ -41,10 +44,20 @@ pub struct Contents {
 /// [`StoreError::Absent`]; [`StoreError::InUse`] if a process may be writing to it; otherwise what is wrong with it, and
 /// [`StoreError::is_damage`] tells damage from not being able to read.
 pub fn verify(path: &Path) -> Result<Contents, StoreError> {
+    Ok(open_verified(lock_database_shared(path)?)?.1)
+}
+
+/// Reads all of a file, and returns its state with what it holds. The file is never changed, and may be anything.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub(super) fn open_verified(disk: FileDisk) -> Result<(Snapshot, Contents), StoreError> {
     let verified = catch_unwind(AssertUnwindSafe(|| {
-        let file_bytes = std::fs::metadata(path).map_or(0, |file| file.len());
-        let store = Store::open_to_read(path)?;
-        contents(&store.snapshot()?, file_bytes)
+        let file_bytes = disk.length().map_err(StoreError::io)?;
+        let snapshot = Snapshot::of(Arc::new(Engine::open_to_read(Arc::new(disk))?))?;
+        let contents = contents(&snapshot, file_bytes)?;
+        Ok((snapshot, contents))
     }));
     match verified {
         Ok(Err(StoreError::Engine(error))) if matches!(&*error, redb::Error::Io(io) if io.kind() == io::ErrorKind::OutOfMemory) => {

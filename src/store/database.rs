@@ -4,7 +4,6 @@
 //! file, and the file must be as the last commit left it. A file that was moved, replaced or removed takes no writes, but is read; one that
 //! another program wrote to is neither read nor written any more.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,7 +13,7 @@ use super::copy_gate::{CopyGate, GateStatus, GateWaits};
 use super::disk::{Disk, FileDisk};
 use super::engine::Engine;
 use super::error::StoreError;
-use super::file::{self, FileId};
+use super::file::{self, FileId, Replacement};
 use super::snapshot::Snapshot;
 
 /// An open database.
@@ -67,23 +66,18 @@ impl Store {
     }
 
     fn create_if_absent(path: &Path) -> Result<(), StoreError> {
-        let failed = |at: &Path| {
-            let at = at.to_owned();
-            move |source| StoreError::Create { path: at, source }
-        };
-        let folder = file::folder_of(path);
-        if !folder.exists() {
-            file::make_private_folder(folder).map_err(failed(folder))?;
+        if path.exists() {
+            return Ok(());
         }
-        if !path.exists() {
-            let new = file::beside(path, ".new");
-            file::make_file(&new).map_err(failed(&new))?;
-            let disk = file::lock(&new).map_err(failed(&new))?.ok_or_else(file::in_use(&new))?;
-            drop(Self::open_on(Arc::new(disk), &new)?);
-            // The database gets its name when it is whole, and survives a power cut once the folder is synced.
-            fs::rename(&new, path).and_then(|()| file::sync_folder(folder)).map_err(failed(path))?;
+        let new = Replacement::of(path)?;
+        if new.old().is_some() {
+            // Another process has made it meanwhile.
+            return Ok(());
         }
-        Ok(())
+        let disk = new.file().try_clone().map_err(StoreError::io)?;
+        drop(Self::open_on(Arc::new(FileDisk(disk)), path)?);
+        // The database gets its name when it is whole.
+        new.commit()
     }
 
     /// Opens a database that is there.

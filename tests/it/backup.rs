@@ -8,29 +8,29 @@ use crate::direct::Direct;
 use crate::process::{Server, run};
 use crate::store::overlay;
 
-const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
+pub(crate) const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
 /// Standard output, after a look at the exit code.
-fn done(output: Output) -> String {
+pub(crate) fn done(output: Output) -> String {
     assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// The value after a name in what a command reports.
-fn value(report: &str, name: &str) -> String {
+pub(crate) fn value(report: &str, name: &str) -> String {
     let line = report.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {report}"));
     line.split_once(' ').unwrap().1.trim().to_owned()
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn backups(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
@@ -61,11 +61,11 @@ fn a_backup_holds_everything_and_restores_it() {
     fs::write(&line, r#"{"overlay":{"user_id":"later","account_balance":1}}"#).unwrap();
     done(run(&data, &["load", text(&line)]));
     let later = done(run(&data, &["verify", text(&data.join("overlaid.redb"))]));
-    done(run(&data, &["restore", text(&safe)]));
-    let kept = done(run(&data, &["verify", text(&data.join("overlaid.redb.before-restore"))]));
+    let restored = done(run(&data, &["restore", text(&safe)]));
+    let kept = done(run(&data, &["verify", &value(&restored, "kept")]));
     assert_eq!(value(&kept, "sha256"), value(&later, "sha256"));
     assert_eq!(code(&run(&data, &["overlay", "get", "later"])), 1);
-    assert_eq!(backups(&data).len(), 2, "nothing half done is left: {:?}", backups(&data));
+    assert_eq!(files_in(&data).len(), 2, "nothing half done is left: {:?}", files_in(&data));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_restore_refuses_what_does_not_verify_and_while_a_server_runs() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("stop the server"), "{refused:?}");
     assert_eq!(code(&run(&data, &["verify", text(&data.join("overlaid.redb"))])), 2, "nor is a live file verified");
     drop(server);
-    assert_eq!(backups(&data).len(), 1, "{:?}", backups(&data));
+    assert_eq!(files_in(&data).len(), 1, "{:?}", files_in(&data));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn other_files_in_the_backup_folder_are_left_alone_and_do_not_count() {
         let made = server.send("POST", "/v1/admin/backup", "").json();
         let file = PathBuf::from(made["file"].as_str().unwrap());
         assert!(file.exists(), "{made}");
-        assert_eq!(backups(&safe).len(), others.len() + 2, "the newest, and latest.redb");
+        assert_eq!(files_in(&safe).len(), others.len() + 2, "the newest, and latest.redb");
     }
     assert!(others.iter().all(|other| fs::read(other).unwrap() == b"not a backup"));
 }
@@ -205,7 +205,7 @@ fn scheduled_backups_are_made_and_the_oldest_go() {
         assert!(round < 600, "only {seen:?}");
         server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{round}}}"#));
         if safe.exists() {
-            let files = backups(&safe);
+            let files = files_in(&safe);
             let named: Vec<_> = files
                 .into_iter()
                 .filter(|file| text(file).contains("overlaid-") && text(file).ends_with("redb"))

@@ -26,13 +26,13 @@ const SIGNAL: &str =
     r#"{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089}"#;
 
 /// A mounted tmpfs; unmounted when dropped.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     folder: TempDir,
 }
 
 impl SmallDisk {
     /// `None` where it can not be mounted.
-    fn mount(size: &str) -> Option<Self> {
+    pub(crate) fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
@@ -40,6 +40,11 @@ impl SmallDisk {
             .output()
             .is_ok_and(|output| output.status.success());
         mounted.then(|| Self { folder })
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where the database is.
@@ -50,7 +55,7 @@ impl SmallDisk {
     }
 
     /// Takes all the room that is left, but for `room` bytes.
-    fn fill(&self, room: u64) -> Ballast {
+    pub(crate) fn fill(&self, room: u64) -> Ballast {
         let path = self.folder.path().join("ballast");
         let mut file = File::create(&path).unwrap();
         let page = [1; 4_096];
@@ -77,7 +82,7 @@ impl Drop for SmallDisk {
 }
 
 /// What fills the disk.
-struct Ballast {
+pub(crate) struct Ballast {
     path: PathBuf,
 }
 

@@ -37,6 +37,7 @@ mod process;
 mod props;
 mod readme;
 mod records;
+mod replace;
 mod store;
 mod tidy;
 mod world;
