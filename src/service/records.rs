@@ -56,17 +56,18 @@ impl LineReader {
             "signal" => self.signal(inner(value)?, None, now)?,
             "overlay" => self.overlay(inner(value)?, None, now)?,
             "rate" => {
-                let draft = RateDraft::from_object(inner(value)?, None)?;
-                Operation::PutRate { draft, now, precedence: self.precedence }
+                let object = inner(value)?;
+                let precedence = self.precedence(&object, "updated_at");
+                Operation::PutRate { draft: RateDraft::from_object(object, None)?, now, precedence }
             }
             "outcome" => {
                 let object = inner(value)?;
-                let has_time = object.get("at").is_some_and(|at| at != "null");
+                let (has_time, precedence) = (has_time(&object, "at"), self.precedence(&object, "at"));
                 let mut outcome = Outcome::from_object(object, None, None, now)?;
                 if has_time {
                     outcome.at = outcome.at.plus_millis(self.shift_ms.unwrap_or(0));
                 }
-                Operation::PutOutcome { outcome, precedence: self.precedence }
+                Operation::PutOutcome { outcome, precedence }
             }
             "sample_time" => {
                 let mut object = object.clone();
@@ -108,10 +109,25 @@ impl LineReader {
     }
 
     fn overlay(&self, object: Object, user: Option<&UserId>, now: UnixMillis) -> Result<Operation, Invalid> {
+        let precedence = self.precedence(&object, "updated_at");
         let mut draft = OverlayDraft::from_object(object, user)?;
         draft.shift_time(self.shift_ms.unwrap_or(0));
-        Ok(Operation::PutOverlay { draft, now, condition: Condition::None, precedence: self.precedence })
+        Ok(Operation::PutOverlay { draft, now, condition: Condition::None, precedence })
     }
+
+    /// What becomes of the stored record when one comes whose member `name` is its time.
+    ///
+    /// One without a time is from now. It is newer than the stored one, also where the clock has been set back since that was written.
+    fn precedence(&self, object: &Object, name: &str) -> Precedence {
+        match self.precedence {
+            Precedence::Newest if !has_time(object, name) => Precedence::Replace,
+            precedence => precedence,
+        }
+    }
+}
+
+fn has_time(object: &Object, name: &str) -> bool {
+    object.get(name).is_some_and(|time| time != "null")
 }
 
 fn unknown_record() -> Invalid {

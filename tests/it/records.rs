@@ -138,3 +138,26 @@ async fn a_file_of_one_record_is_named_by_its_file_where_it_does_not_name_itself
     assert_eq!(id(RecordKind::Overlay, "-100", "{}"), "-100");
     assert_eq!(id(RecordKind::Overlay, "-100", r#"{"user_id":"7"}"#), "7");
 }
+
+/// A clock that ran fast and is set back must not keep out what comes after.
+#[tokio::test]
+async fn a_line_without_a_time_is_taken_also_when_the_clock_was_set_back() {
+    let world = World::new();
+    let record = |value: u8| {
+        let status = if value == 1 { "fired" } else { "failed" };
+        format!(
+            r#"{{"overlay":{{"user_id":"7","account_balance":{value}}}}}
+{{"rate":{{"pair":"EURUSD","price":{value},"updated_at":null}}}}
+{{"outcome":{{"signal_id":"S1","user_id":"7","status":"{status}"}}}}"#
+        )
+    };
+    world.put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#).await;
+    let mut reader = world.service.line_reader(Precedence::Newest);
+    load(&world, &mut reader, &record(1)).await;
+    world.advance(-86_400_000);
+    let results = load(&world, &mut reader, &record(2)).await;
+    assert_eq!(results, vec![Ok(Some(Effect::Changed)); 3]);
+    // A time in a line is compared as before.
+    let older = r#"{"overlay":{"user_id":"7","account_balance":3,"updated_at":"2001-01-01T00:00:00Z"}}"#;
+    assert_eq!(load(&world, &mut reader, older).await, [Ok(Some(Effect::Kept))]);
+}
