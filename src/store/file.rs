@@ -128,6 +128,7 @@ impl FileDisk {
     /// Which file this is.
     pub(super) fn id(&self) -> io::Result<FileId> {
         self.0.metadata().map(|found| id_of(&found))
+    }
 }
 
 /// Bytes that may still be written to the disk that holds a file, `None` where the system does not say.
