@@ -39,5 +39,5 @@ pub use conditional::{EntityTag, IfMatch, IfNoneMatch};
 pub use path::{PathId, PathParameter};
 pub use problem::{Problem, with_fallbacks};
 pub use query::StrictQuery;
-pub use routes::{Routes, router};
+pub use routes::router;
 pub use server::{Limits, run};

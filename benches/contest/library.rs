@@ -43,11 +43,7 @@ impl Library {
     pub(crate) fn view(&self, user: &UserId, out: &mut Vec<u8>) {
         out.clear();
         let write = |view: &MissionView<'_>| view.write_to(&self.service, out);
-        if self.service.with_hot_mission(self.signal.as_str(), user.as_str(), write).is_none() {
-            let signal = self.service.read_signal(&self.signal).unwrap().unwrap();
-            let overlay = self.service.read_overlay(user).unwrap().unwrap();
-            self.service.with_view(&signal, &overlay, |view| view.write_to(&self.service, out));
-        }
+        self.runtime.block_on(self.service.with_mission(&self.signal, user, write)).unwrap();
     }
 }
 

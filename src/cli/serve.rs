@@ -148,7 +148,7 @@ async fn serve(address: SocketAddr, backup_every: Option<Duration>, service: Ser
     let responses = service.metrics().response_counters();
     let lost = until_overwritten(service.clone());
     tokio::select! {
-        served = http::run(listener, http::Routes::of(&service), http::Limits::default(), responses, shutdown) => {
+        served = http::run(listener, http::router(service), http::Limits::default(), responses, shutdown) => {
             served.context("cannot serve")
         }
         // Connections are dropped as they are: there is nothing to answer from.

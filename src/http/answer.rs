@@ -1,10 +1,8 @@
 //! Answers that are not problems: JSON with its tag, pages, and what the service's errors become.
 
-use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http_body_util::Full;
 
 use super::{EntityTag, IfMatch, IfNoneMatch, Problem};
 use crate::service::{Page, Service, ServiceError, ViewTag};
@@ -21,43 +19,11 @@ pub(super) fn tagged_json(
     condition: &IfNoneMatch,
     write: impl FnOnce() -> Vec<u8>,
 ) -> Response {
-    tagged_bytes(status, tag, condition, HeaderMap::new(), || write().into()).map(Body::new)
-}
-
-/// Most header fields whose memory is used again: more than clients send, and little to keep for a connection.
-const ROOM_FIELDS_MAX: usize = 32;
-
-/// Room for the header fields of an answer: the memory of the request's, which are not needed any more. hyper gives it to the next
-/// request in turn, so that a connection allocates it once.
-pub(super) fn room_of(headers: &mut HeaderMap) -> HeaderMap {
-    let mut room = std::mem::take(headers);
-    if room.capacity() > ROOM_FIELDS_MAX {
-        return HeaderMap::new();
+    let head = [(ETAG, tag.to_header()), (CACHE_CONTROL, CACHING)];
+    if condition.matches(tag) {
+        return (StatusCode::NOT_MODIFIED, head).into_response();
     }
-    room.clear();
-    room
-}
-
-/// The same with a body that needs no allocation of its own, and its header fields put into `room`.
-pub(super) fn tagged_bytes(
-    status: StatusCode,
-    tag: &EntityTag,
-    condition: &IfNoneMatch,
-    room: HeaderMap,
-    write: impl FnOnce() -> Bytes,
-) -> Response<Full<Bytes>> {
-    let is_held = condition.matches(tag);
-    let mut response = Response::new(Full::new(if is_held { Bytes::new() } else { write() }));
-    *response.status_mut() = if is_held { StatusCode::NOT_MODIFIED } else { status };
-    let headers = response.headers_mut();
-    *headers = room;
-    headers.reserve(5);
-    if !is_held {
-        headers.insert(CONTENT_TYPE, JSON);
-    }
-    headers.insert(ETAG, tag.to_header());
-    headers.insert(CACHE_CONTROL, CACHING);
-    response
+    (status, [(CONTENT_TYPE, JSON)], head, write()).into_response()
 }
 
 /// JSON without a tag.

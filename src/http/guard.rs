@@ -11,83 +11,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::Router;
+use axum::body::{Body, HttpBody};
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::http::{Request, Response};
 use axum::response::IntoResponse;
-use http_body_util::{Either, Full};
 use hyper::body::Incoming;
+use tower::Service as _;
 
 use super::pace::{PacedBody, Progress};
-use super::{Limits, Problem, Routes, host};
+use super::{Limits, Problem, host};
 use crate::metrics::ResponseCounters;
 
 /// What answers the requests of all connections.
 #[derive(Debug)]
 pub(super) struct Answers {
-    pub(super) routes: Routes,
+    pub(super) router: Router,
     pub(super) limits: Limits,
     pub(super) responses: ResponseCounters,
 }
 
-/// What an answer's body is: bytes that are there, or what the router made.
-pub(super) type AnswerBody = Either<Full<Bytes>, Body>;
-
-/// A request that was looked at.
-pub(super) enum Begun {
-    /// It could be answered at once.
-    Answered(Response<AnswerBody>),
-    /// It takes a handler.
-    Open(OpenRequest),
-}
-
-/// A request that takes a handler.
-pub(super) struct OpenRequest {
-    request: Request<Incoming>,
-    /// Whether it names its host.
-    is_named: bool,
-}
-
-/// Answers a request that needs no waiting.
-///
-/// It is let go at once, before hyper looks whether more has come: while its bytes are in use that takes new memory for reading.
-pub(super) fn begin(answers: &Answers, mut request: Request<Incoming>) -> Begun {
-    let is_named = host::is_named(request.version(), request.headers());
-    // The usual request has no body, and asks for what is in memory.
-    if is_named
-        && request.body().is_end_stream()
-        && let Some(response) = answer_from_memory(&answers.routes, &mut request)
-    {
-        return Begun::Answered(response);
-    }
-    Begun::Open(OpenRequest { request, is_named })
-}
-
-/// Answers the request and counts the answer.
+/// Answers a request and counts the answer.
 ///
 /// `abandoned` is set if the request's body is not read to its end.
-pub(super) async fn finish(answers: &Answers, begun: Begun, abandoned: &Arc<AtomicBool>) -> Response<AnswerBody> {
-    let response = match begun {
-        Begun::Answered(response) => response,
-        Begun::Open(request) => answer_by_router(answers, request, abandoned).await.map(Either::Right),
-    };
-    answers.responses.count(response.status().as_u16());
-    response
-}
-
-fn answer_from_memory(routes: &Routes, request: &mut Request<Incoming>) -> Option<Response<AnswerBody>> {
-    match catch_unwind(AssertUnwindSafe(|| routes.answer_from_memory(request))) {
-        Ok(answer) => Some(answer?.map(Either::Left)),
-        Err(payload) => Some(Problem::panicked(&*payload).into_response().map(Either::Right)),
-    }
-}
-
-async fn answer_by_router(
+pub(super) async fn answer(
     answers: &Answers,
-    OpenRequest { request, is_named }: OpenRequest,
+    request: Request<Incoming>,
     abandoned: &Arc<AtomicBool>,
 ) -> Response<Body> {
-    let Answers { routes, limits, .. } = answers;
+    let Answers { router, limits, responses } = answers;
+    let is_named = host::is_named(request.version(), request.headers());
     let mut progress = None;
     let request = request.map(|incoming| {
         // Without a body there is no allocation for one.
@@ -99,7 +52,7 @@ async fn answer_by_router(
     });
     let handler = pin!(async move {
         // A body that came with the request is let go here, as one that a handler refuses.
-        if is_named { routes.call(request).await } else { Ok(Problem::no_host().into_response()) }
+        if is_named { router.clone().call(request).await } else { Ok(Problem::no_host().into_response()) }
     });
     let mut response = match within_limit(handler, progress.as_deref(), *limits).await {
         Ok(Ok(response)) => response,
@@ -115,6 +68,7 @@ async fn answer_by_router(
     if abandoned.load(Ordering::Relaxed) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    responses.count(response.status().as_u16());
     response
 }
 

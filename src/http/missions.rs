@@ -7,9 +7,8 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http_body_util::Full;
 use hyper::body::Frame;
 use serde::Deserialize;
 
@@ -41,45 +40,19 @@ pub(super) async fn get_mission(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     access.read_user(user.as_str())?;
-    let answer = |view: &MissionView<'_>| view_answer(&service, view, &condition, HeaderMap::new());
-    Ok(service.with_mission(&signal, &user, answer).await?.map(Body::new))
-}
-
-/// Answers a request for [`get_mission`] past the router, if nothing about it is unusual and both records are in memory: extractors,
-/// boxed futures and a look at every route take longer than the view. All else, refusals too, is left to the router (`None`), so that
-/// there is one place that says no. An answer takes the memory of `headers` along.
-pub(super) fn get_hot_mission(
-    service: &Service,
-    method: &Method,
-    uri: &Uri,
-    headers: &mut HeaderMap,
-) -> Option<Response<Full<Bytes>>> {
-    if method != Method::GET || uri.query().is_some() {
-        return None;
-    }
-    let (user, rest) = uri.path().strip_prefix("/v1/users/")?.split_once('/')?;
-    let access = Access::of(headers, service).ok()?;
-    // What stands percent-encoded in the path, or is no id, finds nothing here.
-    access.read_user(user).ok()?;
-    service.with_hot_mission(rest.strip_prefix("missions/")?, user, |view| {
-        view_answer(service, view, &IfNoneMatch::of(headers), answer::room_of(headers))
-    })
-}
-
-fn view_answer(
-    service: &Service,
-    view: &MissionView<'_>,
-    condition: &IfNoneMatch,
-    room: HeaderMap,
-) -> Response<Full<Bytes>> {
-    let tag = answer::view_tag(view.tag());
-    let response = answer::tagged_bytes(StatusCode::OK, &tag, condition, room, || {
-        pieces::small(view.size_hint(), |json| view.write_to(service, json))
-    });
+    let answer = |view: &MissionView<'_>| {
+        let tag = answer::view_tag(view.tag());
+        answer::tagged_json(StatusCode::OK, &tag, &condition, || {
+            let mut json = Vec::with_capacity(view.size_hint());
+            view.write_to(&service, &mut json);
+            json
+        })
+    };
+    let response = service.with_mission(&signal, &user, answer).await?;
     if response.status() == StatusCode::NOT_MODIFIED {
         service.metrics().views_not_modified.inc();
     }
-    response
+    Ok(response)
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,69 +1,15 @@
 //! The routes: which request goes to which handler.
 
-use std::convert::Infallible;
-
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT_ENCODING;
 use axum::middleware::{from_fn_with_state, map_request};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use http_body_util::Full;
-use tower::Service as _;
 use tower_http::compression::CompressionLayer;
 
-use super::{Problem, auth, health, import, missions, openapi, quality, rates, signals, users, with_fallbacks};
+use super::{auth, health, import, missions, openapi, quality, rates, signals, users, with_fallbacks};
 use crate::service::Service;
-
-/// Where requests go: to the router's handlers, but for the two kinds that come most.
-#[derive(Clone, Debug)]
-pub struct Routes {
-    router: Router,
-    /// By whom views and pushes are answered past the router.
-    service: Option<Service>,
-}
-
-impl Routes {
-    /// All routes of a service.
-    #[must_use]
-    pub fn of(service: &Service) -> Self {
-        Self { router: router(service.clone()), service: Some(service.clone()) }
-    }
-
-    /// Answers a request for a view past the router, if that is possible without waiting.
-    ///
-    /// An answer takes the header fields out of the request.
-    pub(super) fn answer_from_memory<B>(&self, request: &mut axum::http::Request<B>) -> Option<Response<Full<Bytes>>> {
-        let service = self.service.as_ref()?;
-        auth::admit(service, request.uri(), request.headers()).ok()?;
-        let mut headers = std::mem::take(request.headers_mut());
-        let answer = missions::get_hot_mission(service, request.method(), request.uri(), &mut headers);
-        if answer.is_none() {
-            *request.headers_mut() = headers;
-        }
-        answer
-    }
-
-    /// Answers a request.
-    pub(super) async fn call(&self, request: Request) -> Result<Response, Infallible> {
-        if let Some(service) = &self.service
-            && auth::admit(service, request.uri(), request.headers()).is_ok()
-            && let Some(push) = users::Push::of(service, &request)
-        {
-            return Ok(push.answer(service, request).await.unwrap_or_else(Problem::into_response));
-        }
-        self.router.clone().call(request).await
-    }
-}
-
-/// A router alone.
-impl From<Router> for Routes {
-    fn from(router: Router) -> Self {
-        Self { router, service: None }
-    }
-}
 
 /// Makes the router.
 pub fn router(service: Service) -> Router {

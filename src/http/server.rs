@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
@@ -25,7 +26,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use super::Routes;
 use super::gather::Gather;
 use super::guard;
 use super::guard::Answers;
@@ -76,7 +76,7 @@ impl Default for Limits {
     }
 }
 
-/// Serves `routes` on `listener` until `shutdown` is ready, then finishes the requests in flight.
+/// Serves `router` on `listener` until `shutdown` is ready, then finishes the requests in flight.
 ///
 /// Failed accepts are logged and tried again; no client can end the server.
 ///
@@ -85,7 +85,7 @@ impl Default for Limits {
 /// If the listener has no address any more. Nothing was served then.
 pub async fn run(
     listener: TcpListener,
-    routes: Routes,
+    router: Router,
     limits: Limits,
     responses: ResponseCounters,
     shutdown: impl Future<Output = ()> + Send,
@@ -95,7 +95,7 @@ pub async fn run(
     let http = connection_settings(limits);
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
-    let answers = Arc::new(Answers { routes, limits, responses });
+    let answers = Arc::new(Answers { router, limits, responses });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Freely;
     loop {
@@ -187,10 +187,9 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, mut http: http1::Builde
     let serving = Arc::new((Arc::clone(&answers), Arc::clone(&abandoned), stopping.clone()));
     let on_request = move |request| {
         let serving = Arc::clone(&serving);
-        let begun = guard::begin(&serving.0, request);
         async move {
             let (answers, abandoned, stop_seen) = &*serving;
-            let mut response = guard::finish(answers, begun, abandoned).await;
+            let mut response = guard::answer(answers, request, abandoned).await;
             // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
             if stop_seen.has_changed().is_err() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

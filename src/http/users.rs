@@ -1,13 +1,12 @@
 //! What belongs to one user: the overlay, and outcomes.
 
-use axum::extract::{FromRequest, Request, State};
-use axum::http::header::IF_MATCH;
-use axum::http::{Method, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::auth::Access;
 use super::{IfMatch, IfNoneMatch, ObjectBody, PathId, Problem, StrictQuery, answer};
-use crate::domain::{Object, Outcome, OverlayDraft, SignalId, UserId};
+use crate::domain::{Outcome, OverlayDraft, SignalId, UserId};
 use crate::render;
 use crate::service::{Service, ServiceError};
 use crate::store::{Condition, Operation, Precedence};
@@ -60,51 +59,13 @@ pub(super) async fn patch_overlay(
 ) -> Result<Response, Problem> {
     access.write()?;
     let condition = condition(&service, &user, &if_match, &IfNoneMatch::default()).await?;
-    answer_patch(&service, &access, user, patch, condition).await
-}
-
-async fn answer_patch(
-    service: &Service,
-    access: &Access,
-    user: UserId,
-    patch: Object,
-    condition: Condition,
-) -> Result<Response, Problem> {
     let may_read = access.read_user(user.as_str()).is_ok();
     let patched = service.patch_overlay(user, patch, condition).await?;
-    let tag = answer::record_tag(service, patched.seq());
+    let tag = answer::record_tag(&service, patched.seq());
     if !may_read {
         return Ok(answer::no_content(&tag));
     }
-    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || patched.json(service)))
-}
-
-/// A request for [`patch_overlay`] about which nothing is unusual, as terminals push their balances all day: it is answered past the
-/// router, which takes longer than what there is to do. Its body is read as any other's.
-#[derive(Debug)]
-pub(super) struct Push {
-    user: UserId,
-    access: Access,
-}
-
-impl Push {
-    /// Whether a request is one. All else is left to the router (`None`), refusals of what stands before the body too.
-    pub(super) fn of(service: &Service, request: &Request) -> Option<Self> {
-        let uri = request.uri();
-        if request.method() != Method::PATCH || uri.query().is_some() || request.headers().contains_key(IF_MATCH) {
-            return None;
-        }
-        let user = uri.path().strip_prefix("/v1/users/")?.strip_suffix("/overlay")?;
-        let access = Access::of(request.headers(), service).ok()?;
-        access.write().ok()?;
-        Some(Self { user: UserId::parse(user).ok()?, access })
-    }
-
-    /// Answers it.
-    pub(super) async fn answer(self, service: &Service, request: Request) -> Result<Response, Problem> {
-        let ObjectBody(patch) = ObjectBody::from_request(request, &()).await?;
-        answer_patch(service, &self.access, self.user, patch, Condition::None).await
-    }
+    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || patched.json(&service)))
 }
 
 /// `DELETE /v1/users/{user}/overlay`: forget a user's settings and balance. 204; 404 if they are absent.

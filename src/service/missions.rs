@@ -219,21 +219,6 @@ impl Service {
         Ok(self.with_view(&signal, &overlay, use_it))
     }
 
-    /// Gives one user's mission on one signal, as of now, if both records are in memory. Texts that are no ids are in no memory.
-    pub fn with_hot_mission<T>(
-        &self,
-        signal: &str,
-        user: &str,
-        use_it: impl FnOnce(&MissionView<'_>) -> T,
-    ) -> Option<T> {
-        let cache = &self.shared.memory.cache;
-        let answered = cache.with_hot_signal(signal, |signal| {
-            let overlay = self.hot_overlay(user).ok().flatten()?;
-            Some(self.with_view(signal, &overlay, use_it))
-        });
-        answered.flatten()
-    }
-
     /// Joins a signal and an overlay, as of now.
     pub fn with_view<T>(
         &self,

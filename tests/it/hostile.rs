@@ -254,35 +254,3 @@ fn a_page_of_large_records_ends_early() {
     }
     assert_eq!(seen, 40);
 }
-
-/// The memory of a request's header fields is used for those of its answer, and again for the next request.
-#[test]
-fn an_answer_has_the_fields_of_no_request_and_of_no_other_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &[]);
-    server.send("PUT", "/v1/signals/S1", r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20}"#);
-    server.send("PUT", "/v1/users/7/overlay", r#"{"account_balance":10000,"risk_percent":2}"#);
-    let tag = server.get("/v1/users/7/missions/S1").header("etag").unwrap().to_owned();
-    let counts = [0, 1, 7, 97, 2, 31, 33, 0];
-    let ask = |count: usize, condition: &str| {
-        let more: Vec<String> = (0..count).map(|at| format!("x-{}: {at}\r\n", at / 2)).collect();
-        format!("GET /v1/users/7/missions/S1 HTTP/1.1\r\nhost: localhost\r\n{}{condition}\r\n", more.concat())
-    };
-    let condition = format!("if-none-match: {tag}\r\n");
-    let both: Vec<String> = counts.iter().map(|count| ask(*count, "") + &ask(*count, &condition)).collect();
-    let mut requests = both.concat();
-    requests += "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    let answers = String::from_utf8(server.send_raw(requests.as_bytes())).unwrap();
-    let mut heads = answers.split("HTTP/1.1 ").skip(1).map(|answer| {
-        let mut lines = answer.split("\r\n").take_while(|line| !line.is_empty());
-        let status = lines.next().unwrap().to_owned();
-        (status, lines.map(|line| line.split_once(": ").unwrap().0.to_owned()).collect::<Vec<_>>().join(" "))
-    });
-    for _ in counts {
-        let (full, held) = (heads.next().unwrap(), heads.next().unwrap());
-        assert_eq!(full, ("200 OK".to_owned(), "content-type etag cache-control content-length date".to_owned()));
-        assert_eq!(held, ("304 Not Modified".to_owned(), "etag cache-control date".to_owned()));
-    }
-    assert_eq!(heads.next().unwrap().0, "200 OK");
-    assert_eq!(heads.next(), None);
-}

@@ -54,7 +54,7 @@ impl World {
         let shutdown = async { stopped.await.unwrap_or_default() };
         let served = runtime.spawn(run(
             listener,
-            router(signals.clone()).into(),
+            router(signals.clone()),
             limits,
             Metrics::default().response_counters(),
             shutdown,
