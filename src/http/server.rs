@@ -3,8 +3,8 @@
 //! `axum::serve` sets no limit on how slowly a client may send the head of a request or read an answer, so a few
 //! slow clients hold their connections for ever. Hence an own loop over hyper's HTTP/1 connections.
 //!
-//! hyper's `pipeline_flush` stays off, and `gather` does in its place what it is good for. With it on, hyper takes everything a streamed body yields into memory without
-//! regard to whether the client reads, and holds an answer back while part of a next request has come in.
+//! hyper's `pipeline_flush` stays off. With it on, hyper takes everything that a streamed body yields into memory, whether or not
+//! the client reads, and holds an answer back while only a part of the next request is there.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -21,15 +21,13 @@ use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use super::gather::Gather;
 use super::guard;
 use super::guard::Answers;
-use super::head_timer::HeadTimer;
 use super::problem::panic_message;
 use super::wire::Wire;
 use crate::metrics::ResponseCounters;
@@ -167,7 +165,8 @@ fn connection_settings(limits: Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // The number of header fields stays at hyper's 100: another number moves them from the stack to the heap.
     let head_bytes_max = limits.head_bytes_max.max(HEAD_BYTES_LEAST);
-    http.header_read_timeout(limits.head_read)
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_read)
         // Who has sent a whole request and will send no more still waits for its answer; who is gone is noticed in writing it.
         .half_close(true)
         // Alone this is only where growing stops; a head of twice the size can get through.
@@ -177,11 +176,11 @@ fn connection_settings(limits: Limits) -> http1::Builder {
 }
 
 /// Serves one connection to its end.
-async fn serve(stream: TcpStream, answers: Arc<Answers>, mut http: http1::Builder, mut stopping: watch::Receiver<()>) {
+async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, mut stopping: watch::Receiver<()>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "can not set TCP_NODELAY");
     }
-    let Limits { write: write_limit, head_read, .. } = answers.limits;
+    let write_limit = answers.limits.write;
     let abandoned = Arc::new(AtomicBool::new(false));
     let stop_seen = stopping.clone();
     let serving = Arc::new((Arc::clone(&answers), Arc::clone(&abandoned), stopping.clone()));
@@ -197,8 +196,8 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, mut http: http1::Builde
             Ok::<_, Infallible>(response)
         }
     };
-    let socket = TokioIo::new(Gather::new(Wire::new(stream, write_limit)));
-    let mut connection = http.timer(HeadTimer::new(head_read)).serve_connection(socket, service_fn(on_request));
+    let socket = TokioIo::new(Wire::new(stream, write_limit));
+    let mut connection = http.serve_connection(socket, service_fn(on_request));
     let mut told_to_stop = pin!(stopping.changed());
     let mut is_listening = false;
     let ended = poll_fn(|cx| {
@@ -220,7 +219,7 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, mut http: http1::Builde
         (&mut connection).await
     };
     let parts = connection.into_parts();
-    let mut wire = parts.io.into_inner().into_inner();
+    let mut wire = parts.io.into_inner();
     if let Err(error) = result {
         let cause = error.source().map(ToString::to_string);
         tracing::debug!(%error, cause, "connection failed");

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutWriter;
@@ -20,6 +19,8 @@ use super::Problem;
 
 /// What hyper's own answer says of its body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
+/// How hyper's own answers begin.
+const STATUS_LINE: &[u8] = b"HTTP/1.1 4";
 const CLOSE: &[u8] = b"connection: close\r\n";
 /// A bare head ends in this and in a date.
 const BARE_END: &[u8] = b"content-length: 0\r\ndate: ";
@@ -95,6 +96,11 @@ impl Wire {
     }
 }
 
+/// Where `part` begins.
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
 /// Splits `bytes` before hyper's own answer, if they end in one, and tells its status.
 fn split_bare_head(bytes: &[u8]) -> Option<(&[u8], &[u8], StatusCode)> {
     // Answers of the router get no further than this: they end in a body or, where there is none, say no such length before the date.
@@ -103,9 +109,9 @@ fn split_bare_head(bytes: &[u8]) -> Option<(&[u8], &[u8], StatusCode)> {
         return None;
     }
     let (earlier, tail) = bytes.split_at(bytes.len().saturating_sub(BARE_HEAD_BYTES_MAX));
-    let start = memmem::rfind(tail, b"HTTP/1.1 4")?;
+    let start = tail.windows(STATUS_LINE.len()).rposition(|window| window == STATUS_LINE)?;
     let head = tail.get(start..)?;
-    let has = |line: &[u8]| memmem::find(head, line).is_some();
+    let has = |line: &[u8]| position(head, line).is_some();
     // Answers of the router have a content type, and say nothing of the connection.
     if !has(NO_BODY) || !has(CLOSE) || has(b"content-type") {
         return None;
@@ -123,7 +129,7 @@ fn problem_answer(head: &[u8], more_head: &[u8], status: StatusCode) -> Vec<u8> 
 
 /// Puts a problem document into hyper's own answer, keeping its other fields.
 fn completed(head: &[u8], status: StatusCode) -> Option<Vec<u8>> {
-    let at = memmem::find(head, NO_BODY)?;
+    let at = position(head, NO_BODY)?;
     let (before, rest) = head.split_at_checked(at)?;
     let after = rest.strip_prefix(NO_BODY)?.strip_suffix(b"\r\n")?;
     Some(problem_answer(before, after, status))
