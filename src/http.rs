@@ -11,6 +11,7 @@
 mod answer;
 mod auth;
 mod body;
+mod body_timeout;
 mod conditional;
 mod guard;
 mod health;
@@ -19,7 +20,7 @@ mod import;
 mod local;
 mod missions;
 mod openapi;
-mod pace;
+
 mod path;
 mod pieces;
 mod problem;

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, Method};
 use http_body_util::BodyExt;
 
 use super::Problem;
-use super::pace::TooSlow;
+use super::body_timeout::TooSlow;
 use crate::domain::Object;
 
 /// Largest JSON body: the largest record, and many times any real one.

@@ -19,7 +19,7 @@ use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use tower::Service as _;
 
-use super::pace::{PacedBody, Progress};
+use super::body_timeout::{PacedBody, Progress};
 use super::{Limits, Problem, host};
 use crate::metrics::ResponseCounters;
 
