@@ -13,14 +13,13 @@ mod auth;
 mod body;
 mod body_timeout;
 mod conditional;
-mod guard;
 mod health;
 mod host;
 mod import;
+mod layers;
 mod local;
 mod missions;
 mod openapi;
-
 mod path;
 mod pieces;
 mod problem;
@@ -35,8 +34,9 @@ mod wire;
 
 pub use body::{BODY_BYTES_MAX, LINE_BYTES_MAX, Line, Lines, ObjectBody};
 pub use conditional::{EntityTag, IfMatch, IfNoneMatch};
+pub use layers::{with_fallbacks, with_layers};
 pub use path::{PathId, PathParameter};
-pub use problem::{Problem, with_fallbacks};
+pub use problem::Problem;
 pub use query::StrictQuery;
 pub use routes::router;
 pub use server::{Limits, run};

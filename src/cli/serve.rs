@@ -146,11 +146,9 @@ async fn serve(address: SocketAddr, backup_every: Option<Duration>, service: Ser
         tokio::spawn(back_up_regularly(every, service.clone()));
     }
     let responses = service.metrics().response_counters();
-    let lost = until_overwritten(service.clone());
+    let (lost, limits) = (until_overwritten(service.clone()), http::Limits::default());
     tokio::select! {
-        served = http::run(listener, http::router(service), http::Limits::default(), responses, shutdown) => {
-            served.context("cannot serve")
-        }
+        served = http::run(listener, http::router(service, limits), limits, responses, shutdown) => served.context("cannot serve"),
         // Connections are dropped as they are: there is nothing to answer from.
         () = lost => Ok(()),
     }

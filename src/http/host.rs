@@ -6,10 +6,21 @@
 use std::net::Ipv6Addr;
 
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, Version};
+use axum::http::{HeaderMap, Request, Version};
+
+use super::Problem;
+
+/// Refuses a request that does not name one host.
+///
+/// # Errors
+///
+/// 400 `malformed-request`.
+pub(super) fn require<B>(request: &Request<B>) -> Result<(), Problem> {
+    if is_named(request.version(), request.headers()) { Ok(()) } else { Err(Problem::no_host()) }
+}
 
 /// Whether a request says once, and readably, which host it is for. Only HTTP/1.0 may leave it out.
-pub(super) fn is_named(version: Version, headers: &HeaderMap) -> bool {
+fn is_named(version: Version, headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(HOST).iter();
     match (lines.next(), lines.next()) {
         (Some(host), None) => is_host(host.as_bytes()),

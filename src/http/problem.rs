@@ -8,9 +8,8 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 
-use axum::Router;
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -163,16 +162,11 @@ impl Problem {
 
     /// 405 `method-not-allowed`: the route exists, this method on it does not.
     ///
-    /// `allow` becomes the `Allow` header. Without it axum fills the header in for a handler that was set with
-    /// `method_not_allowed_fallback`, from the methods the route was given.
+    /// axum adds the `Allow` header to the answer of a handler that was set with `method_not_allowed_fallback`.
     #[must_use]
-    pub fn method_not_allowed(method: &Method, allow: Option<&'static str>) -> Self {
+    pub fn method_not_allowed(method: &Method) -> Self {
         let detail = format!("{} is not a method of this route", echo(method.as_str()));
-        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail);
-        match allow {
-            Some(methods) => problem.with_header(ALLOW, HeaderValue::from_static(methods)),
-            None => problem,
-        }
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
     }
 
     /// 406 `not-acceptable`: `Accept` admits none of the forms this route has.
@@ -373,14 +367,6 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives a router problem documents for unknown routes and methods. Call it after the last route: methods of
-/// routes added later would be refused without a document.
-pub fn with_fallbacks<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    router
-        .fallback(async |uri: Uri| Problem::no_such_route(uri.path()))
-        .method_not_allowed_fallback(async |method: Method| Problem::method_not_allowed(&method, None))
-}
-
 fn log_causes(error: &(dyn Error + 'static), message: &str) {
     let causes: Vec<String> =
         std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string).collect();
@@ -436,7 +422,6 @@ mod tests {
         let header = |problem: Problem, name| problem.into_response().headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header(Problem::busy("full"), RETRY_AFTER), "1");
         assert_eq!(header(Problem::unauthorized("no token"), WWW_AUTHENTICATE), "Bearer realm=\"overlaid\"");
-        assert_eq!(header(Problem::method_not_allowed(&Method::PUT, Some("GET")), ALLOW), "GET");
         assert_eq!(header(Problem::busy("full"), CONTENT_TYPE), "application/problem+json");
     }
 

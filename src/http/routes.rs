@@ -8,11 +8,13 @@ use axum::middleware::{from_fn_with_state, map_request};
 use axum::routing::{get, post, put};
 use tower_http::compression::CompressionLayer;
 
-use super::{auth, health, import, missions, openapi, quality, rates, signals, users, with_fallbacks};
+use super::{
+    Limits, auth, health, import, missions, openapi, quality, rates, signals, users, with_fallbacks, with_layers,
+};
 use crate::service::Service;
 
 /// Makes the router.
-pub fn router(service: Service) -> Router {
+pub fn router(service: Service, limits: Limits) -> Router {
     // One view costs a few microseconds and compressing it some hundred: only batches are worth it, and only when asked.
     let batches = Router::new()
         .route("/v1/signals/{signal}/missions", get(missions::list_missions_of_signal))
@@ -38,7 +40,7 @@ pub fn router(service: Service) -> Router {
         .route("/openapi.json", get(openapi::openapi))
         .merge(batches);
     let guard = from_fn_with_state(service.clone(), auth::guard);
-    with_fallbacks(router).layer(guard).with_state(service)
+    with_layers(with_fallbacks(router).layer(guard), limits.handler).with_state(service)
 }
 
 /// Leaves in `Accept-Encoding` only what a batch can be sent in; without any it is sent plain, also to a client that says it would

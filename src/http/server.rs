@@ -17,17 +17,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HeaderValue};
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tower::Service as _;
 
-use super::guard;
-use super::guard::Answers;
+use super::body_timeout::{TimedBody, Unread};
 use super::problem::panic_message;
 use super::wire::Wire;
 use crate::metrics::ResponseCounters;
@@ -50,7 +54,7 @@ pub struct Limits {
     pub head_read: Duration,
     /// How long a client may take to send each 64 KiB of a body, or what is left of it.
     pub body_read: Duration,
-    /// How long a handler may take until the head of its answer, not counting the wait for the client's body.
+    /// How long a request may take from its head to the head of its answer.
     pub handler: Duration,
     /// How long a client may take nothing of an answer.
     pub write: Duration,
@@ -175,6 +179,37 @@ fn connection_settings(limits: Limits) -> http1::Builder {
     http
 }
 
+/// What answers the requests of all connections.
+#[derive(Debug)]
+struct Answers {
+    router: Router,
+    limits: Limits,
+    responses: ResponseCounters,
+}
+
+/// Answers a request and counts the answer.
+///
+/// Sets `abandoned` if the rest of the request's body will not be read: it would be taken for the next request.
+async fn answer(answers: &Answers, request: Request<Incoming>, abandoned: &Arc<AtomicBool>) -> Response {
+    let mut unread = None;
+    let request = request.map(|incoming| {
+        if incoming.is_end_stream() {
+            return Body::empty();
+        }
+        let unread = unread.insert(Arc::new(Unread::default())).clone();
+        Body::new(TimedBody::new(incoming, answers.limits.body_read, unread, Arc::clone(abandoned)))
+    });
+    let Ok(response) = answers.router.clone().call(request).await;
+    // A short rest is read, so that a client which is told what was wrong does not lose the request that it sends next.
+    if let Some(unread) = unread
+        && unread.drain().await
+    {
+        abandoned.store(true, Ordering::Relaxed);
+    }
+    answers.responses.count(response.status().as_u16());
+    response
+}
+
 /// Serves one connection to its end.
 async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, mut stopping: watch::Receiver<()>) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -183,14 +218,14 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, m
     let write_limit = answers.limits.write;
     let abandoned = Arc::new(AtomicBool::new(false));
     let stop_seen = stopping.clone();
-    let serving = Arc::new((Arc::clone(&answers), Arc::clone(&abandoned), stopping.clone()));
+    let exchange = Arc::new((Arc::clone(&answers), Arc::clone(&abandoned), stopping.clone()));
     let on_request = move |request| {
-        let serving = Arc::clone(&serving);
+        let exchange = Arc::clone(&exchange);
         async move {
-            let (answers, abandoned, stop_seen) = &*serving;
-            let mut response = guard::answer(answers, request, abandoned).await;
+            let (answers, abandoned, stop_seen) = &*exchange;
+            let mut response = answer(answers, request, abandoned).await;
             // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
-            if stop_seen.has_changed().is_err() {
+            if abandoned.load(Ordering::Relaxed) || stop_seen.has_changed().is_err() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)

@@ -12,7 +12,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use overlaid::domain::{SignalId, UserId};
-use overlaid::http::{EntityTag, IfNoneMatch, Limits, Line, Lines, ObjectBody, PathId, Problem, run, with_fallbacks};
+use overlaid::http::{
+    EntityTag, IfNoneMatch, Limits, Line, Lines, ObjectBody, PathId, Problem, run, with_fallbacks, with_layers,
+};
 use overlaid::metrics::Metrics;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -54,7 +56,7 @@ impl World {
         let shutdown = async { stopped.await.unwrap_or_default() };
         let served = runtime.spawn(run(
             listener,
-            router(signals.clone()),
+            router(signals.clone(), limits),
             limits,
             Metrics::default().response_counters(),
             shutdown,
@@ -100,7 +102,7 @@ impl Drop for OnDrop {
     }
 }
 
-fn router(signals: Signals) -> Router {
+fn router(signals: Signals, limits: Limits) -> Router {
     let router = Router::new()
         .route("/hello", get(async || "hello"))
         .route(
@@ -109,6 +111,7 @@ fn router(signals: Signals) -> Router {
         )
         .route("/object", put(async |ObjectBody(object): ObjectBody| object.to_json()).patch(echo_object))
         .route("/lines", post(count_lines))
+        .route("/streamed", post(count_lines_and_stream))
         .route("/unread", post(async || "did not read it"))
         .route("/tagged", get(tagged))
         .route("/panic", get(async || -> String { panic!("on purpose") }))
@@ -116,7 +119,7 @@ fn router(signals: Signals) -> Router {
         .route("/wait", get(wait))
         .route("/endless", get(endless))
         .route("/broken-stream", get(broken_stream));
-    with_fallbacks(router).with_state(signals)
+    with_layers(with_fallbacks(router), limits.handler).with_state(signals)
 }
 
 async fn echo_object(ObjectBody(object): ObjectBody) -> String {
@@ -140,6 +143,16 @@ async fn count_lines(mut lines: Lines) -> Result<String, Problem> {
         }
     }
     Ok(format!("{texts} {too_long}"))
+}
+
+/// Answers at once and counts while the body comes in, as an import does.
+async fn count_lines_and_stream(lines: Lines) -> Body {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        let counted = count_lines(lines).await.map_err(|problem| std::io::Error::other(problem.to_json()));
+        sender.send(counted).await.unwrap();
+    });
+    Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver))
 }
 
 async fn wait(State(signals): State<Signals>) -> &'static str {

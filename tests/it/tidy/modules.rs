@@ -33,7 +33,6 @@ const KNOWN_BREACHES: &[(&str, &str)] = &[
 
 /// Modules that know each other in a circle today. The list only shrinks.
 const KNOWN_CIRCLES: &[&[&str]] = &[
-    &["http::guard", "http::server"],
     &["legacy::archive", "legacy::archive::versions"],
     &["legacy::recognise", "legacy::signal", "legacy::user"],
     &["metrics", "service", "service::backup", "service::overlays"],
