@@ -1,18 +1,17 @@
 //! Health and metrics, for whoever watches the server.
 
-use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use serde_json::json;
 
-use super::auth::Access;
-use super::{Problem, StrictQuery, answer};
+use super::access::{Admin, Metrics, Open};
+use super::extract::Nothing;
+use super::{Problem, Query, answer};
 use crate::service::{Backup, Health, Service, ServiceError, Stats};
 
 /// `GET /healthz`: the process answers.
-pub(super) async fn healthz(StrictQuery(()): StrictQuery<()>) -> Response {
+pub(super) async fn healthz(_: Open, _: Query<Nothing>) -> Response {
     answer::json(b"{\"status\":\"ok\"}".to_vec())
 }
 
@@ -20,13 +19,9 @@ pub(super) async fn healthz(StrictQuery(()): StrictQuery<()>) -> Response {
 ///
 /// 200 as long as reads are answered. `status` is `degraded` while writes are refused: whoever sends reads here should go on
 /// doing so. A client without a token, if one is needed, learns that reads are answered and no more.
-pub(super) async fn readyz(
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(super) async fn readyz(Open { service, is_stranger }: Open, _: Query<Nothing>) -> Result<Response, Problem> {
     let (stats, health) = look(service.clone()).await?;
-    if Access::of(&headers, &service).is_err() {
+    if is_stranger {
         return Ok(answer::json(br#"{"status":"ok"}"#.to_vec()));
     }
     let age_s = |backup: &Backup| (service.now().millis() - backup.made_at.millis()) / 1_000;
@@ -49,24 +44,14 @@ pub(super) async fn readyz(
 }
 
 /// `GET /metrics`: counters for Prometheus.
-pub(super) async fn metrics(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-) -> Result<Response, Problem> {
-    access.metrics()?;
+pub(super) async fn metrics(Metrics(service): Metrics, _: Query<Nothing>) -> Result<Response, Problem> {
     let (stats, health) = look(service.clone()).await?;
     let text = service.metrics().encode(&stats, &health, service.now());
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 
 /// `POST /v1/admin/backup`: makes a backup in the server's backup folder. 200 when it is verified, with where it is.
-pub(super) async fn post_backup(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-) -> Result<Response, Problem> {
-    access.admin()?;
+pub(super) async fn post_backup(Admin(service): Admin, _: Query<Nothing>) -> Result<Response, Problem> {
     let made = tokio::task::spawn_blocking(move || {
         Ok::<_, ServiceError>((service.back_up()?, service.path().canonicalize().ok()))
     });

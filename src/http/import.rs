@@ -5,15 +5,15 @@ use std::io;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::auth::Access;
-use super::{Line, Lines, Problem, StrictQuery};
+use super::access::Write;
+use super::extract::Nothing;
+use super::{Line, Lines, Problem, Query};
 use crate::service::{LINE_BYTES_MAX, LineReader, Pending, Service, ServiceError};
 use crate::store::{Effect, Operation, Precedence, Receipt};
 
@@ -30,13 +30,7 @@ const BUSY_TRIES: u32 = 2_000;
 ///
 /// A result is `{"line":1,"effect":"created"}`, with `code`, `detail` and `pointer` for one that is `refused`. The last line is
 /// `{"lines":…,"created":…,…}`; an answer without it was broken off. A signal must come before the outcomes on it.
-pub(super) async fn import(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    lines: Lines,
-) -> Result<Response, Problem> {
-    access.write()?;
+pub(super) async fn import(Write { service, .. }: Write, _: Query<Nothing>, lines: Lines) -> Response {
     let (results, receiver) = mpsc::channel(2);
     let reader = service.line_reader(Precedence::Newest);
     let import = Import {
@@ -49,7 +43,7 @@ pub(super) async fn import(
     };
     tokio::spawn(import.run(lines));
     let body = Body::from_stream(ReceiverStream::new(receiver));
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
 struct Import {

@@ -1,19 +1,17 @@
-//! What stands around every handler: no panic, no endless wait and no request for an unclear host gets past.
+//! What stands around every handler: no panic and no endless wait gets past.
 
 use std::any::Any;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
-use tower_http::validate_request::ValidateRequestHeaderLayer;
 
-use super::{Problem, host};
+use super::Problem;
 
 /// What the time limit answers with, before [`explained`] puts a problem in its place.
 const OVERDUE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
@@ -29,15 +27,11 @@ pub fn with_fallbacks<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Ro
 /// Puts the layers around a router, its fallbacks too.
 ///
 /// - `limit`: how long a request may take from its head to the head of its answer.
-#[expect(clippy::result_large_err, reason = "tower-http wants a response")]
 pub fn with_layers<S: Clone + Send + Sync + 'static>(router: Router<S>, limit: Duration) -> Router<S> {
     let layers = ServiceBuilder::new()
         .layer(CatchPanicLayer::custom(|payload: Box<dyn Any + Send>| Problem::panicked(&*payload).into_response()))
         .map_response(move |response| explained(response, limit))
-        .layer(TimeoutLayer::with_status_code(OVERDUE, limit))
-        .layer(ValidateRequestHeaderLayer::custom(|request: &mut Request| {
-            host::require(request).map_err(IntoResponse::into_response)
-        }));
+        .layer(TimeoutLayer::with_status_code(OVERDUE, limit));
     router.layer(layers)
 }
 

@@ -8,12 +8,22 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::http::header::{FORWARDED, HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Request, Uri};
 
+use super::Problem;
 use super::problem::echo;
 
+/// Refuses a request of another machine, another site or a proxy.
+///
+/// # Errors
+///
+/// 403 `local-only`.
+pub(super) fn require<B>(request: &Request<B>) -> Result<(), Problem> {
+    foreign(request.uri(), request.headers()).map_or(Ok(()), |foreign| Err(Problem::local_only(&foreign)))
+}
+
 /// Says what gives a request away as foreign; `None` for one of this machine.
-pub(super) fn foreign(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+fn foreign(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let shown = |value: &[u8]| echo(&String::from_utf8_lossy(value));
     let host = headers.get(HOST);
     // Before HTTP/1.1 a request need not name a host, and no browser sends such a request.

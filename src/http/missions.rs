@@ -5,24 +5,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use serde::Deserialize;
 
-use super::auth::Access;
-use super::pieces;
-use super::{IfNoneMatch, PathId, Problem, StrictQuery, answer, quality};
+use super::access::{Read, ReadUser};
+use super::extract::Nothing;
+use super::{IfNoneMatch, Parameters, Path, Problem, Query, answer, pieces, quality};
 use crate::domain::{SignalId, Status, TierName, UserId};
 use crate::render;
-use crate::service::{
-    Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, Service, SignalCursor, StatusFilter,
-};
+use crate::service::{Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, StatusFilter};
 
 /// Rows of a page, unless the client asks for another number.
-pub(super) const PAGE_ROWS: usize = 100;
+const PAGE_ROWS: usize = 100;
 /// Most bytes of the views of a list of users: several times what a thousand usual ones take.
 const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
 const NDJSON: &str = "application/x-ndjson";
@@ -32,14 +29,11 @@ const NDJSON: &str = "application/x-ndjson";
 /// 200 with the view; 304 if the client's tag still holds, which is known before a size is computed; 400 if an id is malformed;
 /// 404 if the signal or the user's overlay is absent.
 pub(super) async fn get_mission(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(user): PathId<UserId>,
-    PathId(signal): PathId<SignalId>,
+    ReadUser(service, user): ReadUser,
+    _: Query<Nothing>,
+    Path((_, signal)): Path<(UserId, SignalId)>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    access.read_user(user.as_str())?;
     let answer = |view: &MissionView<'_>| {
         let tag = answer::view_tag(view.tag());
         answer::tagged_json(StatusCode::OK, &tag, &condition, || {
@@ -56,11 +50,14 @@ pub(super) async fn get_mission(
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct UserMissionsQuery {
     status: Option<String>,
-    limit: Option<usize>,
+    limit: Option<PageRows>,
     cursor: Option<String>,
+}
+
+impl Parameters for UserMissionsQuery {
+    const NAMES: &'static [&'static str] = &["status", "limit", "cursor"];
 }
 
 /// `GET /v1/users/{user}/missions`: a page of a user's missions.
@@ -68,12 +65,9 @@ pub(super) struct UserMissionsQuery {
 /// `status` is `active` (unless given), `expired`, `fired`, `failed` or `all`. Active ones come soonest to expire first, all
 /// others newest first. 404 if the user's overlay is absent.
 pub(super) async fn list_missions_of_user(
-    access: Access,
-    State(service): State<Service>,
-    PathId(user): PathId<UserId>,
-    StrictQuery(query): StrictQuery<UserMissionsQuery>,
+    ReadUser(service, user): ReadUser,
+    Query(query): Query<UserMissionsQuery>,
 ) -> Result<Response, Problem> {
-    access.read_user(user.as_str())?;
     let filter = match query.status.as_deref() {
         None | Some("active") => StatusFilter::Only(Status::Active),
         Some("expired") => StatusFilter::Only(Status::Expired),
@@ -85,17 +79,20 @@ pub(super) async fn list_missions_of_user(
         }
     };
     let cursor = signal_cursor(query.cursor.as_deref(), filter == StatusFilter::Only(Status::Active))?;
-    let page = service.missions_of_user(&user, filter, cursor, page_rows(query.limit)?).await?;
+    let page = service.missions_of_user(&user, filter, cursor, query.limit.unwrap_or_default().0).await?;
     Ok(answer::page("missions", &page, |_| {}))
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct SignalMissionsQuery {
-    tier: Option<String>,
+    tier: Option<TierName>,
     users: Option<String>,
-    limit: Option<usize>,
-    cursor: Option<String>,
+    limit: Option<PageRows>,
+    cursor: Option<UserId>,
+}
+
+impl Parameters for SignalMissionsQuery {
+    const NAMES: &'static [&'static str] = &["tier", "users", "limit", "cursor"];
 }
 
 /// `GET /v1/signals/{signal}/missions`: the missions of all users on a signal.
@@ -103,21 +100,15 @@ pub(super) struct SignalMissionsQuery {
 /// JSON pages in the order of users, or everything at once as lines if the client would rather have `application/x-ndjson`. `tier` and
 /// `users` (a list with commas) narrow it down. 404 if the signal is absent.
 pub(super) async fn list_missions_of_signal(
-    access: Access,
-    State(service): State<Service>,
-    PathId(signal): PathId<SignalId>,
-    StrictQuery(query): StrictQuery<SignalMissionsQuery>,
+    Read(service): Read,
+    Path(signal): Path<SignalId>,
+    Query(query): Query<SignalMissionsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    access.read_all()?;
-    let malformed =
-        |name: &'static str| move |error: crate::domain::Invalid| Problem::invalid_parameter(name, error.to_string());
-    let tier = query.tier.as_deref().map(TierName::parse).transpose().map_err(malformed("tier"))?;
     let users = query.users.as_deref().map(parse_users).transpose()?;
     let is_paged = query.limit.is_some() || query.cursor.is_some();
-    let after = query.cursor.as_deref().map(UserId::parse).transpose().map_err(malformed("cursor"))?;
-    let rows_max = page_rows(query.limit)?;
-    let batch = service.batch(&signal, tier).await?;
+    let rows_max = query.limit.unwrap_or_default().0;
+    let batch = service.batch(&signal, query.tier).await?;
     let answer = match (users, accepts_lines(&headers)) {
         (Some(_), _) if is_paged => {
             Err(Problem::invalid_parameter("users", "a list of users is answered whole: leave out limit and cursor"))
@@ -129,7 +120,7 @@ pub(super) async fn list_missions_of_signal(
         (None, true) => Ok(lines_response(Body::new(LinesBody(batch)))),
         (None, false) => {
             let mut batch = batch;
-            if let Some(after) = &after {
+            if let Some(after) = &query.cursor {
                 batch.skip_to_after(after);
             }
             let mut page = Page::default();
@@ -216,12 +207,23 @@ fn parse_users(list: &str) -> Result<Vec<UserId>, Problem> {
     Ok(users)
 }
 
-/// How many rows a page shall have.
-pub(super) fn page_rows(limit: Option<usize>) -> Result<usize, Problem> {
-    match limit {
-        None => Ok(PAGE_ROWS),
-        Some(limit) if (1..=PAGE_ROWS_MAX).contains(&limit) => Ok(limit),
-        Some(_) => Err(Problem::invalid_parameter("limit", format!("limit is 1 to {PAGE_ROWS_MAX}"))),
+/// How many rows a page has at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct PageRows(pub(super) usize);
+
+impl Default for PageRows {
+    fn default() -> Self {
+        Self(PAGE_ROWS)
+    }
+}
+
+impl TryFrom<String> for PageRows {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let rows = text.parse().ok().filter(|rows| (1..=PAGE_ROWS_MAX).contains(rows));
+        rows.map(Self).ok_or_else(|| format!("limit is 1 to {PAGE_ROWS_MAX}"))
     }
 }
 

@@ -6,11 +6,13 @@
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
-use super::StrictQuery;
+use super::Query;
+use super::access::Open;
+use super::extract::Nothing;
 
 const DOCUMENT: &str = include_str!("../../data/openapi.json");
 
 /// `GET /openapi.json`: the document. It holds nobody's data, so no token is asked for.
-pub(super) async fn openapi(StrictQuery(()): StrictQuery<()>) -> Response {
+pub(super) async fn openapi(_: Open, _: Query<Nothing>) -> Response {
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], DOCUMENT).into_response()
 }

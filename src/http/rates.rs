@@ -1,23 +1,18 @@
 //! Rates: prices of currency pairs.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::auth::Access;
-use super::{IfNoneMatch, ObjectBody, PathId, Problem, StrictQuery, answer};
+use super::access::{ReadShared, Write};
+use super::extract::Nothing;
+use super::{IfNoneMatch, ObjectBody, Path, Problem, Query, answer};
 use crate::domain::{Pair, RateDraft};
 use crate::render;
-use crate::service::{Page, Service, ServiceError};
+use crate::service::{Page, ServiceError};
 use crate::store::{Change, Operation, Precedence};
 
 /// `GET /v1/rates`: all rates.
-pub(super) async fn list_rates(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-) -> Result<Response, Problem> {
-    access.read_shared()?;
+pub(super) async fn list_rates(ReadShared(service): ReadShared, _: Query<Nothing>) -> Result<Response, Problem> {
     let mut page = Page::default();
     for rate in service.rates().iter() {
         page.begin_row();
@@ -28,13 +23,11 @@ pub(super) async fn list_rates(
 
 /// `GET /v1/rates/{pair}`: one rate. 404 if it is absent.
 pub(super) async fn get_rate(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(pair): PathId<Pair>,
+    ReadShared(service): ReadShared,
+    _: Query<Nothing>,
+    Path(pair): Path<Pair>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    access.read_shared()?;
     let rates = service.rates();
     let (rate, seq) = rates.get(&pair).ok_or_else(|| ServiceError::Absent(format!("rate {pair}")))?;
     let tag = answer::record_tag(&service, seq);
@@ -43,13 +36,11 @@ pub(super) async fn get_rate(
 
 /// `PUT /v1/rates/{pair}`: publish a price, as `{"price":1.34}`. 204 when it is on the disk.
 pub(super) async fn put_rate(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(pair): PathId<Pair>,
+    Write { service, .. }: Write,
+    _: Query<Nothing>,
+    Path(pair): Path<Pair>,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
-    access.write()?;
     let draft = RateDraft::from_object(body, Some(&pair))?;
     let operation = Operation::PutRate { draft, now: service.now(), precedence: Precedence::Replace };
     let seq = match service.write(operation).await?.change {

@@ -8,8 +8,9 @@ use axum::middleware::{from_fn_with_state, map_request};
 use axum::routing::{get, post, put};
 use tower_http::compression::CompressionLayer;
 
+use super::access::AccessState;
 use super::{
-    Limits, auth, health, import, missions, openapi, quality, rates, signals, users, with_fallbacks, with_layers,
+    Limits, access_log, health, import, missions, openapi, quality, rates, signals, users, with_fallbacks, with_layers,
 };
 use crate::service::Service;
 
@@ -39,8 +40,9 @@ pub fn router(service: Service, limits: Limits) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(openapi::openapi))
         .merge(batches);
-    let guard = from_fn_with_state(service.clone(), auth::guard);
-    with_layers(with_fallbacks(router).layer(guard), limits.handler).with_state(service)
+    let state = AccessState::new(service);
+    let guard = from_fn_with_state(state.clone(), access_log::guard);
+    with_layers(with_fallbacks(router), limits.handler).layer(guard).with_state(state)
 }
 
 /// Leaves in `Accept-Encoding` only what a batch can be sent in; without any it is sent plain, also to a client that says it would

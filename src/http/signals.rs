@@ -1,25 +1,28 @@
 //! Signals: publish, patch, read.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::auth::Access;
-use super::missions::{page_rows, signal_cursor};
-use super::{IfMatch, IfNoneMatch, ObjectBody, PathId, Problem, StrictQuery, answer};
+use super::access::{ReadShared, Write};
+use super::extract::Nothing;
+use super::missions::{PageRows, signal_cursor};
+use super::{IfMatch, IfNoneMatch, ObjectBody, Parameters, Path, Problem, Query, answer};
 use crate::domain::{SignalDraft, SignalId, Symbol};
 use crate::render;
 use crate::service::{Service, SignalFilter};
 use crate::store::{Change, Effect, Operation, Precedence, Receipt};
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct SignalsQuery {
     status: Option<String>,
-    symbol: Option<String>,
-    limit: Option<usize>,
+    symbol: Option<Symbol>,
+    limit: Option<PageRows>,
     cursor: Option<String>,
+}
+
+impl Parameters for SignalsQuery {
+    const NAMES: &'static [&'static str] = &["status", "symbol", "limit", "cursor"];
 }
 
 /// `GET /v1/signals`: a page of signals.
@@ -27,33 +30,28 @@ pub(super) struct SignalsQuery {
 /// `status` is `active`, `expired` or `all` (unless given); `symbol` narrows it down. Active ones come soonest to expire first, all
 /// others newest first.
 pub(super) async fn list_signals(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(query): StrictQuery<SignalsQuery>,
+    ReadShared(service): ReadShared,
+    Query(query): Query<SignalsQuery>,
 ) -> Result<Response, Problem> {
-    access.read_shared()?;
     let active = match query.status.as_deref() {
         None | Some("all") => None,
         Some("active") => Some(true),
         Some("expired") => Some(false),
         Some(_) => return Err(Problem::invalid_parameter("status", "status is active, expired or all")),
     };
-    let malformed = |error: crate::domain::Invalid| Problem::invalid_parameter("symbol", error.to_string());
-    let symbol = query.symbol.as_deref().map(Symbol::parse).transpose().map_err(malformed)?;
     let cursor = signal_cursor(query.cursor.as_deref(), active == Some(true))?;
-    let page = service.signals(SignalFilter { active, symbol }, cursor, page_rows(query.limit)?).await?;
+    let filter = SignalFilter { active, symbol: query.symbol };
+    let page = service.signals(filter, cursor, query.limit.unwrap_or_default().0).await?;
     Ok(answer::page("signals", &page, |_| {}))
 }
 
 /// `GET /v1/signals/{signal}`: one signal as published. 404 if it is absent.
 pub(super) async fn get_signal(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(signal): PathId<SignalId>,
+    ReadShared(service): ReadShared,
+    _: Query<Nothing>,
+    Path(signal): Path<SignalId>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    access.read_shared()?;
     let signal = service.signal(&signal).await?;
     let tag = answer::record_tag(&service, signal.stored.seq);
     Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || signal.json.to_vec()))
@@ -63,13 +61,11 @@ pub(super) async fn get_signal(
 ///
 /// 201 with the signal as stored; 200 if the same was published before; 409 if another was. 422 if it breaks a rule.
 pub(super) async fn put_signal(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(signal): PathId<SignalId>,
+    Write { service, .. }: Write,
+    _: Query<Nothing>,
+    Path(signal): Path<SignalId>,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
-    access.write()?;
     let receipt = service
         .write(Operation::PutSignal {
             draft: SignalDraft::from_object(body, Some(&signal))?,
@@ -86,26 +82,25 @@ pub(super) async fn put_signal(
 ///
 /// 404 if it is absent; 412 if it is not the one that `If-Match` names; 422 if the result breaks a rule.
 pub(super) async fn patch_signal(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(id): PathId<SignalId>,
+    write: Write,
+    _: Query<Nothing>,
+    Path(id): Path<SignalId>,
     if_match: IfMatch,
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
-    access.write()?;
+    let service = &write.service;
     let condition = if if_match.is_present() {
         let seq = service.signal(&id).await?.stored.seq;
-        answer::write_condition(&service, &if_match, &IfNoneMatch::default(), Some(seq))?
+        answer::write_condition(service, &if_match, &IfNoneMatch::default(), Some(seq))?
     } else {
         crate::store::Condition::None
     };
     let receipt = service.write(Operation::PatchSignal { id, patch, condition }).await?;
     match &receipt.change {
-        Change::Signal(stored) if access.read_shared().is_err() => {
-            Ok(answer::no_content(&answer::record_tag(&service, stored.seq)))
+        Change::Signal(stored) if !write.may_read_shared() => {
+            Ok(answer::no_content(&answer::record_tag(service, stored.seq)))
         }
-        _ => Ok(written(&service, &receipt)),
+        _ => Ok(written(service, &receipt)),
     }
 }
 

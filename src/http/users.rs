@@ -1,11 +1,11 @@
 //! What belongs to one user: the overlay, and outcomes.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::auth::Access;
-use super::{IfMatch, IfNoneMatch, ObjectBody, PathId, Problem, StrictQuery, answer};
+use super::access::{ReadUser, Write};
+use super::extract::Nothing;
+use super::{IfMatch, IfNoneMatch, ObjectBody, Path, Problem, Query, answer};
 use crate::domain::{Outcome, OverlayDraft, SignalId, UserId};
 use crate::render;
 use crate::service::{Service, ServiceError};
@@ -13,13 +13,10 @@ use crate::store::{Condition, Operation, Precedence};
 
 /// `GET /v1/users/{user}/overlay`: a user's own settings and balance. 404 if they are absent.
 pub(super) async fn get_overlay(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(user): PathId<UserId>,
+    ReadUser(service, user): ReadUser,
+    _: Query<Nothing>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    access.read_user(user.as_str())?;
     let overlay = service.overlay(&user).await?;
     let tag = answer::record_tag(&service, overlay.seq());
     Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || overlay.json().to_vec()))
@@ -29,15 +26,13 @@ pub(super) async fn get_overlay(
 ///
 /// 412 if `If-Match` or `If-None-Match` does not hold; 422 if it breaks a rule.
 pub(super) async fn put_overlay(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(user): PathId<UserId>,
+    Write { service, .. }: Write,
+    _: Query<Nothing>,
+    Path(user): Path<UserId>,
     if_match: IfMatch,
     if_none_match: IfNoneMatch,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
-    access.write()?;
     let condition = condition(&service, &user, &if_match, &if_none_match).await?;
     let draft = OverlayDraft::from_object(body, Some(&user))?;
     let operation = Operation::PutOverlay { draft, now: service.now(), condition, precedence: Precedence::Replace };
@@ -50,33 +45,30 @@ pub(super) async fn put_overlay(
 ///
 /// 404 if it is absent; 412 if it is not the one that `If-Match` names; 422 if the result breaks a rule.
 pub(super) async fn patch_overlay(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(user): PathId<UserId>,
+    write: Write,
+    _: Query<Nothing>,
+    Path(user): Path<UserId>,
     if_match: IfMatch,
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
-    access.write()?;
-    let condition = condition(&service, &user, &if_match, &IfNoneMatch::default()).await?;
-    let may_read = access.read_user(user.as_str()).is_ok();
+    let service = &write.service;
+    let condition = condition(service, &user, &if_match, &IfNoneMatch::default()).await?;
+    let may_read = write.may_read_user(&user);
     let patched = service.patch_overlay(user, patch, condition).await?;
-    let tag = answer::record_tag(&service, patched.seq());
+    let tag = answer::record_tag(service, patched.seq());
     if !may_read {
         return Ok(answer::no_content(&tag));
     }
-    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || patched.json(&service)))
+    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || patched.json(service)))
 }
 
 /// `DELETE /v1/users/{user}/overlay`: forget a user's settings and balance. 204; 404 if they are absent.
 pub(super) async fn delete_overlay(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(user): PathId<UserId>,
+    Write { service, .. }: Write,
+    _: Query<Nothing>,
+    Path(user): Path<UserId>,
     if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {
-    access.write()?;
     let condition = condition(&service, &user, &if_match, &IfNoneMatch::default()).await?;
     service.write(Operation::DeleteOverlay { user, condition }).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -84,14 +76,11 @@ pub(super) async fn delete_overlay(
 
 /// `GET /v1/users/{user}/outcomes/{signal}`: what happened for a user on a signal. 404 if nothing did.
 pub(super) async fn get_outcome(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(user): PathId<UserId>,
-    PathId(id): PathId<SignalId>,
+    ReadUser(service, user): ReadUser,
+    _: Query<Nothing>,
+    Path((_, id)): Path<(UserId, SignalId)>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    access.read_user(user.as_str())?;
     let signal = service.signal(&id).await?;
     let absent = || ServiceError::Absent(format!("outcome of signal {id} for user {user}"));
     let outcome = signal.outcome(user.as_str()).ok_or_else(absent)?;
@@ -103,14 +92,11 @@ pub(super) async fn get_outcome(
 ///
 /// 404 if the signal is absent; 422 if it breaks a rule.
 pub(super) async fn put_outcome(
-    access: Access,
-    State(service): State<Service>,
-    StrictQuery(()): StrictQuery<()>,
-    PathId(user): PathId<UserId>,
-    PathId(signal): PathId<SignalId>,
+    Write { service, .. }: Write,
+    _: Query<Nothing>,
+    Path((user, signal)): Path<(UserId, SignalId)>,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
-    access.write()?;
     let outcome = Outcome::from_object(body, Some(&signal), Some(&user), service.now())?;
     let receipt = service.write(Operation::PutOutcome { outcome, precedence: Precedence::Replace }).await?;
     Ok(answer::no_content(&answer::record_tag(&service, receipt.seq())))

@@ -254,3 +254,34 @@ fn a_page_of_large_records_ends_early() {
     }
     assert_eq!(seen, 40);
 }
+
+/// A request that two programs on its way may read as one for two hosts is refused; it is a request all the same, so the
+/// connection goes on.
+#[test]
+fn a_request_has_to_name_one_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let get = |version: &str, fields: &str| format!("GET /healthz HTTP/{version}\r\n{fields}\r\n");
+    let put =
+        "PUT /v1/rates/GBPUSD HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n{\"price\":1.3}";
+    let refused = [
+        get("1.1", ""),
+        get("1.1", "host: x\r\nhost: x\r\n"),
+        get("1.1", "Host: x\r\nhost: y\r\n"),
+        get("1.1", "host: a b\r\n"),
+        get("1.1", "host: x/y\r\n"),
+        get("1.1", "host: u@x\r\n"),
+        // Its body is not taken for a request.
+        put.to_owned(),
+        // The absolute form does not stand for the header.
+        get("1.1", "").replace("/healthz", "http://x/healthz"),
+    ];
+    let fine = ["x", "x:7717", "[::1]:7717", ""].map(|host| get("1.1", &format!("host: {host}\r\n")));
+    let answers = server.send_raw([refused.concat(), fine.concat(), get("1.0", "")].concat().as_bytes());
+    let answers = String::from_utf8(answers).unwrap();
+    let statuses: Vec<_> = answers.split("HTTP/1.").skip(1).map(|answer| &answer[2..5]).collect();
+    assert_eq!(statuses, [["400"; 8].as_slice(), &["200"; 5]].concat(), "{answers}");
+    assert_eq!(answers.matches("malformed-request\",\"detail").count(), refused.len(), "{answers}");
+    let twice = server.send_raw(get("1.0", "host: x\r\nhost: y\r\n").as_bytes());
+    assert!(twice.starts_with(b"HTTP/1.0 400"), "{}", twice.escape_ascii());
+}

@@ -134,29 +134,6 @@ fn requests_that_are_not_http_are_refused_with_a_problem() {
     assert_eq!(world.ask(HELLO).status, 200, "the server lives on");
 }
 
-/// What two programs on the way of a request may read as two hosts is refused; it is a request all the same, so the connection goes on.
-#[test]
-fn a_request_has_to_name_one_host() {
-    let world = World::new();
-    let mut client = world.client();
-    for fields in
-        ["", "host: x\r\nhost: x\r\n", "Host: x\r\nhost: y\r\n", "host: a b\r\n", "host: x/y\r\n", "host: u@x\r\n"]
-    {
-        client.send(format!("GET /hello HTTP/1.1\r\n{fields}\r\n"));
-        assert_eq!(client.answer().problem(), (400, "malformed-request".to_owned()), "{fields:?}");
-    }
-    client.send(put_object("{}").replace("host: x\r\n", ""));
-    assert_eq!(client.answer().problem().0, 400, "its body is not taken for a request");
-    client.send("GET http://x/hello HTTP/1.1\r\n\r\n");
-    assert_eq!(client.answer().problem().0, 400, "the absolute form does not stand for the header");
-    for host in ["x", "x:7717", "[::1]:7717", ""] {
-        client.send(format!("GET /hello HTTP/1.1\r\nhost: {host}\r\n\r\n"));
-        assert_eq!(client.answer().body, "hello", "{host:?}");
-    }
-    assert_eq!(world.ask("GET /hello HTTP/1.0\r\nhost: x\r\nhost: y\r\n\r\n").problem().0, 400);
-    assert_eq!(world.ask("GET /hello HTTP/1.0\r\n\r\n").body, "hello", "HTTP/1.0 knows nothing of it");
-}
-
 #[test]
 fn what_was_asked_before_nonsense_is_still_answered() {
     let world = World::new();

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use overlaid::domain::{SignalId, UserId};
 use overlaid::http::{
-    EntityTag, IfNoneMatch, Limits, Line, Lines, ObjectBody, PathId, Problem, run, with_fallbacks, with_layers,
+    EntityTag, IfNoneMatch, Limits, Line, Lines, ObjectBody, Path, Problem, run, with_fallbacks, with_layers,
 };
 use overlaid::metrics::Metrics;
 use serde_json::Value;
@@ -107,7 +107,7 @@ fn router(signals: Signals, limits: Limits) -> Router {
         .route("/hello", get(async || "hello"))
         .route(
             "/users/{user}/missions/{signal}",
-            get(async |PathId(user): PathId<UserId>, PathId(signal): PathId<SignalId>| format!("{user} {signal}")),
+            get(async |Path((user, signal)): Path<(UserId, SignalId)>| format!("{user} {signal}")),
         )
         .route("/object", put(async |ObjectBody(object): ObjectBody| object.to_json()).patch(echo_object))
         .route("/lines", post(count_lines))

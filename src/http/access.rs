@@ -1,0 +1,271 @@
+//! Access: who asks, and what that allows.
+//!
+//! As long as no token was made, every program of this machine may do everything, and nobody else anything. From the first token on
+//! every request needs one, reads too, as balances are private; but not the health checks and the description of the routes.
+//! Revoking tokens does not open access again.
+//!
+//! The router's state is private to this file. A handler gets the service from [`Open`], [`ReadShared`], [`Read`], [`ReadUser`],
+//! [`Write`], [`Metrics`] or [`Admin`] and from nothing else, so that one that decides nothing about access does not compile. axum
+//! runs these before it reads the body.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, Request};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use headers::authorization::Bearer;
+use headers::{Authorization, HeaderMapExt as _};
+use serde::Deserialize;
+
+use super::{Problem, host, local};
+use crate::domain::{Scope, Token, UserId};
+use crate::service::Service;
+
+/// The router's state: the service, which only the extractors of this file give away.
+#[derive(Clone, Debug)]
+pub(super) struct AccessState(Service);
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// A program of this machine, while no token is needed.
+    Local,
+    /// The holder of this token.
+    Holder(Arc<Token>),
+    /// Anybody else.
+    Stranger {
+        /// Why this is not the holder of a token.
+        reason: &'static str,
+        /// The token that the request names, if it was revoked or its secret is wrong.
+        token_id: Option<String>,
+    },
+}
+
+impl Caller {
+    /// Who asks, as [`AccessState::admit`] found out.
+    fn admitted(parts: &Parts) -> Result<&Self, Problem> {
+        parts.extensions.get().ok_or_else(|| Problem::internal(&NotAdmitted))
+    }
+
+    fn of(service: &Service, headers: &HeaderMap) -> Self {
+        if service.is_access_open() {
+            return Self::Local;
+        }
+        if !headers.contains_key(AUTHORIZATION) {
+            return Self::Stranger { reason: "a bearer token is needed", token_id: None };
+        }
+        let bearer = headers.typed_get::<Authorization<Bearer>>();
+        let text = bearer.as_ref().map_or("", Authorization::token);
+        match service.token(text) {
+            Some(token) => Self::Holder(token),
+            None => Self::Stranger { reason: "the token is not known", token_id: service.token_id(text) },
+        }
+    }
+
+    /// The public part of the token that the request names.
+    pub(super) fn token_id(&self) -> Option<&str> {
+        match self {
+            Self::Local => None,
+            Self::Holder(token) => Some(&token.id),
+            Self::Stranger { token_id, .. } => token_id.as_deref(),
+        }
+    }
+
+    /// Refuses a caller of whom no scope `allows` it.
+    fn require(&self, needed: &str, allows: impl Fn(&Scope) -> bool) -> Result<(), Problem> {
+        match self {
+            Self::Local => Ok(()),
+            Self::Holder(token) if token.scopes.iter().any(allows) => Ok(()),
+            Self::Holder(_) => {
+                Err(Problem::forbidden(format!("the token does not allow this: it needs the scope {needed}")))
+            }
+            Self::Stranger { reason, .. } => Err(Problem::unauthorized(*reason)),
+        }
+    }
+
+    /// Read what is no user's own: signals, rates.
+    fn read_shared(&self) -> Result<(), Problem> {
+        self.require("read", |scope| matches!(scope, Scope::Read | Scope::ReadUser(_) | Scope::Admin))
+    }
+
+    /// Read everybody's balances.
+    fn read(&self) -> Result<(), Problem> {
+        self.require("read", |scope| matches!(scope, Scope::Read | Scope::Admin))
+    }
+
+    /// Read one user's overlay and missions.
+    fn read_user(&self, user: &UserId) -> Result<(), Problem> {
+        self.require("read", |scope| match scope {
+            Scope::Read | Scope::Admin => true,
+            Scope::ReadUser(own) => own == user,
+            Scope::Write | Scope::Metrics => false,
+        })
+    }
+
+    /// Write.
+    fn write(&self) -> Result<(), Problem> {
+        self.require("write", |scope| matches!(scope, Scope::Write | Scope::Admin))
+    }
+
+    /// Read what the server counts about itself. One user's token is not for that: it would show what others do.
+    fn metrics(&self) -> Result<(), Problem> {
+        self.require("metrics or read", |scope| matches!(scope, Scope::Metrics | Scope::Read | Scope::Admin))
+    }
+
+    /// Do what only the operator does.
+    fn admin(&self) -> Result<(), Problem> {
+        self.require("admin", |scope| matches!(scope, Scope::Admin))
+    }
+}
+
+impl AccessState {
+    pub(super) fn new(service: Service) -> Self {
+        Self(service)
+    }
+
+    /// Finds out who asks, for the extractors and the log, and refuses a request that may have nothing at all.
+    ///
+    /// # Errors
+    ///
+    /// 400 if it does not name one host; 403 `local-only` if no token is needed and it is not of a program of this machine.
+    pub(super) fn admit(&self, request: &mut Request) -> (Caller, Result<(), Problem>) {
+        let caller = Caller::of(&self.0, request.headers());
+        request.extensions_mut().insert(caller.clone());
+        let is_exempt = !matches!(caller, Caller::Local) || request.uri().path() == "/healthz";
+        let admitted = host::require(request).and_then(|()| if is_exempt { Ok(()) } else { local::require(request) });
+        (caller, admitted)
+    }
+}
+
+/// A request came to a handler past [`AccessState::admit`]: a slip in this program.
+#[derive(Debug, thiserror::Error)]
+#[error("a request was not admitted")]
+struct NotAdmitted;
+
+/// For everybody who gets this far.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) service: Service,
+    /// Whether the caller has no token, and needs one for nearly everything else.
+    pub(super) is_stranger: bool,
+}
+
+impl FromRequestParts<AccessState> for Open {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
+        let is_stranger = matches!(Caller::admitted(parts)?, Caller::Stranger { .. });
+        Ok(Self { service: state.0.clone(), is_stranger })
+    }
+}
+
+/// Makes an extractor that gives the service to callers whom a method of [`Caller`] does not refuse.
+macro_rules! extractor {
+    ($(#[$doc:meta])* $name:ident, $require:ident) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(super) struct $name(pub(super) Service);
+
+        impl FromRequestParts<AccessState> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
+                Caller::admitted(parts)?.$require().map(|()| Self(state.0.clone()))
+            }
+        }
+    };
+}
+
+extractor! {
+    /// For those who may read what is no user's own.
+    ReadShared, read_shared
+}
+extractor! {
+    /// For those who may read everything.
+    Read, read
+}
+extractor! {
+    /// For those who watch the server.
+    Metrics, metrics
+}
+extractor! {
+    /// For the operator.
+    Admin, admin
+}
+
+/// For those who may read what is the own of the user whom the path names.
+#[derive(Debug)]
+pub(super) struct ReadUser(pub(super) Service, pub(super) UserId);
+
+#[derive(Deserialize)]
+struct OfUser {
+    user: UserId,
+}
+
+impl FromRequestParts<AccessState> for ReadUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
+        let caller = Caller::admitted(parts)?.clone();
+        if let Caller::Stranger { reason, .. } = caller {
+            return Err(Problem::unauthorized(reason));
+        }
+        let Path(OfUser { user }) = Path::from_request_parts(parts, state).await?;
+        caller.read_user(&user).map(|()| Self(state.0.clone(), user))
+    }
+}
+
+/// For those who may write.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) service: Service,
+    caller: Caller,
+}
+
+impl Write {
+    /// Whether the caller may be shown a signal.
+    pub(super) fn may_read_shared(&self) -> bool {
+        self.caller.read_shared().is_ok()
+    }
+
+    /// Whether the caller may be shown a user's overlay.
+    pub(super) fn may_read_user(&self, user: &UserId) -> bool {
+        self.caller.read_user(user).is_ok()
+    }
+}
+
+impl FromRequestParts<AccessState> for Write {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
+        let caller = Caller::admitted(parts)?;
+        caller.write().map(|()| Self { service: state.0.clone(), caller: caller.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMillis;
+
+    #[test]
+    fn each_scope_allows_what_it_says() {
+        let (mine, other) = (UserId::parse("7001").unwrap(), UserId::parse("7002").unwrap());
+        let allowed = |scope: Scope| {
+            let (sha256, created_at) = ([0; 32], UnixMillis::new(0));
+            let (id, label) = (String::new(), String::new());
+            let caller = Caller::Holder(Arc::new(Token { id, sha256, scopes: vec![scope], label, created_at }));
+            let user = [&mine, &other].map(|user| caller.read_user(user).is_ok());
+            let [read_mine, read_other] = user;
+            let (shared, all) = (caller.read_shared().is_ok(), caller.read().is_ok());
+            let (write, metrics, admin) = (caller.write().is_ok(), caller.metrics().is_ok(), caller.admin().is_ok());
+            [shared, read_mine, read_other, all, write, metrics, admin]
+        };
+        assert_eq!(allowed(Scope::Read), [true, true, true, true, false, true, false]);
+        assert_eq!(allowed(Scope::ReadUser(mine.clone())), [true, true, false, false, false, false, false]);
+        assert_eq!(allowed(Scope::Write), [false, false, false, false, true, false, false]);
+        assert_eq!(allowed(Scope::Metrics), [false, false, false, false, false, true, false]);
+        assert_eq!(allowed(Scope::Admin), [true; 7]);
+    }
+}
