@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 
 /// The database's name in its folder.
@@ -32,6 +33,12 @@ pub struct Config {
     /// A copy that takes no longer opens as one committed state; a longer one may be torn, and is refused when it is opened.
     #[arg(long, value_name = "MS", default_value_t = 5_000, env = "OVERLAID_COPY_GATE_MS", global = true)]
     pub copy_gate_ms: u64,
+
+    /// Memory that overlays may take, as 512MiB or 2GiB: about 300 bytes for each user.
+    ///
+    /// A write that needs more is refused, and a server does not start on a file that needs a quarter more.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "OVERLAID_OVERLAYS_MEMORY", global = true)]
+    pub overlays_memory: ByteSize,
 
     /// How log lines look; they go to standard error. `RUST_LOG` sets what is logged.
     #[arg(long, value_enum, default_value_t = LogFormat::Human, env = "OVERLAID_LOG_FORMAT", global = true)]

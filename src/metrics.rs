@@ -1,10 +1,7 @@
 //! What the program counts about itself, as `GET /metrics` shows it (OpenMetrics).
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-use crossbeam_utils::CachePadded;
 use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::{self, Atomic};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -13,9 +10,6 @@ use prometheus_client::registry::Registry;
 use crate::domain::UnixMillis;
 use crate::service::{Health, Stats};
 
-/// Counts up. Cloning one shares it.
-pub type Counter = counter::Counter<u64, Striped>;
-
 /// The counters.
 #[derive(Debug)]
 pub struct Metrics {
@@ -23,7 +17,7 @@ pub struct Metrics {
     pub views: Counter,
     /// Requests for a view that the client held already.
     pub views_not_modified: Counter,
-    /// Signals and overlays that had to be read from the file.
+    /// Signals and overlays that were read from the file.
     pub cache_misses: Counter,
     /// Writes that changed something.
     pub writes_changed: Counter,
@@ -69,38 +63,6 @@ impl Default for Metrics {
             write_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             responses: Family::default(),
         }
-    }
-}
-
-/// Threads that count next to each other; more share a place.
-const STRIPES: usize = 4;
-
-/// A sum that threads add to in places of their own: with one place for all, processors that answer at the same time wait for each other
-/// to let go of its memory.
-#[derive(Debug, Default)]
-pub struct Striped([CachePadded<AtomicU64>; STRIPES]);
-
-thread_local! {
-    static STRIPE: usize = {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
-    };
-}
-
-impl Atomic<u64> for Striped {
-    fn inc(&self) -> u64 {
-        self.inc_by(1)
-    }
-
-    /// Adds; returns what this thread's place had before.
-    fn inc_by(&self, more: u64) -> u64 {
-        // A thread that ends may count yet.
-        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or_default();
-        self.0.get(stripe).map_or(0, |place| place.fetch_add(more, Ordering::Relaxed))
-    }
-
-    fn get(&self) -> u64 {
-        self.0.iter().map(|place| place.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -154,10 +116,14 @@ impl Metrics {
             ("commit_seq", "Number of the last commit", stats.seq),
             ("file_bytes", "Length of the database file", stats.file_bytes),
             ("cached_signals", "Signals in the cache", stats.cache.signals),
-            ("cached_overlays", "Overlays in the cache: where there are too many to hold all", stats.cache.overlays),
             ("cache_bytes", "Weight of the cache", stats.cache.bytes),
-            ("roster_users", "Users whose overlays are all in memory", stats.roster_users as u64),
-            ("roster_bytes", "Memory of the roster", stats.roster_bytes as u64),
+            ("roster_users", "Users whose overlays are all in memory", stats.roster.users as u64),
+            ("roster_bytes", "Memory of the roster", stats.roster.bytes as u64),
+            (
+                "overlays_damaged",
+                "Overlays that can not be decoded and that lists leave out",
+                stats.roster.damaged as u64,
+            ),
         ];
         for (name, help, value) in gauges {
             registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
@@ -194,27 +160,5 @@ fn register_health(registry: &mut Registry, health: &Health, now: UnixMillis) {
     }
     for (name, help, value) in gauges {
         registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_several_threads_count_adds_up() {
-        let counter = Counter::default();
-        std::thread::scope(|scope| {
-            for thread in 0..2 * STRIPES as u64 {
-                let counter = &counter;
-                scope.spawn(move || {
-                    for _ in 0..1_000 {
-                        counter.inc();
-                    }
-                    counter.inc_by(thread);
-                });
-            }
-        });
-        assert_eq!(counter.get(), 8 * 1_000 + (0..8).sum::<u64>());
     }
 }

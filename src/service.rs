@@ -1,8 +1,8 @@
 //! What the program does: the only place that holds both store and cache, and the only seam between async and blocking code.
 //!
 //! Writing is always: commit, then memory, then reply. Reading comes from memory: signals from the cache, overlays from the roster of all
-//! of them (`overlays`); what is not there is read from the file on a thread where blocking is allowed. A view is computed on the spot
-//! and never kept.
+//! of them (`overlays`); the rest is read from the file on a thread where blocking is allowed. A view is computed on the spot and never
+//! kept.
 
 mod backup;
 mod clock;
@@ -14,11 +14,11 @@ mod tokens;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use backup::BackupState;
+use bytesize::ByteSize;
 use tokio::sync::oneshot;
 
 pub use backup::{Backup, BackupPlan, Health};
@@ -29,14 +29,14 @@ pub use missions::{
 };
 pub use records::{LINE_BYTES_MAX, LineReader, RecordKind, export_lines};
 
-pub use overlays::FoundOverlay;
-use overlays::{Known, Overlays};
-use roster::{Names, Roster};
+pub use overlays::RosterSize;
+use overlays::{Lookup, Overlays};
+use roster::Names;
+pub use roster::RenderedOverlay;
 
-use crate::cache::{Cache, CacheSize, CachedOverlay, CachedSignal};
+use crate::cache::{Cache, CacheSize, CachedSignal};
 use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers, Token, UnixMillis, UserId};
 use crate::metrics::Metrics;
-use crate::render;
 use crate::store::{
     Change, Commit, Condition, Counts, Effect, Operation, Receipt, Refusal, RetryPauses, Snapshot, Store, StoreError,
     WriteError, Writer,
@@ -59,16 +59,16 @@ pub struct Settings {
     pub write_retry: RetryPauses,
     /// Where backups go.
     pub backups: BackupPlan,
-    /// With more users than this single overlays come from the cache and the file, and only batches hold all of them in memory.
-    pub roster_users_max: u64,
+    /// Memory that overlays may take, in bytes; a write that needs more is refused.
+    pub overlays_bytes_max: u64,
 }
 
 /// How long a signal lives unless the operator says otherwise: an hour.
 pub const SIGNAL_LIFETIME_MS: i64 = 3_600_000;
 /// How long writes wait for a copy of the file unless the operator says otherwise: 5 s copy about 1 GB.
 pub const COPY_GATE_MS: u64 = 5_000;
-/// Most users that are all held in memory for single views: some 450 MB.
-pub const ROSTER_USERS_MAX: u64 = 2_000_000;
+/// Memory that overlays may take unless the operator says otherwise: some 3,000,000 users.
+pub const OVERLAYS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 impl Settings {
     /// The built-in tables, an hour, the machine's clock.
@@ -85,7 +85,7 @@ impl Settings {
             copy_gate_ms: COPY_GATE_MS,
             write_retry: RetryPauses::default(),
             backups: BackupPlan::default(),
-            roster_users_max: ROSTER_USERS_MAX,
+            overlays_bytes_max: OVERLAYS_BYTES_MAX,
         })
     }
 }
@@ -108,6 +108,17 @@ pub enum ServiceError {
     /// Too many writes are waiting, or the server is stopping.
     #[error("too many writes are waiting, or the server is stopping")]
     Busy,
+    /// Memory has no room for the overlays.
+    #[error(
+        "the overlays take {} of memory and --overlays-memory is {}: delete overlays, or start with --overlays-memory {}",
+        ByteSize(*bytes).display().iec(), ByteSize(*bytes_max).display().iec(), sufficient(*bytes)
+    )]
+    TooManyOverlays {
+        /// What they take, in bytes.
+        bytes: u64,
+        /// What they may take, in bytes.
+        bytes_max: u64,
+    },
     /// The file could not be read.
     #[error("the store failed")]
     Store(#[source] Arc<StoreError>),
@@ -146,6 +157,11 @@ impl From<WriteError> for ServiceError {
     }
 }
 
+/// A value of `--overlays-memory` with which overlays that take so many bytes have room to grow by half.
+fn sufficient(bytes: u64) -> String {
+    format!("{}MiB", (bytes + bytes / 2).div_ceil(bytesize::MIB))
+}
+
 /// Everything the program does; a handle that is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -169,85 +185,43 @@ struct Shared {
 struct Memory {
     cache: Cache,
     overlays: Arc<Overlays>,
-    rates: ArcSwap<Rates>,
-    tokens: ArcSwap<HashMap<String, Arc<Token>>>,
+    rates: RwLock<Arc<Rates>>,
+    tokens: RwLock<Arc<HashMap<String, Arc<Token>>>>,
 }
 
 impl Memory {
     fn committed(&self, commit: &Commit<'_>) {
         self.cache.committed(commit);
         self.overlays.committed(commit);
-        // There is only one writer, so nothing is put between the look at the old state and the next.
-        if commit.changes.iter().any(|change| matches!(change, Change::Rate(..))) {
-            let mut rates = Rates::clone(&self.rates.load());
-            for change in commit.changes {
-                if let Change::Rate(rate, seq) = change {
-                    rates.put(rate.clone(), *seq);
+        for change in commit.changes {
+            match change {
+                Change::Rate(rate, seq) => update(&self.rates, |rates| rates.put(rate.clone(), *seq)),
+                Change::Token(id, Some(token)) => {
+                    update(&self.tokens, |tokens| drop(tokens.insert(id.clone(), Arc::new(token.clone()))));
                 }
+                Change::Token(id, None) => update(&self.tokens, |tokens| drop(tokens.remove(id))),
+                Change::Signal(_) | Change::Overlay(..) | Change::Outcome(..) => {}
             }
-            self.rates.store(Arc::new(rates));
-        }
-        if commit.changes.iter().any(|change| matches!(change, Change::Token(..))) {
-            let mut tokens = HashMap::clone(&self.tokens.load());
-            for change in commit.changes {
-                match change {
-                    Change::Token(id, Some(token)) => drop(tokens.insert(id.clone(), Arc::new(token.clone()))),
-                    Change::Token(id, None) => drop(tokens.remove(id)),
-                    _ => {}
-                }
-            }
-            self.tokens.store(Arc::new(tokens));
         }
     }
 }
 
-/// What became of a patch.
+fn current<T>(shared: &RwLock<Arc<T>>) -> Arc<T> {
+    Arc::clone(&shared.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Changes what readers get from now on; those who have it already keep it as it was.
+fn update<T: Clone>(shared: &RwLock<Arc<T>>, change: impl FnOnce(&mut T)) {
+    change(Arc::make_mut(&mut shared.write().unwrap_or_else(PoisonError::into_inner)));
+}
+
+/// The outcome of a patch: what it did, and the overlay as it left it.
 #[derive(Clone, Debug)]
-pub enum Patched {
-    /// The overlay is as the patch wants it.
-    Unchanged(FoundOverlay),
-    /// The writer has done with it.
-    Written(Receipt),
-}
-
-impl Patched {
+pub struct Patched {
     /// What it did.
-    #[must_use]
-    pub fn effect(&self) -> Effect {
-        match self {
-            Self::Unchanged(_) => Effect::Unchanged,
-            Self::Written(receipt) => receipt.effect,
-        }
-    }
-
-    /// The number of the change that left the overlay as it is.
-    #[must_use]
-    pub fn seq(&self) -> u64 {
-        match self {
-            Self::Unchanged(found) => found.seq(),
-            Self::Written(receipt) => receipt.seq(),
-        }
-    }
-
-    /// The overlay as it is with that.
-    #[must_use]
-    pub fn json(&self, service: &Service) -> Vec<u8> {
-        match self {
-            Self::Unchanged(found) => found.json().to_vec(),
-            Self::Written(receipt) => match &receipt.change {
-                Change::Overlay(user, Some(stored)) => {
-                    // Memory has it rendered, if it has overlays at all and not a later state.
-                    let found = service.hot_overlay(user.as_str()).ok().flatten();
-                    match found.filter(|found| found.seq() == stored.seq) {
-                        Some(found) => found.json().to_vec(),
-                        None => render::overlay_json(&stored.overlay),
-                    }
-                }
-                // A patch leaves an overlay.
-                _ => Vec::new(),
-            },
-        }
-    }
+    pub effect: Effect,
+    /// The overlay, by that write and no later one.
+    pub overlay: RenderedOverlay,
 }
 
 /// A write on its way.
@@ -296,11 +270,10 @@ impl Service {
         let tokens = snapshot.tokens()?.into_iter().map(|token| (token.id.clone(), Arc::new(token))).collect();
         let memory = Arc::new(Memory {
             cache: Cache::default(),
-            overlays: Arc::new(Overlays::new(&settings.tiers, settings.roster_users_max)),
-            rates: ArcSwap::from_pointee(snapshot.rates()?),
-            tokens: ArcSwap::from_pointee(tokens),
+            overlays: Arc::new(Overlays::new(&settings.tiers, settings.overlays_bytes_max)),
+            rates: RwLock::new(Arc::new(snapshot.rates()?)),
+            tokens: RwLock::new(Arc::new(tokens)),
         });
-        memory.cache.start_at(snapshot.seq()?);
         let observed = Arc::clone(&memory);
         let writer =
             Writer::start_with(settings.write_retry, Arc::clone(&store), move |commit| observed.committed(commit))?;
@@ -313,14 +286,32 @@ impl Service {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Checks that memory has room for the overlays that the file holds, without reading them: a server that begins with more than it
+    /// may hold would fail at the first list.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::TooManyOverlays`], or [`ServiceError::Store`].
+    pub fn check_overlays_memory(&self) -> Result<(), ServiceError> {
+        self.shared.memory.overlays.check_file(&self.snapshot()?)
+    }
+
     /// Queues a write.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Busy`] if too many wait.
+    /// [`ServiceError::Busy`] if too many wait; [`ServiceError::TooManyOverlays`] if memory has no room for an overlay.
     pub fn submit(&self, operation: Operation) -> Result<Pending, ServiceError> {
+        let Shared { memory, store, metrics, .. } = &*self.shared;
+        if matches!(operation, Operation::PutOverlay { .. } | Operation::PatchOverlay { .. }) {
+            // Pushes come to stay: with all overlays in memory most of them end there.
+            memory.overlays.missed(store);
+            memory.overlays.check_room(&operation).inspect_err(|_| {
+                metrics.writes_refused.inc();
+            })?;
+        }
         let (sender, receiver) = oneshot::channel();
-        let metrics = Arc::clone(&self.shared.metrics);
+        let metrics = Arc::clone(metrics);
         let arrival = Stopwatch::start();
         let acknowledge = Box::new(move |result: Result<Receipt, WriteError>| {
             metrics.write_seconds.observe(arrival.seconds());
@@ -360,19 +351,14 @@ impl Service {
         condition: Condition,
     ) -> Result<Patched, ServiceError> {
         let now = self.now();
-        // A write under a condition is the writer's to judge. Memory is no older than the last acknowledged write; a write still under way
-        // counts as coming after this one.
-        let found = if condition == Condition::None { self.hot_overlay(user.as_str()) } else { Ok(None) };
+        // The writer judges a condition. Without one, memory is no older than the last acknowledged write; a write still under way counts
+        // as coming after this one.
+        let found = if condition == Condition::None { self.overlay_in_memory(user.as_str()) } else { Ok(None) };
         let found = found.inspect_err(|_| {
             self.shared.metrics.writes_refused.inc();
         })?;
-        let Shared { memory, store, .. } = &*self.shared;
-        if found.is_none() && !memory.overlays.is_left_to_cache() {
-            // Pushes come to stay: with all overlays in memory most of them end here.
-            memory.overlays.missed(store);
-        }
         if let Some(found) = found
-            && if let Some(is_left) = found.account().is_left_by(&patch) {
+            && if let Some(is_left) = found.row().account.is_left_by(&patch) {
                 is_left
             } else {
                 let overlay = found.overlay()?;
@@ -380,9 +366,16 @@ impl Service {
             }
         {
             self.shared.metrics.writes_unchanged.inc();
-            return Ok(Patched::Unchanged(found));
+            return Ok(Patched { effect: Effect::Unchanged, overlay: found });
         }
-        Ok(Patched::Written(self.write(Operation::PatchOverlay { user, patch, now, condition }).await?))
+        let Receipt { effect, change } =
+            self.write(Operation::PatchOverlay { user: user.clone(), patch, now, condition }).await?;
+        match change {
+            Change::Overlay(_, Some(stored)) => {
+                Ok(Patched { effect, overlay: self.shared.memory.overlays.render(&stored) })
+            }
+            _ => Err(absent_overlay(user.as_str())),
+        }
     }
 
     /// Returns a signal, with its JSON.
@@ -404,12 +397,12 @@ impl Service {
     /// # Errors
     ///
     /// [`ServiceError::Absent`], or [`ServiceError::Store`].
-    pub async fn overlay(&self, user: &UserId) -> Result<FoundOverlay, ServiceError> {
-        if let Some(found) = self.hot_overlay(user.as_str())? {
+    pub async fn overlay(&self, user: &UserId) -> Result<RenderedOverlay, ServiceError> {
+        if let Some(found) = self.overlay_in_memory(user.as_str())? {
             return Ok(found);
         }
         let (service, wanted) = (self.clone(), user.clone());
-        let found = blocking(move || service.read_overlay(&wanted)).await?;
+        let found = blocking(move || service.overlay_in_file(&wanted)).await?;
         found.ok_or_else(|| absent_overlay(user.as_str()))
     }
 
@@ -418,14 +411,19 @@ impl Service {
     /// # Errors
     ///
     /// [`ServiceError::Absent`] if it is known not to be there.
-    fn hot_overlay(&self, user: &str) -> Result<Option<FoundOverlay>, ServiceError> {
-        let Memory { overlays, cache, .. } = &*self.shared.memory;
-        match overlays.find(user) {
-            Known::Held(held) => Ok(Some(held.into())),
-            Known::Absent => Err(absent_overlay(user)),
-            Known::Nothing if overlays.is_left_to_cache() => Ok(cache.hot_overlay(user).map(FoundOverlay::from)),
-            Known::Nothing => Ok(None),
+    fn overlay_in_memory(&self, user: &str) -> Result<Option<RenderedOverlay>, ServiceError> {
+        match self.shared.memory.overlays.find(user) {
+            Lookup::Found(overlay) => Ok(Some(overlay)),
+            Lookup::Absent => Err(absent_overlay(user)),
+            Lookup::Unknown => Ok(None),
         }
+    }
+
+    fn overlay_in_file(&self, user: &UserId) -> Result<Option<RenderedOverlay>, ServiceError> {
+        let Shared { memory, store, metrics, .. } = &*self.shared;
+        metrics.cache_misses.inc();
+        memory.overlays.missed(store);
+        Ok(store.snapshot()?.overlay(user)?.map(|stored| memory.overlays.render(&stored)))
     }
 
     /// Returns a signal from the cache or the file, on a thread that may block.
@@ -449,38 +447,18 @@ impl Service {
     /// # Errors
     ///
     /// [`ServiceError::Store`].
-    pub fn read_overlay(&self, user: &UserId) -> Result<Option<FoundOverlay>, ServiceError> {
-        let Shared { memory, store, metrics, .. } = &*self.shared;
-        match self.hot_overlay(user.as_str()) {
-            Ok(Some(found)) => return Ok(Some(found)),
-            Ok(None) => {}
-            Err(_) => return Ok(None),
+    pub fn read_overlay(&self, user: &UserId) -> Result<Option<RenderedOverlay>, ServiceError> {
+        match self.shared.memory.overlays.find(user.as_str()) {
+            Lookup::Found(overlay) => Ok(Some(overlay)),
+            Lookup::Absent => Ok(None),
+            Lookup::Unknown => self.overlay_in_file(user),
         }
-        let read = || {
-            metrics.cache_misses.inc();
-            let stored = store.snapshot()?.overlay(user)?;
-            Ok::<_, StoreError>(stored.map(|stored| CachedOverlay::new(Arc::new(stored))))
-        };
-        if memory.overlays.is_left_to_cache() {
-            return Ok(memory.cache.overlay(user, read)?.map(FoundOverlay::from));
-        }
-        memory.overlays.missed(store);
-        Ok(read()?.map(|read| Arc::new(read).into()))
-    }
-
-    /// Returns a roster that is as new as the last acknowledged write.
-    async fn roster(&self) -> Result<Arc<Roster>, ServiceError> {
-        if let Some(roster) = self.shared.memory.overlays.roster_soon() {
-            return Ok(roster);
-        }
-        let service = self.clone();
-        blocking(move || Ok(service.shared.memory.overlays.roster(&service.shared.store)?)).await
     }
 
     /// All rates.
     #[must_use]
     pub fn rates(&self) -> Arc<Rates> {
-        self.shared.memory.rates.load_full()
+        current(&self.shared.memory.rates)
     }
 
     /// Takes a snapshot of the file, on a thread that may block.
@@ -500,13 +478,11 @@ impl Service {
     pub fn stats(&self) -> Result<Stats, ServiceError> {
         let snapshot = self.shared.store.snapshot()?;
         let file_bytes = std::fs::metadata(self.shared.store.path()).map_or(0, |file| file.len());
-        let (roster_users, roster_bytes) = self.shared.memory.overlays.size();
         Ok(Stats {
             seq: snapshot.seq()?,
             counts: snapshot.counts()?,
             cache: self.shared.memory.cache.size(),
-            roster_users,
-            roster_bytes,
+            roster: self.shared.memory.overlays.size(),
             file_bytes,
         })
     }
@@ -576,12 +552,10 @@ pub struct Stats {
     pub seq: u64,
     /// Records in the file.
     pub counts: Counts,
-    /// Records in memory.
+    /// Signals in memory.
     pub cache: CacheSize,
-    /// Users whose overlays are all in memory; none until some were asked for.
-    pub roster_users: usize,
-    /// What the roster takes in memory.
-    pub roster_bytes: usize,
+    /// Overlays in memory.
+    pub roster: RosterSize,
     /// Length of the file.
     pub file_bytes: u64,
 }

@@ -278,8 +278,11 @@ impl Loading<'_> {
 
     fn submit(&mut self, place: String, operation: Operation) -> anyhow::Result<()> {
         self.settle(PENDING_MAX - 1)?;
-        let pending = self.service.submit(operation)?;
-        self.pending.push_back((place, pending));
+        match self.service.submit(operation) {
+            Ok(pending) => self.pending.push_back((place, pending)),
+            Err(error @ ServiceError::TooManyOverlays { .. }) => self.refuse(&place, &error.to_string())?,
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 

@@ -70,6 +70,7 @@ impl Serve {
         let keep = usize::try_from(self.backup_keep).unwrap_or(usize::MAX);
         let backups = BackupPlan { folder: self.backup_dir.clone(), keep };
         let service = open_or_create_with(config, |settings| settings.backups = backups)?;
+        service.check_overlays_memory()?;
         anyhow::ensure!(
             self.listen.ip().is_loopback() || !service.is_access_open(),
             "without a token only this machine may be served: listen on 127.0.0.1, or make one with `overlaid token create`"

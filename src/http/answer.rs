@@ -95,6 +95,7 @@ impl From<ServiceError> for Problem {
             ServiceError::WriteFailed(cause) | ServiceError::Store(cause) if cause.is_file_replaced() => {
                 Self::file_replaced()
             }
+            ServiceError::TooManyOverlays { .. } => Self::too_many_overlays(error.to_string()),
             ServiceError::WriteFailed(cause) if cause.is_damage() => Self::internal(&*cause),
             ServiceError::WriteFailed(cause) if cause.is_full() => Self::storage_full(),
             ServiceError::WriteFailed(_) => Self::storage_failed(),

@@ -139,7 +139,7 @@ async fn users_answer(mut batch: Batch, users: Vec<UserId>, lines: bool) -> Resu
     let separator = if lines { Separator::Newline } else { Separator::Comma };
     let (page, absent) = on_worker(move || {
         let mut page = Page::default();
-        let (count, absent) = batch.write_users(&users, LIST_BYTES_MAX, separator, &mut page.rows)?;
+        let (count, absent) = batch.write_users(&users, LIST_BYTES_MAX, separator, &mut page.rows);
         page.count = count;
         Ok((page, absent))
     })

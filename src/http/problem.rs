@@ -279,6 +279,12 @@ impl Problem {
             .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS.into())
     }
 
+    /// 507 `too-many-overlays`: memory has no room for another overlay.
+    #[must_use]
+    pub fn too_many_overlays(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "too-many-overlays", "Too many overlays", detail)
+    }
+
     /// A request that could not be read as HTTP, so that no handler ever saw it.
     pub(super) fn unreadable(status: StatusCode) -> Self {
         let (code, title, detail) = match status {

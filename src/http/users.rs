@@ -55,11 +55,11 @@ pub(super) async fn patch_overlay(
     let condition = condition(service, &user, &if_match, &IfNoneMatch::default()).await?;
     let may_read = write.may_read_user(&user);
     let patched = service.patch_overlay(user, patch, condition).await?;
-    let tag = answer::record_tag(service, patched.seq());
+    let tag = answer::record_tag(service, patched.overlay.seq());
     if !may_read {
         return Ok(answer::no_content(&tag));
     }
-    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || patched.json(service)))
+    Ok(answer::tagged_json(StatusCode::OK, &tag, &IfNoneMatch::default(), || patched.overlay.json().to_vec()))
 }
 
 /// `DELETE /v1/users/{user}/overlay`: forget a user's settings and balance. 204; 404 if they are absent.

@@ -4,14 +4,13 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use super::overlays::FoundOverlay;
-use super::roster::{Member, Names, Position, Roster};
+use super::roster::{Names, Position, RenderedOverlay, Roster, Row};
 use super::{Service, ServiceError, blocking};
 use crate::cache::CachedSignal;
 use crate::domain::{
     self, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName, UnixMillis, UserId,
 };
-use crate::render::{self, BatchFrame, Uncomputed, UserText, ViewFrame};
+use crate::render::{self, BatchFrame, Uncomputed, ViewFrame};
 use crate::store::{Snapshot, StoreError, StoredOutcome, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
@@ -23,15 +22,13 @@ const SIGNALS_SCANNED_MAX: usize = 10_000;
 
 /// One mission view, with all that its entity tag is made of known before a size is computed.
 ///
-/// It is given to look at and not away: with a reference count on what all views of a signal share, processors that answer at the same
-/// time would wait for each other.
+/// It borrows the records, and lives while they are looked at.
 #[derive(Debug)]
 pub struct MissionView<'a> {
     signal: &'a StoredSignal,
     signal_json: &'a [u8],
-    overlay: &'a FoundOverlay,
-    /// By its place in [`Names::currency`].
-    currency: usize,
+    overlay: &'a RenderedOverlay,
+    row: Row<'a>,
     frame: &'a ViewFrame,
     status: Status,
     tag: ViewTag,
@@ -60,19 +57,20 @@ impl<'a> MissionView<'a> {
         (run, now): (u32, UnixMillis),
         (signal, signal_json): (&'a StoredSignal, &'a [u8]),
         outcome: Option<&StoredOutcome>,
-        overlay: &'a FoundOverlay,
-        (currency, frame): (usize, &'a ViewFrame),
+        overlay: &'a RenderedOverlay,
+        frame: &'a ViewFrame,
     ) -> Self {
+        let row = overlay.row();
         let status = Status::of(&signal.signal, outcome.map(|stored| stored.outcome.status), now);
         let tag = ViewTag {
             run,
             signal_seq: signal.seq,
-            overlay_seq: overlay.seq(),
+            overlay_seq: row.seq,
             rate_seq: frame.terms().rate_seq(),
             outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
             is_expired: signal.signal.is_expired(now),
         };
-        Self { signal, signal_json, overlay, currency, frame, status, tag, now }
+        Self { signal, signal_json, overlay, row, frame, status, tag, now }
     }
 
     /// What it rests on.
@@ -89,8 +87,8 @@ impl<'a> MissionView<'a> {
     }
 
     fn uncomputed<'s>(&self, service: &'s Service) -> Uncomputed<'s> {
-        let tier = self.overlay.tier(service.names());
-        Uncomputed { account: self.overlay.account(), tier, status: self.status, now: self.now }
+        let tier = self.row.tier(service.names());
+        Uncomputed { account: self.row.account, tier, status: self.status, now: self.now }
     }
 
     /// About how long its JSON is, in bytes.
@@ -98,28 +96,26 @@ impl<'a> MissionView<'a> {
     pub fn size_hint(&self) -> usize {
         /// The computed part with the longest numbers and several reasons.
         const MISSION_BYTES: usize = 512;
-        self.signal_json.len() + self.overlay.json().len() + MISSION_BYTES
+        self.signal_json.len() + self.row.text.json.len() + MISSION_BYTES
     }
 
     /// Appends the view as JSON.
     pub fn write_to(&self, service: &Service, out: &mut Vec<u8>) {
         service.metrics().views.inc();
-        let budget = self.overlay.budget(service.names());
-        let user = UserText { json: self.overlay.json(), budget: &budget };
-        self.frame.write(out, self.signal_json, user, self.uncomputed(service));
+        self.frame.write(out, self.signal_json, self.row.text, self.uncomputed(service));
     }
 
     /// The currency that the amounts are in.
     #[must_use]
     pub fn currency(&self, service: &Service) -> Currency {
-        service.names().currency(self.currency).unwrap_or_else(Currency::usd)
+        service.names().currency(self.row.currency).unwrap_or_else(Currency::usd)
     }
 
     /// The steps by which it is computed, for a person.
     ///
     /// # Errors
     ///
-    /// As [`FoundOverlay::overlay`].
+    /// As [`RenderedOverlay::overlay`].
     pub fn explain(&self, service: &Service) -> Result<Vec<Step>, ServiceError> {
         let rates = service.rates();
         let market = service.market(&rates);
@@ -223,10 +219,10 @@ impl Service {
     pub fn with_view<T>(
         &self,
         signal: &CachedSignal,
-        overlay: &FoundOverlay,
+        overlay: &RenderedOverlay,
         use_it: impl FnOnce(&MissionView<'_>) -> T,
     ) -> T {
-        self.with_view_as_of(self.now(), &self.shared.memory.rates.load(), signal, overlay, use_it)
+        self.with_view_as_of(self.now(), &self.rates(), signal, overlay, use_it)
     }
 
     fn with_view_as_of<T>(
@@ -234,27 +230,19 @@ impl Service {
         now: UnixMillis,
         rates: &Rates,
         signal: &CachedSignal,
-        overlay: &FoundOverlay,
+        overlay: &RenderedOverlay,
         use_it: impl FnOnce(&MissionView<'_>) -> T,
     ) -> T {
-        let currency = overlay.currency(self.names());
         // Most signals have no outcomes yet.
         let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
-        self.with_frame(signal, currency, rates, |frame| {
-            let (moment, signal) = ((self.run(), now), (&signal.stored, &*signal.json));
-            use_it(&MissionView::new(moment, signal, outcome.map(Arc::as_ref), overlay, (currency, frame)))
-        })
+        let frame = self.frame(signal, overlay.row().currency, rates);
+        let (moment, signal) = ((self.run(), now), (&signal.stored, &*signal.json));
+        use_it(&MissionView::new(moment, signal, outcome.map(Arc::as_ref), overlay, &frame))
     }
 
-    /// Gives what a signal's views have in common in a currency, by its place in [`Names::currency`].
-    fn with_frame<T>(
-        &self,
-        signal: &CachedSignal,
-        currency: usize,
-        rates: &Rates,
-        use_it: impl FnOnce(&Arc<ViewFrame>) -> T,
-    ) -> T {
-        signal.with_frame(currency, rates.seq(), || self.make_frame(&signal.stored, currency, rates), use_it)
+    /// Returns the common part of a signal's views in a currency, by its place in [`Names::currency`].
+    fn frame(&self, signal: &CachedSignal, currency: usize, rates: &Rates) -> Arc<ViewFrame> {
+        signal.frame(currency, rates.seq(), || self.make_frame(&signal.stored, currency, rates))
     }
 
     fn make_frame(&self, signal: &StoredSignal, currency: usize, rates: &Rates) -> ViewFrame {
@@ -280,7 +268,7 @@ impl Service {
         let (service, user) = (self.clone(), user.clone());
         blocking(move || {
             let snapshot = service.snapshot()?;
-            let (now, rates, currency) = (service.now(), service.rates(), overlay.currency(service.names()));
+            let (now, rates, currency) = (service.now(), service.rates(), overlay.row().currency);
             let active = (filter == StatusFilter::Only(Status::Active)).then_some(true);
             let mut page = Page::default();
             for row in signal_rows(&snapshot, active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
@@ -293,7 +281,7 @@ impl Service {
                 let json = render::signal_json(&stored.signal);
                 let frame = service.make_frame(&stored, currency, &rates);
                 let moment = (service.run(), now);
-                let view = MissionView::new(moment, (&stored, &json), outcome.as_ref(), &overlay, (currency, &frame));
+                let view = MissionView::new(moment, (&stored, &json), outcome.as_ref(), &overlay, &frame);
                 if filter == StatusFilter::All || filter == StatusFilter::Only(view.status) {
                     page.begin_row();
                     view.write_to(&service, &mut page.rows);
@@ -350,7 +338,7 @@ impl Service {
         let signal = self.signal(signal).await?;
         // By its own name, so that an alias finds those who have the name, and the other way round.
         let tier = tier.map(|tier| self.names().own_name(&tier).clone());
-        let roster = self.roster().await?;
+        let roster = self.shared.memory.overlays.roster(&self.shared.store).await?;
         Ok(Batch {
             service: self.clone(),
             signal,
@@ -433,7 +421,7 @@ pub enum Separator {
 impl Batch {
     /// Goes on after a user instead of at the beginning.
     pub fn skip_to_after(&mut self, user: &UserId) {
-        self.position = self.roster.position_after(Some(user));
+        self.position = self.roster.position_after(user);
         let outcomes = self.signal.outcomes();
         self.outcomes_passed = outcomes.partition_point(|stored| stored.outcome.user_id <= *user);
     }
@@ -443,22 +431,19 @@ impl Batch {
     pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
         let (service, roster) = (self.service.clone(), Arc::clone(&self.roster));
         let mut count = 0;
-        'all: while let Some(members) = roster.members_at(&mut self.position) {
-            for member in members {
-                self.position.step();
-                if self.tier.as_ref().is_none_or(|tier| member.has_tier(tier, service.names())) {
-                    if separator == Separator::Comma && count > 0 {
-                        out.push(b',');
-                    }
-                    self.write_member(&member, service.names(), out);
-                    if separator == Separator::Newline {
-                        out.push(b'\n');
-                    }
-                    count += 1;
+        while let Some(row) = roster.next(&mut self.position) {
+            if self.tier.as_ref().is_none_or(|tier| row.has_tier(tier, service.names())) {
+                if separator == Separator::Comma && count > 0 {
+                    out.push(b',');
                 }
-                if count >= rows_max || out.len() >= bytes_max {
-                    break 'all;
+                self.write_row(&row, service.names(), out);
+                if separator == Separator::Newline {
+                    out.push(b'\n');
                 }
+                count += 1;
+            }
+            if count >= rows_max || out.len() >= bytes_max {
+                break;
             }
         }
         service.metrics().views.inc_by(count as u64);
@@ -478,33 +463,31 @@ impl Batch {
     }
 
     /// Appends the views of the users in a list; returns how many, and those who have no overlay. Ends early when `out` has
-    /// `bytes_max`. For a thread that may block.
-    ///
-    /// # Errors
-    ///
-    /// [`ServiceError::Store`].
+    /// `bytes_max`. A user whose overlay can not be decoded is in neither.
     pub fn write_users(
         &mut self,
         users: &[UserId],
         bytes_max: usize,
         separator: Separator,
         out: &mut Vec<u8>,
-    ) -> Result<(usize, Vec<UserId>), ServiceError> {
+    ) -> (usize, Vec<UserId>) {
+        let service = &self.service;
         let mut count = 0;
         let mut absent = Vec::new();
         for user in users {
             if out.len() >= bytes_max {
                 break;
             }
-            let Some(overlay) = self.service.read_overlay(user)? else {
-                absent.push(user.clone());
+            let Some(overlay) = self.roster.find(user.as_str()) else {
+                if !self.roster.damaged().contains(user.as_str()) {
+                    absent.push(user.clone());
+                }
                 continue;
             };
-            if self.is_wanted(&overlay) {
+            if self.tier.as_ref().is_none_or(|tier| overlay.row().has_tier(tier, service.names())) {
                 if separator == Separator::Comma && count > 0 {
                     out.push(b',');
                 }
-                let service = &self.service;
                 service.with_view_as_of(self.now, &self.rates, &self.signal, &overlay, |view| {
                     view.write_to(service, out);
                 });
@@ -514,23 +497,19 @@ impl Batch {
                 count += 1;
             }
         }
-        Ok((count, absent))
-    }
-
-    fn is_wanted(&self, overlay: &FoundOverlay) -> bool {
-        self.tier.as_ref().is_none_or(|tier| overlay.has_tier(tier, self.service.names()))
+        (count, absent)
     }
 
     #[inline]
-    fn write_member(&mut self, member: &Member<'_>, names: &Names, out: &mut Vec<u8>) {
-        let outcome = self.outcome_of(member.user());
+    fn write_row(&mut self, row: &Row<'_>, names: &Names, out: &mut Vec<u8>) {
+        let outcome = self.outcome_of(row.user());
         let status = Status::of(&self.signal.stored.signal, outcome, self.now);
-        if self.frames.get(member.currency).is_none_or(Option::is_none) {
-            self.make_frame(member.currency);
+        if self.frames.get(row.currency).is_none_or(Option::is_none) {
+            self.make_frame(row.currency);
         }
-        if let Some(Some(frame)) = self.frames.get_mut(member.currency) {
-            let tier = member.tier(names);
-            frame.write(out, member.text, Uncomputed { account: member.account, tier, status, now: self.now });
+        if let Some(Some(frame)) = self.frames.get_mut(row.currency) {
+            let tier = row.tier(names);
+            frame.write(out, row.text, Uncomputed { account: row.account, tier, status, now: self.now });
         }
     }
 
@@ -549,7 +528,7 @@ impl Batch {
 
     #[cold]
     fn make_frame(&mut self, currency: usize) {
-        let shared = self.service.with_frame(&self.signal, currency, &self.rates, Arc::clone);
+        let shared = self.service.frame(&self.signal, currency, &self.rates);
         let frame = BatchFrame::new(shared, &self.signal.json, self.now);
         if self.frames.len() <= currency {
             self.frames.resize_with(currency + 1, || None);

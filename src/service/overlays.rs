@@ -1,469 +1,323 @@
 //! Every user's overlay in memory, no older than the last acknowledged write.
 //!
-//! A [`Roster`] holds them all as of some commit, and beside it stands what has changed *since*: the writer puts each change there after its
-//! commit and before its acknowledgement. A reader looks at the changes first and at the roster then, under one lock, so it finds what
-//! the newest acknowledged write left, or something newer. Whoever wants all of them in a row, as a batch does, has the
-//! changes worked into a next version of the roster first; that copies only the chunks in which something changed.
+//! The [`Roster`] holds them all once it is filled; the writer puts each change into it after its commit and before its acknowledgement.
+//! So a reader finds what the newest acknowledged write left, or something newer. Overlays do not expire, and none is dropped to make
+//! room: a write that memory has no room for is refused ([`Overlays::check_room`]).
 //!
-//! Nothing here is ever dropped to make room, as that would bring an older state back. Neither is anything read at start: memory fills
-//! when the first batch is asked for, or in the background once some single overlays were. Until then, and for a database of more
-//! users than [`Settings::roster_users_max`](super::Settings), readers go to the [cache](crate::cache) and the file.
+//! Nothing is read at the start. The first batch fills the roster, or some reads and writes of single overlays do, in the background.
+//! Until it is full, single reads go to the file and batches wait. A fill that fails leaves the roster empty, and the next batch tries
+//! again; so do single reads, after twice as many as before it.
 //!
-//! How the first version is read without missing a write: changes are collected from before the snapshot is taken that it is
-//! read from; those that the snapshot shows already are dropped when it is put in place.
+//! A fill misses no write: it collects the changes from before it takes its snapshot, and applies those that the snapshot does not show.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 
-use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
+use super::roster::{Names, RenderedOverlay, Roster};
+use super::{ServiceError, blocking};
+use crate::domain::{Tiers, UnixMillis, UserId};
+use crate::store::{Change, Commit, Operation, Snapshot, Store, StoreError, StoredOverlay};
 
-use super::ServiceError;
-use super::roster::{Held, Names, Roster};
-use crate::cache::CachedOverlay;
-use crate::domain::{
-    Account, Budget, Object, Overlay, OverlayDraft, TierName, Tiers, UnixMillis, UserId, UserTier, head_of,
-};
-use crate::render;
-use crate::store::{Change, Commit, Store, StoreError};
-
-/// Each time that so many single overlays were read from the file, reading all of them into memory is begun if it is not under way:
-/// a command that shows one does not pay for all.
-const MISSES_BEFORE_FILLING: u32 = 8;
-/// As many changes are worked in on the spot, by whoever asks for a batch: that takes less than waking another thread for it.
-const CHANGES_FEW: usize = 32;
-/// Changes beside the roster that are left to a batch to work in, whatever the number of users.
-const CHANGES_MIN: usize = 1_024;
-/// Beyond that, as many changes as a part of all users are left: working them in copies nearly everything then, which each of them
-/// pays only a little of.
-const CHANGES_PART: usize = 16;
+/// After so many reads and writes of single overlays the roster is filled: a command that shows or writes one record does not pay
+/// for all.
+const MISSES_BEFORE_FILL: u32 = 8;
+/// Users with a damaged row who are named in the log.
+const DAMAGED_NAMED_MAX: usize = 10;
+/// How often that number is doubled at most, once for each fill that failed in a row.
+const DOUBLINGS_MAX: u32 = 7;
+/// More than any overlay takes in memory: a stored record has at most 63 KiB.
+const OVERLAY_BYTES_MAX: u64 = 128 * 1024;
+/// Memory that an overlay takes beyond its row in the file, in bytes, on average: the names of its members, its budget, its numbers.
+const BYTES_BEYOND_FILE: u64 = 128;
+/// An overlay that is there may grow by so many bytes however full memory is: a balance may get longer.
+const GROWTH_ALWAYS_TAKEN: usize = 128;
 
 /// All overlays.
 #[derive(Debug)]
 pub(super) struct Overlays {
     pub(super) names: Names,
-    users_max: u64,
-    state: ShardedLock<State>,
-    /// Held while the roster is read or brought up to date, so that one thread at a time does it.
-    renewing: Mutex<()>,
-    /// How many wait until that is done.
-    awaited: AtomicU32,
+    bytes_max: u64,
+    state: RwLock<State>,
+    /// Held while the roster is filled, so that one thread at a time does it and batches wait without one.
+    filling: Arc<tokio::sync::Mutex<()>>,
     misses: AtomicU32,
-    /// Single overlays are the cache's business: they are too many to be held all, or could not be read.
-    is_left_to_cache: AtomicBool,
+    /// Fills that failed since the last one that did not.
+    failures: AtomicU32,
     is_stopping: AtomicBool,
     background: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    phase: Phase,
-    /// Told apart from the fillings before, so that one that was given up puts nothing in place.
-    filling: u64,
-    roster: Arc<Roster>,
-    since: HashMap<UserId, Changed>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    /// Nothing is in memory, and changes are not collected.
-    #[default]
-    Empty,
-    /// Changes are collected, and the roster is being read.
-    Filling,
-    /// What is not here is nowhere.
-    Full,
-}
-
-/// How a next version is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// Somebody waits for it.
-    Urgent,
-    /// In small steps, until somebody does: it takes some milliseconds, in which who is to run on the same processor answers nobody.
-    Patient,
-}
-
-#[derive(Clone, Debug)]
-struct Changed {
-    /// The number of the change.
-    seq: u64,
-    /// What it put; `None` if it deleted.
-    held: Option<Held>,
-}
-
-/// What is known of one user.
 #[derive(Debug)]
-pub(super) enum Known {
+enum State {
+    /// Nothing is in memory, and changes are not collected.
+    Empty,
+    /// The roster is being read; these changes came meanwhile.
+    Filling(Vec<Changed>),
+    /// A user who is not here has no overlay, or a damaged one.
+    Full(Arc<Roster>),
+}
+
+/// A change of one overlay.
+#[derive(Debug)]
+struct Changed {
+    seq: u64,
+    user: UserId,
+    /// `None` if it was deleted.
+    stored: Option<Arc<StoredOverlay>>,
+}
+
+/// What memory knows of one user's overlay.
+#[derive(Debug)]
+pub(super) enum Lookup {
     /// This is the overlay.
-    Held(Held),
+    Found(RenderedOverlay),
     /// There is no such overlay.
     Absent,
     /// The file has to be asked.
-    Nothing,
+    Unknown,
+}
+
+/// What the overlays take in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RosterSize {
+    /// Users whose overlays are all in memory; 0 until the roster is full.
+    pub users: usize,
+    /// Memory that they take, in bytes.
+    pub bytes: usize,
+    /// Users whose rows in the file can not be read.
+    pub damaged: usize,
 }
 
 impl Overlays {
-    pub(super) fn new(tiers: &Tiers, users_max: u64) -> Self {
+    /// - `bytes_max`: memory that they may take.
+    pub(super) fn new(tiers: &Tiers, bytes_max: u64) -> Self {
         Self {
             names: Names::new(tiers),
-            users_max,
-            state: ShardedLock::default(),
-            renewing: Mutex::default(),
-            awaited: AtomicU32::new(0),
+            bytes_max,
+            state: RwLock::new(State::Empty),
+            filling: Arc::default(),
             misses: AtomicU32::new(0),
-            is_left_to_cache: AtomicBool::new(users_max == 0),
+            failures: AtomicU32::new(0),
             is_stopping: AtomicBool::new(false),
             background: Mutex::default(),
         }
     }
 
-    fn read(&self) -> ShardedLockReadGuard<'_, State> {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> ShardedLockWriteGuard<'_, State> {
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Finds a user's overlay.
-    pub(super) fn find(&self, user: &str) -> Known {
-        let state = self.read();
-        if state.phase != Phase::Full {
-            return Known::Nothing;
+    pub(super) fn find(&self, user: &str) -> Lookup {
+        match &*self.read() {
+            State::Full(roster) => match roster.find(user) {
+                Some(overlay) => Lookup::Found(overlay),
+                None if roster.damaged().contains(user) => Lookup::Unknown,
+                None => Lookup::Absent,
+            },
+            State::Empty | State::Filling(_) => Lookup::Unknown,
         }
-        let held = match state.since.get(user) {
-            Some(changed) => changed.held.clone(),
-            None => state.roster.find(user),
-        };
-        held.map_or(Known::Absent, Known::Held)
     }
 
-    /// How many users are in memory, and about how many bytes they take.
-    pub(super) fn size(&self) -> (usize, usize) {
-        let state = self.read();
-        (state.roster.rows(), state.roster.bytes())
+    /// Renders an overlay as the roster would.
+    pub(super) fn render(&self, stored: &StoredOverlay) -> RenderedOverlay {
+        RenderedOverlay::new(&stored.overlay, stored.seq, &self.names)
     }
 
-    /// Takes in a commit: after it is durable, before it is acknowledged, by the one writer.
-    pub(super) fn committed(self: &Arc<Self>, commit: &Commit<'_>) {
-        if self.read().phase == Phase::Empty {
-            // Whoever begins to fill after this takes a snapshot that shows the commit.
-            return;
+    fn full(&self) -> Option<Arc<Roster>> {
+        match &*self.read() {
+            State::Full(roster) => Some(Arc::clone(roster)),
+            State::Empty | State::Filling(_) => None,
         }
-        // Rendered before readers are held up.
+    }
+
+    /// What is in memory.
+    pub(super) fn size(&self) -> RosterSize {
+        match &*self.read() {
+            State::Full(roster) => {
+                RosterSize { users: roster.users(), bytes: roster.bytes(), damaged: roster.damaged().len() }
+            }
+            State::Empty | State::Filling(_) => RosterSize::default(),
+        }
+    }
+
+    /// Applies a commit: after it is durable, before it is acknowledged, by the one writer.
+    pub(super) fn committed(&self, commit: &Commit<'_>) {
         let first = commit.seq.saturating_sub(commit.changes.len() as u64);
-        let numbered = (first + 1..).zip(commit.changes);
-        let changes: Vec<_> = numbered
-            .filter_map(|(seq, change)| match change {
-                Change::Overlay(user, stored) => {
-                    let held = stored.as_ref().map(|stored| Held::new(&stored.overlay, seq, &self.names));
-                    Some((user.clone(), Changed { seq, held }))
-                }
-                _ => None,
-            })
-            .collect();
-        if changes.is_empty() {
-            return;
-        }
-        let mut state = self.write();
-        if state.phase == Phase::Empty {
-            return;
-        }
-        state.since.extend(changes);
-        let are_many = state.since.len() > CHANGES_MIN.max(state.roster.rows() / CHANGES_PART);
-        if are_many && state.phase == Phase::Full {
-            drop(state);
-            self.in_background(|overlays| drop(overlays.renew_alone(overlays.renewing(), Pace::Patient)));
+        for (seq, change) in (first + 1..).zip(commit.changes) {
+            if let Change::Overlay(user, stored) = change {
+                self.apply(Changed { seq, user: user.clone(), stored: stored.clone() });
+            }
         }
     }
 
-    /// Counts an overlay that had to be read from the file; after some, begins to read all of them in the background.
-    pub(super) fn missed(self: &Arc<Self>, store: &Arc<Store>) {
-        let misses = self.misses.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        if !misses.is_multiple_of(MISSES_BEFORE_FILLING) {
+    fn apply(&self, changed: Changed) {
+        if matches!(&*self.read(), State::Empty) {
+            // Whoever begins to fill after this takes a snapshot that shows the change.
             return;
         }
+        // Before readers have to wait.
+        let rendered = changed.stored.as_ref().map(|stored| self.render(stored));
+        match &mut *self.write() {
+            State::Empty => {}
+            State::Filling(pending) => pending.push(changed),
+            // A batch that reads this version keeps it: the copy shares its chunks.
+            State::Full(roster) => Arc::make_mut(roster).put(&changed.user, rendered.as_ref()),
+        }
+    }
+
+    /// Counts a read or write of one overlay while the roster is not full; after some, fills it in the background.
+    pub(super) fn missed(self: &Arc<Self>, store: &Arc<Store>) {
+        if matches!(&*self.read(), State::Full(_)) {
+            return;
+        }
+        let misses = self.misses.fetch_add(1, Ordering::Relaxed) + 1;
+        if misses < MISSES_BEFORE_FILL << self.failures.load(Ordering::Relaxed).min(DOUBLINGS_MAX) {
+            return;
+        }
+        self.misses.store(0, Ordering::Relaxed);
         let store = Arc::clone(store);
         self.in_background(move |overlays| {
-            let filled = store.snapshot().and_then(|snapshot| snapshot.counts()).and_then(|counts| {
-                let are_too_many = counts.overlays > overlays.users_max;
-                overlays.is_left_to_cache.store(are_too_many, Ordering::Relaxed);
-                if are_too_many { Ok(()) } else { overlays.fill(&store) }
-            });
-            if let Err(error) = filled {
-                overlays.is_left_to_cache.store(true, Ordering::Relaxed);
+            let _filling = overlays.filling.blocking_lock();
+            if let Err(error) = overlays.fill(&store) {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "overlays could not be read into memory; they are read one by one");
+                tracing::error!(error, "overlays could not be read into memory; this is tried again");
             }
         });
     }
 
-    /// Whether a single overlay that is not here should be kept by the cache.
-    pub(super) fn is_left_to_cache(&self) -> bool {
-        self.is_left_to_cache.load(Ordering::Relaxed)
-    }
-
-    /// The newest version if it takes little to bring it up to date.
-    pub(super) fn roster_soon(&self) -> Option<Arc<Roster>> {
-        let is_soon = {
-            let state = self.read();
-            if state.phase != Phase::Full {
-                return None;
-            }
-            if state.since.is_empty() {
-                return Some(Arc::clone(&state.roster));
-            }
-            state.since.len() <= CHANGES_FEW
-        };
-        // If somebody else is at it, that may take long.
-        let renewing = if is_soon { self.renewing.try_lock().ok()? } else { return None };
-        self.renew_alone(renewing, Pace::Urgent)
-    }
-
-    /// Returns a version that is no older than the last acknowledged write. Blocks.
-    pub(super) fn roster(&self, store: &Store) -> Result<Arc<Roster>, StoreError> {
-        loop {
-            if let Some(roster) = self.renew() {
-                return Ok(roster);
-            }
-            self.fill(store)?;
+    /// Returns a version that is no older than the last acknowledged write; fills the roster first, or waits until it is full.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Store`] if it can not be filled, [`ServiceError::Busy`] if the server is stopping.
+    pub(super) async fn roster(self: &Arc<Self>, store: &Arc<Store>) -> Result<Arc<Roster>, ServiceError> {
+        if let Some(roster) = self.full() {
+            return Ok(roster);
         }
+        let filling = Arc::clone(&self.filling).lock_owned().await;
+        let (overlays, store) = (Arc::clone(self), Arc::clone(store));
+        blocking(move || {
+            // Moved here, as the reading goes on when the client goes away.
+            let _filling = filling;
+            Ok(overlays.fill(&store)?)
+        })
+        .await
     }
 
-    fn renewing(&self) -> MutexGuard<'_, ()> {
-        self.renewing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Works what has changed into a next version; `None` if there is none yet.
-    fn renew(&self) -> Option<Arc<Roster>> {
-        // Whoever comes while it is being done waits, and finds it done.
-        self.awaited.fetch_add(1, Ordering::Relaxed);
-        let renewing = self.renewing();
-        self.awaited.fetch_sub(1, Ordering::Relaxed);
-        self.renew_alone(renewing, Pace::Urgent)
-    }
-
-    fn renew_alone(&self, renewing: MutexGuard<'_, ()>, pace: Pace) -> Option<Arc<Roster>> {
-        let pause = || {
-            let is_urgent = pace == Pace::Urgent || self.awaited.load(Ordering::Relaxed) > 0;
-            if !is_urgent && !self.is_stopping.load(Ordering::Relaxed) {
-                thread::yield_now();
-            }
-        };
-        let (roster, mut changes) = {
-            let state = self.read();
-            if state.phase != Phase::Full {
-                return None;
-            }
-            if state.since.is_empty() {
-                return Some(Arc::clone(&state.roster));
-            }
-            let changes = state.since.iter();
-            let changes =
-                changes.map(|(user, changed)| (head_of(user.as_str().as_bytes()), user.clone(), changed.clone()));
-            (Arc::clone(&state.roster), changes.collect::<Vec<_>>())
-        };
-        changes.sort_unstable_by(|(one, user, _), (other, another, _)| (one, user).cmp(&(other, another)));
-        let last = changes.iter().map(|(.., changed)| changed.seq).max().unwrap_or(0);
-        let edits = changes.into_iter().map(|(_, user, changed)| (user, changed.held)).collect();
-        let next = Arc::new(roster.with(edits, &pause));
-        let (old, worked_in) = {
-            let mut state = self.write();
-            if state.phase != Phase::Full {
-                return None;
-            }
-            // What was changed again meanwhile has a higher number.
-            let later = state.since.iter().filter(|(_, changed)| changed.seq > last);
-            let later = later.map(|(user, changed)| (user.clone(), changed.clone())).collect();
-            (std::mem::replace(&mut state.roster, Arc::clone(&next)), std::mem::replace(&mut state.since, later))
-        };
-        // Nobody waits for what is left to do: to let go of thousands of small things.
-        drop(renewing);
-        drop((roster, old));
-        for (number, change) in worked_in.into_iter().enumerate() {
-            drop(change);
-            if number % CHANGES_FEW == 0 {
-                pause();
-            }
+    /// Reads all overlays into memory, unless they are there. The caller holds `filling`.
+    fn fill(&self, store: &Store) -> Result<Arc<Roster>, StoreError> {
+        match &mut *self.write() {
+            State::Full(roster) => return Ok(Arc::clone(roster)),
+            state => *state = State::Filling(Vec::new()),
         }
-        Some(next)
-    }
-
-    /// Reads all overlays into memory, unless they are there.
-    fn fill(&self, store: &Store) -> Result<(), StoreError> {
-        let _renewing = self.renewing();
-        let filling = {
-            let mut state = self.write();
-            if state.phase == Phase::Full {
-                return Ok(());
-            }
-            let filling = state.filling + 1;
-            *state = State { phase: Phase::Filling, filling, ..State::default() };
-            filling
-        };
         // After changes began to be collected, so that each is in the one or in the other.
-        let read = store.snapshot().and_then(|snapshot| {
-            let roster = Roster::build(&snapshot, &self.names, || self.is_stopping.load(Ordering::Relaxed))?;
-            Ok((snapshot.seq()?, roster))
-        });
+        let read = store.snapshot().and_then(|snapshot| Ok((snapshot.seq()?, self.read_all(&snapshot)?)));
         let mut state = self.write();
-        if state.filling != filling {
+        let pending = match std::mem::replace(&mut *state, State::Empty) {
+            State::Filling(pending) => pending,
+            State::Empty | State::Full(_) => Vec::new(),
+        };
+        let (seq, mut roster) = read.inspect_err(|_| {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        })?;
+        self.failures.store(0, Ordering::Relaxed);
+        for Changed { user, stored, .. } in pending.into_iter().filter(|changed| changed.seq > seq) {
+            roster.put(&user, stored.map(|stored| self.render(&stored)).as_ref());
+        }
+        let roster = Arc::new(roster);
+        *state = State::Full(Arc::clone(&roster));
+        Ok(roster)
+    }
+
+    fn read_all(&self, snapshot: &Snapshot) -> Result<Roster, StoreError> {
+        let roster = Roster::build(snapshot, &self.names, || self.is_stopping.load(Ordering::Relaxed))?;
+        let roster = roster.ok_or(StoreError::Stopped)?;
+        let damaged = roster.damaged();
+        if !damaged.is_empty() {
+            let some: Vec<_> = damaged.iter().take(DAMAGED_NAMED_MAX).map(String::as_str).collect();
+            let (count, users) = (damaged.len(), some.join(", "));
+            tracing::error!(count, users, "overlays can not be decoded; lists leave these users out");
+        }
+        Ok(roster)
+    }
+
+    /// Checks that memory has room for the overlays of a file, by an estimate that reads no rows.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::TooManyOverlays`] if they take a quarter more than they may: whatever was written below the limit can be
+    /// started again. [`ServiceError::Store`].
+    pub(super) fn check_file(&self, snapshot: &Snapshot) -> Result<(), ServiceError> {
+        let bytes = snapshot.overlays_bytes()? + snapshot.counts()?.overlays * BYTES_BEYOND_FILE;
+        if bytes <= self.bytes_max.saturating_add(self.bytes_max / 4) { Ok(()) } else { Err(self.too_many(bytes)) }
+    }
+
+    /// Checks that memory has room for the overlay that a write leaves.
+    ///
+    /// Writes that wait for the writer are not counted: many at once may take a little more than the limit.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::TooManyOverlays`].
+    pub(super) fn check_room(&self, operation: &Operation) -> Result<(), ServiceError> {
+        let state = self.read();
+        let State::Full(roster) = &*state else { return Ok(()) };
+        let bytes = roster.bytes() as u64;
+        if bytes + OVERLAY_BYTES_MAX <= self.bytes_max {
             return Ok(());
         }
-        match read {
-            Ok((seq, Some(roster))) => {
-                state.since.retain(|_, changed| changed.seq > seq);
-                state.roster = Arc::new(roster);
-                state.phase = Phase::Full;
-                Ok(())
+        let bytes_of = |user: &UserId| roster.find(user.as_str()).map(|overlay| overlay.bytes());
+        let (old, new) = match operation {
+            Operation::PutOverlay { draft, .. } => {
+                let overlay = draft.clone().resolve(UnixMillis::MAX);
+                (bytes_of(draft.user_id()), RenderedOverlay::new(&overlay, 0, &self.names).bytes())
             }
-            Ok((_, None)) => {
-                *state = State { filling, ..State::default() };
-                Ok(())
-            }
-            Err(error) => {
-                *state = State { filling, ..State::default() };
-                Err(error)
-            }
+            Operation::PatchOverlay { user, patch, .. } => match bytes_of(user) {
+                Some(old) => (Some(old), old + patch.to_json().len()),
+                // The writer says that it is absent.
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        let growth = new.saturating_sub(old.unwrap_or(0));
+        let is_small = old.is_some() && growth <= GROWTH_ALWAYS_TAKEN;
+        if is_small || bytes + growth as u64 <= self.bytes_max { Ok(()) } else { Err(self.too_many(bytes)) }
+    }
+
+    fn too_many(&self, bytes: u64) -> ServiceError {
+        ServiceError::TooManyOverlays { bytes, bytes_max: self.bytes_max }
+    }
+
+    /// Forgets the roster; readers go to the file until it is filled again. A fill that is under way goes on.
+    pub(super) fn clear(&self) {
+        let mut state = self.write();
+        if matches!(*state, State::Full(_)) {
+            *state = State::Empty;
         }
     }
 
-    /// Forgets everything; readers go to the file until it is filled again.
-    pub(super) fn clear(&self) {
-        let mut state = self.write();
-        *state = State { filling: state.filling + 1, ..State::default() };
-        self.misses.store(0, Ordering::Relaxed);
-    }
-
-    /// Does something on a thread of its own, unless the last such thing is still being done.
+    /// Does something on its own thread, unless the last such thing is still being done.
     fn in_background(self: &Arc<Self>, work: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_stopping.load(Ordering::Relaxed) || background.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
         let overlays = Arc::clone(self);
-        // Without a thread the overlays are read one by one, and changes wait for a batch.
+        // Without a thread the overlays are read one by one until the first batch.
         *background = thread::Builder::new().name("roster".to_owned()).spawn(move || work(&overlays)).ok();
     }
 
-    /// Ends what is done in the background, and begins nothing more.
+    /// Ends a fill that is under way, and begins no other in the background.
     pub(super) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         let thread = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A panic of the thread was reported when it happened.
         let _ = thread.map(thread::JoinHandle::join);
-    }
-}
-
-/// One user's overlay as a reader gets it: its JSON, and the numbers that a mission is computed from.
-#[derive(Clone, Debug)]
-pub struct FoundOverlay(Source);
-
-#[derive(Clone, Debug)]
-enum Source {
-    Held(Held),
-    Cached(Arc<CachedOverlay>),
-}
-
-impl From<Held> for FoundOverlay {
-    fn from(held: Held) -> Self {
-        Self(Source::Held(held))
-    }
-}
-
-impl From<Arc<CachedOverlay>> for FoundOverlay {
-    fn from(cached: Arc<CachedOverlay>) -> Self {
-        Self(Source::Cached(cached))
-    }
-}
-
-impl FoundOverlay {
-    /// The number of the change that wrote it.
-    #[must_use]
-    pub fn seq(&self) -> u64 {
-        match &self.0 {
-            Source::Held(held) => held.member().seq,
-            Source::Cached(cached) => cached.stored.seq,
-        }
-    }
-
-    /// What [`render::overlay_json`](crate::render::overlay_json) makes of it.
-    #[must_use]
-    pub fn json(&self) -> &[u8] {
-        match &self.0 {
-            Source::Held(held) => held.member().text.json,
-            Source::Cached(cached) => &cached.json,
-        }
-    }
-
-    /// Whose it is.
-    #[must_use]
-    pub fn user(&self) -> &str {
-        match &self.0 {
-            // An id is always text.
-            Source::Held(held) => std::str::from_utf8(held.member().user()).unwrap_or_default(),
-            Source::Cached(cached) => cached.stored.overlay.user_id.as_str(),
-        }
-    }
-
-    /// The record.
-    ///
-    /// # Errors
-    ///
-    /// None in a tested build: what is held as JSON was made of a record.
-    pub fn overlay(&self) -> Result<Overlay, ServiceError> {
-        match &self.0 {
-            Source::Held(held) => {
-                let draft = OverlayDraft::from_object(Object::parse(held.member().text.json)?, None)?;
-                Ok(draft.resolve(UnixMillis::MAX))
-            }
-            Source::Cached(cached) => Ok(cached.stored.overlay.clone()),
-        }
-    }
-
-    /// What [`render::write_budget`](crate::render::write_budget) makes of its budget.
-    pub(super) fn budget(&self, names: &Names) -> Cow<'_, [u8]> {
-        match &self.0 {
-            Source::Held(held) => Cow::Borrowed(held.member().text.budget),
-            Source::Cached(_) => {
-                let mut text = Vec::with_capacity(64);
-                render::write_budget(&mut text, Budget::of(self.account(), self.tier(names)));
-                Cow::Owned(text)
-            }
-        }
-    }
-
-    pub(super) fn account(&self) -> Account {
-        match &self.0 {
-            Source::Held(held) => held.member().account,
-            Source::Cached(cached) => cached.stored.overlay.account(),
-        }
-    }
-
-    /// The account's currency, by its place in [`Names::currency`].
-    pub(super) fn currency(&self, names: &Names) -> usize {
-        match &self.0 {
-            Source::Held(held) => held.member().currency,
-            Source::Cached(cached) => names.currency_slot(&cached.stored.overlay.account_currency),
-        }
-    }
-
-    pub(super) fn tier<'a>(&self, names: &'a Names) -> UserTier<'a> {
-        match &self.0 {
-            Source::Held(held) => held.member().tier(names),
-            Source::Cached(cached) => names.tier(cached.stored.overlay.tier.as_ref()),
-        }
-    }
-
-    pub(super) fn has_tier(&self, name: &TierName, names: &Names) -> bool {
-        match &self.0 {
-            Source::Held(held) => held.member().has_tier(name, names),
-            Source::Cached(cached) => {
-                cached.stored.overlay.tier.as_ref().is_some_and(|tier| names.own_name(tier) == name)
-            }
-        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, current};
 use crate::domain::{Scope, Token, UnixMillis};
 use crate::store::Operation;
 
@@ -53,19 +53,19 @@ impl Service {
     /// All tokens by their ids, revoked ones too.
     #[must_use]
     pub fn tokens(&self) -> Arc<HashMap<String, Arc<Token>>> {
-        self.shared.memory.tokens.load_full()
+        current(&self.shared.memory.tokens)
     }
 
     /// Whether no token is needed: none was made, or [`Service::open_access`] was called after.
     #[must_use]
     pub fn is_access_open(&self) -> bool {
-        self.shared.memory.tokens.load().is_empty()
+        self.tokens().is_empty()
     }
 
     /// The token whose whole text this is; `None` if there is none, or it is revoked.
     #[must_use]
     pub fn token(&self, text: &str) -> Option<Arc<Token>> {
-        let token = Arc::clone(self.shared.memory.tokens.load().get(id_of(text)?)?);
+        let token = Arc::clone(self.tokens().get(id_of(text)?)?);
         let sha256: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         (bool::from(sha256.ct_eq(&token.sha256)) && !token.is_revoked()).then_some(token)
     }
@@ -73,7 +73,7 @@ impl Service {
     /// The id that this text begins with, if there is or was such a token. The text need not be right.
     #[must_use]
     pub fn token_id(&self, text: &str) -> Option<String> {
-        self.shared.memory.tokens.load().get(id_of(text)?).map(|token| token.id.clone())
+        self.tokens().get(id_of(text)?).map(|token| token.id.clone())
     }
 }
 

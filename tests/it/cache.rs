@@ -1,16 +1,16 @@
-//! The cache is never older than an acknowledged write.
+//! Memory is never older than an acknowledged write.
 //!
-//! First the order of things by itself, step by step; then many readers and writers at once, on few keys, with a cache that is emptied
+//! First the order of the cache's steps, one by one; then many readers and writers at once, on few keys, with memory that is emptied
 //! all the time, since most of what can go wrong begins with a miss.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use overlaid::cache::{Cache, CachedOverlay, CachedSignal};
-use overlaid::domain::{Outcome, OverlayDraft, SignalDraft, SignalId, UserId};
-use overlaid::service::{FoundOverlay, ROSTER_USERS_MAX, Separator, Service, ServiceError};
-use overlaid::store::{Change, Commit, Operation, StoredOutcome, StoredOverlay, StoredSignal};
+use overlaid::cache::{Cache, CachedSignal};
+use overlaid::domain::{Outcome, SignalDraft, SignalId, UserId};
+use overlaid::service::{RenderedOverlay, Separator, Service, ServiceError};
+use overlaid::store::{Change, Commit, Operation, StoredOutcome, StoredSignal};
 
 use tokio::runtime::Runtime;
 
@@ -18,11 +18,6 @@ use crate::world::{
     World, delete_overlay, object, patch_signal, put_outcome, put_overlay, put_rate, put_signal, signal_id, start,
     user_id,
 };
-
-fn overlay(seq: u64) -> Arc<StoredOverlay> {
-    let draft = OverlayDraft::from_object(object(r#"{"user_id":"7"}"#), None).unwrap();
-    Arc::new(StoredOverlay { seq, overlay: draft.resolve(start()) })
-}
 
 fn signal(seq: u64) -> StoredSignal {
     let body = r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#;
@@ -37,24 +32,24 @@ fn outcome(user: &str, seq: u64) -> Arc<StoredOutcome> {
 }
 
 fn put(seq: u64) -> Change {
-    Change::Overlay(user_id("7"), Some(overlay(seq)))
+    Change::Signal(Arc::new(signal(seq)))
 }
 
 fn commit(cache: &Cache, seq: u64, changes: &[Change]) {
     cache.committed(&Commit { seq, changes });
 }
 
-/// Reads the overlay through the cache; a miss finds what `file` says in the file.
+/// Reads the signal through the cache; a miss finds what `file` says in the file.
 fn read(cache: &Cache, file: impl FnOnce() -> Option<u64>) -> Option<u64> {
-    let found = cache.overlay::<Infallible>(&user_id("7"), || {
+    let found = cache.signal::<Infallible>(&signal_id("S1"), || {
         let seq = file();
-        Ok(seq.map(|seq| CachedOverlay::new(overlay(seq))))
+        Ok(seq.map(|seq| CachedSignal::new(signal(seq), Vec::new())))
     });
-    found.unwrap().map(|overlay| overlay.stored.seq)
+    found.unwrap().map(|signal| signal.stored.seq)
 }
 
 fn hot(cache: &Cache) -> Option<u64> {
-    cache.hot_overlay("7").map(|overlay| overlay.stored.seq)
+    cache.hot_signal("S1").map(|signal| signal.stored.seq)
 }
 
 fn read_signal(cache: &Cache, file: impl FnOnce() -> (u64, Vec<Arc<StoredOutcome>>)) -> Arc<CachedSignal> {
@@ -98,13 +93,6 @@ fn a_read_that_a_commit_overtakes_is_answered_but_not_kept() {
     });
     assert_eq!((seen, hot(&cache)), (Some(1), None), "the next reader fetches the new one");
 
-    let cache = Cache::default();
-    let seen = read(&cache, || {
-        commit(&cache, 2, &[Change::Overlay(user_id("7"), None)]);
-        Some(1)
-    });
-    assert_eq!((seen, hot(&cache)), (Some(1), None), "it is deleted");
-
     // A commit of something else might as well have been of this: the reader can not know.
     let cache = Cache::default();
     let seen = read(&cache, || {
@@ -131,18 +119,13 @@ fn a_signal_that_a_commit_overtakes_is_not_kept() {
 #[test]
 fn a_commit_replaces_what_is_in_memory() {
     let cache = Cache::default();
+    commit(&cache, 1, &[put(1)]);
+    assert_eq!(hot(&cache), None, "what nobody has read takes no memory");
     read(&cache, || Some(1));
     commit(&cache, 2, &[put(2)]);
     assert_eq!(hot(&cache), Some(2));
-    commit(&cache, 3, &[Change::Overlay(user_id("7"), None)]);
-    assert_eq!(hot(&cache), None);
-    commit(&cache, 4, &[put(4)]);
-    assert_eq!(hot(&cache), None, "what nobody has read takes no memory");
-    read(&cache, || Some(4));
-    commit(&cache, 6, &[put(5), put(6)]);
-    assert_eq!(hot(&cache), Some(6));
-    commit(&cache, 8, &[put(7), Change::Overlay(user_id("7"), None)]);
-    assert_eq!(hot(&cache), None);
+    commit(&cache, 4, &[put(3), put(4)]);
+    assert_eq!(hot(&cache), Some(4));
 }
 
 #[test]
@@ -167,28 +150,14 @@ fn a_signal_that_was_just_looked_at_is_seen_with_what_each_commit_makes_of_it() 
     let cache = Cache::default();
     read_signal(&cache, || (1, Vec::new()));
     assert_eq!(hot_signal(&cache), Some((1, [None; 4])));
-    commit(&cache, 2, &[put(2)]);
-    assert_eq!(hot_signal(&cache), Some((1, [None; 4])), "a balance is none of its business");
+    commit(&cache, 2, &[Change::Overlay(user_id("7"), None)]);
+    assert_eq!(hot_signal(&cache), Some((1, [None; 4])), "an overlay is none of its business");
     commit(&cache, 3, &[Change::Outcome(0, outcome("2", 3))]);
     assert_eq!(hot_signal(&cache), Some((1, [None, Some(3), None, None])));
     commit(&cache, 4, &[Change::Signal(Arc::new(signal(4)))]);
     assert_eq!(hot_signal(&cache), Some((4, [None, Some(3), None, None])));
     cache.clear();
     assert_eq!(hot_signal(&cache), None);
-}
-
-#[test]
-fn signals_that_share_a_place_are_not_taken_for_each_other() {
-    let cache = Cache::default();
-    let ids: Vec<_> = (0..300).map(|number| format!("ELITE_RAPID_EURUSD_{number}")).collect();
-    for id in &ids {
-        let mut signal = signal(1);
-        signal.signal.id = signal_id(id);
-        cache.signal::<Infallible>(&signal_id(id), || Ok(Some(CachedSignal::new(signal, Vec::new())))).unwrap();
-    }
-    for id in ids.iter().chain(ids.iter().rev()).chain(&ids) {
-        assert_eq!(cache.hot_signal(id).unwrap().stored.signal.id.as_str(), id);
-    }
 }
 
 /// How many writers there are, each with records of its own, of every kind.
@@ -318,12 +287,10 @@ impl Records {
         balance.parse().unwrap()
     }
 
-    /// Reads each record once; the overlay in a batch too, if there is a runtime to ask for one on.
-    fn read_all(&self, service: &Service, runtime: Option<&Runtime>) {
+    /// Reads each record once, the overlay in a batch too.
+    fn read_all(&self, service: &Service, runtime: &Runtime) {
         self.overlay_versions.check("overlay", || balance(service.read_overlay(&self.user)).unwrap_or(0));
-        if let Some(runtime) = runtime {
-            self.overlay_versions.check("view in a batch", || self.balance_in_batch(service, runtime));
-        }
+        self.overlay_versions.check("view in a batch", || self.balance_in_batch(service, runtime));
         self.guest_versions.check_deleted(|| balance(service.read_overlay(&self.guest)));
         self.signal_versions.check("signal", || {
             let cached = service.read_signal(&self.signal).unwrap().unwrap();
@@ -346,24 +313,14 @@ impl Records {
     }
 }
 
-fn balance(overlay: Result<Option<FoundOverlay>, ServiceError>) -> Option<u64> {
+fn balance(overlay: Result<Option<RenderedOverlay>, ServiceError>) -> Option<u64> {
     let balance = overlay.unwrap()?.overlay().unwrap().account_balance.unwrap();
     Some(balance.to_string().parse().unwrap())
 }
 
 #[test]
 fn no_read_is_older_than_an_acknowledged_write() {
-    hammer(ROSTER_USERS_MAX);
-}
-
-/// As above, where there are too many users to hold all of them.
-#[test]
-fn no_read_from_the_cache_is_older_than_an_acknowledged_write() {
-    hammer(0);
-}
-
-fn hammer(roster_users_max: u64) {
-    let world = World::with_roster(roster_users_max);
+    let world = World::new();
     let service = &world.service;
     let records: Vec<_> = (0..WRITERS).map(Records::new).collect();
     for record in &records {
@@ -375,7 +332,7 @@ fn hammer(roster_users_max: u64) {
         for reader in 0..3_u64 {
             let (records, is_over) = (&records, &is_over);
             scope.spawn(move || {
-                let runtime = (roster_users_max > 0).then(current_thread);
+                let runtime = current_thread();
                 let mut reads = reader;
                 while !is_over.load(Ordering::SeqCst) {
                     // Mostly hits, and misses again and again; sometimes long enough in peace for everything to be in memory.
@@ -384,7 +341,7 @@ fn hammer(roster_users_max: u64) {
                     }
                     reads += 1;
                     for record in records {
-                        record.read_all(service, runtime.as_ref());
+                        record.read_all(service, &runtime);
                     }
                 }
             });
@@ -396,7 +353,7 @@ fn hammer(roster_users_max: u64) {
     let runtime = current_thread();
     for record in &records {
         assert_eq!(record.overlay_versions.acknowledged.load(Ordering::SeqCst), ROUNDS);
-        record.read_all(service, Some(&runtime));
+        record.read_all(service, &runtime);
     }
 }
 

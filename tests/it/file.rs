@@ -210,7 +210,7 @@ fn a_damaged_file_is_refused_and_left_alone() {
 }
 
 /// Changes rows of a closed file behind the store's back.
-fn tamper(direct: Direct, change: impl FnOnce(&redb::WriteTransaction)) -> Direct {
+pub(crate) fn tamper(direct: Direct, change: impl FnOnce(&redb::WriteTransaction)) -> Direct {
     let path = direct.path();
     let folder = direct.close();
     let database = Database::open(&path).unwrap();

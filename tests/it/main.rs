@@ -32,6 +32,7 @@ mod legacy_shapes;
 mod legacy_tree;
 mod model;
 mod openapi;
+mod overlays;
 mod paging;
 mod process;
 mod props;

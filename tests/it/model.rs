@@ -491,7 +491,7 @@ impl Through {
         let written = match operation {
             // Has a way of its own, past the writer if nothing is to be changed.
             Operation::PatchOverlay { user, patch, condition, .. } => {
-                self.runtime.block_on(self.service().patch_overlay(user, patch, condition)).map(|done| done.effect())
+                self.runtime.block_on(self.service().patch_overlay(user, patch, condition)).map(|done| done.effect)
             }
             operation => self.runtime.block_on(self.service().write(operation)).map(|receipt| receipt.effect),
         };

@@ -10,7 +10,7 @@ use overlaid::domain::{
     Object, Outcome, OverlayDraft, RateDraft, Scope, SignalDraft, SignalId, Token, UnixMillis, UserId,
 };
 use overlaid::service::{
-    Clock, MissionView, ROSTER_USERS_MAX, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings, ViewTag,
+    Clock, MissionView, OVERLAYS_BYTES_MAX, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings, ViewTag,
 };
 use overlaid::store::{Condition, Operation, Precedence, Receipt};
 use tempfile::TempDir;
@@ -25,33 +25,39 @@ pub(crate) struct World {
     pub(crate) service: Service,
     clock: Arc<AtomicI64>,
     folder: TempDir,
-    roster_users_max: u64,
+    overlays_bytes_max: u64,
 }
 
 impl World {
     /// An empty world at [`start`].
     pub(crate) fn new() -> Self {
-        Self::with_roster(ROSTER_USERS_MAX)
+        Self::with_overlays_memory(OVERLAYS_BYTES_MAX)
     }
 
-    /// A world in which single overlays of more than so many users are the cache's business.
-    pub(crate) fn with_roster(roster_users_max: u64) -> Self {
-        Self::at(TempDir::new().unwrap(), Arc::new(AtomicI64::new(start().millis())), roster_users_max)
+    /// A world in which overlays may take so many bytes of memory.
+    pub(crate) fn with_overlays_memory(overlays_bytes_max: u64) -> Self {
+        Self::at(TempDir::new().unwrap(), Arc::new(AtomicI64::new(start().millis())), overlays_bytes_max)
     }
 
-    fn at(folder: TempDir, clock: Arc<AtomicI64>, roster_users_max: u64) -> Self {
+    fn at(folder: TempDir, clock: Arc<AtomicI64>, overlays_bytes_max: u64) -> Self {
         let clock_in_hand = Clock::Fixed(Arc::clone(&clock));
-        let settings = Settings { clock: clock_in_hand, roster_users_max, ..Settings::built_in().unwrap() };
+        let settings = Settings { clock: clock_in_hand, overlays_bytes_max, ..Settings::built_in().unwrap() };
         let service = Service::open(&folder.path().join("overlaid.redb"), settings).unwrap();
-        Self { service, clock, folder, roster_users_max }
+        Self { service, clock, folder, overlays_bytes_max }
     }
 
     /// Stops the service and starts another on the same file. Other handles on the service must be gone.
     pub(crate) fn restart(self) -> Self {
-        let Self { service, clock, folder, roster_users_max } = self;
+        let Self { service, clock, folder, overlays_bytes_max } = self;
         service.stop();
         drop(service);
-        Self::at(folder, clock, roster_users_max)
+        Self::at(folder, clock, overlays_bytes_max)
+    }
+
+    /// As [`World::restart`], with another limit.
+    pub(crate) fn restart_with_overlays_memory(mut self, overlays_bytes_max: u64) -> Self {
+        self.overlays_bytes_max = overlays_bytes_max;
+        self.restart()
     }
 
     /// Lets time pass.

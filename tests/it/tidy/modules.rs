@@ -35,7 +35,7 @@ const KNOWN_BREACHES: &[(&str, &str)] = &[
 const KNOWN_CIRCLES: &[&[&str]] = &[
     &["legacy::archive", "legacy::archive::versions"],
     &["legacy::recognise", "legacy::signal", "legacy::user"],
-    &["metrics", "service", "service::backup", "service::overlays"],
+    &["metrics", "service", "service::backup", "service::overlays", "service::roster"],
 ];
 
 /// By the name of each module (`store::codec` for `src/store/codec.rs`): the modules that its `use` lines name.
