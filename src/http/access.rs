@@ -128,12 +128,17 @@ impl AccessState {
     ///
     /// # Errors
     ///
-    /// 400 if it does not name one host; 403 `local-only` if no token is needed and it is not of a program of this machine.
+    /// 400 if it does not name one host; 403 `local-only` if no token is needed and it is not of a program of this machine; 503
+    /// `file-replaced` once another program has written to the database file.
     pub(super) fn admit(&self, request: &mut Request) -> (Caller, Result<(), Problem>) {
         let caller = Caller::of(&self.0, request.headers());
         request.extensions_mut().insert(caller.clone());
         let is_exempt = !matches!(caller, Caller::Local) || request.uri().path() == "/healthz";
         let admitted = host::require(request).and_then(|()| if is_exempt { Ok(()) } else { local::require(request) });
+        let admitted = admitted.and_then(|()| {
+            let is_health = request.uri().path() == "/healthz";
+            if self.0.is_file_overwritten() && !is_health { Err(Problem::file_replaced()) } else { Ok(()) }
+        });
         (caller, admitted)
     }
 }

@@ -189,6 +189,12 @@ impl Service {
         self.shared.store.check_file()
     }
 
+    /// Whether it was found that another program has written to the database file: nothing is answered any more, also from memory.
+    #[must_use]
+    pub fn is_file_overwritten(&self) -> bool {
+        self.shared.store.is_overwritten()
+    }
+
     /// How the server is, on a thread that may block.
     #[must_use]
     pub fn health(&self) -> Health {

@@ -177,9 +177,15 @@ impl Store {
         }
     }
 
+    /// Whether it was found that another program has written to the file. Costs nothing, and does not look.
+    #[must_use]
+    pub fn is_overwritten(&self) -> bool {
+        self.is_overwritten.load(Ordering::SeqCst)
+    }
+
     /// Whether another program has written to the file; from then on nothing is read or written here.
     fn find_overwritten(&self) -> bool {
-        if self.is_overwritten.load(Ordering::SeqCst) {
+        if self.is_overwritten() {
             return true;
         }
         let engine = self.engine();

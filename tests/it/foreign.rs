@@ -133,6 +133,10 @@ fn a_server_whose_file_was_overwritten_ends_and_writes_nothing_more_to_it() {
                 let refused = scene.push(999);
                 let code = refused.json()["code"].as_str().map(str::to_owned);
                 assert_eq!((refused.status, code.as_deref()), (503, Some("file-replaced")), "{what}");
+                // What is in memory is not answered either, as long as the server is still there.
+                if let Some(read) = scene.server.try_get("/v1/users/1/overlay") {
+                    assert_eq!(read.status, 503, "{what}: {read:?}");
+                }
             }
             assert_eq!(scene.server.ends(), Some(1), "{what}");
             assert!(fs::read(scene.database()).unwrap() == left, "{what}: the server wrote to the file");

@@ -100,6 +100,15 @@ impl Server {
         self.send_with("GET", path, &[], b"")
     }
 
+    /// As [`Server::get`]; `None` if the server is not there any more, or goes before it has answered.
+    pub(crate) fn try_get(&self, path: &str) -> Option<Answer> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        (!answer.is_empty()).then(|| Answer::read(&answer))
+    }
+
     /// Sends a request with any headers and returns the answer; the host is `localhost` unless they name one.
     pub(crate) fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut request = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n").into_bytes();
