@@ -7,7 +7,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::domain::UnixMillis;
 use crate::service::{Health, Stats};
 
 /// The counters.
@@ -89,7 +88,7 @@ impl Metrics {
 
     /// Writes the counters, with what is stored and how the server is right now, as OpenMetrics text.
     #[must_use]
-    pub fn encode(&self, stats: &Stats, health: &Health, now: UnixMillis) -> String {
+    pub fn encode(&self, stats: &Stats, health: &Health) -> String {
         let mut registry = Registry::with_prefix("overlaid");
         let counters = [
             ("views", "Mission views computed", &self.views),
@@ -128,7 +127,7 @@ impl Metrics {
         for (name, help, value) in gauges {
             registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
         }
-        register_health(&mut registry, health, now);
+        register_health(&mut registry, health);
         let mut out = String::new();
         // Writing into a string can not fail.
         let _ = text::encode(&mut out, &registry);
@@ -136,7 +135,7 @@ impl Metrics {
     }
 }
 
-fn register_health(registry: &mut Registry, health: &Health, now: UnixMillis) {
+fn register_health(registry: &mut Registry, health: &Health) {
     let waits = health.gate_waits;
     let mut gauges = vec![
         ("writable", "1 if writes are taken", u64::from(health.write_failure.is_none())),
@@ -153,8 +152,9 @@ fn register_health(registry: &mut Registry, health: &Health, now: UnixMillis) {
     }
     if let Some(backup) = &health.backup {
         let since_1970 = u64::try_from(backup.made_at.millis()).unwrap_or_default();
-        let now = u64::try_from(now.millis()).unwrap_or_default();
-        gauges.push(("backup_age_seconds", "Age of the newest backup", now.saturating_sub(since_1970) / 1_000));
+        if let Some(age) = backup.age {
+            gauges.push(("backup_age_seconds", "Age of the newest backup", age.as_secs()));
+        }
         gauges.push(("backup_bytes", "Length of the newest backup", backup.file_bytes));
         gauges.push(("backup_verified_ms", "When it was verified, in Unix milliseconds", since_1970));
     }

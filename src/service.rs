@@ -21,7 +21,7 @@ use backup::BackupState;
 use bytesize::ByteSize;
 use tokio::sync::oneshot;
 
-pub use backup::{Backup, BackupPlan, Health};
+pub use backup::{Backup, BackupPlan, Download, Health, NewestBackup};
 pub use clock::{Clock, Stopwatch};
 pub use missions::{
     Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter,
@@ -281,7 +281,7 @@ impl Service {
         let run = u32::try_from(settings.clock.now().millis().rem_euclid(i64::from(u32::MAX))).unwrap_or_default();
         let metrics = Arc::new(Metrics::default());
         let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name("backups"));
-        let backups = BackupState::found_in(&folder);
+        let backups = BackupState::found_in(&folder, snapshot.seq()?, settings.clock.now());
         let shared = Shared { store, writer, memory, settings, metrics, backups, run };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -34,7 +34,7 @@ mod tables;
 mod writer;
 
 pub use backup::{Restored, back_up, back_up_unnamed, compact, copy, restore};
-pub use check::{Contents, contents, verify};
+pub use check::{Contents, contents, verify, verify_open};
 pub use copy_gate::GateWaits;
 pub use database::Store;
 pub use disk::Disk;

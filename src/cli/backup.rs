@@ -1,28 +1,35 @@
 //! `backup`, `verify`, `restore`, `compact`: the file as a whole.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::Deserialize as _;
+use serde_json::Value;
 
-use super::{Answer, client, explain_open, explain_replacing, settings};
+use super::client::{self, Client, percent_encoded};
+use super::{Answer, block_on, explain_open, explain_replacing, settings};
 use crate::config::Config;
 use crate::service::{Clock, Service};
-use crate::store::{self, Contents, Store, StoreError};
+use crate::store::{self, Contents, Replacement, Store, StoreError};
+
+/// Where a server listens unless it is told otherwise.
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7717);
 
 /// Copy the whole database, tokens too, into one verified file.
 ///
-/// While a server has the database open, the server is asked to make the backup in its own backup folder, and the result is
-/// copied to PATH; writes go on meanwhile. The file appears whole or not at all.
+/// While a server has the database open, the server makes the backup and sends it; writes go on meanwhile. The file appears whole
+/// or not at all.
 #[derive(Debug, Args)]
 pub(super) struct BackupCommand {
-    /// The file to make; without it, a file named after the moment in the folder `backups` beside the database.
+    /// The file to make; without it, a file named after the moment in the server's backup folder, or in the folder `backups` beside
+    /// the database if no server runs.
     path: Option<PathBuf>,
-    /// Where a server that has the database open listens.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7717", env = "OVERLAID_SERVER")]
-    server: SocketAddr,
+    /// Ask the server that listens here; without it, 127.0.0.1:7717 is asked if another process has the database open.
+    #[arg(long, value_name = "ADDRESS", env = "OVERLAID_SERVER")]
+    server: Option<SocketAddr>,
     /// A token with the scope admin, if the server has any tokens.
     #[arg(long, env = "OVERLAID_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -56,9 +63,19 @@ pub(super) struct Compact {}
 impl BackupCommand {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
         let database = config.database();
+        if let Some(server) = self.server {
+            return self.ask(server, &database);
+        }
         let store = match Store::open_to_read(&database) {
             Ok(store) => store,
-            Err(StoreError::InUse(_)) => return self.ask_server(&database),
+            Err(StoreError::InUse(_)) => {
+                return self.ask(SERVER, &database).with_context(|| {
+                    format!(
+                        "another process has {} open (--server says where it listens, if that is a server)",
+                        database.display()
+                    )
+                });
+            }
             Err(error) => return Err(explain_open(error, &database)),
         };
         if let Some(path) = &self.path {
@@ -69,38 +86,65 @@ impl BackupCommand {
             report(path, &store::back_up(&store.snapshot()?, path).map_err(explain_replacing)?)?;
             return Ok(Answer::Done);
         }
-        let service =
-            Service::start(store, settings(config)?).with_context(|| format!("cannot read {}", database.display()))?;
-        let backup = service.back_up()?;
-        if let Some(contents) = &backup.contents {
-            report(&backup.file, contents)?;
-        }
+        let mut settings = settings(config)?;
+        // How many the server keeps is not known here.
+        settings.backups.keep = usize::MAX;
+        let service = Service::start(store, settings).with_context(|| format!("cannot read {}", database.display()))?;
+        let backup = block_on(service.back_up())??;
+        report(&backup.file, &backup.contents)?;
         Ok(Answer::Done)
     }
 
-    fn ask_server(&self, database: &Path) -> anyhow::Result<Answer> {
-        let (status, answer) = client::post(self.server, "/v1/admin/backup", self.token.as_deref()).context(
-            "another process has the database open and could not be asked for a backup (--server says where it listens)",
-        )?;
-        let text = |name: &str| answer.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-        anyhow::ensure!(status == 200, "the server answered {status}: {}", text("detail"));
-        let database = database.canonicalize().context("cannot find out where the database is")?;
-        anyhow::ensure!(
-            Path::new(&text("database")) == database,
-            "the server at {} serves {}, and not {}: --server says where another one listens",
-            self.server,
-            text("database"),
-            database.display()
-        );
-        let made = PathBuf::from(text("file"));
-        match &self.path {
-            None => report(&made, &store::verify(&made)?)?,
-            Some(path) => {
-                let store = Store::open_to_read(&made).with_context(|| format!("cannot read {}", made.display()))?;
-                report(path, &store::back_up(&store.snapshot()?, path).map_err(explain_replacing)?)?;
+    /// Lets a server make the backup: in its own folder, or for PATH.
+    fn ask(&self, server: SocketAddr, database: &Path) -> anyhow::Result<Answer> {
+        let client = Client { server, token: self.token.as_deref() };
+        // A server of another database than the one that is meant refuses.
+        let target = match database.canonicalize() {
+            Ok(path) => {
+                let path = path.to_str().context("the path of the database is not UTF-8")?;
+                format!("/v1/admin/backup?database={}", percent_encoded(path))
             }
-        }
+            Err(_) => "/v1/admin/backup".to_owned(),
+        };
+        let Some(path) = &self.path else {
+            let made = ask(client, "POST", &target, database)?.json()?;
+            let file =
+                made.get("file").and_then(Value::as_str).context("the server's answer names no file")?.to_owned();
+            let contents =
+                Contents::deserialize(made).context("the server's answer does not say what the file holds")?;
+            report(Path::new(&file), &contents)?;
+            return Ok(Answer::Done);
+        };
+        let new = Replacement::of(path).map_err(explain_replacing)?;
+        ask(client, "GET", &target, database)?.copy_to(new.file())?;
+        let contents = store::verify_open(new.file()).context("what the server sent is not whole")?;
+        new.commit()?;
+        report(path, &contents)?;
         Ok(Answer::Done)
+    }
+}
+
+/// Asks a server until it has made a backup.
+fn ask(client: Client<'_>, method: &str, target: &str, database: &Path) -> anyhow::Result<client::Answer> {
+    loop {
+        let answer = client.send(method, target)?;
+        let status = answer.status;
+        if status == 200 {
+            return Ok(answer);
+        }
+        let problem = answer.json()?;
+        let text = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default();
+        match text("code") {
+            // A large backup takes longer than any request may. It goes on, and the next request waits for the same one.
+            "time-limit" => {}
+            "other-database" => anyhow::bail!(
+                "the server at {} has another database than {}: {} (--data says where the database is)",
+                client.server,
+                database.display(),
+                text("detail")
+            ),
+            _ => anyhow::bail!("the server at {} answered {status}: {}", client.server, text("detail")),
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::load::{find_files, load};
 use super::{Answer, open_or_create_with};
 use crate::config::Config;
-use crate::domain::UnixMillis;
 use crate::http;
 use crate::service::{BackupPlan, Service};
 use crate::store::{Precedence, StoreError};
@@ -212,16 +211,15 @@ async fn back_up_regularly(every: Duration, service: Service) {
     loop {
         let looked_at = service.clone();
         let Ok(health) = tokio::task::spawn_blocking(move || looked_at.health()).await else { return };
-        let age_ms = |made_at: UnixMillis| u64::try_from(service.now().millis() - made_at.millis()).unwrap_or_default();
-        let age = health.backup.map(|backup| Duration::from_millis(age_ms(backup.made_at)));
+        // Without an age, as there is none or it was made in the future, one is due.
+        let age = health.backup.and_then(|backup| backup.age);
         let left = age.map_or(Duration::ZERO, |age| every.saturating_sub(age));
         if !left.is_zero() {
             tokio::time::sleep(left).await;
             continue;
         }
-        let made_by = service.clone();
         // The service has logged it if it failed.
-        if !matches!(tokio::task::spawn_blocking(move || made_by.back_up()).await, Ok(Ok(_))) {
+        if service.back_up().await.is_err() {
             tokio::time::sleep(BACKUP_RETRY.min(every)).await;
         }
     }

@@ -1,12 +1,14 @@
 //! Health and metrics, for whoever watches the server.
 
-use axum::http::header::CONTENT_TYPE;
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-
+use serde::Deserialize;
 use serde_json::json;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::{Admin, Metrics, Open};
-use super::extract::Nothing;
+use super::extract::{Nothing, Parameters};
 use super::{Problem, Query, answer};
 use crate::service::{Backup, Health, Service, ServiceError, Stats};
 
@@ -24,10 +26,9 @@ pub(super) async fn readyz(Open { service, is_stranger }: Open, _: Query<Nothing
     if is_stranger {
         return Ok(answer::json(br#"{"status":"ok"}"#.to_vec()));
     }
-    let age_s = |backup: &Backup| (service.now().millis() - backup.made_at.millis()) / 1_000;
     let backup = health.backup.as_ref().map(|backup| {
         json!({
-            "age_s": age_s(backup), "file_bytes": backup.file_bytes, "verified_at": backup.made_at.to_string(),
+            "age_s": backup.age.map(|age| age.as_secs()), "file_bytes": backup.file_bytes, "verified_at": backup.made_at.to_string(),
             "failing": health.backup_failed,
         })
     });
@@ -46,23 +47,56 @@ pub(super) async fn readyz(Open { service, is_stranger }: Open, _: Query<Nothing
 /// `GET /metrics`: counters for Prometheus.
 pub(super) async fn metrics(Metrics(service): Metrics, _: Query<Nothing>) -> Result<Response, Problem> {
     let (stats, health) = look(service.clone()).await?;
-    let text = service.metrics().encode(&stats, &health, service.now());
+    let text = service.metrics().encode(&stats, &health);
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 
-/// `POST /v1/admin/backup`: makes a backup in the server's backup folder. 200 when it is verified, with where it is.
-pub(super) async fn post_backup(Admin(service): Admin, _: Query<Nothing>) -> Result<Response, Problem> {
-    let made = tokio::task::spawn_blocking(move || {
-        Ok::<_, ServiceError>((service.back_up()?, service.path().canonicalize().ok()))
-    });
-    let (backup, database) = made.await.map_err(|_| ServiceError::Worker)??;
-    let contents = backup.contents.as_ref();
+#[derive(Debug, Deserialize)]
+pub(super) struct BackupQuery {
+    /// The path of the database that the client means.
+    database: Option<String>,
+}
+
+impl Parameters for BackupQuery {
+    const NAMES: &'static [&'static str] = &["database"];
+}
+
+impl BackupQuery {
+    /// Refuses a client that means another database than this server's. Returns the path of this one.
+    fn check(&self, service: &Service) -> Result<String, Problem> {
+        let own = service.path().canonicalize().unwrap_or_else(|_| service.path().to_owned()).display().to_string();
+        if self.database.as_ref().is_some_and(|wanted| *wanted != own) {
+            return Err(Problem::conflict("other-database", format!("this server's database is {own}")));
+        }
+        Ok(own)
+    }
+}
+
+/// `POST /v1/admin/backup`: makes a backup in the server's backup folder. 200 when it is verified, with where it is; 409 if the client
+/// means another database. Requests that come while a backup is being made get that one.
+pub(super) async fn post_backup(Admin(service): Admin, Query(query): Query<BackupQuery>) -> Result<Response, Problem> {
+    let database = query.check(&service)?;
+    let Backup { file, made_at, contents } = service.back_up().await?;
+    let counts = contents.counts;
     let made = json!({
-        "database": database.map(|path| path.display().to_string()),
-        "file": backup.file.display().to_string(), "made_at": backup.made_at.to_string(), "file_bytes": backup.file_bytes,
-        "seq": contents.map(|contents| contents.seq), "sha256": contents.map(|contents| &contents.sha256),
+        "database": database, "file": file.display().to_string(), "made_at": made_at.to_string(),
+        "file_bytes": contents.file_bytes, "schema": contents.schema, "seq": contents.seq, "signals": counts.signals,
+        "overlays": counts.overlays, "outcomes": counts.outcomes, "rates": counts.rates, "tokens": counts.tokens,
+        "sha256": contents.sha256,
     });
     Ok(answer::json(made.to_string().into_bytes()))
+}
+
+/// `GET /v1/admin/backup`: a backup as a file for the client; the server keeps none. 409 if the client means another database.
+pub(super) async fn get_backup(Admin(service): Admin, Query(query): Query<BackupQuery>) -> Result<Response, Problem> {
+    query.check(&service)?;
+    let download = service.download().await?;
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (CONTENT_LENGTH, download.contents.file_bytes.to_string()),
+        (CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((headers, Body::from_stream(ReceiverStream::new(download.chunks()))).into_response())
 }
 
 async fn look(service: Service) -> Result<(Stats, Health), Problem> {

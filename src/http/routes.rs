@@ -34,7 +34,7 @@ pub fn router(service: Service, limits: Limits) -> Router {
         .route("/v1/rates", get(rates::list_rates))
         .route("/v1/rates/{pair}", put(rates::put_rate).get(rates::get_rate))
         .route("/v1/import", post(import::import))
-        .route("/v1/admin/backup", post(health::post_backup))
+        .route("/v1/admin/backup", get(health::get_backup).post(health::post_backup))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::UnixMillis;
 
@@ -45,9 +45,15 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
+    /// The time since the start, whatever becomes of the machine's clock meanwhile.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
     /// Seconds since the start.
     #[must_use]
     pub fn seconds(self) -> f64 {
-        self.0.elapsed().as_secs_f64()
+        self.elapsed().as_secs_f64()
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableHandle, Value, WriteTransaction};
 
-use super::check::{ContentDigest, Contents, open_verified};
+use super::check::{ContentDigest, Contents, open_verified, verify_open};
 use super::disk::FileDisk;
 use super::engine::Engine;
 use super::error::StoreError;
@@ -112,7 +112,7 @@ pub fn compact(path: &Path) -> Result<Contents, StoreError> {
 /// Writes to an empty file, and makes sure that it reads back as what was to be written.
 fn write_verified(snapshot: &Snapshot, file: &File) -> Result<Contents, StoreError> {
     let written = write(snapshot, file.try_clone().map_err(StoreError::io)?)?;
-    let (_, contents) = open_verified(FileDisk(file.try_clone().map_err(StoreError::io)?))?;
+    let contents = verify_open(file)?;
     if contents.sha256 != written {
         return Err(StoreError::Damaged("a new file does not read as it was written".to_owned()));
     }

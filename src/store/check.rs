@@ -6,12 +6,14 @@
 //! all content, which is the same for two files that say the same, however their pages lie.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use redb::{Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle, Value};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::disk::{Disk as _, FileDisk};
@@ -23,13 +25,14 @@ use super::snapshot::{Counts, Snapshot};
 use super::{schema, tables};
 
 /// What a whole file holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Contents {
     /// The version of the layout.
     pub schema: u64,
     /// The number of the last change.
     pub seq: u64,
     /// Records.
+    #[serde(flatten)]
     pub counts: Counts,
     /// SHA-256 of all tables in a fixed order, in hexadecimal.
     pub sha256: String,
@@ -45,6 +48,15 @@ pub struct Contents {
 /// [`StoreError::is_damage`] tells damage from not being able to read.
 pub fn verify(path: &Path) -> Result<Contents, StoreError> {
     Ok(open_verified(lock_database_shared(path)?)?.1)
+}
+
+/// Reads all of a file that this process has open and nobody else writes to, and says what it holds.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_open(file: &File) -> Result<Contents, StoreError> {
+    Ok(open_verified(FileDisk(file.try_clone().map_err(StoreError::io)?))?.1)
 }
 
 /// Reads all of a file, and returns its state with what it holds. The file is never changed, and may be anything.

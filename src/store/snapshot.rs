@@ -12,7 +12,7 @@ use super::tables;
 use crate::domain::{Rates, SignalId, Token, UnixMillis, UserId};
 
 /// How many records of each kind there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 pub struct Counts {
     /// Signals, expired ones too.
     pub signals: u64,

@@ -1,12 +1,15 @@
 //! Backup, verify and restore, as an operator runs them.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use crate::direct::Direct;
-use crate::process::{Server, run};
+use crate::process::{Server, program, run};
 use crate::store::overlay;
+use crate::world::{World, signal_id};
 
 pub(crate) const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
 
@@ -244,4 +247,232 @@ fn a_compacted_file_says_the_same_in_less_space() {
         done(run(folder.path(), &["compact"]));
         assert_eq!(bytes(&look()), bytes(&after), "there is nothing left to take off");
     }
+}
+
+/// Else a backup of another database, verified and all, would be taken for one of the server's.
+#[test]
+fn the_server_that_is_named_is_asked_or_the_command_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, at_rest, safe) = (folder.path().join("a"), folder.path().join("b"), folder.path().join("safe.redb"));
+    let line = folder.path().join("one.ndjson");
+    fs::write(&line, r#"{"overlay":{"user_id":"another","account_balance":1}}"#).unwrap();
+    done(run(&at_rest, &["load", text(&line)]));
+    let server = Server::start(&data, &["--load", SAMPLES]);
+    let (address, nobody) = (server.address.to_string(), unused_address());
+    for path in [vec![], vec![text(&safe)]] {
+        let ask = |address| [vec!["backup", "--server", address], path.clone()].concat();
+        // The database beside which the command was started is of no server; neither is it the one that is asked.
+        for (address, said) in [(&address, text(&data)), (&nobody, &nobody)] {
+            let refused = run(&at_rest, &ask(address));
+            assert_eq!(code(&refused), 2, "{refused:?}");
+            assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{refused:?}");
+        }
+        let by_environment =
+            program().env("OVERLAID_SERVER", &nobody).arg("--data").arg(&at_rest).args(["backup"]).args(&path).output();
+        assert_eq!(code(&by_environment.unwrap()), 2);
+        assert!(!safe.exists() && !at_rest.join("backups").exists() && !data.join("backups").exists());
+    }
+    // Where there is no database that could be meant instead, the server's is.
+    let made = done(run(&folder.path().join("none"), &["backup", text(&safe), "--server", &address]));
+    assert_eq!(value(&made, "overlays"), "25");
+    let made = done(run(&folder.path().join("none"), &["backup", "--server", &address]));
+    assert!(value(&made, "file").starts_with(text(&data)) && value(&made, "overlays") == "25", "{made}");
+}
+
+fn unused_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn a_backup_for_a_path_leaves_none_with_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, safe) = (folder.path().join("data"), folder.path().join("safe.redb"));
+    let server = Server::start(&data, &["--load", SAMPLES]);
+    for _ in 0..2 {
+        let made = done(run(&data, &["backup", text(&safe), "--server", &server.address.to_string()]));
+        assert_eq!(value(&made, "file"), text(&safe));
+        assert_eq!(value(&made, "sha256"), value(&done(run(&data, &["verify", text(&safe)])), "sha256"));
+    }
+    assert_eq!(files_in(&data), [data.join("overlaid.redb")]);
+    assert_eq!(server.get("/readyz").json()["backup"], serde_json::Value::Null, "the server's own folder has none");
+}
+
+#[test]
+fn a_backup_that_arrives_torn_or_damaged_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, safe) = (folder.path().join("data"), folder.path().join("safe.redb"));
+    done(run(&data, &["load", SAMPLES]));
+    let whole = fs::read(data.join("overlaid.redb")).unwrap();
+    let mut damaged = whole.clone();
+    let at = damaged.windows(6).position(|window| window == b"EURUSD").unwrap();
+    damaged[at] = b'X';
+    for (body, is_last_missing, expected) in [(&whole, true, 2), (&damaged, false, 1), (&whole, false, 0)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let body = body.clone();
+        std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0; 4_096]).unwrap();
+            write!(client, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).unwrap();
+            client.write_all(&body[..body.len() - usize::from(is_last_missing)]).unwrap();
+        });
+        let answer = run(&folder.path().join("none"), &["backup", text(&safe), "--server", &address]);
+        assert_eq!(code(&answer), expected, "{answer:?}");
+        assert_eq!(safe.exists(), expected == 0);
+        assert!(!folder.path().join("safe.redb.part").exists());
+    }
+}
+
+/// A clock that was ahead once has named backups after a time that is yet to come.
+#[test]
+fn backups_of_the_future_go_before_the_one_that_was_just_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, safe) = (folder.path().join("data"), folder.path().join("safe"));
+    let server = Server::start(&data, &["--backup-dir", text(&safe), "--backup-keep", "3"]);
+    let back_up = |balance: usize| {
+        server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{balance}}}"#));
+        let made = server.send("POST", "/v1/admin/backup", "").json();
+        PathBuf::from(made["file"].as_str().unwrap())
+    };
+    let ahead: Vec<_> = (1..=3)
+        .map(|balance| {
+            let made = back_up(balance);
+            let name = made.file_name().unwrap().to_str().unwrap().replacen("overlaid-20", "overlaid-29", 1);
+            let ahead = made.with_file_name(name);
+            fs::rename(made, &ahead).unwrap();
+            ahead
+        })
+        .collect();
+    for round in 1..=3 {
+        let made = back_up(3 + round);
+        assert!(made.exists(), "{made:?}");
+        let left: Vec<_> = ahead.iter().filter(|file| file.exists()).collect();
+        assert_eq!(left, ahead[round..].iter().collect::<Vec<_>>(), "the oldest by what is in it has gone");
+        let latest = overlaid::store::verify(&safe.join("latest.redb")).unwrap();
+        assert_eq!(latest, overlaid::store::verify(&made).unwrap());
+    }
+}
+
+/// The numbers of changes begin again below those of the backups that were made before.
+#[test]
+fn backups_made_after_a_restore_are_kept_and_those_it_undid_go_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, safe, first) =
+        (folder.path().join("data"), folder.path().join("safe"), folder.path().join("first.redb"));
+    let plan = ["--backup-dir", text(&safe), "--backup-keep", "3"];
+    let back_up = |server: &Server, balance: usize| {
+        for step in 0..3 {
+            server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{}}}"#, balance * 10 + step));
+        }
+        PathBuf::from(server.send("POST", "/v1/admin/backup", "").json()["file"].as_str().unwrap())
+    };
+    let mut server = Server::start(&data, &plan);
+    fs::rename(back_up(&server, 1), &first).unwrap();
+    let undone: Vec<_> = (2..=4).map(|balance| back_up(&server, balance)).collect();
+    server.terminate();
+    done(run(&data, &["restore", text(&first)]));
+    let server = Server::start(&data, &plan);
+    let mut made = Vec::new();
+    for round in 1..=3 {
+        // Of one change each, so that none comes up to those before.
+        server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{round}}}"#));
+        let answer = server.send("POST", "/v1/admin/backup", "").json();
+        made.push(PathBuf::from(answer["file"].as_str().unwrap()));
+        assert!(made.iter().all(|file| file.exists()), "{made:?}");
+        assert_eq!(undone.iter().filter(|file| file.exists()).count(), 3 - round);
+    }
+}
+
+#[test]
+fn a_backup_that_seems_to_be_of_the_future_has_no_age_and_the_next_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, safe) = (folder.path().join("data"), folder.path().join("data/backups"));
+    done(run(&data, &["load", SAMPLES]));
+    let made = value(&done(run(&data, &["backup"])), "file");
+    let future = std::time::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
+    fs::File::options().write(true).open(&made).unwrap().set_modified(future).unwrap();
+    let server = Server::start(&data, &[]);
+    let backup = &server.get("/readyz").json()["backup"];
+    assert_eq!((&backup["age_s"], &backup["verified_at"]), (&serde_json::Value::Null, &"2096-10-02T07:06:40Z".into()));
+    assert!(!server.get("/metrics").body.contains("backup_age_seconds"));
+    drop(server);
+    let server = Server::start(&data, &["--backup-every", "1h"]);
+    // It is made at the start, not in an hour.
+    while server.get("/readyz").json()["backup"]["age_s"].is_null() {}
+    assert!(server.get("/metrics").body.contains("overlaid_backup_age_seconds 0"));
+    assert!(files_in(&safe).len() >= 2);
+}
+
+#[tokio::test]
+async fn the_age_of_the_newest_backup_does_not_follow_the_clock() {
+    let world = World::new();
+    world.service.back_up().await.unwrap();
+    for step_ms in [-86_400_000, 2 * 86_400_000] {
+        world.advance(step_ms);
+        let age = world.service.health().backup.unwrap().age.unwrap();
+        assert!(age < std::time::Duration::from_hours(1), "{age:?} after {step_ms} ms");
+    }
+}
+
+/// However many ask, one thread is taken, and others are left for those who read the file.
+#[test]
+fn those_who_ask_while_a_backup_is_being_made_get_that_one() {
+    const ASKING: usize = 60;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().unwrap();
+    let world = World::new();
+    runtime.block_on(async {
+        world.put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#).await;
+        let first = world.service.back_up().await.unwrap();
+        // The next one waits for this lock.
+        let latest = fs::File::open(first.file.with_file_name("latest.redb")).unwrap();
+        latest.lock().unwrap();
+        let ask = |_| {
+            let service = world.service.clone();
+            tokio::spawn(async move { service.back_up().await })
+        };
+        let asking: Vec<_> = (0..ASKING).map(ask).collect();
+        tokio::task::yield_now().await;
+        world.service.clear_cache();
+        assert!(world.service.signal(&signal_id("S1")).await.is_ok(), "the file is read meanwhile");
+        drop(latest);
+        for answer in asking {
+            answer.await.unwrap().unwrap();
+        }
+        assert_eq!(world.service.metrics().backups_made.get(), 2);
+        // A later one is made anew.
+        world.service.back_up().await.unwrap();
+        assert_eq!(world.service.metrics().backups_made.get(), 3);
+    });
+}
+
+#[test]
+fn what_killed_backups_left_in_the_folder_is_removed_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, safe) = (folder.path().join("data"), folder.path().join("safe"));
+    fs::create_dir(&safe).unwrap();
+    let left = ["overlaid-20250101T000000Z-000000000007.redb.part", "latest.redb.part"].map(|name| safe.join(name));
+    let others = ["mine.redb.part", "overlaid-20250101T000000Z-000000000008.redb.part"].map(|name| safe.join(name));
+    for file in left.iter().chain(&others) {
+        fs::write(file, "half").unwrap();
+    }
+    let in_use = fs::File::open(&others[1]).unwrap();
+    in_use.lock().unwrap();
+    let server = Server::start(&data, &["--backup-dir", text(&safe)]);
+    assert_eq!(server.send("POST", "/v1/admin/backup", "").status, 200);
+    assert!(left.iter().all(|file| !file.exists()), "{:?}", files_in(&safe));
+    assert!(others.iter().all(|file| file.exists()), "of others, or being written: {:?}", files_in(&safe));
+}
+
+/// A command does not know how many the server keeps.
+#[test]
+fn a_backup_without_a_server_removes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    done(run(folder.path(), &["load", SAMPLES]));
+    let safe = folder.path().join("backups");
+    fs::create_dir(&safe).unwrap();
+    for seq in 1..=30 {
+        fs::write(safe.join(format!("overlaid-20250101T000000Z-{seq:012}.redb")), "of the server").unwrap();
+    }
+    done(run(folder.path(), &["backup"]));
+    assert_eq!(files_in(&safe).len(), 30 + 2);
 }

@@ -116,6 +116,7 @@ impl<'a> Onlooker<'a> {
         match kind {
             "application/x-ndjson" => answer.body.lines().for_each(|line| check(&validator, line)),
             "application/openmetrics-text" => assert!(answer.body.ends_with("# EOF\n")),
+            "application/octet-stream" => assert!(answer.body.starts_with("redb")),
             _ => check(&validator, &answer.body),
         }
         self.seen.insert(format!("{name} {kind}"));
@@ -229,7 +230,10 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.see("/v1/import", "POST", "/v1/import", &[("content-type", "application/x-ndjson")], lines);
     seen.write("/v1/import", "POST", "/v1/import", lines);
     seen.get("/readyz", "/readyz");
-    seen.see("/v1/admin/backup", "POST", "/v1/admin/backup", &[], "");
+    for query in ["", "?database=/of/another"] {
+        seen.get("/v1/admin/backup", &format!("/v1/admin/backup{query}"));
+        seen.see("/v1/admin/backup", "POST", &format!("/v1/admin/backup{query}"), &[], "");
+    }
     for path in ["/readyz", "/healthz", "/metrics", "/openapi.json"] {
         seen.get(path, path);
     }
