@@ -2,7 +2,7 @@
 //!
 //! A request passes through here in this order: [`run`] accepts the connection and keeps its limits, the guard
 //! around the router catches panics and ends what takes too long, the extractors ([`Path`], [`Query`],
-//! [`ObjectBody`], [`Lines`], [`IfMatch`], [`IfNoneMatch`]) parse it into domain types, and whatever goes wrong on the
+//! [`ObjectBody`], [`Lines`]) parse it into domain types, and whatever goes wrong on the
 //! way leaves as a [`Problem`].
 //!
 //! This layer holds no rule of the domain, reads no clock but its timers, and never answers anything but a problem
@@ -33,7 +33,6 @@ mod users;
 mod wire;
 
 pub use body::{BODY_BYTES_MAX, LINE_BYTES_MAX, Line, Lines, ObjectBody};
-pub use conditional::{EntityTag, IfMatch, IfNoneMatch};
 pub use extract::{Parameters, Path, Query};
 pub use layers::{with_fallbacks, with_layers};
 pub use problem::Problem;

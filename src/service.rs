@@ -11,6 +11,7 @@ mod overlays;
 mod records;
 mod roster;
 mod tokens;
+mod writes;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -28,6 +29,7 @@ pub use missions::{
     ViewTag,
 };
 pub use records::{LINE_BYTES_MAX, LineReader, RecordKind, export_lines};
+pub use writes::{Precondition, WrittenSignal};
 
 pub use overlays::RosterSize;
 use overlays::{Lookup, Overlays};

@@ -4,26 +4,26 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::{EntityTag, IfMatch, IfNoneMatch, Problem};
+use super::Problem;
+use super::conditional::{EntityTag, IfNoneMatch};
 use crate::service::{Page, Service, ServiceError, ViewTag};
-use crate::store::Condition;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Balances are private, and no answer is good without asking again.
 const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-/// JSON under a tag; only its head if the client holds it already. `write` is called only if it does not.
-pub(super) fn tagged_json(
-    status: StatusCode,
-    tag: &EntityTag,
-    condition: &IfNoneMatch,
-    write: impl FnOnce() -> Vec<u8>,
-) -> Response {
-    let head = [(ETAG, tag.to_header()), (CACHE_CONTROL, CACHING)];
+/// JSON under a tag.
+pub(super) fn tagged_json(status: StatusCode, tag: &EntityTag, json: Vec<u8>) -> Response {
+    (status, [(CONTENT_TYPE, JSON), (ETAG, tag.to_header()), (CACHE_CONTROL, CACHING)], json).into_response()
+}
+
+/// 304 if the client holds what has this tag, else 200 with the JSON.
+pub(super) fn unless_held(tag: &EntityTag, condition: &IfNoneMatch, write: impl FnOnce() -> Vec<u8>) -> Response {
     if condition.matches(tag) {
+        let head = [(ETAG, tag.to_header()), (CACHE_CONTROL, CACHING)];
         return (StatusCode::NOT_MODIFIED, head).into_response();
     }
-    (status, [(CONTENT_TYPE, JSON)], head, write()).into_response()
+    tagged_json(StatusCode::OK, tag, write())
 }
 
 /// JSON without a tag.
@@ -52,36 +52,15 @@ pub(super) fn no_content(tag: &EntityTag) -> Response {
     (StatusCode::NO_CONTENT, [(ETAG, tag.to_header())]).into_response()
 }
 
-/// The tag of a single record: it is the same as long as no commit wrote it again.
+/// The tag of a single record.
 pub(super) fn record_tag(service: &Service, seq: u64) -> EntityTag {
-    EntityTag::strong([u64::from(service.run()), seq])
+    EntityTag::of_record(service.run(), seq)
 }
 
 /// The tag of a view: weak, as its seconds run on.
 pub(super) fn view_tag(tag: ViewTag) -> EntityTag {
     let run_and_expiry = u64::from(tag.run) << 1 | u64::from(tag.is_expired);
-    EntityTag::weak([run_and_expiry, tag.signal_seq, tag.overlay_seq, tag.rate_seq, tag.outcome_seq])
-}
-
-/// What must hold for a write, given the `seq` of the record as it is.
-///
-/// The writer checks the `seq` again, so that a write in between is noticed too.
-pub(super) fn write_condition(
-    service: &Service,
-    if_match: &IfMatch,
-    if_none_match: &IfNoneMatch,
-    seq: Option<u64>,
-) -> Result<Condition, Problem> {
-    let tag = seq.map(|seq| record_tag(service, seq));
-    if !if_match.allows(tag.as_ref()) || tag.as_ref().is_some_and(|tag| if_none_match.matches(tag)) {
-        service.metrics().writes_refused.inc();
-        return Err(ServiceError::ConditionFailed.into());
-    }
-    Ok(match seq {
-        Some(seq) if if_match.is_present() => Condition::SeqIn(vec![seq]),
-        None if if_none_match.is_any() => Condition::Absent,
-        _ => Condition::None,
-    })
+    EntityTag::weak(&[run_and_expiry, tag.signal_seq, tag.overlay_seq, tag.rate_seq, tag.outcome_seq])
 }
 
 impl From<ServiceError> for Problem {

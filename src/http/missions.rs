@@ -12,8 +12,9 @@ use hyper::body::Frame;
 use serde::Deserialize;
 
 use super::access::{Read, ReadUser};
+use super::conditional::IfNoneMatch;
 use super::extract::Nothing;
-use super::{IfNoneMatch, Parameters, Path, Problem, Query, answer, pieces, quality};
+use super::{Parameters, Path, Problem, Query, answer, pieces, quality};
 use crate::domain::{SignalId, Status, TierName, UserId};
 use crate::render;
 use crate::service::{Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, StatusFilter};
@@ -36,7 +37,7 @@ pub(super) async fn get_mission(
 ) -> Result<Response, Problem> {
     let answer = |view: &MissionView<'_>| {
         let tag = answer::view_tag(view.tag());
-        answer::tagged_json(StatusCode::OK, &tag, &condition, || {
+        answer::unless_held(&tag, &condition, || {
             let mut json = Vec::with_capacity(view.size_hint());
             view.write_to(&service, &mut json);
             json

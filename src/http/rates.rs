@@ -1,15 +1,14 @@
 //! Rates: prices of currency pairs.
 
-use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::access::{ReadShared, Write};
+use super::conditional::IfNoneMatch;
 use super::extract::Nothing;
-use super::{IfNoneMatch, ObjectBody, Path, Problem, Query, answer};
+use super::{ObjectBody, Path, Problem, Query, answer};
 use crate::domain::{Pair, RateDraft};
 use crate::render;
 use crate::service::{Page, ServiceError};
-use crate::store::{Change, Operation, Precedence};
 
 /// `GET /v1/rates`: all rates.
 pub(super) async fn list_rates(ReadShared(service): ReadShared, _: Query<Nothing>) -> Result<Response, Problem> {
@@ -31,7 +30,7 @@ pub(super) async fn get_rate(
     let rates = service.rates();
     let (rate, seq) = rates.get(&pair).ok_or_else(|| ServiceError::Absent(format!("rate {pair}")))?;
     let tag = answer::record_tag(&service, seq);
-    Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || render::rate_json(rate)))
+    Ok(answer::unless_held(&tag, &condition, || render::rate_json(rate)))
 }
 
 /// `PUT /v1/rates/{pair}`: publish a price, as `{"price":1.34}`. 204 when it is on the disk.
@@ -42,11 +41,6 @@ pub(super) async fn put_rate(
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
     let draft = RateDraft::from_object(body, Some(&pair))?;
-    let operation = Operation::PutRate { draft, now: service.now(), precedence: Precedence::Replace };
-    let seq = match service.write(operation).await?.change {
-        Change::Rate(_, seq) => seq,
-        // A write of a rate leaves a rate.
-        _ => 0,
-    };
+    let seq = service.put_rate(draft).await?;
     Ok(answer::no_content(&answer::record_tag(&service, seq)))
 }

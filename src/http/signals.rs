@@ -5,13 +5,12 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::access::{ReadShared, Write};
+use super::conditional::{IfNoneMatch, WriteCondition};
 use super::extract::Nothing;
 use super::missions::{PageRows, signal_cursor};
-use super::{IfMatch, IfNoneMatch, ObjectBody, Parameters, Path, Problem, Query, answer};
+use super::{ObjectBody, Parameters, Path, Problem, Query, answer};
 use crate::domain::{SignalDraft, SignalId, Symbol};
-use crate::render;
-use crate::service::{Service, SignalFilter};
-use crate::store::{Change, Effect, Operation, Precedence, Receipt};
+use crate::service::SignalFilter;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct SignalsQuery {
@@ -54,7 +53,7 @@ pub(super) async fn get_signal(
 ) -> Result<Response, Problem> {
     let signal = service.signal(&signal).await?;
     let tag = answer::record_tag(&service, signal.stored.seq);
-    Ok(answer::tagged_json(StatusCode::OK, &tag, &condition, || signal.json.to_vec()))
+    Ok(answer::unless_held(&tag, &condition, || signal.json.to_vec()))
 }
 
 /// `PUT /v1/signals/{signal}`: publish a signal.
@@ -66,15 +65,9 @@ pub(super) async fn put_signal(
     Path(signal): Path<SignalId>,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
-    let receipt = service
-        .write(Operation::PutSignal {
-            draft: SignalDraft::from_object(body, Some(&signal))?,
-            now: service.now(),
-            lifetime_ms: service.lifetime_ms(),
-            precedence: Precedence::Replace,
-        })
-        .await?;
-    Ok(written(&service, &receipt))
+    let written = service.put_signal(SignalDraft::from_object(body, Some(&signal))?).await?;
+    let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer::tagged_json(status, &answer::record_tag(&service, written.seq), written.json))
 }
 
 /// `PATCH /v1/signals/{signal}`: change members of a signal (RFC 7396). 200 with the signal as it is now, 204 for a token that
@@ -85,31 +78,15 @@ pub(super) async fn patch_signal(
     write: Write,
     _: Query<Nothing>,
     Path(id): Path<SignalId>,
-    if_match: IfMatch,
+    condition: WriteCondition,
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
     let service = &write.service;
-    let condition = if if_match.is_present() {
-        let seq = service.signal(&id).await?.stored.seq;
-        answer::write_condition(service, &if_match, &IfNoneMatch::default(), Some(seq))?
-    } else {
-        crate::store::Condition::None
-    };
-    let receipt = service.write(Operation::PatchSignal { id, patch, condition }).await?;
-    match &receipt.change {
-        Change::Signal(stored) if !write.may_read_shared() => {
-            Ok(answer::no_content(&answer::record_tag(service, stored.seq)))
-        }
-        _ => Ok(written(service, &receipt)),
+    let holds = condition.of_record(service);
+    let written = service.patch_signal(&id, patch, holds.as_deref()).await?;
+    let tag = answer::record_tag(service, written.seq);
+    if !write.may_read_shared() {
+        return Ok(answer::no_content(&tag));
     }
-}
-
-fn written(service: &Service, receipt: &Receipt) -> Response {
-    let status = if receipt.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
-    let (seq, body) = match &receipt.change {
-        Change::Signal(stored) => (stored.seq, render::signal_json(&stored.signal)),
-        // A write of a signal leaves a signal.
-        _ => (0, Vec::new()),
-    };
-    answer::tagged_json(status, &answer::record_tag(service, seq), &IfNoneMatch::default(), || body)
+    Ok(answer::tagged_json(StatusCode::OK, &tag, written.json))
 }

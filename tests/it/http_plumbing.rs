@@ -356,19 +356,6 @@ fn an_import_larger_than_any_buffer_is_counted_line_by_line() {
 }
 
 #[test]
-fn a_tag_that_still_holds_is_answered_without_a_body() {
-    let world = World::new();
-    let mut client = world.client();
-    client.send("GET /tagged HTTP/1.1\r\nhost: x\r\n\r\n");
-    let tag = client.answer().header("etag").unwrap().to_owned();
-    client.send(format!("GET /tagged HTTP/1.1\r\nhost: x\r\nif-none-match: \"x\", {tag}\r\n\r\n"));
-    let answer = client.answer();
-    assert_eq!((answer.status, answer.header("etag")), (304, Some(tag.as_str())));
-    client.send("GET /tagged HTTP/1.1\r\nhost: x\r\nif-none-match: \"x\"\r\n\r\n");
-    assert_eq!(client.answer().body, "fresh");
-}
-
-#[test]
 fn a_thousand_idle_connections_disturb_nobody() {
     let world = World::new();
     // Each costs two descriptors here, one for either end.

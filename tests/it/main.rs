@@ -42,4 +42,5 @@ mod replace;
 mod store;
 mod tidy;
 mod world;
+mod writes;
 mod year;

@@ -9,12 +9,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use overlaid::domain::{SignalId, UserId};
-use overlaid::http::{
-    EntityTag, IfNoneMatch, Limits, Line, Lines, ObjectBody, Path, Problem, run, with_fallbacks, with_layers,
-};
+use overlaid::http::{Limits, Line, Lines, ObjectBody, Path, Problem, run, with_fallbacks, with_layers};
 use overlaid::metrics::Metrics;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -113,7 +110,6 @@ fn router(signals: Signals, limits: Limits) -> Router {
         .route("/lines", post(count_lines))
         .route("/streamed", post(count_lines_and_stream))
         .route("/unread", post(async || "did not read it"))
-        .route("/tagged", get(tagged))
         .route("/panic", get(async || -> String { panic!("on purpose") }))
         .route("/for-ever", get(async || std::future::pending::<String>().await))
         .route("/wait", get(wait))
@@ -124,14 +120,6 @@ fn router(signals: Signals, limits: Limits) -> Router {
 
 async fn echo_object(ObjectBody(object): ObjectBody) -> String {
     object.to_json()
-}
-
-async fn tagged(condition: IfNoneMatch) -> Response {
-    let tag = EntityTag::weak([1, 2]);
-    if condition.matches(&tag) {
-        return tag.not_modified();
-    }
-    ([("etag", tag.to_header())], "fresh").into_response()
 }
 
 async fn count_lines(mut lines: Lines) -> Result<String, Problem> {
