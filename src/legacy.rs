@@ -1,7 +1,7 @@
 //! Old personalized missions: found, understood, joined, checked and packed away.
 //!
-//! The old service wrote a file per user and signal. Reading them back is three steps: [`scan`] walks the tree,
-//! [`recognise`] says what one file holds, [`collect`] and [`resolve`] join what all files hold into records. Each file
+//! The old service wrote a file per user and signal. Reading them back is three steps: [`walk`] walks the tree,
+//! [`recognise`] says what one file holds, [`group`] and [`resolve`] join what all files hold into records. Each file
 //! ends in exactly one class of the [`report`]; nothing is guessed silently and nothing is dropped. [`verify`] computes the
 //! old missions again and explains each difference, and [`archive`] packs the files away.
 //!
@@ -13,24 +13,24 @@
 //! real one.
 
 pub mod archive;
-pub mod collect;
 pub mod database;
+pub mod group;
+mod json;
 mod levels;
 mod names;
 pub mod plan;
 pub mod progress;
 mod reason;
 pub mod recognise;
+mod rename;
 pub mod report;
 pub mod resolve;
-pub mod scan;
 mod signal;
 pub mod sorter;
-mod spelling;
 mod state;
-mod tree;
 mod user;
 pub mod verify;
+pub mod walk;
 
 pub use reason::{Note, Refusal};
 pub use recognise::{Claims, Context, FILE_BYTES_MAX, Part, Quarantine};

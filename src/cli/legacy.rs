@@ -12,14 +12,14 @@ use super::{Answer, explain_open, settings, write_file};
 use crate::config::Config;
 use crate::domain::Market;
 use crate::legacy::archive::{self, Extracted, Held, Summary};
-use crate::legacy::collect::{Options, collect};
 use crate::legacy::database::Database;
+use crate::legacy::group::{Options, collect};
 use crate::legacy::plan::{plan, report_of};
 use crate::legacy::progress::Progress;
 use crate::legacy::report::{PathText, Tally};
 use crate::legacy::resolve::resolve;
-use crate::legacy::scan::{self, Stat, Walk, leave_alone, require_outside};
 use crate::legacy::verify::{Verified, verify};
+use crate::legacy::walk::{self, Stat, Walk, leave_alone, require_outside};
 use crate::legacy::{Context, archive::Item};
 use crate::service::Settings;
 use crate::store::Store;
@@ -178,7 +178,7 @@ const FIRST_LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// Refuses a tree that is not there, and a report that would take the place of one of its files, or of any file that is no report.
 fn check_paths(tree: &Path, report: Option<&PathBuf>) -> anyhow::Result<()> {
-    scan::find(tree)?;
+    walk::find(tree)?;
     let Some(path) = report else { return Ok(()) };
     let refused = || format!("cannot report to {}", path.display());
     // The folder alone counts: a link that leads into the tree is replaced, and what it names is not.

@@ -28,8 +28,8 @@ pub(super) use pack::LEVEL;
 
 use super::reason::Refusal;
 use super::report::{Line, PathText, day_of};
-use super::scan::{Stat, Walk, is_database, require_outside};
 use super::sorter::Sorter;
+use super::walk::{Stat, Walk, is_database, require_outside};
 use versions::{Older, RANK_BYTES, rank};
 
 /// Memory for the list of what is packed and what is to be packed, each.

@@ -8,8 +8,8 @@
 //! What decides is how the numbers lie to each other, since that holds in any year and for any symbol. Only whether an entry
 //! is a price of the symbol at all needs prices from outside: [`TRADED`] has wide ones, by decade.
 
+use super::json::{Quantity, Unit};
 use super::reason::{Note, Refusal};
-use super::tree::{Quantity, Unit};
 use crate::domain::{Decimal, Direction, Instrument, Levels, Round, Symbol, UnixMillis};
 
 /// The numbers that one object of a file gives for its levels.

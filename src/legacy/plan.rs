@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::collect::{Options, collect};
+use super::group::{Options, collect};
 use super::recognise::Context;
 use super::report::Tally;
 use super::resolve::{Batch, Checkpoint, Nowhere, Target, resolve};

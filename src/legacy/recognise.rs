@@ -6,10 +6,10 @@
 
 use std::path::Path;
 
+use super::json::{JsonError, Member, Value};
 use super::names;
 use super::reason::{Note, Refusal};
 use super::signal::{SignalPart, has_levels, has_signal_evidence, signal_id_of, signal_of};
-use super::tree::{Member, Node, TreeError};
 use super::user::{
     OutcomePart, OverlayPart, User, has_overlay_facts, other_user, outcome_of, overlay_of, user_of, user_of_name,
 };
@@ -123,7 +123,7 @@ pub fn recognise(
     if has_extension("jsonl") || has_extension("ndjson") {
         return Err(Refusal::JsonLines.into());
     }
-    let root = Node::parse(text).map_err(|error| explain(error, text))?;
+    let root = Value::parse(text).map_err(|error| explain(error, text))?;
     if root.items().is_some() {
         return Err(Refusal::Array.into());
     }
@@ -132,7 +132,7 @@ pub fn recognise(
         return Err(Refusal::EmptyObject.into());
     }
     let source = Source { path, modified, context };
-    let is_notice = root.get("type").and_then(Node::text).is_some() && root.get("data").is_some();
+    let is_notice = root.get("type").and_then(Value::text).is_some() && root.get("data").is_some();
     let bare = unwrapped(&root);
     let (root, is_wrapped) = bare.map_or((root, false), |bare| (bare, true));
     if is_notice && !has_levels(&root) {
@@ -163,11 +163,11 @@ pub fn recognise(
 }
 
 /// Takes a record out of the objects around it; `None` if it stands free already.
-fn unwrapped<'a>(root: &Node<'a>) -> Option<Node<'a>> {
+fn unwrapped<'a>(root: &Value<'a>) -> Option<Value<'a>> {
     /// Real trees have none; more than a few are no wrapping.
     const WRAPPERS_MAX: usize = 4;
-    let is_record = |node: &Node<'_>| has_signal_evidence(node) || has_overlay_facts(node);
-    let mut bare: Option<Node<'a>> = None;
+    let is_record = |node: &Value<'_>| has_signal_evidence(node) || has_overlay_facts(node);
+    let mut bare: Option<Value<'a>> = None;
     for _ in 0..WRAPPERS_MAX {
         let outer = bare.as_ref().unwrap_or(root);
         if has_signal_evidence(outer) {
@@ -206,13 +206,13 @@ fn text_of(bytes: &[u8]) -> Result<&str, Quarantine> {
 }
 
 /// Says why a text is no JSON.
-fn explain(error: TreeError, text: &str) -> Quarantine {
+fn explain(error: JsonError, text: &str) -> Quarantine {
     match error {
-        TreeError::Duplicate(name) => Quarantine::new(Refusal::DuplicateMember, name),
-        TreeError::Depth => Refusal::TooDeep.into(),
-        TreeError::Syntax(detail) => {
+        JsonError::Duplicate(name) => Quarantine::new(Refusal::DuplicateMember, name),
+        JsonError::Depth => Refusal::TooDeep.into(),
+        JsonError::Syntax(detail) => {
             let lines = || text.lines().filter(|line| !line.trim().is_empty()).take(2);
-            let are_values = || lines().count() == 2 && lines().all(|line| Node::parse(line).is_ok());
+            let are_values = || lines().count() == 2 && lines().all(|line| Value::parse(line).is_ok());
             let refusal = if detail.starts_with("EOF") {
                 Refusal::Truncated
             } else if detail.starts_with("trailing") && are_values() {
@@ -228,7 +228,7 @@ fn explain(error: TreeError, text: &str) -> Quarantine {
 }
 
 /// Reads a record that has a signal in it. The user's facts and the outcome are taken also where the signal is not.
-fn mission(root: &Node<'_>, key: Option<&str>, source: Source<'_>) -> Result<Part, Quarantine> {
+fn mission(root: &Value<'_>, key: Option<&str>, source: Source<'_>) -> Result<Part, Quarantine> {
     let mut notes = Vec::new();
     if let Some(other) = other_user(root) {
         return Err(Quarantine::new(Refusal::UserConflict, other));
@@ -257,7 +257,7 @@ fn mission(root: &Node<'_>, key: Option<&str>, source: Source<'_>) -> Result<Par
     Ok(Part { signal, overlay, outcome, refused, notes, claims })
 }
 
-fn overlay_part(root: &Node<'_>, user: &User) -> Result<Part, Quarantine> {
+fn overlay_part(root: &Value<'_>, user: &User) -> Result<Part, Quarantine> {
     let mut notes = Vec::new();
     let overlay = overlay_of(root, user, true, &mut notes).ok_or(Refusal::NoOverlayFacts)?;
     notes.sort_unstable();
@@ -266,7 +266,7 @@ fn overlay_part(root: &Node<'_>, user: &User) -> Result<Part, Quarantine> {
 }
 
 /// Reads a map of records: a user registry, at the root or under `users`, or signals by their id.
-fn records(root: &Node<'_>, source: Source<'_>) -> Result<Vec<Part>, Quarantine> {
+fn records(root: &Value<'_>, source: Source<'_>) -> Result<Vec<Part>, Quarantine> {
     let mut parts = Vec::new();
     let mut refused: Option<Quarantine> = None;
     let mut has_array = false;
@@ -304,7 +304,7 @@ fn records(root: &Node<'_>, source: Source<'_>) -> Result<Vec<Part>, Quarantine>
 }
 
 /// Reads one record of several; `None` if it is neither a signal nor an account.
-fn record(node: &Node<'_>, key: Option<&str>, source: Source<'_>) -> Option<Result<Vec<Part>, Quarantine>> {
+fn record(node: &Value<'_>, key: Option<&str>, source: Source<'_>) -> Option<Result<Vec<Part>, Quarantine>> {
     let part = if has_signal_evidence(node) {
         mission(node, key, source)
     } else if is_account(node) {
@@ -318,14 +318,14 @@ fn record(node: &Node<'_>, key: Option<&str>, source: Source<'_>) -> Option<Resu
 }
 
 /// Whether a member of a map is a user's account.
-fn is_account(node: &Node<'_>) -> bool {
+fn is_account(node: &Value<'_>) -> bool {
     let is_person = user_of(node, None).is_some();
     has_overlay_facts(node) && (is_person || node.get("risk_mode").is_none())
         || names::ACCOUNT_MARKS.iter().any(|name| node.get(name).is_some())
 }
 
 /// Names what a file is that holds neither signal nor user.
-fn unrecognised(root: &Node<'_>, has_array: bool) -> Quarantine {
+fn unrecognised(root: &Value<'_>, has_array: bool) -> Quarantine {
     let has = |name: &str| root.get(name).is_some();
     if has("message_id") || has("chat_id") {
         Refusal::TelegramMessage.into()
@@ -340,14 +340,14 @@ fn unrecognised(root: &Node<'_>, has_array: bool) -> Quarantine {
     }
 }
 
-fn no_user(node: &Node<'_>) -> Quarantine {
-    let alias = node.get("user_uuid").and_then(Node::id_text).unwrap_or_default();
+fn no_user(node: &Value<'_>) -> Quarantine {
+    let alias = node.get("user_uuid").and_then(Value::id_text).unwrap_or_default();
     let detail = if alias.is_empty() { String::new() } else { format!("only an alias: {alias}") };
     Quarantine::new(Refusal::NoUserId, detail.chars().take(200).collect::<String>())
 }
 
 /// Gathers the numbers that are compared, never imported.
-fn claims_of(root: &Node<'_>) -> Claims {
+fn claims_of(root: &Value<'_>) -> Claims {
     let find = |names: &[&str]| {
         let places = [
             Some(root),

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Seek, Write};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::collect::Collected;
+use super::group::Collected;
 use super::report::{Class, Line, Tally};
 use super::signal::core_of;
 use super::sorter::{Sorted, Sorter};

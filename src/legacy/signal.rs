@@ -7,12 +7,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use super::json::{Member, Quantity, Unit, Value};
 use super::levels::{Found, Stated, decide};
 use super::names;
 use super::reason::{Note, Refusal};
 use super::recognise::{Quarantine, Source};
-use super::spelling::{Whose, rename_slips};
-use super::tree::{Member, Node, Quantity, Unit};
+use super::rename::{Whose, rename_slips};
 use super::user::{User, without_user};
 use crate::domain::{
     Decimal, Direction, Instruments, Levels, Object, Round, Signal, SignalDraft, SignalId, Symbol, UnixMillis,
@@ -54,16 +54,16 @@ pub(super) fn core_of(signal: &Signal) -> String {
 }
 
 /// Whether a record speaks of a trade: a direction or a level, at the root or in an object for the signal.
-pub(super) fn has_signal_evidence(root: &Node<'_>) -> bool {
+pub(super) fn has_signal_evidence(root: &Value<'_>) -> bool {
     has_levels(root)
         || objects(root).any(|node| {
-            let direction = |name: &&str| node.get(name).and_then(Node::text).and_then(direction_of_text);
+            let direction = |name: &&str| node.get(name).and_then(Value::text).and_then(direction_of_text);
             names::DIRECTION.iter().any(|name| direction(name).is_some())
         })
 }
 
 /// Whether a record has a level.
-pub(super) fn has_levels(root: &Node<'_>) -> bool {
+pub(super) fn has_levels(root: &Value<'_>) -> bool {
     let lists = [names::STOP, names::STOP_PIPS, names::TARGET, names::FIRST_TARGET];
     objects(root).any(|node| lists.iter().any(|list| list.iter().any(|name| node.get(name).is_some())))
 }
@@ -85,14 +85,14 @@ fn direction_of_text(text: &str) -> Option<Direction> {
 }
 
 /// The objects that may state the signal, the one to prefer first.
-fn objects<'n, 'a>(root: &'n Node<'a>) -> impl Iterator<Item = &'n Node<'a>> {
+fn objects<'n, 'a>(root: &'n Value<'a>) -> impl Iterator<Item = &'n Value<'a>> {
     let inner = names::SIGNAL_OBJECTS.iter().filter_map(|name| root.get(name)).filter(|node| node.members().is_some());
     std::iter::once(root).chain(inner)
 }
 
 /// Reads the signal of a record.
 pub(super) fn signal_of(
-    root: &Node<'_>,
+    root: &Value<'_>,
     key: Option<&str>,
     user: Option<&User>,
     source: Source<'_>,
@@ -133,7 +133,7 @@ thread_local! {
 }
 
 /// Everything that a signal is read from, but for its creation: files of other users of the same signal have the same.
-fn shared_key(root: &Node<'_>, id: &SignalId, source: Source<'_>) -> Vec<u8> {
+fn shared_key(root: &Value<'_>, id: &SignalId, source: Source<'_>) -> Vec<u8> {
     let mut key = Vec::with_capacity(1_024);
     key.extend_from_slice(&source.context.lifetime_ms.to_ne_bytes());
     key.extend_from_slice(&std::ptr::from_ref(source.context.instruments).addr().to_ne_bytes());
@@ -150,7 +150,7 @@ fn shared_key(root: &Node<'_>, id: &SignalId, source: Source<'_>) -> Vec<u8> {
 }
 
 fn signal_anew(
-    root: &Node<'_>,
+    root: &Value<'_>,
     id: &SignalId,
     source: Source<'_>,
     notes: &mut Vec<Note>,
@@ -243,12 +243,12 @@ pub(super) fn json_text(text: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-fn id_in(node: &Node<'_>, names: &[&str]) -> Option<String> {
+fn id_in(node: &Value<'_>, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| node.get(name)?.id_text().filter(|id| !id.is_empty()).map(str::to_owned))
 }
 
 /// The signal's own id, where the body has one.
-pub(super) fn signal_id_of(root: &Node<'_>) -> Option<String> {
+pub(super) fn signal_id_of(root: &Value<'_>) -> Option<String> {
     let mut inner = names::SIGNAL_OBJECTS.iter().filter_map(|name| root.get(name));
     id_in(root, names::SIGNAL_ID)
         .or_else(|| inner.find_map(|node| id_in(node, names::SIGNAL_ID).or_else(|| id_in(node, &["id"]))))
@@ -256,7 +256,7 @@ pub(super) fn signal_id_of(root: &Node<'_>) -> Option<String> {
 
 /// Finds the signal's id: in the body, else in the mission's id, else in the key or the file's name.
 fn id_of(
-    root: &Node<'_>,
+    root: &Value<'_>,
     key: Option<&str>,
     user: Option<&User>,
     source: Source<'_>,
@@ -278,7 +278,7 @@ fn id_of(
 
 /// Finds what is traded: in the body, else in the id if that names exactly one instrument.
 fn symbol_of(
-    root: &Node<'_>,
+    root: &Value<'_>,
     id: &SignalId,
     instruments: &Instruments,
     notes: &mut Vec<Note>,
@@ -342,11 +342,11 @@ fn symbol_of_text(text: &str, instruments: &Instruments) -> Result<(Symbol, bool
     Ok((whole, false))
 }
 
-fn direction_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Result<Direction, Quarantine> {
+fn direction_of(root: &Value<'_>, notes: &mut Vec<Note>) -> Result<Direction, Quarantine> {
     let mut found: Option<Direction> = None;
     for node in objects(root) {
         for (index, name) in names::DIRECTION.iter().enumerate() {
-            let Some(text) = node.get(name).and_then(Node::text) else { continue };
+            let Some(text) = node.get(name).and_then(Value::text) else { continue };
             let Some(direction) = direction_of_text(text) else { continue };
             if index > 0 || text != direction.as_str() {
                 notes.push(Note::DirectionSpelling);
@@ -361,7 +361,7 @@ fn direction_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Result<Direction, Qua
 }
 
 /// Reads each object's levels and takes the fullest.
-fn levels_of(root: &Node<'_>, decide: impl Fn(Stated) -> Result<Found, Refusal>) -> Result<Found, Quarantine> {
+fn levels_of(root: &Value<'_>, decide: impl Fn(Stated) -> Result<Found, Refusal>) -> Result<Found, Quarantine> {
     let places = objects(root).chain(root.get("mission"));
     let all: Vec<Stated> = places.map(stated).collect::<Result<_, _>>()?;
     // Pips that another object states prove what a price means.
@@ -402,8 +402,8 @@ fn levels_of(root: &Node<'_>, decide: impl Fn(Stated) -> Result<Found, Refusal>)
 }
 
 /// Reads what one object says of the levels; two numbers for one level are a refusal.
-fn stated(node: &Node<'_>) -> Result<Stated, Quarantine> {
-    let level = |node: &Node<'_>| match node.members() {
+fn stated(node: &Value<'_>) -> Result<Stated, Quarantine> {
+    let level = |node: &Value<'_>| match node.members() {
         Some(_) => names::LEVEL_PRICE.iter().find_map(|name| node.get(name)?.quantity()),
         None => node.quantity(),
     };
@@ -443,16 +443,16 @@ fn stated(node: &Node<'_>) -> Result<Stated, Quarantine> {
 }
 
 /// Whether there are more targets than the one that counts.
-fn has_several_targets(root: &Node<'_>) -> bool {
+fn has_several_targets(root: &Value<'_>) -> bool {
     objects(root).any(|node| {
         let has = |list: &[&str]| list.iter().any(|name| node.get(name).is_some());
         has(names::FIRST_TARGET)
-            || names::TARGETS.iter().any(|name| node.get(name).and_then(Node::items).is_some_and(|all| all.len() > 1))
+            || names::TARGETS.iter().any(|name| node.get(name).and_then(Value::items).is_some_and(|all| all.len() > 1))
     })
 }
 
 /// Reads the confidence in percent; a fraction of one counts only where no percentage stands beside it.
-fn confidence_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Option<Decimal> {
+fn confidence_of(root: &Value<'_>, notes: &mut Vec<Note>) -> Option<Decimal> {
     let stated = || objects(root).flat_map(|node| names::CONFIDENCE.iter().filter_map(|name| node.get(name)));
     let mut fraction = None;
     let mut is_unclear = false;
@@ -476,7 +476,7 @@ fn confidence_of(root: &Node<'_>, notes: &mut Vec<Note>) -> Option<Decimal> {
     percent
 }
 
-fn pattern_of(root: &Node<'_>) -> Option<String> {
+fn pattern_of(root: &Value<'_>) -> Option<String> {
     let is_said = |text: &&str| !text.is_empty() && text.len() <= 128;
     objects(root)
         .find_map(|node| names::PATTERN.iter().find_map(|name| node.get(name)?.text().filter(is_said)))
@@ -484,17 +484,17 @@ fn pattern_of(root: &Node<'_>) -> Option<String> {
 }
 
 /// The earliest time that the record gives for the signal.
-fn created_of(root: &Node<'_>) -> Option<UnixMillis> {
+fn created_of(root: &Value<'_>) -> Option<UnixMillis> {
     let places = objects(root).chain(root.get("timing"));
     places.flat_map(|node| names::CREATED.iter().filter_map(|name| node.get(name)?.moment())).min()
 }
 
-fn expires_of(root: &Node<'_>) -> Option<UnixMillis> {
-    stated_expiries(root).find_map(Node::moment)
+fn expires_of(root: &Value<'_>) -> Option<UnixMillis> {
+    stated_expiries(root).find_map(Value::moment)
 }
 
 /// What a record says of its expiry, in whatever words, the first to count first.
-fn stated_expiries<'n, 'a>(root: &'n Node<'a>) -> impl Iterator<Item = &'n Node<'a>> {
+fn stated_expiries<'n, 'a>(root: &'n Value<'a>) -> impl Iterator<Item = &'n Value<'a>> {
     let places = std::iter::once(root).chain(root.get("timing")).chain(objects(root).skip(1));
     places.flat_map(|node| names::EXPIRES.iter().filter_map(|name| node.get(name)))
 }
@@ -507,7 +507,7 @@ fn moment_in_id(id: &str) -> Option<UnixMillis> {
 }
 
 /// Everything shared that no computation reads: kept with the signal.
-fn extra_members(root: &Node<'_>, is_priced: bool, known: &[(String, String)]) -> Vec<(String, String)> {
+fn extra_members(root: &Value<'_>, is_priced: bool, known: &[(String, String)]) -> Vec<(String, String)> {
     let mut extra: Vec<(String, String)> = Vec::with_capacity(16);
     for node in objects(root) {
         for Member { name, marks, node: value } in node.members().unwrap_or_default() {
@@ -532,7 +532,7 @@ fn extra_members(root: &Node<'_>, is_priced: bool, known: &[(String, String)]) -
 }
 
 /// An object without the computed members and those of the user.
-fn shared_json(node: &Node<'_>) -> String {
+fn shared_json(node: &Value<'_>) -> String {
     let mut out = String::from("{");
     for Member { name, marks, node: value } in node.members().unwrap_or_default() {
         if marks.is_of_user() || marks.is_computed() || names::EVENT.contains(&&**name) {

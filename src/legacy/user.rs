@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use super::json::{Member, Quantity, Unit, Value};
 use super::names;
 use super::reason::Note;
+use super::rename::{Whose, rename_slips};
 use super::signal::{SignalPart, json_text};
-use super::spelling::{Whose, rename_slips};
-use super::tree::{Member, Node, Quantity, Unit};
 use crate::domain::{Currency, Decimal, Object, OutcomeStatus, OverlayDraft, Round, TierName, UnixMillis, UserId};
 
 /// Largest set of a user's facts, in bytes: below what the store takes.
@@ -85,8 +85,8 @@ fn is_number(text: &str) -> bool {
 /// Finds whose a record is; `key` is the name under which it stands in a map.
 ///
 /// A Telegram id counts before the key, a numeric key before any other name: registries put nicknames into `user_id`.
-pub(super) fn user_of(root: &Node<'_>, key: Option<&str>) -> Option<User> {
-    let find = |node: &Node<'_>, name: &str| User::parse(node.get(name)?.id_text()?);
+pub(super) fn user_of(root: &Value<'_>, key: Option<&str>) -> Option<User> {
+    let find = |node: &Value<'_>, name: &str| User::parse(node.get(name)?.id_text()?);
     let telegram = ["telegram_id", "telegram_user_id", "tg_id"].iter().find_map(|name| find(root, name));
     let numeric_key = || key.filter(|key| is_number(key.strip_prefix("user_").unwrap_or(key))).and_then(User::parse);
     let own = || find(root, "user_id").or_else(|| find(root, "uid"));
@@ -97,12 +97,12 @@ pub(super) fn user_of(root: &Node<'_>, key: Option<&str>) -> Option<User> {
     telegram.or_else(numeric_key).or_else(own).or_else(in_objects).or_else(in_account).or_else(plain)
 }
 
-fn id_of_person(node: &Node<'_>) -> Option<User> {
+fn id_of_person(node: &Value<'_>) -> Option<User> {
     names::USER_ID.iter().find_map(|name| User::parse(node.get(name)?.id_text()?))
 }
 
 /// Two different numeric ids for one record, in words: at the root and in an object for the user.
-pub(super) fn other_user(root: &Node<'_>) -> Option<String> {
+pub(super) fn other_user(root: &Value<'_>) -> Option<String> {
     let is_numeric = |user: &User| is_number(user.id.as_str());
     let own = User::parse(root.get("user_id")?.id_text()?).filter(is_numeric)?;
     let mut persons = names::PERSONS.iter().filter_map(|name| root.get(name)).filter_map(id_of_person);
@@ -204,20 +204,20 @@ pub(super) fn without_user(text: &str, user: Option<&User>) -> String {
 }
 
 /// Whether a record holds anything that an overlay knows by name.
-pub(super) fn has_overlay_facts(root: &Node<'_>) -> bool {
+pub(super) fn has_overlay_facts(root: &Value<'_>) -> bool {
     let lists = [names::TIER, names::RISK, names::RISK_ELSE, names::BALANCE, names::WIN_RATE, names::TRADES];
-    let has = |node: &Node<'_>| lists.iter().any(|list| list.iter().any(|name| node.get(name).is_some()));
+    let has = |node: &Value<'_>| lists.iter().any(|list| list.iter().any(|name| node.get(name).is_some()));
     has(root) || names::PERSONS.iter().chain(&["account"]).any(|name| root.get(name).is_some_and(has))
 }
 
 /// Reads the user's facts; `is_whole` if everything in the record is the user's.
-pub(super) fn overlay_of(root: &Node<'_>, user: &User, is_whole: bool, notes: &mut Vec<Note>) -> Option<OverlayPart> {
+pub(super) fn overlay_of(root: &Value<'_>, user: &User, is_whole: bool, notes: &mut Vec<Note>) -> Option<OverlayPart> {
     user.note(notes);
     let mut facts = Facts { members: Vec::with_capacity(24), notes };
     let inner = names::USER_OBJECTS.iter().filter_map(|name| root.get(name));
     let stats = root.get("user").and_then(|node| node.get("stats"));
     let profile = root.get("risk_profile");
-    let places: Vec<&Node<'_>> = std::iter::once(root).chain(inner).chain(stats).chain(profile).collect();
+    let places: Vec<&Value<'_>> = std::iter::once(root).chain(inner).chain(stats).chain(profile).collect();
     facts.known(&places);
     facts.others(&places, is_whole);
     let observed = if is_whole { names::OBSERVED } else { names::CREATED };
@@ -242,7 +242,7 @@ impl Facts<'_> {
     }
 
     /// Takes what an overlay knows by name, from the first place that has it.
-    fn known(&mut self, places: &[&Node<'_>]) {
+    fn known(&mut self, places: &[&Value<'_>]) {
         let find = |names: &[&str]| places.iter().find_map(|node| names.iter().find_map(|name| node.get(name)));
         if let Some(stated) = find(names::TIER) {
             let tier = stated.text().and_then(|text| TierName::parse(text.trim()).ok());
@@ -280,7 +280,7 @@ impl Facts<'_> {
     /// Reads the risk in percent. `percent` stands under a name that says so, `other` under one that does not.
     ///
     /// 0.02 may be two percent or a fiftieth of one: only a name that is known for fractions, or a percent sign, decides.
-    fn risk(&mut self, percent: Option<&Node<'_>>, other: Option<&Node<'_>>, fraction: Option<&Node<'_>>) {
+    fn risk(&mut self, percent: Option<&Value<'_>>, other: Option<&Value<'_>>, fraction: Option<&Value<'_>>) {
         /// A tenth, in units of a [`Decimal`]: nobody risks a tenth of a percent, or a tenth of the account.
         const TENTH: Decimal = Decimal::from_units(10_000_000);
         let (Some(stated), is_named) = (percent.or(other), percent.is_some()) else { return };
@@ -288,7 +288,7 @@ impl Facts<'_> {
         let is_small = found.value.is_positive() && found.value < if is_named { TENTH } else { Decimal::ONE };
         let is_large = !is_named && Decimal::from_int(10).is_some_and(|ten| found.value > ten);
         if found.unit == Unit::None && (is_small || is_large) {
-            let of_one = fraction.filter(|_| !is_named).and_then(Node::quantity).filter(|found| found.value <= TENTH);
+            let of_one = fraction.filter(|_| !is_named).and_then(Value::quantity).filter(|found| found.value <= TENTH);
             let read = of_one.and_then(|found| found.value.checked_mul(Decimal::HUNDRED, Round::HalfEven));
             if let Some(read) = read {
                 self.notes.push(Note::RiskFraction);
@@ -303,7 +303,7 @@ impl Facts<'_> {
     }
 
     /// Takes a number without a unit, or with one of these.
-    fn number(&mut self, name: &str, stated: &Node<'_>, most: Option<Decimal>, units: &[Unit]) {
+    fn number(&mut self, name: &str, stated: &Value<'_>, most: Option<Decimal>, units: &[Unit]) {
         let fits = |found: &Quantity| {
             found.value >= Decimal::ZERO
                 && most.is_none_or(|most| found.value <= most)
@@ -317,7 +317,7 @@ impl Facts<'_> {
     }
 
     /// Takes a value, or keeps what was stated under another name.
-    fn checked(&mut self, name: &str, stated: &Node<'_>, read: Option<String>) {
+    fn checked(&mut self, name: &str, stated: &Value<'_>, read: Option<String>) {
         if let Some(read) = read {
             self.put(name, read);
         } else {
@@ -327,7 +327,7 @@ impl Facts<'_> {
     }
 
     /// Takes everything else that is the user's, as it stands there.
-    fn others(&mut self, places: &[&Node<'_>], is_whole: bool) {
+    fn others(&mut self, places: &[&Value<'_>], is_whole: bool) {
         for (index, node) in places.iter().enumerate() {
             for Member { name, marks, node: value } in node.members().unwrap_or_default() {
                 let is_root_of_mission = index == 0 && !is_whole;
@@ -367,7 +367,7 @@ impl Facts<'_> {
 
 /// Reads what happened, if anything did. What can not be stored is noted: nothing of it is in the signal or the overlay.
 pub(super) fn outcome_of(
-    root: &Node<'_>,
+    root: &Value<'_>,
     user: Option<&User>,
     signal: Option<&SignalPart>,
     notes: &mut Vec<Note>,
@@ -375,14 +375,14 @@ pub(super) fn outcome_of(
     let result = root.get("execution_result");
     let of_order = || names::OF_ORDER.iter().filter_map(|name| Some((*name, root.get(name)?)));
     let stated_at = root.get("fired_at").filter(|stated| !stated.is_null());
-    let Some((status, word)) = status_of(root.get("status").and_then(Node::text), result, stated_at.is_some()) else {
-        let is_said = |node: &Node<'_>| !node.is_null() && node.members().is_none_or(|members| !members.is_empty());
+    let Some((status, word)) = status_of(root.get("status").and_then(Value::text), result, stated_at.is_some()) else {
+        let is_said = |node: &Value<'_>| !node.is_null() && node.members().is_none_or(|members| !members.is_empty());
         if result.is_some_and(is_said) || of_order().any(|(_, node)| is_said(node)) {
             notes.push(Note::OutcomeUnclear);
         }
         return None;
     };
-    let by = root.get("fired_by").and_then(Node::id_text).and_then(User::parse);
+    let by = root.get("fired_by").and_then(Value::id_text).and_then(User::parse);
     let whose = by.as_ref().or(user);
     let (Some(signal), Some(whose)) = (signal, whose) else {
         notes.push(Note::OutcomeLeftOut);
@@ -394,7 +394,7 @@ pub(super) fn outcome_of(
     if user.is_some_and(|user| user.id != whose.id) {
         notes.push(Note::FiredByAnother);
     }
-    let at = stated_at.and_then(Node::moment);
+    let at = stated_at.and_then(Value::moment);
     if stated_at.is_some() && at.is_none() {
         notes.push(Note::OutcomeTimeUnclear);
     }
@@ -428,7 +428,7 @@ pub(super) fn outcome_of(
 /// status in other words than ours comes with it.
 fn status_of<'s>(
     status: Option<&'s str>,
-    result: Option<&Node<'_>>,
+    result: Option<&Value<'_>>,
     has_fired_at: bool,
 ) -> Option<(OutcomeStatus, Option<&'s str>)> {
     let word = status.map(str::trim).unwrap_or_default();

@@ -16,9 +16,9 @@ use serde::Serialize;
 use super::reason::Note;
 use super::recognise::{Claims, Context, Part, recognise};
 use super::report::PathText;
-use super::scan::{Loaded, Walk, for_each};
 use super::signal::core_of;
 use super::state::SAME_TRADE_MS;
+use super::walk::{Loaded, Walk, for_each};
 use crate::domain::{
     Decimal, Levels, Market, Mission, Object, Overlay, OverlayDraft, Reason, Round, Signal, SignalId, UnixMillis,
     UserId, compute,

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use overlaid::domain::{Instruments, Market, Outcome, Overlay, Rates, Signal, SignalId, Tiers, UserId};
 use overlaid::legacy::Context;
 use overlaid::legacy::archive::{self, Held, Kind, archive, cat, check, extract, for_each};
-use overlaid::legacy::collect::{Options, collect};
+use overlaid::legacy::group::{Options, collect};
 use overlaid::legacy::report::{Line, PathText, Tally};
 use overlaid::legacy::resolve::{Batch, Checkpoint, Nowhere, Target, resolve};
 use overlaid::legacy::verify::{Cause, Records, verify};
@@ -465,6 +465,6 @@ fn only_what_is_packed_and_unchanged_is_removed() {
 
 /// Every entry that is no folder, sorted.
 fn walk(root: &Path) -> Vec<String> {
-    let walk = overlaid::legacy::scan::Walk::new(root, &std::env::temp_dir()).unwrap();
+    let walk = overlaid::legacy::walk::Walk::new(root, &std::env::temp_dir()).unwrap();
     walk.map(|entry| entry.unwrap().path.to_str().unwrap().to_owned()).collect()
 }

@@ -13,7 +13,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use overlaid::legacy::archive;
-use overlaid::legacy::scan::Walk;
+use overlaid::legacy::walk::Walk;
 use tempfile::TempDir;
 
 use crate::legacy_tree::{shapes, write, write_day, write_unusable};

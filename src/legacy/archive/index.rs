@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::reason::Refusal;
 use super::super::report::{Class, Line, PathText};
-use super::super::scan::Stat;
+use super::super::walk::Stat;
 
 /// How a pack's name ends.
 pub(super) const PACK: &str = ".tar.zst";

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::hash_reader;
 use super::index::{self, INDEX, Item, Kind, PACK, PARTIAL};
-use crate::legacy::scan::Stat;
+use crate::legacy::walk::Stat;
 
 /// Bytes after which a frame ends: what reading one file costs at most, and enough for a good ratio.
 const FRAME_BYTES: u64 = 8 << 20;

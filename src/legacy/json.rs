@@ -20,7 +20,7 @@ const FEW_MEMBERS: usize = 64;
 
 /// Why a text is not usable JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum TreeError {
+pub(super) enum JsonError {
     /// Not JSON; the text says where.
     Syntax(String),
     /// A member stands in one object twice.
@@ -31,7 +31,7 @@ pub(super) enum TreeError {
 
 /// One JSON value of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Node<'a> {
+pub(super) struct Value<'a> {
     /// The text of the value as it stands in the file.
     raw: &'a str,
     kind: Kind<'a>,
@@ -43,7 +43,7 @@ enum Kind<'a> {
     Other,
     Number,
     Text(Cow<'a, str>),
-    Array(Vec<Node<'a>>),
+    Array(Vec<Value<'a>>),
     Object(Vec<Member<'a>>, Names),
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Member<'a> {
     /// What the name says.
     pub(super) marks: Marks,
     /// The value.
-    pub(super) node: Node<'a>,
+    pub(super) node: Value<'a>,
 }
 
 /// Some bits of every name in an object: most of the names that are asked for are not there, and one look tells.
@@ -72,9 +72,9 @@ impl Names {
     }
 }
 
-impl<'a> Node<'a> {
+impl<'a> Value<'a> {
     /// Reads one JSON value.
-    pub(super) fn parse(json: &'a str) -> Result<Self, TreeError> {
+    pub(super) fn parse(json: &'a str) -> Result<Self, JsonError> {
         let mut scanner = Scanner { text: json, at: 0 };
         let read = scanner.value(0).and_then(|node| {
             scanner.skip_blanks();
@@ -85,8 +85,8 @@ impl<'a> Node<'a> {
             let error = serde_json::from_str::<IgnoredAny>(json).err();
             match (fault, error) {
                 (Fault::Tree(error), None) => error,
-                (_, Some(error)) => TreeError::Syntax(error.to_string()),
-                (Fault::Syntax, None) => TreeError::Syntax(format!("near byte {}", scanner.at)),
+                (_, Some(error)) => JsonError::Syntax(error.to_string()),
+                (Fault::Syntax, None) => JsonError::Syntax(format!("near byte {}", scanner.at)),
             }
         })
     }
@@ -152,7 +152,7 @@ impl<'a> Node<'a> {
     }
 
     /// The member called `name`; a `null` counts as absent.
-    pub(super) fn get(&self, name: &str) -> Option<&Node<'a>> {
+    pub(super) fn get(&self, name: &str) -> Option<&Value<'a>> {
         let Kind::Object(members, Names(names)) = &self.kind else { return None };
         if names & Names::bit(name) == 0 {
             return None;
@@ -169,7 +169,7 @@ impl<'a> Node<'a> {
     }
 
     /// The items, if this is an array.
-    pub(super) fn items(&self) -> Option<&[Node<'a>]> {
+    pub(super) fn items(&self) -> Option<&[Value<'a>]> {
         match &self.kind {
             Kind::Array(items) => Some(items),
             _ => None,
@@ -306,7 +306,7 @@ impl<'a> Kind<'a> {
 /// Why the scanner stopped.
 enum Fault {
     Syntax,
-    Tree(TreeError),
+    Tree(JsonError),
 }
 
 /// Reads a text once, from its beginning to its end.
@@ -337,9 +337,9 @@ impl<'a> Scanner<'a> {
         self.text.get(start..self.at).ok_or(Fault::Syntax)
     }
 
-    fn value(&mut self, depth: usize) -> Result<Node<'a>, Fault> {
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, Fault> {
         if depth > DEPTH_MAX {
-            return Err(Fault::Tree(TreeError::Depth));
+            return Err(Fault::Tree(JsonError::Depth));
         }
         self.skip_blanks();
         let start = self.at;
@@ -352,7 +352,7 @@ impl<'a> Scanner<'a> {
             b'f' => self.word("false", Kind::Other)?,
             _ => self.number()?,
         };
-        Ok(Node { raw: self.raw_from(start)?, kind })
+        Ok(Value { raw: self.raw_from(start)?, kind })
     }
 
     fn word(&mut self, word: &str, kind: Kind<'a>) -> Result<Kind<'a>, Fault> {
@@ -385,7 +385,7 @@ impl<'a> Scanner<'a> {
             let raw = self.raw_from(start)?;
             if !raw.parse::<f64>().is_ok_and(f64::is_finite) {
                 let shown = raw.get(..20).unwrap_or(raw);
-                return Err(Fault::Tree(TreeError::Syntax(format!("number out of range: {shown}"))));
+                return Err(Fault::Tree(JsonError::Syntax(format!("number out of range: {shown}"))));
             }
         }
         Ok(Kind::Number)
@@ -411,7 +411,7 @@ impl<'a> Scanner<'a> {
         let raw = self.raw_from(start)?;
         if has_escape {
             let text = serde_json::from_str::<String>(raw);
-            return text.map(Cow::Owned).map_err(|error| Fault::Tree(TreeError::Syntax(error.to_string())));
+            return text.map(Cow::Owned).map_err(|error| Fault::Tree(JsonError::Syntax(error.to_string())));
         }
         raw.get(1..raw.len() - 1).map(Cow::Borrowed).ok_or(Fault::Syntax)
     }
@@ -476,7 +476,7 @@ impl<'a> Scanner<'a> {
                 Some(twin)
                     if (marks.is_respelled() || twin.marks.is_respelled())
                         && twin.node.json() == member.node.json() => {}
-                Some(_) => return Err(Fault::Tree(TreeError::Duplicate(name.into_owned()))),
+                Some(_) => return Err(Fault::Tree(JsonError::Duplicate(name.into_owned()))),
             }
             self.skip_blanks();
             if self.take(b'}') {
@@ -495,12 +495,12 @@ mod tests {
 
     #[test]
     fn members_keep_their_text_and_twins_are_refused_at_any_depth() {
-        let node = Node::parse(r#" {"a" : 1.10, "b":{"c": [ 1 , {"d":2} ]}, "e":null} "#).unwrap();
+        let node = Value::parse(r#" {"a" : 1.10, "b":{"c": [ 1 , {"d":2} ]}, "e":null} "#).unwrap();
         assert_eq!(node.get("a").unwrap().json(), "1.10");
         assert_eq!(node.get("b").unwrap().json(), r#"{"c":[1,{"d":2}]}"#);
         assert!(node.get("e").is_none(), "null is absent");
         for text in [r#"{"a":1,"a":2}"#, r#"{"x":[{"a":1,"\u0061":1}]}"#, r#"[{"a":1,"a":1}]"#] {
-            assert_eq!(Node::parse(text).unwrap_err(), TreeError::Duplicate("a".to_owned()), "{text}");
+            assert_eq!(Value::parse(text).unwrap_err(), JsonError::Duplicate("a".to_owned()), "{text}");
         }
     }
 
@@ -509,10 +509,10 @@ mod tests {
         for text in
             ["", "{", "{\"a\":NaN}", "{\"a\":1e999}", "{\"a\":\"\\ud800\"}", "{} {}", "\u{feff}{}", "{\"a\":01}"]
         {
-            assert!(matches!(Node::parse(text), Err(TreeError::Syntax(_))), "{text}");
+            assert!(matches!(Value::parse(text), Err(JsonError::Syntax(_))), "{text}");
         }
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(Node::parse(&deep).is_err());
+        assert!(Value::parse(&deep).is_err());
     }
 
     #[test]
@@ -532,17 +532,17 @@ mod tests {
         let names: Vec<String> = (0..300).map(|number| format!("\"name{number}\":0")).collect();
         for count in [2, FEW_MEMBERS - 1, FEW_MEMBERS, FEW_MEMBERS + 1, 300] {
             let some = names[..count].join(",");
-            assert_eq!(Node::parse(&format!("{{{some}}}")).unwrap().members().unwrap().len(), count);
+            assert_eq!(Value::parse(&format!("{{{some}}}")).unwrap().members().unwrap().len(), count);
             for twin in [0, count - 1] {
                 let text = format!("{{{some},{}}}", names[twin]);
-                assert_eq!(Node::parse(&text).unwrap_err(), TreeError::Duplicate(format!("name{twin}")), "{count}");
+                assert_eq!(Value::parse(&text).unwrap_err(), JsonError::Duplicate(format!("name{twin}")), "{count}");
             }
         }
     }
 
     #[test]
     fn moments_are_texts_seconds_or_milliseconds() {
-        let read = |json: &str| Node::parse(json).unwrap().moment().map(|moment| moment.to_string());
+        let read = |json: &str| Value::parse(json).unwrap().moment().map(|moment| moment.to_string());
         assert_eq!(read("\"2025-08-08T17:11:10.425808\"").as_deref(), Some("2025-08-08T17:11:10.425Z"));
         assert_eq!(read("1754673070.425").as_deref(), Some("2025-08-08T17:11:10.425Z"));
         assert_eq!(read("1754673070425").as_deref(), Some("2025-08-08T17:11:10.425Z"));

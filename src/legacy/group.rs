@@ -14,9 +14,9 @@ use anyhow::Result;
 use super::archive::LEVEL;
 use super::recognise::{Context, Part, Quarantine, recognise};
 use super::report::{Class, Line, Tally};
-use super::scan::{Loaded, Stat, Walk, for_each};
 use super::sorter::{Sorter, nameless_file};
 use super::state::{SignalState, UserState};
+use super::walk::{Loaded, Stat, Walk, for_each};
 use crate::domain::{SignalId, UserId};
 
 /// Memory for signals and users, each, before they are cut into a run.
