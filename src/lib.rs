@@ -28,6 +28,7 @@ pub mod domain;
 pub mod http;
 pub mod legacy;
 pub mod metrics;
+pub mod private_file;
 pub mod render;
 pub mod service;
 pub mod store;
