@@ -74,7 +74,7 @@ enum Command {
     Legacy(legacy::Legacy),
     /// As `legacy import`.
     #[command(hide = true)]
-    Migrate(legacy::Import),
+    Migrate(legacy::Input),
 }
 
 /// How a command ended that could be done.
@@ -122,7 +122,7 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Restore(restore) => restore.run(&config),
         Command::Compact(compact) => compact.run(&config),
         Command::Legacy(legacy) => legacy.run(&config),
-        Command::Migrate(import) => import.run(&config),
+        Command::Migrate(input) => input.import(&config),
     }
 }
 

@@ -27,6 +27,7 @@ pub use id::{Currency, Head, Pair, SignalId, Symbol, TierName, UserId, head_of};
 pub use instrument::{Instrument, Instruments};
 pub use invalid::{Invalid, InvalidKind};
 pub use mission::{Amounts, Budget, Market, Mission, Reason, Reasons, Size, Status, Terms, compute};
+pub(crate) use object::compact;
 pub use object::{Object, check_json};
 pub use outcome::{Outcome, OutcomeStatus};
 pub use overlay::{Account, Overlay, OverlayDraft};

@@ -1,38 +1,68 @@
 //! Old personalized missions: found, understood, joined, checked and packed away.
 //!
-//! The old service wrote a file per user and signal. Reading them back is three steps: [`walk`] walks the tree,
-//! [`recognise`] says what one file holds, [`group`] and [`resolve`] join what all files hold into records. Each file
-//! ends in exactly one class of the [`report`]; nothing is guessed silently and nothing is dropped. [`verify`] computes the
-//! old missions again and explains each difference, and [`archive`] packs the files away.
+//! The old service wrote a file per user and signal. Bringing them in is a pipeline, a module a step:
 //!
-//! Five million files need no more memory than five thousand: what grows with them goes through [`sorter`], which keeps a
-//! bound in memory and the rest in sorted runs on disk. Signals and users are merged as they come (30 signals and 5,000
-//! users stay in memory whole), a file itself costs one byte, its number and the hash of its content.
+//! ```text
+//! walk → recognise ( json → record → signal, user, outcome ) → group → resolve → database
+//! ```
 //!
-//! [`plan`] writes nothing to a database; an import writes through a [`Target`](resolve::Target), which [`database`] has for the
-//! real one.
+//! Each file ends in exactly one class of the [`report`](ReportFile); nothing is guessed silently and nothing is dropped.
+//! [`plan`] does all of it but the last step, [`import`] writes, [`verify`] computes the old missions again and explains each
+//! difference, and [`archive`] packs the files away.
+//!
+//! Memory hardly grows with the number of files: names of a folder and hashes of contents are sorted on disk. Signals and
+//! users stay in memory, a file itself takes a class and a number.
 
-pub mod archive;
-pub mod database;
-pub mod group;
+mod archive;
+mod database;
+mod group;
 mod json;
 mod levels;
+mod members;
 mod names;
-pub mod plan;
-pub mod progress;
+mod outcome;
+mod part;
+mod plan;
+mod progress;
 mod reason;
-pub mod recognise;
-mod rename;
-pub mod report;
-pub mod resolve;
+mod recognise;
+mod record;
+mod report;
+mod resolve;
+mod scalar;
 mod signal;
-pub mod sorter;
-mod state;
+mod sorter;
 mod user;
-pub mod verify;
-pub mod walk;
+mod verify;
+mod walk;
 
-pub use reason::{Note, Refusal};
-pub use recognise::{Claims, Context, FILE_BYTES_MAX, Part, Quarantine};
-pub use signal::SignalPart;
-pub use user::{OutcomePart, OverlayPart};
+use anyhow::Result;
+
+pub use archive::{Archived, Check, Extracted, Item, Kind, archive, cat, check, extract, list};
+pub use database::Database;
+pub use names::Names;
+pub use plan::{After, Plan, plan};
+pub use reason::{Note, Refusal, sentence};
+pub use record::Context;
+pub use report::{Class, Line, PathText, ReportFile, Tally, Unreadable};
+pub use resolve::Imported;
+pub use verify::{Cause, Difference, Verified, verify};
+pub use walk::Tree;
+
+/// Puts the signals, overlays and outcomes of a tree into a database.
+///
+/// Each batch of records is written together with how far the import is. Interrupted and run again it ends as one clean run does.
+///
+/// # Errors
+///
+/// If the tree can not be read, or the database, the report or a temporary file not be written.
+pub fn import(
+    tree: &Tree,
+    context: Context<'_>,
+    database: &mut Database,
+    report: Option<&ReportFile>,
+) -> Result<Imported> {
+    let mut progress = progress::Progress::over("reading", tree);
+    let groups = group::group(tree, context, report.is_some(), |files| progress.set(files))?;
+    report::reported(report, |out| resolve::resolve(groups, database, out))
+}

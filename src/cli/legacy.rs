@@ -1,26 +1,21 @@
 //! `legacy`: the per-user mission files of the service before this one, brought in, compared and packed away.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::json;
 
-use super::{Answer, explain_open, settings, write_file};
+use super::{Answer, explain_open, settings};
 use crate::config::Config;
-use crate::domain::Market;
-use crate::legacy::archive::{self, Extracted, Held, Summary};
-use crate::legacy::database::Database;
-use crate::legacy::group::{Options, collect};
-use crate::legacy::plan::{plan, report_of};
-use crate::legacy::progress::Progress;
-use crate::legacy::report::{PathText, Tally};
-use crate::legacy::resolve::resolve;
-use crate::legacy::verify::{Verified, verify};
-use crate::legacy::walk::{self, Stat, Walk, leave_alone, require_outside};
-use crate::legacy::{Context, archive::Item};
+use crate::legacy::{
+    self, Archived, Check, Context, Database, Extracted, Item, Names, ReportFile, Tally, Tree, Unreadable, Verified,
+    sentence,
+};
 use crate::service::Settings;
 use crate::store::Store;
 
@@ -31,58 +26,39 @@ const LISTED_MAX: usize = 20;
 #[derive(Debug, Subcommand)]
 pub(super) enum Legacy {
     /// Say what an import would do, and what the files occupy; nothing is written.
-    Plan(Plan),
+    ///
+    /// Exit code 1 if a file or folder could not be read.
+    #[command(after_help = "Example: overlaid legacy plan old-missions --report plan.ndjson")]
+    Plan(Input),
     /// Put signals, overlays and outcomes of old files into the database.
+    ///
+    /// Each batch of records is on the disk together with how far the import is. Interrupted and run again it ends as one clean run
+    /// does: the tree is read again, and what is stored already is not written again. The files are left alone. Exit code 1 if a
+    /// file or folder could not be read.
     #[command(alias = "migrate")]
-    Import(Import),
+    #[command(after_help = "Example: overlaid --data data legacy import old-missions --report import.ndjson")]
+    Import(Input),
     /// Compute every old mission again and explain each difference.
-    Verify(Verify),
+    ///
+    /// Exit code 1 if a difference has no explanation, or a file or folder could not be read.
+    #[command(after_help = "Example: overlaid --data data legacy verify old-missions --report differences.ndjson")]
+    Verify(Input),
     /// Pack old files into `tar.zst` packs by day, or look into packs.
     Archive(Archive),
 }
 
-/// Say what an import would do, and what the files occupy; nothing is written.
+/// What is read, and where it is said what became of it.
 #[derive(Debug, Args)]
-pub(super) struct Plan {
+pub(super) struct Input {
     /// The tree of old files.
     #[arg(value_name = "DIR")]
     tree: PathBuf,
-    /// Write a line of JSON a file: its class, the reason, and what it becomes.
+    /// Write a line of JSON a file, or of `verify` a difference, to this file.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Print the counts as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Put signals, overlays and outcomes of old files into the database.
-///
-/// Each batch of records is on the disk together with how far the import is. Interrupted and run again it ends as one clean run
-/// does: the tree is read again, and what is stored already is not written again. The files are left alone.
-#[derive(Debug, Args)]
-pub(super) struct Import {
-    /// The tree of old files.
-    #[arg(value_name = "DIR")]
-    tree: PathBuf,
-    /// Write a line of JSON a file: its class, the reason, and what it became.
+    /// Add the names of members in this TOML file to those that are known.
     #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
-    /// Print the counts as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Compute every old mission again and explain each difference.
-///
-/// Exit code 1 if a difference has no explanation.
-#[derive(Debug, Args)]
-pub(super) struct Verify {
-    /// The tree of old files.
-    #[arg(value_name = "DIR")]
-    tree: PathBuf,
-    /// Write a line of JSON a difference, with its cause.
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    names: Option<PathBuf>,
     /// Print the counts as JSON.
     #[arg(long)]
     json: bool,
@@ -90,10 +66,11 @@ pub(super) struct Verify {
 
 /// Pack old files into `tar.zst` packs by day, or look into packs.
 ///
-/// Links and databases are neither packed nor removed: they are counted, and stay. Exit code 1 if anything stays that is not
-/// packed. A folder that is called like one of the commands below is given as ./list.
+/// Links, databases and what can not be read are neither packed nor removed: they are listed, and stay. Exit code 1 if anything
+/// stays that is not packed, or was to be removed. A folder that is called like one of the commands below is given as ./list.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "Example: overlaid --data data legacy archive old-missions --out packs --delete")]
 pub(super) struct Archive {
     /// The tree of old files.
     #[arg(value_name = "DIR", required = true)]
@@ -108,6 +85,9 @@ pub(super) struct Archive {
     /// speaks of stay.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Add the names of members in this TOML file to those that are known.
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
     /// Print the counts as JSON.
     #[arg(long)]
     json: bool,
@@ -156,164 +136,128 @@ enum Packs {
 impl Legacy {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
         match self {
-            Self::Plan(plan) => plan.run(config),
-            Self::Import(import) => import.run(config),
-            Self::Verify(verify) => verify.run(config),
+            Self::Plan(input) => input.plan(config),
+            Self::Import(input) => input.import(config),
+            Self::Verify(input) => input.verify(config),
             Self::Archive(archive) => archive.run(config),
         }
     }
 }
 
-fn context(settings: &Settings, has_claims: bool) -> Context<'_> {
-    Context { instruments: &settings.instruments, lifetime_ms: settings.signal_lifetime_ms, has_claims }
+/// What files are read with.
+struct Reading {
+    tree: Tree,
+    names: Names,
+    settings: Settings,
 }
 
-/// A bar that counts the tree first, if anybody sees it.
-fn progress(what: &'static str, tree: &Path) -> Progress {
-    Progress::new(what, || Some(Walk::new(tree, &std::env::temp_dir()).ok()?.count() as u64))
-}
-
-/// Bytes of a report's first line that tell what it is; the names of a file's users come after them.
-const FIRST_LINE_BYTES_MAX: u64 = 1 << 20;
-
-/// Refuses a tree that is not there, and a report that would take the place of one of its files, or of any file that is no report.
-fn check_paths(tree: &Path, report: Option<&PathBuf>) -> anyhow::Result<()> {
-    walk::find(tree)?;
-    let Some(path) = report else { return Ok(()) };
-    let refused = || format!("cannot report to {}", path.display());
-    // The folder alone counts: a link that leads into the tree is replaced, and what it names is not.
-    let at = std::path::absolute(path).with_context(refused)?;
-    require_outside(tree, at.parent().unwrap_or(&at)).with_context(refused)?;
-    // Whatever else is there can not be written to, which is said later; to open a pipe would be to wait.
-    if !path.is_file() {
-        return Ok(());
+impl Reading {
+    fn new(config: &Config, tree: &Path, names: Option<&PathBuf>) -> anyhow::Result<Self> {
+        let mut tree = Tree::open(tree)?;
+        tree.exclude_file(&config.database());
+        let mut known = Names::built_in()?;
+        if let Some(path) = names {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            known.add(&text).with_context(|| path.display().to_string())?;
+        }
+        Ok(Self { tree, names: known, settings: settings(config)? })
     }
-    let file = File::open(path).with_context(refused)?;
-    let mut line = Vec::new();
-    BufReader::new(file.take(FIRST_LINE_BYTES_MAX)).read_until(b'\n', &mut line).with_context(refused)?;
-    let text = String::from_utf8_lossy(&line);
-    let names_a_file = ["{\"path\":\"", "{\"path_hex\":\""].iter().any(|begin| text.starts_with(begin));
-    let says_what_it_is = [",\"class\":\"", ",\"cause\":\""].iter().any(|member| text.contains(member));
-    let is_report = names_a_file && says_what_it_is;
-    if !is_report && !text.is_empty() {
-        return Err(anyhow::anyhow!("it is there already and is no report")).with_context(refused);
+
+    fn context(&self) -> Context<'_> {
+        let Settings { instruments, signal_lifetime_ms, .. } = &self.settings;
+        Context { instruments, names: &self.names, lifetime_ms: *signal_lifetime_ms }
     }
-    Ok(())
 }
 
-/// Does something that may write a report.
-fn reported<T>(
-    report: Option<&PathBuf>,
-    work: impl FnOnce(Option<&mut dyn Write>) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let Some(path) = report else { return work(None) };
-    let mut result = None;
-    write_file(path, |out| {
-        result = Some(work(Some(out))?);
-        Ok(out.flush()?)
-    })
-    .with_context(|| format!("cannot report to {}", path.display()))?;
-    result.context("the report was not written")
-}
+impl Input {
+    fn open(&self, config: &Config) -> anyhow::Result<(Reading, Option<ReportFile>)> {
+        let reading = Reading::new(config, &self.tree, self.names.as_ref())?;
+        let report = self.report.as_ref().map(|path| ReportFile::new(path, &reading.tree)).transpose()?;
+        Ok((reading, report))
+    }
 
-fn open_store(config: &Config) -> anyhow::Result<std::sync::Arc<Store>> {
-    let path = config.database();
-    Store::open(&path).map_err(|error| explain_open(error, &path))
-}
-
-impl Plan {
-    fn run(&self, config: &Config) -> anyhow::Result<Answer> {
-        check_paths(&self.tree, self.report.as_ref())?;
-        let settings = settings(config)?;
-        leave_alone(&config.database());
-        let mut bar = progress("reading", &self.tree);
-        let planned = reported(self.report.as_ref(), |report| {
-            plan(&self.tree, context(&settings, false), &Options::default(), report, &mut |files, _| bar.set(files))
-        })?;
-        drop(bar);
-        let packs = planned.tally.packs(archive::Options::default().pack_files_max);
-        let after = [
-            ("database_bytes", planned.database_bytes),
-            ("pack_bytes", planned.tally.packed_bytes()),
-            // The database, and a pack and its index a day.
-            ("inodes", 1 + 2 * packs),
-        ];
+    fn plan(&self, config: &Config) -> anyhow::Result<Answer> {
+        let (reading, report) = self.open(config)?;
+        let planned = legacy::plan(&reading.tree, reading.context(), report.as_ref())?;
         let mut out = io::stdout().lock();
         if self.json {
-            let mut counts = counts(&planned.tally);
-            counts.remove("written");
-            counts.insert(
-                "after".to_owned(),
-                after.map(|(name, count)| (name.to_owned(), json!(count))).into_iter().collect::<Map<_, _>>().into(),
-            );
-            writeln!(out, "{}", Value::Object(counts))?;
+            write_json(&mut out, &planned)?;
         } else {
             write_counts(&mut out, &planned.tally)?;
             writeln!(out, "would become, about")?;
-            for (name, count) in after {
-                write_row(&mut out, &name.replace('_', " "), count)?;
-            }
+            let after = planned.after;
+            write_row(&mut out, "database bytes", after.database_bytes)?;
+            write_row(&mut out, "pack bytes", after.pack_bytes)?;
+            write_row(&mut out, "inodes", after.inodes)?;
         }
-        Ok(Answer::Done)
+        Ok(list_unreadable(&planned.tally.unreadable))
     }
-}
 
-impl Import {
-    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
-        check_paths(&self.tree, self.report.as_ref())?;
-        let settings = settings(config)?;
+    pub(super) fn import(&self, config: &Config) -> anyhow::Result<Answer> {
+        let (mut reading, report) = self.open(config)?;
         let path = config.database();
         // Opened first: nobody should read a million files to learn that a server has the database.
-        let limit = config.copy_gate();
-        let store = Store::open_or_create_behind_gate(&path, limit).map_err(|error| explain_open(error, &path))?;
-        leave_alone(&path);
-        let mut database = Database::new(store, &self.tree)?;
+        let store = Store::open_or_create_behind_gate(&path, config.copy_gate());
+        let store = store.map_err(|error| explain_open(error, &path))?;
+        reading.tree.exclude_file(&path);
+        let mut database = Database::new(store, &reading.tree)?;
         if let Some(reached) = database.interrupted_at()? {
             let told =
                 "an earlier import of this tree was interrupted; its files are read again, and what is stored stays";
             writeln!(io::stderr(), "{told} ({reached})")?;
         }
-        let mut bar = progress("reading", &self.tree);
-        let tally = reported(self.report.as_ref(), |report| {
-            let options = Options { has_report: report.is_some(), ..Options::default() };
-            let read = collect(&self.tree, context(&settings, false), &options, &mut |files, _| bar.set(files))?;
-            resolve(read, &mut database, report)
-        })?;
-        drop(bar);
+        let imported = legacy::import(&reading.tree, reading.context(), &mut database, report.as_ref())?;
         let mut out = io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", Value::Object(counts(&tally)))?;
+            write_json(&mut out, &imported)?;
         } else {
-            write_counts(&mut out, &tally)?;
-            write_row(&mut out, "written", tally.written)?;
+            write_counts(&mut out, &imported.tally)?;
+            write_row(&mut out, "written", imported.written)?;
         }
-        Ok(Answer::Done)
+        Ok(list_unreadable(&imported.tally.unreadable))
+    }
+
+    fn verify(&self, config: &Config) -> anyhow::Result<Answer> {
+        let (reading, report) = self.open(config)?;
+        let path = config.database();
+        let store = Store::open(&path).map_err(|error| explain_open(error, &path))?;
+        let database = Database::new(store, &reading.tree)?;
+        let tiers = &reading.settings.tiers;
+        let verified = legacy::verify(&reading.tree, reading.context(), tiers, &database, report.as_ref())?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            write_json(&mut out, &verified)?;
+        } else {
+            write_verified(&mut out, &verified)?;
+        }
+        let all_read = list_unreadable(&verified.unreadable);
+        Ok(if verified.unexplained.is_empty() { all_read } else { Answer::No })
     }
 }
 
-/// Everything that was counted, by name.
-fn counts(tally: &Tally) -> Map<String, Value> {
-    let named = |pairs: Vec<(&'static str, u64)>| -> Value {
-        pairs.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect::<Map<_, _>>().into()
-    };
-    let rows = [
-        ("files", json!(tally.files)),
-        ("bytes", json!(tally.bytes)),
-        ("disk_bytes", json!(tally.disk_bytes)),
-        ("inodes", json!(tally.files + tally.folders)),
-        ("contents", json!(tally.contents)),
-        ("classes", named(tally.classes.iter().map(|(class, count)| (class.as_str(), *count)).collect())),
-        ("quarantined", named(tally.quarantined.iter().map(|(reason, count)| (reason.as_str(), *count)).collect())),
-        ("signals_refused", named(tally.refused.iter().map(|(reason, count)| (reason.as_str(), *count)).collect())),
-        ("notes", named(tally.notes.iter().map(|(note, count)| (note.as_str(), *count)).collect())),
-        ("signals", json!(tally.signals)),
-        ("signal_conflicts", json!(tally.signal_conflicts)),
-        ("overlays", json!(tally.overlays)),
-        ("overlay_conflicts", json!(tally.overlay_conflicts)),
-        ("outcomes", json!(tally.outcomes)),
-        ("written", json!(tally.written)),
-    ];
-    rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+impl Archive {
+    fn run(&self, config: &Config) -> anyhow::Result<Answer> {
+        if let Some(packs) = &self.packs {
+            return packs.run();
+        }
+        let tree = self.tree.as_ref().context("no tree is given")?;
+        let folder = self.out.as_ref().context("no folder is given")?;
+        let reading = Reading::new(config, tree, self.names.as_ref())?;
+        let done = legacy::archive(&reading.tree, reading.context(), folder, self.delete, self.report.as_deref())?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            write_json(&mut out, &BTreeMap::from(done.counts()))?;
+        } else {
+            for (name, count) in done.counts() {
+                write_row(&mut out, &name.replace('_', " "), count)?;
+            }
+        }
+        Ok(list_left(&done))
+    }
+}
+
+fn write_json(out: &mut impl Write, answer: &impl Serialize) -> anyhow::Result<()> {
+    Ok(writeln!(out, "{}", serde_json::to_string(answer)?)?)
 }
 
 fn write_row(out: &mut impl Write, name: &str, count: u64) -> io::Result<()> {
@@ -326,7 +270,7 @@ fn write_counts(out: &mut impl Write, tally: &Tally) -> anyhow::Result<()> {
         ("files", tally.files),
         ("bytes", tally.bytes),
         ("bytes of disk blocks", tally.disk_bytes),
-        ("inodes, with folders", tally.files + tally.folders),
+        ("inodes, with folders", tally.inodes),
         ("different contents", tally.contents),
     ] {
         write_row(out, name, count)?;
@@ -335,9 +279,9 @@ fn write_counts(out: &mut impl Write, tally: &Tally) -> anyhow::Result<()> {
     for (class, count) in &tally.classes {
         write_row(out, class.as_str(), *count)?;
     }
-    let quarantined = tally.quarantined.iter().map(|(reason, count)| (reason.sentence(), *count)).collect();
-    let refused = tally.refused.iter().map(|(reason, count)| (reason.sentence(), *count)).collect();
-    let notes = tally.notes.iter().map(|(note, count)| (note.sentence(), *count)).collect();
+    let quarantined = tally.quarantined.iter().map(|(reason, count)| (sentence(reason), *count)).collect();
+    let refused = tally.signals_refused.iter().map(|(reason, count)| (sentence(reason), *count)).collect();
+    let notes = tally.notes.iter().map(|(note, count)| (sentence(note), *count)).collect();
     let sections: [(&str, Vec<(&str, u64)>); 3] = [
         ("quarantined, by reason", quarantined),
         ("signals refused beside facts that were taken, by reason", refused),
@@ -362,45 +306,19 @@ fn write_counts(out: &mut impl Write, tally: &Tally) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Verify {
-    fn run(&self, config: &Config) -> anyhow::Result<Answer> {
-        check_paths(&self.tree, self.report.as_ref())?;
-        let settings = settings(config)?;
-        let mut database = Database::new(open_store(config)?, &self.tree)?;
-        leave_alone(&config.database());
-        let rates = database.rates()?;
-        let market = Market { instruments: &settings.instruments, tiers: &settings.tiers, rates: &rates };
-        let mut bar = progress("comparing", &self.tree);
-        let verified = reported(self.report.as_ref(), |report| {
-            verify(&self.tree, context(&settings, true), market, &mut database, report, &mut |files| bar.set(files))
-        })?;
-        drop(bar);
-        let mut out = io::stdout().lock();
-        if self.json { writeln!(out, "{}", verified_json(&verified)) } else { write_verified(&mut out, &verified) }?;
-        Ok(if verified.unexplained.is_empty() { Answer::Done } else { Answer::No })
-    }
-}
-
-fn verified_json(verified: &Verified) -> Value {
-    json!({
-        "files": verified.files, "missions": verified.missions, "same": verified.same,
-        "differences": verified.causes, "unexplained": verified.unexplained,
-    })
-}
-
 fn write_verified(out: &mut impl Write, verified: &Verified) -> io::Result<()> {
     write_row(out, "files", verified.files)?;
     write_row(out, "missions compared", verified.missions)?;
     write_row(out, "numbers that are the same", verified.same)?;
     writeln!(out, "numbers that differ, by cause")?;
     for (cause, count) in &verified.causes {
-        write_row(out, cause.sentence(), *count)?;
+        writeln!(out, "  {count:>9}  {}", sentence(cause))?;
     }
     if !verified.unexplained.is_empty() {
         writeln!(out, "without a cause")?;
     }
     for difference in verified.unexplained.iter().take(LISTED_MAX) {
-        let (PathText::Path(path) | PathText::PathHex(path)) = &difference.path;
+        let path = difference.path.as_str();
         writeln!(out, "  {path}: {} is {} there, {} now", difference.field, difference.file, difference.now)?;
     }
     let more = verified.unexplained.len().saturating_sub(LISTED_MAX);
@@ -410,60 +328,26 @@ fn write_verified(out: &mut impl Write, verified: &Verified) -> io::Result<()> {
     Ok(())
 }
 
-impl Archive {
-    fn run(&self, config: &Config) -> anyhow::Result<Answer> {
-        if let Some(packs) = &self.packs {
-            return packs.run();
-        }
-        let tree = self.tree.as_ref().context("no tree is given")?;
-        let folder = self.out.as_ref().context("no folder is given")?;
-        require_outside(tree, folder)?;
-        let settings = settings(config)?;
-        leave_alone(&config.database());
-        let mut options = archive::Options { delete: self.delete, ..archive::Options::default() };
-        let mut report: Box<dyn BufRead> = if let Some(path) = &self.report {
-            let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-            options.reported_ns = Some(Stat::of(&file.metadata()?).modified_ns);
-            Box::new(BufReader::new(file))
-        } else {
-            let mut bar = progress("reading", tree);
-            Box::new(report_of(tree, context(&settings, false), &Options::default(), &mut |files, _| bar.set(files))?)
-        };
-        let mut bar = progress("packing", tree);
-        let summary = archive::archive(tree, folder, Some(&mut report), &options, &mut |files| bar.set(files))?;
-        drop(bar);
-        let mut out = io::stdout().lock();
-        let rows = rows(&summary);
-        if self.json {
-            let rows: Map<_, _> = rows.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
-            writeln!(out, "{}", Value::Object(rows))?;
-        } else {
-            for (name, count) in rows {
-                write_row(&mut out, &name.replace('_', " "), count)?;
-            }
-        }
-        for named in &summary.named {
-            writeln!(io::stderr(), "overlaid: {named}")?;
-        }
-        Ok(if summary.is_any_left() { Answer::No } else { Answer::Done })
-    }
+/// Lists what could not be read; then the answer is no, as nobody knows what is in it.
+fn list_unreadable(unreadable: &Unreadable) -> Answer {
+    let lines = unreadable.first.iter().map(|path| format!("{} can not be read", path.display()));
+    list(lines, unreadable.count)
 }
 
-fn rows(summary: &Summary) -> [(&'static str, u64); 10] {
-    let &Summary { seen, packed_before, packed, links, databases, listed_only, changed, packs, deleted, kept, .. } =
-        summary;
-    [
-        ("files", seen),
-        ("packed_before", packed_before),
-        ("packed", packed),
-        ("links_left", links),
-        ("databases_left", databases),
-        ("listed_only", listed_only),
-        ("changed_meanwhile", changed),
-        ("packs", packs),
-        ("deleted", deleted),
-        ("kept", kept),
-    ]
+/// Lists what stays of a tree that was to be packed.
+fn list_left(done: &Archived) -> Answer {
+    list(done.stays.iter().map(|(path, why)| format!("{} {why}: it stays", path.display())), done.left())
+}
+
+/// Writes the first of `count` lines to standard error; the answer is no if there are any.
+fn list(lines: impl ExactSizeIterator<Item = String>, count: u64) -> Answer {
+    let more = count.saturating_sub(lines.len() as u64);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    for line in lines.chain(more) {
+        // There is nobody left to tell if standard error is closed.
+        let _ = writeln!(io::stderr(), "overlaid: {line}");
+    }
+    if count > 0 { Answer::No } else { Answer::Done }
 }
 
 impl Packs {
@@ -471,14 +355,8 @@ impl Packs {
         let mut out = io::BufWriter::new(io::stdout().lock());
         let answer = match self {
             Self::List { folder, json } => {
-                let listed = archive::for_each(folder, &mut |item| {
-                    if *json {
-                        serde_json::to_writer(&mut out, item)?;
-                        writeln!(out)?;
-                    } else {
-                        write_item(&mut out, item)?;
-                    }
-                    Ok(())
+                let listed = legacy::list(folder, &mut |item| {
+                    if *json { write_json(&mut out, item) } else { Ok(write_item(&mut out, item)?) }
                 });
                 // What can be listed stands before the error.
                 out.flush()?;
@@ -486,21 +364,14 @@ impl Packs {
                 Answer::Done
             }
             Self::Cat { folder, path } => {
-                let why = match archive::cat(folder, path, &mut out)? {
-                    Held::File => None,
-                    Held::Link(to) => Some(format!("is packed as a link to {}, and has no content", to.display())),
-                    Held::Name => {
-                        Some("is named, but was not packed: it was no file, or changed, and stayed".to_owned())
-                    }
-                    Held::Nothing => Some("is in no pack".to_owned()),
-                };
-                if let Some(why) = &why {
-                    writeln!(io::stderr(), "overlaid: {} {why}", path.display())?;
+                let is_there = legacy::cat(folder, path, &mut out)?;
+                if !is_there {
+                    writeln!(io::stderr(), "overlaid: {} is in no pack", path.display())?;
                 }
-                if why.is_none() { Answer::Done } else { Answer::No }
+                if is_there { Answer::Done } else { Answer::No }
             }
             Self::Extract { folder, path, to } => {
-                let done = archive::extract(folder, path.as_deref().unwrap_or(Path::new("")), to)?;
+                let done = legacy::extract(folder, path.as_deref().unwrap_or(Path::new("")), to)?;
                 write_extracted(&mut out, &done)?;
                 if let Some(half) = done.half {
                     out.flush()?;
@@ -509,7 +380,7 @@ impl Packs {
                 if done.files > 0 { Answer::Done } else { Answer::No }
             }
             Self::Check { folder, json } => {
-                let checks = archive::check(folder)?;
+                let checks = legacy::check(folder)?;
                 for (pack, check) in &checks {
                     if *json {
                         writeln!(out, "{}", json!({"pack": pack, "whole": check.whole, "damage": check.damage}))?;
@@ -520,7 +391,7 @@ impl Packs {
                         writeln!(out, "  {damage}")?;
                     }
                 }
-                if checks.values().all(archive::Check::is_whole) { Answer::Done } else { Answer::No }
+                if checks.values().all(Check::is_whole) { Answer::Done } else { Answer::No }
             }
         };
         out.flush()?;
@@ -530,19 +401,14 @@ impl Packs {
 
 fn write_extracted(out: &mut impl Write, done: &Extracted) -> io::Result<()> {
     writeln!(out, "{} files", done.files)?;
-    for (count, what, why) in [
-        (done.older, "older version", "each path comes back as it was packed last"),
-        (done.links, "link", "`cat` says where each leads"),
-    ] {
-        if count > 0 {
-            writeln!(out, "{count} {what}{} left out: {why}", if count == 1 { "" } else { "s" })?;
-        }
+    if done.older > 0 {
+        let versions = if done.older == 1 { "version" } else { "versions" };
+        writeln!(out, "{} older {versions} left out: each path comes back as it was packed last", done.older)?;
     }
     Ok(())
 }
 
 fn write_item(out: &mut impl Write, item: &Item) -> io::Result<()> {
-    let (PathText::Path(path) | PathText::PathHex(path)) = &item.path;
     let class = item.class.map_or("-", |class| class.as_str());
-    writeln!(out, "{:>9} {class:<11} {path}", item.bytes)
+    writeln!(out, "{:>9} {class:<11} {}", item.bytes, item.path.as_str())
 }

@@ -326,7 +326,7 @@ fn nearly_spells(name: &str, letters: Letters, known: &str) -> bool {
 }
 
 /// Drops the white space between tokens.
-fn compact(json: &str) -> String {
+pub(crate) fn compact(json: &str) -> String {
     if !json.contains([' ', '\t', '\n', '\r']) {
         return json.to_owned();
     }

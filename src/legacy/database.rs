@@ -1,29 +1,22 @@
 //! The database as the place where an import's records go and a comparison finds them.
 
-use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
 use super::report::PathText;
-use super::resolve::{Batch, Checkpoint, Target, own_prefix};
-use super::verify::Records;
+use super::resolve::{Batch, DONE, Target, other_prefix};
+use super::walk::Tree;
 use crate::domain::{Outcome, Overlay, Rates, Signal, SignalId, UserId};
 use crate::store::{Imported, Snapshot, Store};
 
-/// Most ids whose signals are remembered: a day of ten times the usual traffic, and little memory.
-const REMEMBERED_MAX: usize = 4_096;
-
-/// A database that this program holds alone.
+/// A database that this program holds alone, for one tree.
 pub struct Database {
     store: Arc<Store>,
     /// What is stored now; taken anew after each write.
     snapshot: Snapshot,
-    /// The tree that is imported.
+    /// The tree's name in the table of checkpoints.
     tree: String,
-    /// Signals of the ids that were asked for last.
-    remembered: HashMap<SignalId, Vec<Signal>>,
 }
 
 impl Database {
@@ -31,14 +24,10 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// If the tree can not be found, or the database not be read.
-    pub fn new(store: Arc<Store>, tree: &Path) -> Result<Self> {
-        let tree = std::fs::canonicalize(tree).with_context(|| format!("cannot find {}", tree.display()))?;
-        let tree = match PathText::of(&tree) {
-            PathText::Path(text) | PathText::PathHex(text) => text,
-        };
+    /// If the database can not be read.
+    pub fn new(store: Arc<Store>, tree: &Tree) -> Result<Self> {
         let snapshot = store.snapshot()?;
-        Ok(Self { store, snapshot, tree, remembered: HashMap::new() })
+        Ok(Self { store, snapshot, tree: PathText::of(tree.root()).as_str().to_owned() })
     }
 
     /// How far an earlier import of the same tree came, in words; `None` if there was none or it was done.
@@ -51,70 +40,44 @@ impl Database {
     ///
     /// If the database can not be read.
     pub fn interrupted_at(&self) -> Result<Option<String>> {
-        Ok(self.snapshot.checkpoint(&self.tree)?.filter(|state| *state != words(&Checkpoint::Done)))
+        Ok(self.snapshot.checkpoint(&self.tree)?.filter(|reached| reached != DONE))
     }
 
     /// The stored rates.
-    ///
-    /// # Errors
-    ///
-    /// If they can not be read.
-    pub fn rates(&self) -> Result<Rates> {
+    pub(super) fn rates(&self) -> Result<Rates> {
         Ok(self.snapshot.rates()?)
     }
-}
 
-fn words(checkpoint: &Checkpoint) -> String {
-    match checkpoint {
-        Checkpoint::Signals(id) => format!("signals up to {id}"),
-        Checkpoint::Overlays(user) => format!("all signals, overlays up to {user}"),
-        Checkpoint::Done => "done".to_owned(),
+    /// All signals that an old id became: its own, and those under `{id}@…`.
+    pub(super) fn signals(&self, id: &SignalId) -> Result<Vec<Signal>> {
+        let own = self.snapshot.signal(id)?.into_iter();
+        let others = self.snapshot.signals_under(&other_prefix(id))?;
+        Ok(own.chain(others).map(|stored| stored.signal).collect())
     }
 }
 
 impl Target for Database {
-    fn signal(&mut self, id: &SignalId) -> Result<Option<Signal>> {
+    fn signal(&self, id: &SignalId) -> Result<Option<Signal>> {
         Ok(self.snapshot.signal(id)?.map(|stored| stored.signal))
     }
 
-    fn overlay(&mut self, id: &UserId) -> Result<Option<Overlay>> {
+    fn overlay(&self, id: &UserId) -> Result<Option<Overlay>> {
         Ok(self.snapshot.overlay(id)?.map(|stored| stored.overlay))
     }
 
-    fn outcome(&mut self, signal: &SignalId, user: &UserId) -> Result<Option<Outcome>> {
+    fn outcome(&self, signal: &SignalId, user: &UserId) -> Result<Option<Outcome>> {
         let Some(signal) = self.snapshot.signal(signal)? else { return Ok(None) };
         Ok(self.snapshot.outcome(signal.number, user)?.map(|stored| stored.outcome))
     }
 
-    fn write(&mut self, batch: &Batch, checkpoint: &Checkpoint) -> Result<()> {
-        let words = words(checkpoint);
+    fn write(&mut self, batch: &Batch, reached: &str) -> Result<()> {
         // An import that finds everything there leaves the file as it is.
-        if batch.is_empty() && self.snapshot.checkpoint(&self.tree)?.as_ref() == Some(&words) {
+        if batch.len() == 0 && self.snapshot.checkpoint(&self.tree)?.as_deref() == Some(reached) {
             return Ok(());
         }
         let records = Imported { signals: &batch.signals, overlays: &batch.overlays, outcomes: &batch.outcomes };
-        self.store.import(&records, (&self.tree, &words)).context("cannot write to the database")?;
+        self.store.import(&records, (&self.tree, reached)).context("cannot write to the database")?;
         self.snapshot = self.store.snapshot()?;
         Ok(())
-    }
-}
-
-impl Records for Database {
-    fn signals(&mut self, id: &SignalId) -> Result<Vec<Signal>> {
-        if let Some(known) = self.remembered.get(id) {
-            return Ok(known.clone());
-        }
-        let own = self.snapshot.signal(id)?.into_iter();
-        let renamed = self.snapshot.signals_under(&own_prefix(id))?;
-        let found: Vec<Signal> = own.chain(renamed).map(|stored| stored.signal).collect();
-        if self.remembered.len() >= REMEMBERED_MAX {
-            self.remembered.clear();
-        }
-        self.remembered.insert(id.clone(), found.clone());
-        Ok(found)
-    }
-
-    fn overlay(&mut self, user: &UserId) -> Result<Option<Overlay>> {
-        Ok(self.snapshot.overlay(user)?.map(|stored| stored.overlay))
     }
 }

@@ -1,93 +1,106 @@
-//! Reading a whole tree: every file once, in bounded memory.
+//! What all files of a tree hold, by signal and by user.
 //!
-//! One thread walks, some read and recognise, the caller's merges; bounded channels lie between them. Signals and users
-//! are merged as they come. When they outgrow their bound they are cut into sorted runs, which [`resolve`](super::resolve)
-//! merges by id. So nothing depends on the order of the files, and a run that is interrupted leaves nothing behind.
+//! One thread walks, some read and recognise, the caller's merges; bounded channels lie between them. Signals and users are
+//! merged as they come, with the same result in any order of the files: the set of files decides. They stay in memory: a year
+//! of old files has ten thousand signals and as many users. What grows with the number of files goes through
+//! [`sorter`](super::sorter), but for a class and a number each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::archive::LEVEL;
-use super::recognise::{Context, Part, Quarantine, recognise};
+use super::part::{OutcomePart, OverlayPart, Part, Quarantine, SignalPart, TradeKey};
+use super::recognise::recognise;
+use super::record::Context;
 use super::report::{Class, Line, Tally};
 use super::sorter::{Sorter, nameless_file};
-use super::state::{SignalState, UserState};
-use super::walk::{Loaded, Stat, Walk, for_each};
-use crate::domain::{SignalId, UserId};
+use super::walk::{Loaded, Stat, Tree};
+use crate::domain::{Signal, SignalId, UnixMillis, UserId};
+use crate::render::signal_json;
 
-/// Memory for signals and users, each, before they are cut into a run.
-const STATES_BYTES_MAX: usize = 24 << 20;
+/// Files that speak of the same trade under the same id further apart than this speak of two: the counters in the old
+/// ids restarted with each process, and the nearest two real restarts lie three hours apart. Writing one signal's
+/// files for all users took seconds.
+pub(super) const SAME_TRADE_MS: i64 = 60 * 60 * 1_000;
 /// Memory for the hashes of contents.
 const HASHES_BYTES_MAX: usize = 16 << 20;
 
-/// Of 256 files, how many are packed on trial to tell what all will take.
-const SAMPLED_OF_256: u8 = 8;
-/// What a file takes in the index of a pack beside its path: its hash does not compress.
-const INDEX_BYTES: u64 = 48;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
-/// How a tree is read.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where runs too large for memory go; they have no names and are gone when the program is.
-    pub temporary: PathBuf,
-    /// Whether a line a file is kept for the report.
-    pub has_report: bool,
-    /// Memory for signals and users before they go to disk; tests make it small.
-    pub states_bytes_max: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { temporary: std::env::temp_dir(), has_report: false, states_bytes_max: STATES_BYTES_MAX }
-    }
-}
-
 /// Everything that was found in a tree.
-#[derive(Debug)]
-pub struct Collected {
-    /// Signals by id, as pieces of [`SignalState`].
-    pub(super) signals: Sorter,
-    /// Users by id, as pieces of [`UserState`].
-    pub(super) users: Sorter,
+pub(super) struct Groups {
+    /// Under each id, one variant for each trade.
+    pub(super) signals: BTreeMap<SignalId, Vec<Variant>>,
+    /// What was found about each user.
+    pub(super) users: BTreeMap<UserId, UserFacts>,
     /// Numbers of the files by the hash of their content.
     pub(super) hashes: Sorter,
-    /// Class of each file, in the order of the scan.
+    /// Class of each file, in the order of the walk.
     pub(super) classes: Vec<Class>,
     /// One line a file, not yet final.
     pub(super) lines: Option<File>,
     /// Counts so far.
     pub(super) tally: Tally,
-    pub(super) temporary: PathBuf,
+    /// The days that the files speak of, in days since 1970: each becomes a pack.
+    pub(super) days: BTreeSet<i64>,
 }
 
-/// Reads a tree. `progress` is called after each file with the files and bytes read so far.
+/// One trade under an id.
+#[derive(Clone, Debug)]
+pub(super) struct Variant {
+    /// What the trade is.
+    pub(super) key: TradeKey,
+    /// Whether the files say when it was made.
+    pub(super) is_dated: bool,
+    /// When the earliest file says it was made.
+    pub(super) first: UnixMillis,
+    /// When the latest file says so.
+    pub(super) last: UnixMillis,
+    /// The earliest file's signal.
+    pub(super) signal: Signal,
+    /// What happened for users: the latest counts.
+    pub(super) outcomes: BTreeMap<UserId, OutcomePart>,
+    /// The files, by their numbers in the order of the walk.
+    pub(super) files: Vec<usize>,
+}
+
+/// What was found about one user.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UserFacts {
+    /// Each member's newest value, with the time of the file that it is from, if that has one.
+    pub(super) members: BTreeMap<String, (Option<UnixMillis>, String)>,
+    /// Tier, balance and risk of a file that has a balance.
+    first: Option<[Option<String>; 3]>,
+    /// Whether another file has others.
+    pub(super) has_changed: bool,
+}
+
+/// Reads a tree; `has_lines` if a report is to be written. `progress` is called after each file with the files read so far.
 ///
 /// # Errors
 ///
 /// If the tree's root can not be read, or a temporary file not be written. A file that can not be read is counted, not an
 /// error.
-pub fn collect(
-    root: &Path,
+pub(super) fn group(
+    tree: &Tree,
     context: Context<'_>,
-    options: &Options,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Collected> {
-    let walk = Walk::new(root, &options.temporary)?;
-    let mut collector = Collector::new(options)?;
-    let each = |found: Found| {
-        collector.add(&found)?;
-        progress(collector.tally.files, collector.tally.bytes);
-        Ok(())
-    };
-    let folders = for_each(walk, |loaded| Found::of(loaded, context), each)?;
-    collector.tally.folders = folders;
-    collector.finish()
+    has_lines: bool,
+    mut progress: impl FnMut(u64),
+) -> Result<Groups> {
+    let mut collector = Collector::new(has_lines)?;
+    let folders = tree.for_each(
+        |loaded| Found::of(loaded, context),
+        |found| {
+            collector.add(found)?;
+            progress(collector.groups.tally.files);
+            Ok(())
+        },
+    )?;
+    collector.finish(folders)
 }
 
 /// One file, understood: what the workers hand over.
@@ -97,179 +110,167 @@ struct Found {
     /// Half of the hash of the content: enough to tell contents apart.
     hash: Option<[u8; 16]>,
     recognised: Result<Vec<Part>, Quarantine>,
-    /// The content, of one file in some, to pack it on trial.
-    sample: Option<Vec<u8>>,
 }
 
 impl Found {
     fn of(loaded: Loaded, context: Context<'_>) -> Self {
         let Loaded { entry, stat, content } = loaded;
-        let hash = content.as_ref().ok().and_then(|content| {
-            let hash = blake3::hash(content);
-            hash.as_bytes().first_chunk::<16>().copied()
-        });
+        let hash = |content: &Vec<u8>| blake3::hash(content).as_bytes().first_chunk::<16>().copied();
+        let hash = content.as_ref().ok().and_then(hash);
         let recognised = match &content {
             Ok(bytes) => recognise(bytes, &entry.path, stat.modified(), context),
             Err(refusal) => Err(Quarantine::from(*refusal)),
         };
-        let is_sample = hash.is_some_and(|[first, ..]| first < SAMPLED_OF_256);
-        let sample = content.ok().filter(|_| is_sample);
-        Self { path: entry.path, stat, hash, recognised, sample }
+        Self { path: entry.path, stat, hash, recognised }
     }
 }
 
 struct Collector {
-    states_bytes_max: usize,
-    signals: HashMap<SignalId, SignalState>,
-    signal_bytes: usize,
-    users: HashMap<UserId, UserState>,
-    user_bytes: usize,
+    groups: Groups,
     lines: Option<BufWriter<File>>,
-    trial: zstd::Encoder<'static, Scale>,
-    out: Collected,
-    tally: Tally,
-}
-
-/// Takes bytes and keeps their number.
-#[derive(Debug, Default)]
-struct Scale(u64);
-
-impl Write for Scale {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Collector {
-    fn new(options: &Options) -> Result<Self> {
-        let sorter = |bytes_max| Sorter::new(options.temporary.clone(), bytes_max);
-        let out = Collected {
-            signals: sorter(options.states_bytes_max),
-            users: sorter(options.states_bytes_max),
-            hashes: sorter(HASHES_BYTES_MAX.min(options.states_bytes_max)),
+    fn new(has_lines: bool) -> Result<Self> {
+        let groups = Groups {
+            signals: BTreeMap::new(),
+            users: BTreeMap::new(),
+            hashes: Sorter::new(HASHES_BYTES_MAX),
             classes: Vec::new(),
             lines: None,
             tally: Tally::default(),
-            temporary: options.temporary.clone(),
+            days: BTreeSet::new(),
         };
-        let lines = if options.has_report {
-            Some(BufWriter::with_capacity(1 << 18, nameless_file(&options.temporary)?))
-        } else {
-            None
-        };
-        Ok(Self {
-            states_bytes_max: options.states_bytes_max,
-            signals: HashMap::new(),
-            signal_bytes: 0,
-            users: HashMap::new(),
-            user_bytes: 0,
-            lines,
-            trial: zstd::Encoder::new(Scale::default(), LEVEL)?,
-            out,
-            tally: Tally::default(),
-        })
+        let lines = if has_lines { Some(BufWriter::with_capacity(1 << 18, nameless_file()?)) } else { None };
+        Ok(Self { groups, lines })
     }
 
-    fn add(&mut self, found: &Found) -> Result<()> {
-        let Found { path, stat, hash, recognised, sample } = found;
-        let number = self.tally.files;
-        self.tally.files += 1;
-        self.tally.bytes += stat.bytes;
-        self.tally.disk_bytes += stat.disk_bytes;
+    fn add(&mut self, found: Found) -> Result<()> {
+        let Found { path, stat, hash, recognised } = found;
+        let Groups { hashes, classes, tally, days, .. } = &mut self.groups;
+        let number = classes.len();
+        tally.files += 1;
+        tally.bytes += stat.bytes;
+        tally.disk_bytes += stat.disk_bytes;
         if let Some(hash) = hash {
-            self.out.hashes.push(hash, &number.to_be_bytes())?;
+            hashes.push(&hash, &number.to_be_bytes())?;
         }
-        let class = match recognised {
-            Ok(parts) => Class::of(parts),
-            Err(_) => Class::Quarantined,
-        };
-        self.out.classes.push(class);
-        match recognised {
-            Ok(parts) => {
-                for part in parts {
-                    self.keep(part, number)?;
-                }
-            }
-            Err(quarantine) => *self.tally.quarantined.entry(quarantine.refusal).or_default() += 1,
-        }
+        classes.push(Class::of(&recognised));
         let moment = recognised.as_ref().ok().and_then(|parts| parts.iter().find_map(Part::moment));
-        let day = moment.unwrap_or_else(|| stat.modified()).millis().div_euclid(DAY_MS);
-        *self.tally.days.entry(day).or_default() += 1;
-        if let Some(sample) = sample {
-            self.trial.write_all(path.as_os_str().as_encoded_bytes())?;
-            self.trial.write_all(sample)?;
-            self.tally.sampled_bytes += sample.len() as u64;
-            self.tally.sampled_packed_bytes += INDEX_BYTES;
-        }
+        days.insert(moment.unwrap_or_else(|| stat.modified()).millis().div_euclid(DAY_MS));
         if let Some(lines) = &mut self.lines {
-            let line = Line::new(path, stat.bytes, class, recognised);
-            serde_json::to_writer(&mut *lines, &line)?;
+            serde_json::to_writer(&mut *lines, &Line::new(&path, stat.bytes, &recognised))?;
             lines.write_all(b"\n")?;
         }
-        Ok(())
-    }
-
-    fn keep(&mut self, part: &Part, number: u64) -> Result<()> {
-        for note in &part.notes {
-            *self.tally.notes.entry(*note).or_default() += 1;
-        }
-        if let Some(refused) = &part.refused {
-            *self.tally.refused.entry(refused.refusal).or_default() += 1;
-        }
-        if let Some(signal) = &part.signal {
-            let state = self.signals.entry(signal.signal.id.clone()).or_default();
-            let before = state.bytes();
-            state.add(signal, part.outcome.as_ref(), number);
-            self.signal_bytes += state.bytes().saturating_sub(before);
-            if self.signal_bytes > self.states_bytes_max {
-                self.spill_signals()?;
-            }
-        }
-        if let Some(overlay) = &part.overlay {
-            if let Some(state) = self.users.get_mut(&overlay.user) {
-                state.add(overlay);
-            } else {
-                let mut state = UserState::default();
-                state.add(overlay);
-                self.user_bytes += state.bytes();
-                self.users.insert(overlay.user.clone(), state);
-            }
-            if self.user_bytes > self.states_bytes_max {
-                self.spill_users()?;
+        match recognised {
+            Ok(parts) => parts.into_iter().for_each(|part| self.groups.add(part, number)),
+            Err(quarantine) => {
+                *tally.quarantined.entry(quarantine.refusal).or_default() += 1;
+                tally.unreadable.note(&path, quarantine.refusal);
             }
         }
         Ok(())
     }
 
-    fn spill_signals(&mut self) -> Result<()> {
-        for (id, state) in self.signals.drain() {
-            self.out.signals.push(id.as_str().as_bytes(), &serde_json::to_vec(&state)?)?;
-        }
-        self.signal_bytes = 0;
-        Ok(())
-    }
-
-    fn spill_users(&mut self) -> Result<()> {
-        for (id, state) in self.users.drain() {
-            self.out.users.push(id.as_str().as_bytes(), &serde_json::to_vec(&state)?)?;
-        }
-        self.user_bytes = 0;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Collected> {
-        self.spill_signals()?;
-        self.spill_users()?;
+    fn finish(mut self, folders: u64) -> Result<Groups> {
         if let Some(lines) = self.lines {
-            self.out.lines = Some(lines.into_inner().map_err(std::io::IntoInnerError::into_error)?);
+            self.groups.lines = Some(lines.into_inner().map_err(std::io::IntoInnerError::into_error)?);
         }
-        self.tally.sampled_packed_bytes += self.trial.finish()?.0;
-        self.out.tally = self.tally;
-        Ok(self.out)
+        self.groups.tally.inodes = self.groups.tally.files + folders;
+        Ok(self.groups)
+    }
+}
+
+impl Groups {
+    /// Adds what a record of a file says.
+    fn add(&mut self, part: Part, file: usize) {
+        let Part { signal, overlay, outcome, refused, notes, .. } = part;
+        for note in notes {
+            *self.tally.notes.entry(note).or_default() += 1;
+        }
+        if let Some(refused) = refused {
+            *self.tally.signals_refused.entry(refused.refusal).or_default() += 1;
+        }
+        if let Some(signal) = signal {
+            let variants = self.signals.entry(signal.signal.id.clone()).or_default();
+            let mut new = Variant::new(signal, outcome, file);
+            // A new one may lie between two that were too far apart: then all three are one.
+            while let Some(at) = variants.iter().position(|known| known.is_near(&new)) {
+                new = variants.swap_remove(at).merged(new);
+            }
+            variants.push(new);
+        }
+        if let Some(overlay) = overlay {
+            self.users.entry(overlay.user.clone()).or_default().add(overlay);
+        }
+    }
+}
+
+impl Variant {
+    fn new(part: SignalPart, outcome: Option<OutcomePart>, file: usize) -> Self {
+        let SignalPart { signal, is_dated } = part;
+        let at = signal.created_at;
+        let outcomes = outcome.into_iter().map(|outcome| (outcome.user.clone(), outcome)).collect();
+        Self { key: TradeKey::of(&signal), is_dated, first: at, last: at, signal, outcomes, files: vec![file] }
+    }
+
+    /// Whether both are the same trade. Undated files are one trade, whatever their own times are.
+    fn is_near(&self, other: &Self) -> bool {
+        self.key == other.key
+            && self.is_dated == other.is_dated
+            && (!self.is_dated || (other.is_within_reach(self.first, self.last)))
+    }
+
+    /// Whether a time span lies near enough to be that of the same trade.
+    pub(super) fn is_within_reach(&self, first: UnixMillis, last: UnixMillis) -> bool {
+        first <= self.last.plus_millis(SAME_TRADE_MS) && self.first.plus_millis(-SAME_TRADE_MS) <= last
+    }
+
+    /// Joins two of the same trade: the earliest file makes the signal.
+    fn merged(self, other: Self) -> Self {
+        let is_earlier = match other.first.cmp(&self.first) {
+            // Which of two counts that were made at one moment must not depend on the order of the files.
+            std::cmp::Ordering::Equal => signal_json(&other.signal) < signal_json(&self.signal),
+            order => order.is_lt(),
+        };
+        let last = self.last.max(other.last);
+        let joined = if is_earlier { other.absorbed(self) } else { self.absorbed(other) };
+        Self { last, ..joined }
+    }
+
+    /// Adds another's files and outcomes, without letting it change the signal or its times.
+    pub(super) fn absorbed(mut self, mut other: Self) -> Self {
+        for (user, outcome) in other.outcomes {
+            let order = |outcome: &OutcomePart| (outcome.at, outcome.status.as_str(), outcome.members.to_json());
+            let known = self.outcomes.get(&user);
+            if known.is_none_or(|known| order(known) < order(&outcome)) {
+                self.outcomes.insert(user, outcome);
+            }
+        }
+        if self.files.len() < other.files.len() {
+            std::mem::swap(&mut self.files, &mut other.files);
+        }
+        self.files.append(&mut other.files);
+        self
+    }
+}
+
+impl UserFacts {
+    /// Adds what one file says. Each member's newest value wins, so that a file which lacks a member takes nothing away.
+    fn add(&mut self, part: OverlayPart) {
+        let find = |name: &str| {
+            let mut members = part.members.iter();
+            members.find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
+        if let Some(balance) = find("account_balance") {
+            let facts = [find("tier"), Some(balance), find("risk_percent")];
+            self.has_changed |= self.first.get_or_insert_with(|| facts.clone()) != &facts;
+        }
+        for (name, value) in part.members {
+            let new = (part.at, value);
+            if self.members.get(&name).is_none_or(|known| *known < new) {
+                self.members.insert(name, new);
+            }
+        }
     }
 }

@@ -1,22 +1,25 @@
 //! JSON of old files, read strictly and with the text of every number kept.
 //!
-//! A file is parsed once: each object becomes a list of members whose values still borrow from the file. Numbers stay text
-//! until somebody asks for a [`Decimal`], so that no price ever passes through a binary float. An object that holds a
-//! member twice is refused at any depth, as two readers may disagree on what it says.
+//! `serde_json` reads and checks the text; here each object becomes a list of members whose values still borrow from the file.
+//! Numbers stay text until a caller asks for a decimal, so that no price ever passes through a binary float. An object that
+//! holds a member twice is refused at any depth, as two readers may disagree on what it says.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::fmt;
 
-use serde::de::IgnoredAny;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-use super::names::{Marks, look_up};
-use crate::domain::{Decimal, UnixMillis};
+use super::names::{NameId, Names};
+use crate::domain::compact;
 use crate::render::write_string;
 
 /// Deepest nesting: real files have four levels.
 const DEPTH_MAX: usize = 32;
-/// Objects of so many members have their names looked up in a set; in smaller ones, comparing takes less.
-const FEW_MEMBERS: usize = 64;
+
+/// What Python writes in the place of a number that is none. JSON has no such words.
+const NON_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 /// Why a text is not usable JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,113 +32,90 @@ pub(super) enum JsonError {
     Depth,
 }
 
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Syntax(error.to_string())
+    }
+}
+
 /// One JSON value of a file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Value<'a> {
     /// The text of the value as it stands in the file.
     raw: &'a str,
     kind: Kind<'a>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Kind<'a> {
     Null,
-    Other,
+    Bool,
     Number,
+    /// One of [`NON_NUMBERS`], as a string.
+    NonNumber,
     Text(Cow<'a, str>),
     Array(Vec<Value<'a>>),
-    Object(Vec<Member<'a>>, Names),
+    Object(Object<'a>),
+}
+
+#[derive(Debug, Default)]
+struct Object<'a> {
+    members: Vec<Member<'a>>,
+    /// The name of each member, if it is known: most look-ups are for known names.
+    ids: Vec<Option<NameId>>,
 }
 
 /// One member of an object.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Member<'a> {
     /// The name; a known one in the spelling that is known.
     pub(super) name: Cow<'a, str>,
-    /// What the name says.
-    pub(super) marks: Marks,
+    /// Which known name it is.
+    pub(super) id: Option<NameId>,
+    /// Whether the file has the name in another spelling.
+    is_respelled: bool,
     /// The value.
-    pub(super) node: Value<'a>,
-}
-
-/// Some bits of every name in an object: most of the names that are asked for are not there, and one look tells.
-#[derive(Clone, Copy, Debug, Default)]
-struct Names(u128);
-
-impl Names {
-    fn bit(name: &str) -> u128 {
-        let bytes = name.as_bytes();
-        let at = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or(0));
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let number = length.wrapping_mul(29) ^ at(bytes.first()).wrapping_mul(7) ^ at(bytes.last()).wrapping_mul(67);
-        1 << (number & 127)
-    }
+    pub(super) value: Value<'a>,
 }
 
 impl<'a> Value<'a> {
     /// Reads one JSON value.
-    pub(super) fn parse(json: &'a str) -> Result<Self, JsonError> {
-        let mut scanner = Scanner { text: json, at: 0 };
-        let read = scanner.value(0).and_then(|node| {
-            scanner.skip_blanks();
-            if scanner.at == json.len() { Ok(node) } else { Err(Fault::Syntax) }
-        });
-        read.map_err(|fault| {
-            // Where a text is no JSON at all, that counts before anything else; the library words it.
-            let error = serde_json::from_str::<IgnoredAny>(json).err();
-            match (fault, error) {
-                (Fault::Tree(error), None) => error,
-                (_, Some(error)) => JsonError::Syntax(error.to_string()),
-                (Fault::Syntax, None) => JsonError::Syntax(format!("near byte {}", scanner.at)),
-            }
-        })
-    }
-
-    /// An object whose members are those of `inner`, and of this one where `inner` has none of the name.
-    pub(super) fn hoisted(&self, inner: &Self) -> Self {
-        let (Some(own), Some(inner)) = (self.members(), inner.members()) else { return self.clone() };
-        let mut all = inner.to_vec();
-        for member in own {
-            if !inner.iter().any(|known| known.name == member.name) {
-                all.push(member.clone());
-            }
+    pub(super) fn parse(text: &'a str, names: &'a Names) -> Result<Self, JsonError> {
+        let text = text.trim_matches([' ', '\t', '\n', '\r']);
+        if !text.starts_with('{') {
+            // Reading an object checks all of its text; the rest is checked here.
+            let _: &RawValue = serde_json::from_str(text)?;
         }
-        Self { raw: self.raw, kind: Kind::of_members(all) }
+        Self::read(text, names, 0)
     }
 
-    /// The value as compact JSON text, as [`Object`](crate::domain::Object) keeps it.
+    fn read(raw: &'a str, names: &'a Names, depth: usize) -> Result<Self, JsonError> {
+        if depth > DEPTH_MAX {
+            return Err(JsonError::Depth);
+        }
+        let kind = match raw.as_bytes().first() {
+            Some(b'{') => Kind::Object(Object::read(raw, names, depth)?),
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(raw)?;
+                let items = items.into_iter().map(|item| Self::read(item.get(), names, depth + 1));
+                Kind::Array(items.collect::<Result<_, _>>()?)
+            }
+            Some(b'"') => match serde_json::from_str(raw)? {
+                Text(text) if NON_NUMBERS.contains(&&*text) => Kind::NonNumber,
+                Text(text) => Kind::Text(text),
+            },
+            Some(b'n') => Kind::Null,
+            Some(b't' | b'f') => Kind::Bool,
+            // What an ordinary reader can not hold (1e999) must not get into a record.
+            _ if raw.parse::<f64>().is_ok_and(f64::is_finite) => Kind::Number,
+            _ => return Err(JsonError::Syntax("number out of range".to_owned())),
+        };
+        Ok(Self { raw, kind })
+    }
+
+    /// The value as compact JSON text, as a record keeps it.
     pub(super) fn json(&self) -> String {
-        let mut out = Vec::with_capacity(self.raw.len());
-        self.write_to(&mut out);
-        String::from_utf8(out).unwrap_or_default()
-    }
-
-    fn write_to(&self, out: &mut Vec<u8>) {
-        match &self.kind {
-            Kind::Object(members, _) => {
-                out.push(b'{');
-                for (index, Member { name, node, .. }) in members.iter().enumerate() {
-                    if index > 0 {
-                        out.push(b',');
-                    }
-                    write_string(out, name);
-                    out.push(b':');
-                    node.write_to(out);
-                }
-                out.push(b'}');
-            }
-            Kind::Array(items) => {
-                out.push(b'[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        out.push(b',');
-                    }
-                    item.write_to(out);
-                }
-                out.push(b']');
-            }
-            _ => out.extend_from_slice(self.raw.as_bytes()),
-        }
+        compact(self.raw)
     }
 
     /// The text of the value as it stands in the file.
@@ -143,21 +123,40 @@ impl<'a> Value<'a> {
         self.raw
     }
 
-    /// The members, if this is an object.
-    pub(super) fn members(&self) -> Option<&[Member<'a>]> {
+    /// Whether this is an object.
+    pub(super) const fn is_object(&self) -> bool {
+        matches!(self.kind, Kind::Object(_))
+    }
+
+    /// The members of an object; none of anything else.
+    pub(super) fn members(&self) -> &[Member<'a>] {
         match &self.kind {
-            Kind::Object(members, _) => Some(members),
-            _ => None,
+            Kind::Object(object) => &object.members,
+            _ => &[],
         }
     }
 
     /// The member called `name`; a `null` counts as absent.
-    pub(super) fn get(&self, name: &str) -> Option<&Value<'a>> {
-        let Kind::Object(members, Names(names)) = &self.kind else { return None };
-        if names & Names::bit(name) == 0 {
-            return None;
-        }
-        members.iter().find(|member| member.name == name && !member.node.is_null()).map(|member| &member.node)
+    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+        let member = self.members().iter().find(|member| member.name == name)?;
+        Some(&member.value).filter(|value| !value.is_null())
+    }
+
+    /// The member of a known name; a `null` counts as absent.
+    pub(super) fn find(&self, id: NameId) -> Option<&Self> {
+        let Kind::Object(object) = &self.kind else { return None };
+        let member = object.members.get(object.place_of(id)?)?;
+        Some(&member.value).filter(|value| !value.is_null())
+    }
+
+    /// The members of these names that there are, in the order of the names.
+    pub(super) fn all<'v>(&'v self, names: &'v [NameId]) -> impl Iterator<Item = &'v Self> {
+        names.iter().filter_map(|id| self.find(*id))
+    }
+
+    /// Whether there is a member of one of these names.
+    pub(super) fn has_any(&self, names: &[NameId]) -> bool {
+        self.all(names).next().is_some()
     }
 
     /// The string, if this is one.
@@ -168,8 +167,18 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The text of a number.
+    pub(super) fn number(&self) -> Option<&'a str> {
+        matches!(self.kind, Kind::Number).then_some(self.raw)
+    }
+
+    /// Whether this stands in the place of a number and is none.
+    pub(super) const fn is_non_number(&self) -> bool {
+        matches!(self.kind, Kind::NonNumber)
+    }
+
     /// The items, if this is an array.
-    pub(super) fn items(&self) -> Option<&[Value<'a>]> {
+    pub(super) fn items(&self) -> Option<&[Self]> {
         match &self.kind {
             Kind::Array(items) => Some(items),
             _ => None,
@@ -180,375 +189,168 @@ impl<'a> Value<'a> {
     pub(super) const fn is_null(&self) -> bool {
         matches!(self.kind, Kind::Null)
     }
+}
 
-    /// A string or a number as text: ids are written both ways.
-    pub(super) fn id_text(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Text(text) => Some(text.trim()),
-            Kind::Number => Some(self.raw),
-            _ => None,
-        }
-    }
-
-    /// The number, also one in a string, with its unit where the string names one.
-    pub(super) fn quantity(&self) -> Option<Quantity> {
-        match &self.kind {
-            Kind::Number => Some(Quantity { value: Decimal::parse(self.raw).ok()?, unit: Unit::None, shown: false }),
-            Kind::Text(text) => Quantity::of_text(text),
-            _ => None,
-        }
-    }
-
-    /// The moment, as a text, or as Unix seconds, milliseconds, microseconds or nanoseconds.
-    pub(super) fn moment(&self) -> Option<UnixMillis> {
-        /// Seconds beyond the year 5138, or milliseconds after 1973; a thousand times as many are the next unit.
-        const MILLIS_FROM: i64 = 100_000_000_000;
-        let number = match &self.kind {
-            Kind::Number => self.raw,
-            Kind::Text(text) => match moment_of_text(text.trim()) {
-                Some(moment) => return Some(moment),
-                None => text.trim(),
-            },
-            _ => return None,
-        };
-        let whole = number.split_once('.').map_or(number, |(whole, _)| whole);
-        if let Some(count) = whole.parse::<i64>().ok().filter(|count| *count >= MILLIS_FROM) {
-            let per_milli = match count / MILLIS_FROM {
-                0..1_000 => 1,
-                1_000..1_000_000 => 1_000,
-                _ => 1_000_000,
+impl<'a> Object<'a> {
+    fn read(raw: &'a str, names: &'a Names, depth: usize) -> Result<Self, JsonError> {
+        let Members(members) = serde_json::from_str(raw)?;
+        let mut object = Self { members: Vec::with_capacity(members.len()), ids: Vec::with_capacity(members.len()) };
+        let mut unknown = HashSet::new();
+        for (spelled, value) in members {
+            let value = Value::read(value.get(), names, depth + 1)?;
+            let Some(id) = names.find(&spelled) else {
+                if !unknown.insert(spelled.clone()) {
+                    return Err(JsonError::Duplicate(spelled.into_owned()));
+                }
+                object.push(Member { name: spelled, id: None, is_respelled: false, value });
+                continue;
             };
-            return Some(UnixMillis::new(count / per_milli));
-        }
-        let number = Decimal::parse(number).ok()?;
-        let whole = number.units() / Decimal::ONE.units();
-        // A countdown is no moment; no old file is older than 2001.
-        (whole >= 1_000_000_000).then(|| UnixMillis::from_unix_seconds(number)).flatten()
-    }
-}
-
-/// Reads a moment as ISO 8601, also with the dots or slashes of trading terminals between year, month and day.
-fn moment_of_text(text: &str) -> Option<UnixMillis> {
-    if let Some(moment) = UnixMillis::parse(text) {
-        return Some(moment);
-    }
-    let bytes = text.as_bytes();
-    let (year, month) = (bytes.get(4).copied()?, bytes.get(7).copied()?);
-    if year != month || !matches!(year, b'.' | b'/') || !bytes.iter().take(4).all(u8::is_ascii_digit) {
-        return None;
-    }
-    let (date, time) = text.split_at_checked(10)?;
-    UnixMillis::parse(&format!("{}{time}", date.replace(['.', '/'], "-")))
-}
-
-/// A number and what it counts, where the text says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Quantity {
-    pub(super) value: Decimal,
-    pub(super) unit: Unit,
-    /// Whether it was written for people: `$2,913.25`.
-    pub(super) shown: bool,
-}
-
-/// What a number counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
-    /// The text does not say.
-    None,
-    Pips,
-    Percent,
-    Money,
-    Lots,
-}
-
-impl Quantity {
-    /// Reads `1.085`, `"1.085"`, `$2,913.25`, `1.3 pips`, `89.0%`, `0.02 lots`, `1:2.0`.
-    fn of_text(text: &str) -> Option<Self> {
-        let text = text.trim();
-        if let Ok(value) = Decimal::parse(text) {
-            return Some(Self { value, unit: Unit::None, shown: false });
-        }
-        let lower = text.to_ascii_lowercase();
-        let (number, unit) = if let Some(number) = lower.strip_suffix("pips").or_else(|| lower.strip_suffix("pip")) {
-            (number, Unit::Pips)
-        } else if let Some(number) = lower.strip_suffix("lots").or_else(|| lower.strip_suffix("lot")) {
-            (number, Unit::Lots)
-        } else if let Some(number) = lower.strip_suffix('%') {
-            (number, Unit::Percent)
-        } else if let Some(number) = lower.strip_prefix('$') {
-            (number, Unit::Money)
-        } else if let Some(number) = lower.strip_prefix("1:") {
-            (number, Unit::None)
-        } else {
-            (lower.as_str(), Unit::None)
-        };
-        let value = Decimal::parse(&ungrouped(number.trim())?).ok()?;
-        Some(Self { value, unit, shown: true })
-    }
-}
-
-/// Takes the commas between thousands out; `None` if a comma stands anywhere else, as it does for a decimal point.
-fn ungrouped(number: &str) -> Option<String> {
-    let (whole, fraction) = number.split_once('.').map_or((number, ""), |(whole, fraction)| (whole, fraction));
-    let mut groups = whole.split(',');
-    let first = groups.next()?.trim_start_matches('-');
-    let is_grouped = !whole.contains(',') || ((1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3));
-    (is_grouped && !fraction.contains(',')).then(|| number.replace(',', ""))
-}
-
-impl<'a> Kind<'a> {
-    fn of_members(members: Vec<Member<'a>>) -> Self {
-        let names = members.iter().fold(0, |names, member| names | Names::bit(&member.name));
-        Self::Object(members, Names(names))
-    }
-}
-
-/// Why the scanner stopped.
-enum Fault {
-    Syntax,
-    Tree(JsonError),
-}
-
-/// Reads a text once, from its beginning to its end.
-struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Scanner<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn skip_blanks(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    /// Takes a byte if it is the next.
-    fn take(&mut self, wanted: u8) -> bool {
-        let is_next = self.peek() == Some(wanted);
-        self.at += usize::from(is_next);
-        is_next
-    }
-
-    fn raw_from(&self, start: usize) -> Result<&'a str, Fault> {
-        self.text.get(start..self.at).ok_or(Fault::Syntax)
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, Fault> {
-        if depth > DEPTH_MAX {
-            return Err(Fault::Tree(JsonError::Depth));
-        }
-        self.skip_blanks();
-        let start = self.at;
-        let kind = match self.peek().ok_or(Fault::Syntax)? {
-            b'"' => Kind::Text(self.string()?),
-            b'{' => self.object(depth)?,
-            b'[' => self.array(depth)?,
-            b'n' => self.word("null", Kind::Null)?,
-            b't' => self.word("true", Kind::Other)?,
-            b'f' => self.word("false", Kind::Other)?,
-            _ => self.number()?,
-        };
-        Ok(Value { raw: self.raw_from(start)?, kind })
-    }
-
-    fn word(&mut self, word: &str, kind: Kind<'a>) -> Result<Kind<'a>, Fault> {
-        let is_there = self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes()));
-        self.at += word.len();
-        if is_there { Ok(kind) } else { Err(Fault::Syntax) }
-    }
-
-    fn digits(&mut self) -> Result<(), Fault> {
-        let start = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
-        if self.at > start { Ok(()) } else { Err(Fault::Syntax) }
-    }
-
-    fn number(&mut self) -> Result<Kind<'a>, Fault> {
-        let start = self.at;
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        if self.take(b'.') {
-            self.digits()?;
-        }
-        if self.take(b'e') || self.take(b'E') {
-            let _ = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-            // What an ordinary reader can not hold (1e999) must not get into a record.
-            let raw = self.raw_from(start)?;
-            if !raw.parse::<f64>().is_ok_and(f64::is_finite) {
-                let shown = raw.get(..20).unwrap_or(raw);
-                return Err(Fault::Tree(JsonError::Syntax(format!("number out of range: {shown}"))));
-            }
-        }
-        Ok(Kind::Number)
-    }
-
-    /// Reads a string; one without escapes is borrowed.
-    fn string(&mut self) -> Result<Cow<'a, str>, Fault> {
-        let start = self.at;
-        self.at += 1;
-        let mut has_escape = false;
-        loop {
-            match self.peek().ok_or(Fault::Syntax)? {
-                b'"' => break,
-                b'\\' => {
-                    has_escape = true;
-                    self.at += 2;
-                }
-                0..0x20 => return Err(Fault::Syntax),
-                _ => self.at += 1,
-            }
-        }
-        self.at += 1;
-        let raw = self.raw_from(start)?;
-        if has_escape {
-            let text = serde_json::from_str::<String>(raw);
-            return text.map(Cow::Owned).map_err(|error| Fault::Tree(JsonError::Syntax(error.to_string())));
-        }
-        raw.get(1..raw.len() - 1).map(Cow::Borrowed).ok_or(Fault::Syntax)
-    }
-
-    fn array(&mut self, depth: usize) -> Result<Kind<'a>, Fault> {
-        self.at += 1;
-        let mut items = Vec::new();
-        self.skip_blanks();
-        if self.take(b']') {
-            return Ok(Kind::Array(items));
-        }
-        loop {
-            items.push(self.value(depth + 1)?);
-            self.skip_blanks();
-            if self.take(b']') {
-                return Ok(Kind::Array(items));
-            }
-            if !self.take(b',') {
-                return Err(Fault::Syntax);
-            }
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<Kind<'a>, Fault> {
-        self.at += 1;
-        let mut members = Vec::with_capacity(if depth == 0 { 40 } else { 12 });
-        let mut names = 0;
-        let mut many = BTreeSet::new();
-        self.skip_blanks();
-        if self.take(b'}') {
-            return Ok(Kind::Object(members, Names(names)));
-        }
-        loop {
-            self.skip_blanks();
-            if self.peek() != Some(b'"') {
-                return Err(Fault::Syntax);
-            }
-            let name = self.string()?;
-            self.skip_blanks();
-            if !self.take(b':') {
-                return Err(Fault::Syntax);
-            }
-            let node = self.value(depth + 1)?;
-            let (marks, known) = look_up(&name);
-            let member = Member { name: known.map_or(name.clone(), Cow::Borrowed), marks, node };
-            let bit = Names::bit(&member.name);
-            let is_known = if members.len() < FEW_MEMBERS {
-                names & bit != 0
-            } else {
-                if many.is_empty() {
-                    many.extend(members.iter().map(|known: &Member<'_>| known.name.to_string()));
-                }
-                !many.insert(member.name.to_string())
-            };
-            let twin = if is_known { members.iter().find(|other| other.name == member.name) } else { None };
-            match twin {
-                None => {
-                    names |= bit;
-                    members.push(member);
-                }
+            let name = names.spelling(id);
+            let is_respelled = name != spelled;
+            match object.place_of(id).and_then(|at| object.members.get(at)) {
+                None => object.push(Member { name: Cow::Borrowed(name), id: Some(id), is_respelled, value }),
                 // Said twice in two spellings is said once.
-                Some(twin)
-                    if (marks.is_respelled() || twin.marks.is_respelled())
-                        && twin.node.json() == member.node.json() => {}
-                Some(_) => return Err(Fault::Tree(JsonError::Duplicate(name.into_owned()))),
-            }
-            self.skip_blanks();
-            if self.take(b'}') {
-                return Ok(Kind::Object(members, Names(names)));
-            }
-            if !self.take(b',') {
-                return Err(Fault::Syntax);
+                Some(twin) if (twin.is_respelled || is_respelled) && twin.value.json() == value.json() => {}
+                Some(_) => return Err(JsonError::Duplicate(spelled.into_owned())),
             }
         }
+        Ok(object)
     }
+
+    fn push(&mut self, member: Member<'a>) {
+        self.ids.push(member.id);
+        self.members.push(member);
+    }
+
+    /// Where the member of a known name stands.
+    fn place_of(&self, id: NameId) -> Option<usize> {
+        self.ids.iter().position(|known| *known == Some(id))
+    }
+}
+
+/// Puts quotes around [`NON_NUMBERS`]; `None` if there are none outside of strings.
+pub(super) fn quote_non_numbers(text: &str) -> Option<String> {
+    let mut quoted = String::with_capacity(text.len() + 64);
+    let (mut in_string, mut is_escaped) = (false, false);
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let word = if in_string { None } else { NON_NUMBERS.iter().find(|word| rest.starts_with(**word)) };
+        let taken = word.map_or(letter.len_utf8(), |word| word.len());
+        match word {
+            Some(word) => quoted.extend(["\"", word, "\""]),
+            None => quoted.push(letter),
+        }
+        in_string ^= letter == '"' && !is_escaped;
+        is_escaped = in_string && letter == '\\' && !is_escaped;
+        rest = rest.get(taken..)?;
+    }
+    (quoted.len() > text.len()).then_some(quoted)
+}
+
+/// A string; one without escapes is borrowed.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The members of an object as they stand in the text.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(40);
+                while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &RawValue>()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A JSON string.
+pub(super) fn json_text(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    write_string(&mut out, text);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn names() -> Names {
+        Names::built_in().unwrap()
+    }
+
     #[test]
     fn members_keep_their_text_and_twins_are_refused_at_any_depth() {
-        let node = Value::parse(r#" {"a" : 1.10, "b":{"c": [ 1 , {"d":2} ]}, "e":null} "#).unwrap();
-        assert_eq!(node.get("a").unwrap().json(), "1.10");
-        assert_eq!(node.get("b").unwrap().json(), r#"{"c":[1,{"d":2}]}"#);
-        assert!(node.get("e").is_none(), "null is absent");
+        let names = names();
+        let value = Value::parse(r#" {"a" : 1.10, "b":{"c": [ 1 , {"d":2} ]}, "e":null} "#, &names).unwrap();
+        assert_eq!(value.get("a").unwrap().json(), "1.10");
+        assert_eq!(value.get("b").unwrap().json(), r#"{"c":[1,{"d":2}]}"#);
+        assert!(value.get("e").is_none(), "null is absent");
         for text in [r#"{"a":1,"a":2}"#, r#"{"x":[{"a":1,"\u0061":1}]}"#, r#"[{"a":1,"a":1}]"#] {
-            assert_eq!(Value::parse(text).unwrap_err(), JsonError::Duplicate("a".to_owned()), "{text}");
+            assert_eq!(Value::parse(text, &names).unwrap_err(), JsonError::Duplicate("a".to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_known_name_has_one_spelling_and_is_one_member() {
+        let names = names();
+        let value = Value::parse(r#"{"stopLoss":1.5,"STOP_LOSS": 1.5,"fooBar":1,"foo_bar":2}"#, &names).unwrap();
+        let found: Vec<_> = value.members().iter().map(|member| &*member.name).collect();
+        assert_eq!(found, ["stop_loss", "fooBar", "foo_bar"]);
+        let conflict = Value::parse(r#"{"stop_loss":1,"stopLoss":2}"#, &names).unwrap_err();
+        assert_eq!(conflict, JsonError::Duplicate("stopLoss".to_owned()));
     }
 
     #[test]
     fn what_no_ordinary_reader_holds_is_refused() {
+        let names = names();
         for text in
             ["", "{", "{\"a\":NaN}", "{\"a\":1e999}", "{\"a\":\"\\ud800\"}", "{} {}", "\u{feff}{}", "{\"a\":01}"]
         {
-            assert!(matches!(Value::parse(text), Err(JsonError::Syntax(_))), "{text}");
+            assert!(matches!(Value::parse(text, &names), Err(JsonError::Syntax(_))), "{text}");
         }
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(Value::parse(&deep).is_err());
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(Value::parse(&deep(34), &names).unwrap_err(), JsonError::Depth);
+        assert!(Value::parse(&deep(33), &names).is_ok());
+        assert!(Value::parse(&deep(100_000), &names).is_err());
     }
 
     #[test]
-    fn numbers_written_for_people_keep_their_unit() {
-        let read = |text: &str| Quantity::of_text(text).map(|read| (read.value.to_string(), read.unit));
-        assert_eq!(read("1.085"), Some(("1.085".into(), Unit::None)));
-        assert_eq!(read("$2,913.25"), Some(("2913.25".into(), Unit::Money)));
-        assert_eq!(read("1.3 pips"), Some(("1.3".into(), Unit::Pips)));
-        assert_eq!(read("89.0%"), Some(("89".into(), Unit::Percent)));
-        assert_eq!(read("0.02 lots"), Some(("0.02".into(), Unit::Lots)));
-        assert_eq!(read("1:1.5"), Some(("1.5".into(), Unit::None)));
-        assert_eq!(read("soon"), None);
+    fn what_python_writes_for_no_number_is_quoted_outside_of_strings() {
+        let quoted = quote_non_numbers(r#"{"a":NaN,"b":[-Infinity, Infinity],"c":"NaN \" NaN","é":1}"#).unwrap();
+        assert_eq!(quoted, r#"{"a":"NaN","b":["-Infinity", "Infinity"],"c":"NaN \" NaN","é":1}"#);
+        assert_eq!(quote_non_numbers(r#"{"a":"NaN","b":"\\"}"#), None);
+        let names = names();
+        let value = Value::parse(&quoted, &names).unwrap();
+        let a = value.get("a").unwrap();
+        assert!(a.is_non_number() && a.text().is_none() && a.number().is_none());
+        assert_eq!((a.json(), value.get("c").unwrap().text()), ("\"NaN\"".to_owned(), Some("NaN \" NaN")));
     }
 
     #[test]
     fn a_twin_is_found_among_any_number_of_members() {
-        let names: Vec<String> = (0..300).map(|number| format!("\"name{number}\":0")).collect();
-        for count in [2, FEW_MEMBERS - 1, FEW_MEMBERS, FEW_MEMBERS + 1, 300] {
-            let some = names[..count].join(",");
-            assert_eq!(Value::parse(&format!("{{{some}}}")).unwrap().members().unwrap().len(), count);
+        let names = names();
+        let members: Vec<String> = (0..300).map(|number| format!("\"name{number}\":0")).collect();
+        for count in [2, 63, 64, 65, 300] {
+            let some = members[..count].join(",");
+            assert_eq!(Value::parse(&format!("{{{some}}}"), &names).unwrap().members().len(), count);
             for twin in [0, count - 1] {
-                let text = format!("{{{some},{}}}", names[twin]);
-                assert_eq!(Value::parse(&text).unwrap_err(), JsonError::Duplicate(format!("name{twin}")), "{count}");
+                let text = format!("{{{some},{}}}", members[twin]);
+                let error = Value::parse(&text, &names).unwrap_err();
+                assert_eq!(error, JsonError::Duplicate(format!("name{twin}")), "{count}");
             }
         }
-    }
-
-    #[test]
-    fn moments_are_texts_seconds_or_milliseconds() {
-        let read = |json: &str| Value::parse(json).unwrap().moment().map(|moment| moment.to_string());
-        assert_eq!(read("\"2025-08-08T17:11:10.425808\"").as_deref(), Some("2025-08-08T17:11:10.425Z"));
-        assert_eq!(read("1754673070.425").as_deref(), Some("2025-08-08T17:11:10.425Z"));
-        assert_eq!(read("1754673070425").as_deref(), Some("2025-08-08T17:11:10.425Z"));
-        assert_eq!(read("\"1754673070\"").as_deref(), Some("2025-08-08T17:11:10Z"));
-        assert_eq!(read("600"), None, "a countdown is no moment");
-        assert_eq!(read("\"16:23:45\""), None);
-        assert_eq!(read("true"), None);
     }
 }

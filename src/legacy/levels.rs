@@ -6,11 +6,11 @@
 //! the reason; no reading is preferred silently.
 //!
 //! What decides is how the numbers lie to each other, since that holds in any year and for any symbol. Only whether an entry
-//! is a price of the symbol at all needs prices from outside: [`TRADED`] has wide ones, by decade.
+//! is a price of the symbol at all needs prices from outside: [`TRADED`] has wide ones.
 
-use super::json::{Quantity, Unit};
 use super::reason::{Note, Refusal};
-use crate::domain::{Decimal, Direction, Instrument, Levels, Round, Symbol, UnixMillis};
+use super::scalar::{Quantity, Unit};
+use crate::domain::{Decimal, Direction, Instrument, Levels, Round, Symbol};
 
 /// The numbers that one object of a file gives for its levels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,31 +31,28 @@ pub(super) struct Found {
     pub(super) note: Option<Note>,
 }
 
-/// Prices that a symbol has had, or may come to: first since 2020, then ever. An entry outside is a placeholder.
+/// Prices that a symbol has had since 2020, or may come to. An entry outside is a placeholder.
 ///
 /// Wide around the history of each, with room above for the years to come. The old writers put 1.09 and 1.0 where they had no
-/// price; of a file from 2020 on, the first pair leaves these out. In 2011, 1.09 was a price of AUDUSD, and USDCAD stood below
-/// it for years: an earlier file is held against the second pair. A symbol that is not listed has its pip as a measure.
-const TRADED: [(&str, [&str; 2], [&str; 2]); 16] = [
-    ("EURUSD", ["0.8", "1.7"], ["0.6", "2"]),
-    ("GBPUSD", ["1.01", "2"], ["0.9", "3"]),
-    ("AUDUSD", ["0.4", "1.08"], ["0.4", "1.3"]),
-    ("NZDUSD", ["0.35", "0.99"], ["0.35", "1.2"]),
-    ("USDCAD", ["1.1", "1.9"], ["0.85", "1.9"]),
-    ("USDCHF", ["0.5", "1.06"], ["0.5", "3"]),
-    ("USDJPY", ["70", "300"], ["60", "400"]),
-    ("EURJPY", ["80", "350"], ["80", "350"]),
-    ("GBPJPY", ["100", "400"], ["100", "600"]),
-    ("EURGBP", ["0.6", "1.05"], ["0.5", "1.05"]),
-    ("XAUUSD", ["1000", "20000"], ["200", "20000"]),
-    ("XAGUSD", ["8", "400"], ["3", "400"]),
-    ("LTCUSD", ["10", "2000"], ["2", "2000"]),
-    ("SOLUSD", ["1.2", "5000"], ["1.2", "5000"]),
-    ("LINKUSD", ["1.2", "1000"], ["1.2", "1000"]),
-    ("AVAXUSD", ["2", "2000"], ["2", "2000"]),
+/// price; the ranges leave these out. A symbol that is not listed has its pip as a measure.
+const TRADED: [(&str, &str, &str); 16] = [
+    ("EURUSD", "0.8", "1.7"),
+    ("GBPUSD", "1.01", "2"),
+    ("AUDUSD", "0.4", "1.08"),
+    ("NZDUSD", "0.35", "0.99"),
+    ("USDCAD", "1.1", "1.9"),
+    ("USDCHF", "0.5", "1.06"),
+    ("USDJPY", "70", "300"),
+    ("EURJPY", "80", "350"),
+    ("GBPJPY", "100", "400"),
+    ("EURGBP", "0.6", "1.05"),
+    ("XAUUSD", "1000", "20000"),
+    ("XAGUSD", "8", "400"),
+    ("LTCUSD", "10", "2000"),
+    ("SOLUSD", "1.2", "5000"),
+    ("LINKUSD", "1.2", "1000"),
+    ("AVAXUSD", "2", "2000"),
 ];
-/// When the first prices of [`TRADED`] begin to count: 2020-01-01, in milliseconds since 1970.
-const RECENT_FROM_MS: i64 = 1_577_836_800_000;
 
 /// Decides what the stated numbers mean.
 ///
@@ -67,7 +64,6 @@ pub(super) fn decide(
     direction: Direction,
     symbol: &Symbol,
     instrument: Option<&Instrument>,
-    at: Option<UnixMillis>,
 ) -> Result<Found, Refusal> {
     let positive = |number: &Quantity| number.value.is_positive();
     let entry = stated.entry.filter(positive).map(|entry| entry.value);
@@ -75,7 +71,7 @@ pub(super) fn decide(
         let stop = stated.stop_pips.filter(|pips| pips.is_positive())?;
         Some((stop, stated.target_pips.filter(|pips| pips.is_positive())))
     };
-    let is_placeholder = entry.is_some_and(|entry| is_placeholder(symbol, instrument, entry, at));
+    let is_placeholder = entry.is_some_and(|entry| is_placeholder(symbol, instrument, entry));
     // Distances stay right when the entry is made up; the entry then only misleads, so that it is left out.
     let honest_entry = entry.filter(|_| !is_placeholder);
     let entry_note = is_placeholder.then_some(Note::PlaceholderEntry);
@@ -135,13 +131,12 @@ pub(super) fn decide(
     }
 }
 
-/// Whether an entry can not be a price of the symbol; `at` is when the file was written, if it says so.
-fn is_placeholder(symbol: &Symbol, instrument: Option<&Instrument>, entry: Decimal, at: Option<UnixMillis>) -> bool {
+/// Whether an entry can not be a price of the symbol.
+fn is_placeholder(symbol: &Symbol, instrument: Option<&Instrument>, entry: Decimal) -> bool {
     /// A price is worth at least this many pips, a yen pair's ten times as many.
     const PIPS_MIN: i64 = 100;
-    if let Some((_, recent, ever)) = TRADED.iter().find(|(known, ..)| *known == symbol.as_str()) {
-        let is_recent = at.is_none_or(|at| at.millis() >= RECENT_FROM_MS);
-        let [low, high] = if is_recent { recent } else { ever }.map(|text| Decimal::parse(text).unwrap_or_default());
+    if let Some((_, low, high)) = TRADED.iter().find(|(known, ..)| *known == symbol.as_str()) {
+        let [low, high] = [low, high].map(|text| Decimal::parse(text).unwrap_or_default());
         return entry < low || entry > high;
     }
     let in_yen = instrument.is_some_and(|instrument| instrument.quote.as_str() == "JPY");
@@ -153,7 +148,7 @@ fn is_placeholder(symbol: &Symbol, instrument: Option<&Instrument>, entry: Decim
 
 /// Whether a number is a price that a listed symbol has had.
 fn is_price_of(symbol: &Symbol, number: Decimal) -> bool {
-    TRADED.iter().any(|(known, ..)| *known == symbol.as_str()) && !is_placeholder(symbol, None, number, None)
+    TRADED.iter().any(|(known, ..)| *known == symbol.as_str()) && !is_placeholder(symbol, None, number)
 }
 
 /// What a stop and target may be.
@@ -301,14 +296,9 @@ mod tests {
     /// `entry stop target stop_pips risk_reward`, blanks between them, `-` for none.
     #[track_caller]
     fn check(symbol: &str, direction: &str, numbers: &str, expected: &str) {
-        check_at(UnixMillis::parse("2025-07-16T00:00:00"), symbol, direction, numbers, expected);
-    }
-
-    #[track_caller]
-    fn check_at(at: Option<UnixMillis>, symbol: &str, direction: &str, numbers: &str, expected: &str) {
         let mut parts = numbers.split(' ').map(|text| Decimal::parse(text).ok());
         let mut next = || parts.next().flatten();
-        let quantity = |value| Quantity { value, unit: Unit::None, shown: false };
+        let quantity = |value| Quantity { value, unit: Unit::None, is_for_people: false };
         let stated = Stated {
             entry: next().map(quantity),
             stop: next().map(quantity),
@@ -321,7 +311,7 @@ mod tests {
         let symbol = Symbol::parse(symbol).unwrap();
         let direction = Direction::parse(direction).unwrap();
         let show = |number: Option<Decimal>| number.map_or("-".to_owned(), |number| number.to_string());
-        let shown = match decide(stated, direction, &symbol, table.get(&symbol), at) {
+        let shown = match decide(stated, direction, &symbol, table.get(&symbol)) {
             Ok(Found { levels, note }) => {
                 let note = note.map_or(String::new(), |note| format!(" {}", note.as_str()));
                 match levels {
@@ -331,7 +321,7 @@ mod tests {
                     }
                 }
             }
-            Err(refusal) => refusal.code().to_owned(),
+            Err(refusal) => refusal.as_str().to_owned(),
         };
         assert_eq!(shown, expected, "{symbol} {numbers}");
     }
@@ -399,16 +389,6 @@ mod tests {
         check("USDJPY", "BUY", "150 120 180 3000", "prices 150 120 180");
         check("NOSUCH", "BUY", "100 60 180", "ambiguous_levels");
         check("NOSUCH", "BUY", "100 60 180 - 2", "prices 100 60 180");
-    }
-
-    #[test]
-    fn a_price_of_another_decade_is_no_placeholder() {
-        let long_ago = UnixMillis::parse("2011-05-02T00:00:00");
-        check_at(long_ago, "AUDUSD", "BUY", "1.09 1.088 1.094", "prices 1.09 1.088 1.094");
-        check("AUDUSD", "BUY", "1.09 1.088 1.094", "placeholder_entry");
-        check_at(None, "AUDUSD", "BUY", "1.09 1.088 1.094", "placeholder_entry");
-        check_at(long_ago, "USDCAD", "SELL", "0.96 0.962 0.955", "prices 0.96 0.962 0.955");
-        check_at(long_ago, "XAUUSD", "BUY", "300 298 306", "prices 300 298 306");
     }
 
     #[test]

@@ -1,31 +1,40 @@
 //! What an import would make of a tree, without a database.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek, Write};
-use std::path::Path;
+use std::io::{BufReader, BufWriter, Seek};
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
-use super::group::{Options, collect};
-use super::recognise::Context;
-use super::report::Tally;
-use super::resolve::{Batch, Checkpoint, Nowhere, Target, resolve};
+use super::group::group;
+use super::progress::Progress;
+use super::record::Context;
+use super::report::{ReportFile, Tally, reported};
+use super::resolve::{Batch, Imported, Target, resolve};
 use super::sorter::nameless_file;
+use super::walk::Tree;
 use crate::domain::{Outcome, Overlay, Signal, SignalId, UserId};
 use crate::render::{outcome_json, overlay_json, signal_json};
 
-/// What a database with a few records occupies.
-const DATABASE_BYTES_MIN: u64 = 65_536;
-/// What a record takes in the database, in percent of its JSON text: keys, log and half-full pages.
-const RECORD_PERCENT: u64 = 200;
-
 /// What an import would come to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// The counts.
+    #[serde(flatten)]
     pub tally: Tally,
-    /// About how large the database would be.
+    /// What the tree would become.
+    pub after: After,
+}
+
+/// What a tree would about become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct After {
+    /// Size of the database.
     pub database_bytes: u64,
+    /// Size of packs and indexes.
+    pub pack_bytes: u64,
+    /// Files: the database, and a pack and its index for each day.
+    pub inodes: u64,
 }
 
 /// Reads a tree and writes nothing but the report.
@@ -33,35 +42,29 @@ pub struct Plan {
 /// # Errors
 ///
 /// If the tree can not be read, or the report or a temporary file not be written.
-pub fn plan(
-    root: &Path,
-    context: Context<'_>,
-    options: &Options,
-    report: Option<&mut dyn Write>,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Plan> {
-    let options = Options { has_report: report.is_some(), ..options.clone() };
-    let collected = collect(root, context, &options, progress)?;
-    let mut scale = Scale::default();
-    let tally = resolve(collected, &mut scale, report)?;
-    Ok(Plan { tally, database_bytes: DATABASE_BYTES_MIN.max(scale.bytes * RECORD_PERCENT / 100) })
+pub fn plan(tree: &Tree, context: Context<'_>, report: Option<&ReportFile>) -> Result<Plan> {
+    /// What a database with a few records occupies.
+    const DATABASE_BYTES_MIN: u64 = 65_536;
+    /// What a record takes in the database, in percent of its JSON text: keys and half-full pages.
+    const RECORD_PERCENT: u64 = 200;
+    /// What files take in a pack and its index: a day of missions 11, a tree that holds many files three times 8.
+    const PACKED_PERCENT: u64 = 11;
+    let mut progress = Progress::over("reading", tree);
+    let groups = group(tree, context, report.is_some(), |files| progress.set(files))?;
+    let pack_bytes = groups.tally.bytes * PACKED_PERCENT / 100;
+    let inodes = 1 + 2 * groups.days.len() as u64;
+    let mut nowhere = Nowhere::default();
+    let Imported { tally, .. } = reported(report, |out| resolve(groups, &mut nowhere, out))?;
+    let database_bytes = DATABASE_BYTES_MIN.max(nowhere.bytes * RECORD_PERCENT / 100);
+    Ok(Plan { tally, after: After { database_bytes, pack_bytes, inodes } })
 }
 
-/// Reads a tree and returns the report, from its beginning; the file has no name.
-///
-/// # Errors
-///
-/// As [`plan`].
-pub fn report_of(
-    root: &Path,
-    context: Context<'_>,
-    options: &Options,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<BufReader<File>> {
-    let options = Options { has_report: true, ..options.clone() };
-    let collected = collect(root, context, &options, progress)?;
-    let mut report = BufWriter::with_capacity(1 << 18, nameless_file(&options.temporary)?);
-    resolve(collected, &mut Nowhere, Some(&mut report))?;
+/// Reads a tree and returns its report, from the beginning; the file has no name.
+pub(super) fn report_of(tree: &Tree, context: Context<'_>) -> Result<BufReader<File>> {
+    let mut progress = Progress::over("reading", tree);
+    let groups = group(tree, context, true, |files| progress.set(files))?;
+    let mut report = BufWriter::with_capacity(1 << 18, nameless_file()?);
+    resolve(groups, &mut Nowhere::default(), Some(&mut report))?;
     let mut file = report.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     file.rewind().context("cannot read the report")?;
     Ok(BufReader::new(file))
@@ -69,24 +72,25 @@ pub fn report_of(
 
 /// A target that has nothing and only weighs what comes.
 #[derive(Clone, Copy, Debug, Default)]
-struct Scale {
+struct Nowhere {
+    /// JSON text.
     bytes: u64,
 }
 
-impl Target for Scale {
-    fn signal(&mut self, _: &SignalId) -> Result<Option<Signal>> {
+impl Target for Nowhere {
+    fn signal(&self, _: &SignalId) -> Result<Option<Signal>> {
         Ok(None)
     }
 
-    fn overlay(&mut self, _: &UserId) -> Result<Option<Overlay>> {
+    fn overlay(&self, _: &UserId) -> Result<Option<Overlay>> {
         Ok(None)
     }
 
-    fn outcome(&mut self, _: &SignalId, _: &UserId) -> Result<Option<Outcome>> {
+    fn outcome(&self, _: &SignalId, _: &UserId) -> Result<Option<Outcome>> {
         Ok(None)
     }
 
-    fn write(&mut self, batch: &Batch, _: &Checkpoint) -> Result<()> {
+    fn write(&mut self, batch: &Batch, _: &str) -> Result<()> {
         let signals = batch.signals.iter().map(|signal| signal_json(signal).len());
         let overlays = batch.overlays.iter().map(|overlay| overlay_json(overlay).len());
         let outcomes = batch.outcomes.iter().map(|outcome| outcome_json(outcome).len());

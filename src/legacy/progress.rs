@@ -7,12 +7,14 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use super::walk::Tree;
+
 /// Files between two plain lines: some seconds apart.
 const FILES_PER_LINE: u64 = 50_000;
 
 /// The progress of one run over files.
 #[derive(Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     what: &'static str,
     bar: Option<ProgressBar>,
     /// The count at which the next plain line is due.
@@ -20,11 +22,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins; `count` tells how many files there are and is asked only on a terminal, for the time that is left.
-    #[must_use]
-    pub fn new(what: &'static str, count: impl FnOnce() -> Option<u64>) -> Self {
+    /// Begins a run over a tree. On a terminal its files are counted first, for the time that is left.
+    pub(super) fn over(what: &'static str, tree: &Tree) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
-            let bar = count().map_or_else(ProgressBar::no_length, ProgressBar::new);
+            let files = tree.walk().ok().map(|walk| walk.count() as u64);
+            let bar = files.map_or_else(ProgressBar::no_length, ProgressBar::new);
             let template = "{msg} {wide_bar} {human_pos}/{human_len} files, {rate}/s, {eta} left";
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.with_style(style.with_key("rate", write_rate)).with_message(what)
@@ -33,7 +35,7 @@ impl Progress {
     }
 
     /// Notes that so many files are done.
-    pub fn set(&mut self, files: u64) {
+    pub(super) fn set(&mut self, files: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(files);
         } else if files >= self.due {

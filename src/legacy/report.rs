@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::part::{Part, Quarantine};
 use super::reason::{Note, Refusal};
-use super::recognise::{Part, Quarantine};
+use super::walk::Tree;
 use crate::domain::UnixMillis;
+use crate::private_file;
 
 /// What a file turned out to be. Each file is of exactly one class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Class {
     /// A signal and a user's facts.
     Mission,
@@ -33,13 +39,9 @@ pub enum Class {
 }
 
 impl Class {
-    /// All classes, in the order in which they are listed.
-    pub const ALL: [Self; 7] =
-        [Self::Mission, Self::Signal, Self::Overlay, Self::Partial, Self::Duplicate, Self::Conflict, Self::Quarantined];
-
     /// The class of a file that was recognised, as far as the file alone can tell.
-    #[must_use]
-    pub fn of(parts: &[Part]) -> Self {
+    pub(super) fn of(recognised: &Result<Vec<Part>, Quarantine>) -> Self {
+        let Ok(parts) = recognised else { return Self::Quarantined };
         let has_signal = parts.iter().any(|part| part.signal.is_some());
         let has_overlay = parts.iter().any(|part| part.overlay.is_some());
         match (has_signal, has_overlay) {
@@ -52,16 +54,8 @@ impl Class {
 
     /// The stable name.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mission => "mission",
-            Self::Signal => "signal",
-            Self::Overlay => "overlay",
-            Self::Partial => "partial",
-            Self::Duplicate => "duplicate",
-            Self::Conflict => "conflict",
-            Self::Quarantined => "quarantined",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -99,42 +93,25 @@ pub struct Line {
 }
 
 impl Line {
-    pub(super) fn new(path: &Path, bytes: u64, class: Class, recognised: &Result<Vec<Part>, Quarantine>) -> Self {
-        let mut line = Self {
+    pub(super) fn new(path: &Path, bytes: u64, recognised: &Result<Vec<Part>, Quarantine>) -> Self {
+        let (parts, quarantine) = match recognised {
+            Ok(parts) => (parts.as_slice(), None),
+            Err(quarantine) => (&[][..], Some(quarantine)),
+        };
+        let refused = parts.iter().filter_map(|part| part.refused.as_ref()).next_back().or(quarantine);
+        let each = |of: fn(&Part) -> Option<&str>| parts.iter().filter_map(of).map(str::to_owned).collect();
+        Self {
             path: PathText::of(path),
             bytes,
-            class,
-            day: None,
-            reason: None,
-            detail: String::new(),
-            signals: Vec::new(),
-            overlays: Vec::new(),
-            outcomes: Vec::new(),
-            notes: Vec::new(),
-        };
-        let parts = match recognised {
-            Ok(parts) => parts.as_slice(),
-            Err(quarantine) => {
-                line.refuse(quarantine);
-                &[]
-            }
-        };
-        for part in parts {
-            line.day = line.day.or_else(|| part.moment().map(day_of));
-            line.signals.extend(part.signal.as_ref().map(|part| part.signal.id.as_str().to_owned()));
-            line.overlays.extend(part.overlay.as_ref().map(|part| part.user.as_str().to_owned()));
-            line.outcomes.extend(part.outcome.as_ref().map(|part| part.user.as_str().to_owned()));
-            line.notes.extend(part.notes.iter().map(|note| note.as_str().to_owned()));
-            if let Some(refused) = &part.refused {
-                line.refuse(refused);
-            }
+            class: Class::of(recognised),
+            day: parts.iter().find_map(Part::moment).map(day_of),
+            reason: refused.map(|refused| refused.refusal.as_str().to_owned()),
+            detail: refused.map(|refused| refused.detail.clone()).unwrap_or_default(),
+            signals: each(|part| Some(part.signal.as_ref()?.signal.id.as_str())),
+            overlays: each(|part| Some(part.overlay.as_ref()?.user.as_str())),
+            outcomes: each(|part| Some(part.outcome.as_ref()?.user.as_str())),
+            notes: parts.iter().flat_map(|part| &part.notes).map(|note| note.as_str().to_owned()).collect(),
         }
-        line
-    }
-
-    fn refuse(&mut self, quarantine: &Quarantine) {
-        self.reason = Some(quarantine.refusal.code().to_owned());
-        self.detail.clone_from(&quarantine.detail);
     }
 }
 
@@ -155,8 +132,7 @@ pub enum PathText {
 
 impl PathText {
     /// Writes a path down.
-    #[must_use]
-    pub fn of(path: &Path) -> Self {
+    pub(super) fn of(path: &Path) -> Self {
         if let Some(text) = path.to_str() {
             return Self::Path(text.to_owned());
         }
@@ -168,9 +144,16 @@ impl PathText {
         Self::PathHex(digits)
     }
 
-    /// Reads a path back; `None` if the digits are damaged.
+    /// The path or its digits, to show.
     #[must_use]
-    pub fn path(&self) -> Option<PathBuf> {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Path(text) | Self::PathHex(text) => text,
+        }
+    }
+
+    /// Reads a path back; `None` if the digits are damaged.
+    pub(super) fn path(&self) -> Option<PathBuf> {
         match self {
             Self::Path(text) => Some(PathBuf::from(text)),
             Self::PathHex(digits) => {
@@ -186,7 +169,7 @@ impl PathText {
 }
 
 /// Counts over a tree.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Entries of the tree that are no folders.
     pub files: u64,
@@ -194,18 +177,18 @@ pub struct Tally {
     pub bytes: u64,
     /// Their space on disk.
     pub disk_bytes: u64,
-    /// Folders, the root too: with the files, the inodes.
-    pub folders: u64,
+    /// Files and folders, the root too.
+    pub inodes: u64,
+    /// Different contents among the files that could be read.
+    pub contents: u64,
     /// Files by class; they add up to `files`.
     pub classes: BTreeMap<Class, u64>,
     /// Quarantined files by reason.
     pub quarantined: BTreeMap<Refusal, u64>,
     /// Signals that were not taken, although the user's facts beside them were, by reason.
-    pub refused: BTreeMap<Refusal, u64>,
+    pub signals_refused: BTreeMap<Refusal, u64>,
     /// What was decided or put right, in files.
     pub notes: BTreeMap<Note, u64>,
-    /// Different contents among the files that could be read.
-    pub contents: u64,
     /// Different signals, those under an id of their own included.
     pub signals: u64,
     /// Of these, the ones that another signal's id was given to.
@@ -216,27 +199,84 @@ pub struct Tally {
     pub overlay_conflicts: u64,
     /// Outcomes.
     pub outcomes: u64,
-    /// Signals, overlays and outcomes that were not there before.
-    pub written: u64,
-    /// Files by the day that they speak of, in days since 1970: as they are packed.
-    pub days: BTreeMap<i64, u64>,
-    /// Bytes of the files that were packed on trial.
-    pub sampled_bytes: u64,
-    /// What those take in a pack, its index included.
-    pub sampled_packed_bytes: u64,
+    /// What could not be read.
+    #[serde(skip)]
+    pub unreadable: Unreadable,
 }
 
-impl Tally {
-    /// What the tree's packs would about occupy.
-    #[must_use]
-    pub fn packed_bytes(&self) -> u64 {
-        let bytes = u128::from(self.bytes) * u128::from(self.sampled_packed_bytes);
-        u64::try_from(bytes / u128::from(self.sampled_bytes.max(1))).unwrap_or(u64::MAX)
+/// Files and folders that could not be read, so that nobody knows what is in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many.
+    pub count: u64,
+    /// The first hundred.
+    pub first: Vec<PathBuf>,
+}
+
+impl Unreadable {
+    /// Notes an entry if its reason is that it can not be read.
+    pub(super) fn note(&mut self, path: &Path, refusal: Refusal) {
+        /// All are counted.
+        const NAMED_MAX: usize = 100;
+        if matches!(refusal, Refusal::Unreadable | Refusal::UnreadableDirectory) {
+            self.count += 1;
+            if self.first.len() < NAMED_MAX {
+                self.first.push(path.to_owned());
+            }
+        }
+    }
+}
+
+/// Where a report goes: outside of the tree, to a name where nothing is, or an older report.
+#[derive(Clone, Debug)]
+pub struct ReportFile(PathBuf);
+
+impl ReportFile {
+    /// Checks a path.
+    ///
+    /// # Errors
+    ///
+    /// If the report would take the place of one of the tree's files, or of any file that is no report.
+    pub fn new(path: &Path, tree: &Tree) -> Result<Self> {
+        Self::check(path, tree).with_context(|| format!("cannot report to {}", path.display()))?;
+        Ok(Self(path.to_owned()))
     }
 
-    /// How many packs there would be.
-    #[must_use]
-    pub fn packs(&self, files_max: u64) -> u64 {
-        self.days.values().map(|files| files.div_ceil(files_max.max(1))).sum()
+    fn check(path: &Path, tree: &Tree) -> Result<()> {
+        /// Bytes of a report's first line that tell what it is; the names of a file's users come after them.
+        const FIRST_LINE_BYTES_MAX: u64 = 1 << 20;
+        // The folder alone counts: a link that leads into the tree is replaced, and what it names is not.
+        let at = std::path::absolute(path)?;
+        tree.require_outside(at.parent().unwrap_or(&at))?;
+        // Writing says later what else is there; to open a pipe would be to wait.
+        if !path.is_file() {
+            return Ok(());
+        }
+        let mut line = Vec::new();
+        BufReader::new(File::open(path)?.take(FIRST_LINE_BYTES_MAX)).read_until(b'\n', &mut line)?;
+        let text = String::from_utf8_lossy(&line);
+        let names_a_file = ["{\"path\":\"", "{\"path_hex\":\""].iter().any(|begin| text.starts_with(begin));
+        let says_what_it_is = [",\"class\":\"", ",\"cause\":\""].iter().any(|member| text.contains(member));
+        let is_report = names_a_file && says_what_it_is;
+        if !is_report && !text.is_empty() {
+            bail!("it is there already and is no report");
+        }
+        Ok(())
+    }
+
+    /// Writes the report, which appears whole or not at all.
+    pub(super) fn write<T>(&self, work: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+        private_file::replace(&self.0, work).with_context(|| format!("cannot report to {}", self.0.display()))
+    }
+}
+
+/// Calls `work` with the report, if there is to be one.
+pub(super) fn reported<T>(
+    report: Option<&ReportFile>,
+    work: impl FnOnce(Option<&mut dyn Write>) -> Result<T>,
+) -> Result<T> {
+    match report {
+        Some(report) => report.write(|out| work(Some(out))),
+        None => work(None),
     }
 }

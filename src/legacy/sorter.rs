@@ -6,10 +6,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, BufWriter, Read, Seek, Write};
 
 use anyhow::{Context as _, Result};
 
@@ -20,8 +18,7 @@ type Pair = (Box<[u8]>, Box<[u8]>);
 
 /// Pairs on their way into order.
 #[derive(Debug)]
-pub struct Sorter {
-    folder: PathBuf,
+pub(super) struct Sorter {
     bytes_max: usize,
     bytes: usize,
     buffer: Vec<Pair>,
@@ -29,10 +26,9 @@ pub struct Sorter {
 }
 
 impl Sorter {
-    /// Makes an empty sorter that holds about `bytes_max` in memory and the rest in `folder`.
-    #[must_use]
-    pub fn new(folder: PathBuf, bytes_max: usize) -> Self {
-        Self { folder, bytes_max, bytes: 0, buffer: Vec::new(), runs: Vec::new() }
+    /// Makes an empty sorter that holds about `bytes_max` in memory and the rest in the system's folder for temporary files.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, bytes: 0, buffer: Vec::new(), runs: Vec::new() }
     }
 
     /// Adds a pair. Equal pairs are kept.
@@ -40,7 +36,7 @@ impl Sorter {
     /// # Errors
     ///
     /// If a run can not be written.
-    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.bytes += key.len() + value.len() + PAIR_OVERHEAD;
         self.buffer.push((key.into(), value.into()));
         if self.bytes >= self.bytes_max { self.spill() } else { Ok(()) }
@@ -48,8 +44,7 @@ impl Sorter {
 
     fn spill(&mut self) -> Result<()> {
         self.buffer.sort_unstable();
-        let file = nameless_file(&self.folder)?;
-        let mut out = BufWriter::with_capacity(1 << 18, file);
+        let mut out = BufWriter::with_capacity(1 << 18, nameless_file()?);
         for (key, value) in self.buffer.drain(..) {
             for bytes in [&key, &value] {
                 out.write_all(&u32::try_from(bytes.len()).context("a sorted record is too long")?.to_le_bytes())?;
@@ -70,7 +65,7 @@ impl Sorter {
     /// # Errors
     ///
     /// If a run can not be written or read.
-    pub fn finish(mut self) -> Result<Sorted> {
+    pub(super) fn finish(mut self) -> Result<Sorted> {
         self.buffer.sort_unstable();
         let mut sorted = Sorted { memory: self.buffer.into_iter(), runs: Vec::new(), heap: BinaryHeap::new() };
         for (index, file) in self.runs.into_iter().enumerate() {
@@ -85,20 +80,15 @@ impl Sorter {
     }
 }
 
-/// Opens a file that is gone as soon as it is closed.
-pub(super) fn nameless_file(folder: &std::path::Path) -> Result<File> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let path = folder.join(format!(".overlaid-{}-{number}.tmp", std::process::id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-    let file = file.with_context(|| format!("cannot create a temporary file in {}", folder.display()))?;
-    std::fs::remove_file(&path).with_context(|| format!("cannot unlink {}", path.display()))?;
-    Ok(file)
+/// Makes a file without a name in the system's folder for temporary files: it is gone as soon as it is closed.
+pub(super) fn nameless_file() -> Result<File> {
+    let folder = std::env::temp_dir();
+    tempfile::tempfile_in(&folder).with_context(|| format!("cannot create a temporary file in {}", folder.display()))
 }
 
 /// Pairs in order.
 #[derive(Debug)]
-pub struct Sorted {
+pub(super) struct Sorted {
     memory: std::vec::IntoIter<Pair>,
     runs: Vec<BufReader<File>>,
     heap: BinaryHeap<Reverse<(Pair, usize)>>,
@@ -118,8 +108,7 @@ impl Sorted {
     }
 
     /// Returns the next pair without taking it.
-    #[must_use]
-    pub fn peek(&self) -> Option<(&[u8], &[u8])> {
+    pub(super) fn peek(&self) -> Option<(&[u8], &[u8])> {
         self.heap.peek().map(|Reverse(((key, value), _))| (&**key, &**value))
     }
 }
@@ -134,22 +123,18 @@ impl Iterator for Sorted {
 }
 
 fn read_pair(run: &mut BufReader<File>) -> Result<Option<Pair>> {
-    let mut length = [0; 4];
-    if run.read(&mut length[..1]).context("cannot read a sorted run")? == 0 {
+    if run.fill_buf().context("cannot read a sorted run")?.is_empty() {
         return Ok(None);
     }
-    run.read_exact(&mut length[1..])?;
-    let mut read = |length: [u8; 4]| -> Result<Box<[u8]>> {
+    let mut read = || -> Result<Box<[u8]>> {
+        let mut length = [0; 4];
+        run.read_exact(&mut length)?;
         let mut bytes = vec![0; usize::try_from(u32::from_le_bytes(length))?];
         run.read_exact(&mut bytes)?;
         Ok(bytes.into())
     };
-    let key = read(length)?;
-    let mut length = [0; 4];
-    run.read_exact(&mut length)?;
-    let mut value = vec![0; usize::try_from(u32::from_le_bytes(length))?];
-    run.read_exact(&mut value)?;
-    Ok(Some((key, value.into())))
+    let mut part = || read().context("cannot read a sorted run");
+    Ok(Some((part()?, part()?)))
 }
 
 #[cfg(test)]
@@ -160,7 +145,7 @@ mod tests {
     fn what_does_not_fit_comes_out_in_the_same_order() {
         let numbers: Vec<u32> = (0..2_000).map(|number: u32| number.wrapping_mul(2_654_435_761)).collect();
         let sort = |bytes_max| {
-            let mut sorter = Sorter::new(std::env::temp_dir(), bytes_max);
+            let mut sorter = Sorter::new(bytes_max);
             for number in &numbers {
                 sorter.push(&number.to_be_bytes(), &[7; 3]).unwrap();
             }

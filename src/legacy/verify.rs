@@ -12,40 +12,27 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
+use strum::EnumMessage;
 
-use super::reason::Note;
-use super::recognise::{Claims, Context, Part, recognise};
-use super::report::PathText;
-use super::signal::core_of;
-use super::state::SAME_TRADE_MS;
-use super::walk::{Loaded, Walk, for_each};
+use super::database::Database;
+use super::group::SAME_TRADE_MS;
+use super::part::{Claims, Part, TradeKey};
+use super::progress::Progress;
+use super::reason::{Note, Refusal};
+use super::recognise::recognise;
+use super::record::Context;
+use super::report::{PathText, ReportFile, Unreadable, reported};
+use super::resolve::Target as _;
+use super::walk::{Loaded, Tree};
 use crate::domain::{
-    Decimal, Levels, Market, Mission, Object, Overlay, OverlayDraft, Reason, Round, Signal, SignalId, UnixMillis,
-    UserId, compute,
+    Decimal, Levels, Market, Mission, Object, Overlay, OverlayDraft, Reason, Round, Signal, Tiers, UnixMillis, compute,
 };
 
 /// Most differences without a cause that are kept in memory; all are counted and reported.
 const UNEXPLAINED_MAX: usize = 1_000;
 
-/// Where the imported records are.
-pub trait Records {
-    /// All signals that an old id became: its own, and those under `{id}@…`.
-    ///
-    /// # Errors
-    ///
-    /// If they can not be read.
-    fn signals(&mut self, id: &SignalId) -> Result<Vec<Signal>>;
-
-    /// Reads an overlay.
-    ///
-    /// # Errors
-    ///
-    /// If it can not be read.
-    fn overlay(&mut self, user: &UserId) -> Result<Option<Overlay>>;
-}
-
 /// Why a number in a file is not today's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumMessage)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The old formula, distance × 10,000 × $10, gives the file's number.
@@ -82,31 +69,6 @@ pub enum Cause {
     Unexplained,
 }
 
-impl Cause {
-    /// A sentence for an operator.
-    #[must_use]
-    pub const fn sentence(self) -> &'static str {
-        match self {
-            Self::OldPipFormula => "the old formula, distance × 10,000 × $10",
-            Self::StopInPips => "pips in the field of a price",
-            Self::PipOfAnotherSymbol => "stop set with the pip of another symbol",
-            Self::PlaceholderEntry => "entry that is no price of the symbol",
-            Self::MissingStop => "no prices, only distances",
-            Self::StaleBalance => "facts of the user that changed since",
-            Self::Rounding => "last digit",
-            Self::BudgetAsRisk => "budget given as the risk",
-            Self::SharedVolume => "size that missions of other facts have alike",
-            Self::StatedRatio => "ratio that the writer had as a constant",
-            Self::LotLimit => "largest size of instrument or tier",
-            Self::BelowMinimumLot => "smallest size does not fit the budget",
-            Self::NoConversionRate => "no rate to the account's currency",
-            Self::NotSized => "instrument or tier not known",
-            Self::TimeStoodStill => "seconds left, frozen when written",
-            Self::Unexplained => "without a cause",
-        }
-    }
-}
-
 /// One number that is not what the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
@@ -124,7 +86,7 @@ pub struct Difference {
 }
 
 /// What a comparison found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verified {
     /// Files seen.
     pub files: u64,
@@ -133,9 +95,13 @@ pub struct Verified {
     /// Numbers that are the same.
     pub same: u64,
     /// Numbers that differ, by cause.
+    #[serde(rename = "differences")]
     pub causes: BTreeMap<Cause, u64>,
     /// The first thousand that nothing explains.
     pub unexplained: Vec<Difference>,
+    /// What could not be read.
+    #[serde(skip)]
+    pub unreadable: Unreadable,
 }
 
 /// Compares a tree with the records that were made of it; `report` gets one line a difference.
@@ -144,29 +110,42 @@ pub struct Verified {
 ///
 /// If the tree or the records can not be read.
 pub fn verify(
-    root: &Path,
+    tree: &Tree,
+    context: Context<'_>,
+    tiers: &Tiers,
+    database: &Database,
+    report: Option<&ReportFile>,
+) -> Result<Verified> {
+    let rates = database.rates()?;
+    let market = Market { instruments: context.instruments, tiers, rates: &rates };
+    let mut progress = Progress::over("comparing", tree);
+    reported(report, |out| compare(tree, context, market, database, out, |files| progress.set(files)))
+}
+
+fn compare(
+    tree: &Tree,
     context: Context<'_>,
     market: Market<'_>,
-    records: &mut dyn Records,
+    database: &Database,
     mut report: Option<&mut dyn Write>,
-    progress: &mut dyn FnMut(u64),
+    mut progress: impl FnMut(u64),
 ) -> Result<Verified> {
     let mut verified = Verified::default();
     let mut volumes = Volumes::default();
-    let context = Context { has_claims: true, ..context };
-    let read = |loaded: Loaded| {
-        let parts = match &loaded.content {
-            Ok(bytes) => recognise(bytes, &loaded.entry.path, loaded.stat.modified(), context).unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
-        (loaded.entry.path, parts)
+    let read = |Loaded { entry, stat, content }: Loaded| {
+        let read = content.map(|bytes| recognise(&bytes, &entry.path, stat.modified(), context).unwrap_or_default());
+        (entry.path, read)
     };
-    for_each(Walk::new(root, &std::env::temp_dir())?, read, |(path, parts)| {
+    tree.for_each(read, |(path, read): (_, Result<Vec<Part>, Refusal>)| {
         verified.files += 1;
         progress(verified.files);
+        let parts = read.unwrap_or_else(|refusal| {
+            verified.unreadable.note(&path, refusal);
+            Vec::new()
+        });
         for part in &parts {
             let mut comparison = Comparison { path: &path, same: 0, differences: Vec::new(), volumes: &mut volumes };
-            comparison.part(part, market, records)?;
+            comparison.part(part, market, database)?;
             verified.missions += u64::from(part.signal.is_some());
             verified.same += comparison.same;
             for difference in comparison.differences {
@@ -266,9 +245,9 @@ impl Comparison<'_> {
         self.differences.push(Difference { path: PathText::of(self.path), field, file, now, cause });
     }
 
-    fn part(&mut self, part: &Part, market: Market<'_>, records: &mut dyn Records) -> Result<()> {
+    fn part(&mut self, part: &Part, market: Market<'_>, database: &Database) -> Result<()> {
         let overlay = match &part.overlay {
-            Some(facts) => records.overlay(&facts.user)?,
+            Some(facts) => database.overlay(&facts.user)?,
             None => None,
         };
         if let Some(facts) = &part.overlay {
@@ -278,12 +257,12 @@ impl Comparison<'_> {
             }
         }
         let Some(found) = &part.signal else { return Ok(()) };
-        let core = found.core();
+        let key = TradeKey::of(&found.signal);
         let is_same = |stored: &Signal| {
             let apart = stored.created_at.millis().abs_diff(found.signal.created_at.millis());
-            same_trade(&core_of(stored), &core) && (!found.is_dated || apart <= SAME_TRADE_MS.unsigned_abs() * 24)
+            key.agrees_with(&TradeKey::of(stored)) && (!found.is_dated || apart <= SAME_TRADE_MS.unsigned_abs() * 24)
         };
-        let Some(signal) = records.signals(&found.signal.id)?.into_iter().find(is_same) else {
+        let Some(signal) = database.signals(&found.signal.id)?.into_iter().find(is_same) else {
             self.differ("signal", found.signal.id.to_string(), "none".to_owned(), Cause::Unexplained);
             return Ok(());
         };
@@ -432,12 +411,6 @@ fn is_stated(ratio: Decimal) -> bool {
 /// What may be lost: balance × risk in percent.
 fn budget(balance: Decimal, risk: Decimal) -> Option<Decimal> {
     balance.checked_mul(risk, Round::HalfEven)?.checked_div(Decimal::HUNDRED, Round::HalfEven)
-}
-
-/// Whether two trades are the same, the one perhaps without a confidence.
-fn same_trade(stored: &str, found: &str) -> bool {
-    let trade = |core: &str| core.rsplit_once(' ').map(|(trade, _)| trade.to_owned());
-    stored == found || (found.ends_with(" -") && trade(stored) == trade(found))
 }
 
 fn is_near(a: Decimal, b: Decimal, units: u64) -> bool {

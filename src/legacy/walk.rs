@@ -8,11 +8,11 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File, FileType, Metadata};
 use std::io::Read;
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirEntryExt, FileTypeExt, MetadataExt};
 use std::path::{self, Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -28,115 +28,178 @@ const FOLDER_BYTES_MAX: usize = 8 << 20;
 /// No database is smaller: it has a page for its header. A mission is, and so need not be opened to tell.
 const DATABASE_BYTES_MIN: u64 = 4_096;
 
-/// Device and inode of the database that this process works on.
-///
-/// It is one for the whole process, as `--data` is, and known here by more than its content: to open it is to hold back whoever
-/// writes to it.
-static OWN_DATABASE: OnceLock<(u64, u64)> = OnceLock::new();
-
-/// Makes every walk of this process leave the file at `path` alone, under whatever name it meets it. A file that is not there needs
-/// nothing.
-pub fn leave_alone(path: &Path) {
-    if let Ok(metadata) = fs::metadata(path) {
-        // The first stays: a process has one database.
-        let _ = OWN_DATABASE.set(file_id(&metadata));
-    }
+/// A tree of old files.
+#[derive(Debug)]
+pub struct Tree {
+    /// With all links resolved.
+    root: PathBuf,
+    /// The database that the files go into. It may lie in the tree, and to open it is to hold its writer back.
+    excluded: Option<FileId>,
 }
 
-fn file_id(metadata: &Metadata) -> (u64, u64) {
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn file_id(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
 
-/// Whether a file is a database, by what it is or by how it begins. `metadata` is that of the file itself, not of what it links to.
-pub(super) fn is_database(path: &Path, metadata: &Metadata) -> bool {
-    if !metadata.is_file() || metadata.len() < DATABASE_BYTES_MIN {
-        return false;
+impl Tree {
+    /// Finds a tree.
+    ///
+    /// # Errors
+    ///
+    /// If there is no folder that can be read.
+    pub fn open(tree: &Path) -> Result<Self> {
+        let root = fs::canonicalize(tree).with_context(|| format!("cannot find {}", tree.display()))?;
+        fs::read_dir(&root).with_context(|| format!("cannot read {}", root.display()))?;
+        Ok(Self { root, excluded: None })
     }
-    let begins = || {
-        let mut bytes = [0; ENGINE_MAGIC.len()];
-        File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).is_ok() && bytes == ENGINE_MAGIC
-    };
-    OWN_DATABASE.get() == Some(&file_id(metadata)) || begins()
-}
 
-/// Finds a tree, with all links resolved.
-///
-/// # Errors
-///
-/// If there is no folder that can be read.
-pub fn find(tree: &Path) -> Result<PathBuf> {
-    let root = fs::canonicalize(tree).with_context(|| format!("cannot find {}", tree.display()))?;
-    fs::read_dir(&root).with_context(|| format!("cannot read {}", root.display()))?;
-    Ok(root)
-}
+    /// Makes every walk leave the file at `path` alone, under whatever name it meets it. A file that is not there needs nothing.
+    pub fn exclude_file(&mut self, path: &Path) {
+        self.excluded = fs::metadata(path).ok().map(|metadata| file_id(&metadata));
+    }
 
-/// Refuses a path that leads into a tree, which need not be there yet.
-///
-/// # Errors
-///
-/// If it does, or there is no tree.
-pub fn require_outside(tree: &Path, path: &Path) -> Result<()> {
-    let root = find(tree)?;
-    let mut at = PathBuf::new();
-    for part in path::absolute(path)?.components() {
-        match part {
-            path::Component::ParentDir => drop(at.pop()),
-            part => at.push(part),
+    /// The folder, with all links resolved.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Refuses a path that leads into the tree; it need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// If it does.
+    pub(super) fn require_outside(&self, path: &Path) -> Result<()> {
+        let mut at = PathBuf::new();
+        for part in path::absolute(path)?.components() {
+            match part {
+                path::Component::ParentDir => drop(at.pop()),
+                part => at.push(part),
+            }
+            at = fs::canonicalize(&at).unwrap_or(at);
         }
-        at = fs::canonicalize(&at).unwrap_or(at);
+        if at.starts_with(&self.root) {
+            bail!("{} lies inside the tree {}", path.display(), self.root.display());
+        }
+        Ok(())
     }
-    if at.starts_with(&root) {
-        bail!("{} lies inside the tree {}", path.display(), tree.display());
+
+    /// Whether a file is a database, by what it is or by how it begins. `metadata` is that of the file itself, not of what it
+    /// links to.
+    pub(super) fn is_database(&self, path: &Path, metadata: &Metadata) -> bool {
+        if !metadata.is_file() || metadata.len() < DATABASE_BYTES_MIN {
+            return false;
+        }
+        let begins = || {
+            let mut bytes = [0; ENGINE_MAGIC.len()];
+            File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).is_ok() && bytes == ENGINE_MAGIC
+        };
+        self.excluded == Some(file_id(metadata)) || begins()
     }
-    Ok(())
+
+    /// Begins a walk.
+    ///
+    /// # Errors
+    ///
+    /// If the root can not be read.
+    pub(super) fn walk(&self) -> Result<Walk<'_>> {
+        let mut walk = Walk { tree: self, open: Vec::new(), folders: 1 };
+        let names = walk.names(Path::new("")).with_context(|| format!("cannot read {}", self.root.display()))?;
+        walk.open.push((PathBuf::new(), names));
+        Ok(walk)
+    }
+
+    /// Calls `work` with every entry of the tree on several threads, and `each` with the results in the order of the walk on this
+    /// one; returns the number of folders.
+    ///
+    /// # Errors
+    ///
+    /// If the root can not be read, a folder not be sorted, or `each` fails.
+    pub(super) fn for_each<T: Send>(
+        &self,
+        work: impl Fn(Loaded) -> T + Sync,
+        mut each: impl FnMut(T) -> Result<()>,
+    ) -> Result<u64> {
+        /// Files that are read at once: enough that starting threads for them costs nothing.
+        const BATCH_FILES: usize = 1_024;
+        /// Most threads: one disk feeds no more.
+        const THREADS_MAX: usize = 4;
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+        let read = |entries: &[Entry]| -> Vec<T> { entries.iter().map(|entry| work(self.load(entry))).collect() };
+        let mut walk = self.walk()?;
+        let mut done: Vec<T> = Vec::new();
+        loop {
+            let batch: Vec<Entry> = walk.by_ref().take(BATCH_FILES).collect::<Result<_>>()?;
+            if batch.is_empty() && done.is_empty() {
+                return Ok(walk.folders);
+            }
+            done = thread::scope(|scope| {
+                let shares = batch.chunks(batch.len().div_ceil(threads).max(1));
+                let readers: Vec<_> = shares.map(|share| scope.spawn(|| read(share))).collect();
+                // The batch before is taken while this one is read.
+                done.into_iter().try_for_each(&mut each)?;
+                let read =
+                    readers.into_iter().map(|reader| reader.join().map_err(|_| anyhow!("a reading thread panicked")));
+                Ok::<_, anyhow::Error>(read.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+            })?;
+        }
+    }
+
+    /// Reads one entry. A file that can not be read is an answer, not an error.
+    fn load(&self, entry: &Entry) -> Loaded {
+        let path = self.root.join(&entry.path);
+        let entry = entry.clone();
+        if let Some(refusal) = entry.refusal {
+            let stat = fs::symlink_metadata(&path).map(|metadata| Stat::of(&metadata)).unwrap_or_default();
+            return Loaded { entry, stat, content: Err(refusal) };
+        }
+        let (stat, content) = read(&path).unwrap_or((Stat::default(), Err(Refusal::Unreadable)));
+        Loaded { entry, stat, content }
+    }
 }
 
 /// One entry of the tree that is not a readable folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(super) struct Entry {
     /// Where it lies, from the root of the tree.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
     /// `None` for a regular file; else why it is not read.
-    pub refusal: Option<Refusal>,
+    pub(super) refusal: Option<Refusal>,
 }
 
 /// A walk over a tree.
 #[derive(Debug)]
-pub struct Walk {
-    root: PathBuf,
-    temporary: PathBuf,
+pub(super) struct Walk<'t> {
+    tree: &'t Tree,
     /// The folders that the walk is inside of, and what is left of each.
     open: Vec<(PathBuf, Sorted)>,
     /// Folders seen, the root too.
     folders: u64,
 }
 
-impl Walk {
-    /// Begins at a folder; `temporary` is where folders too large for memory are sorted.
-    ///
-    /// # Errors
-    ///
-    /// If `root` is no folder that can be read.
-    pub fn new(root: &Path, temporary: &Path) -> Result<Self> {
-        let root = find(root)?;
-        let names = sorted_names(&root, temporary).with_context(|| format!("cannot read {}", root.display()))?;
-        Ok(Self { root, temporary: temporary.to_owned(), open: vec![(PathBuf::new(), names)], folders: 1 })
+impl Walk<'_> {
+    /// Reads the names of a folder, each with what it is.
+    fn names(&self, folder: &Path) -> Result<Sorted> {
+        let mut sorter = Sorter::new(FOLDER_BYTES_MAX);
+        for entry in fs::read_dir(self.tree.root.join(folder))? {
+            let entry = entry?;
+            let kind = if self.is_excluded(&entry) { "database" } else { entry.file_type().map_or("unknown", kind_of) };
+            sorter.push(entry.file_name().as_bytes(), kind.as_bytes())?;
+        }
+        sorter.finish()
     }
 
-    /// The folder that the walk began at, with all links resolved.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// How many folders were seen so far.
-    #[must_use]
-    pub const fn folders(&self) -> u64 {
-        self.folders
+    /// Whether an entry is the excluded file; the folder says the inode, so that no other entry costs anything.
+    fn is_excluded(&self, entry: &DirEntry) -> bool {
+        self.tree.excluded.is_some_and(|excluded| {
+            excluded.1 == entry.ino() && entry.metadata().is_ok_and(|found| file_id(&found) == excluded)
+        })
     }
 }
 
-impl Iterator for Walk {
+impl Iterator for Walk<'_> {
     type Item = Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -153,7 +216,7 @@ impl Iterator for Walk {
             let path = folder.join(OsStr::from_bytes(&name));
             let refusal = match &*kind {
                 b"file" => None,
-                b"folder" => match sorted_names(&self.root.join(&path), &self.temporary) {
+                b"folder" => match self.names(&path) {
                     Ok(names) => {
                         self.folders += 1;
                         self.open.push((path, names));
@@ -161,7 +224,7 @@ impl Iterator for Walk {
                     }
                     Err(_) => Some(Refusal::UnreadableDirectory),
                 },
-                b"link" => Some(refusal_of_link(&self.root.join(&path))),
+                b"link" => Some(refusal_of_link(&self.tree.root.join(&path))),
                 b"socket" => Some(Refusal::Socket),
                 b"fifo" => Some(Refusal::Fifo),
                 b"device" => Some(Refusal::Device),
@@ -171,23 +234,6 @@ impl Iterator for Walk {
             return Some(Ok(Entry { path, refusal }));
         }
     }
-}
-
-/// Reads the names of a folder, each with what it is.
-fn sorted_names(folder: &Path, temporary: &Path) -> Result<Sorted> {
-    let mut sorter = Sorter::new(temporary.to_owned(), FOLDER_BYTES_MAX);
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = if is_own(&entry) { "database" } else { entry.file_type().map_or("unknown", kind_of) };
-        sorter.push(entry.file_name().as_bytes(), kind.as_bytes())?;
-    }
-    sorter.finish()
-}
-
-/// Whether an entry is this process's database; the folder says the inode, so that no other entry costs anything.
-fn is_own(entry: &DirEntry) -> bool {
-    let is = |own: &(u64, u64)| own.1 == entry.ino() && entry.metadata().is_ok_and(|found| file_id(&found) == *own);
-    OWN_DATABASE.get().is_some_and(is)
 }
 
 fn kind_of(kind: FileType) -> &'static str {
@@ -217,140 +263,61 @@ fn refusal_of_link(path: &Path) -> Refusal {
 
 /// What a file's inode says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stat {
+pub(super) struct Stat {
     /// Size in bytes.
-    pub bytes: u64,
+    pub(super) bytes: u64,
     /// Space on disk, in bytes.
-    pub disk_bytes: u64,
+    pub(super) disk_bytes: u64,
     /// Last change, in nanoseconds since 1970.
-    pub modified_ns: i64,
+    pub(super) modified_ns: i64,
+    /// Permissions, as `chmod` takes them.
+    pub(super) mode: u32,
 }
 
 impl Stat {
     /// Reads what the file system says.
-    #[must_use]
-    pub fn of(metadata: &fs::Metadata) -> Self {
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
         Self {
             bytes: metadata.len(),
             // POSIX counts blocks of 512 bytes, whatever the file system's own are.
             disk_bytes: metadata.blocks() * 512,
             modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
+            mode: metadata.mode() & 0o7777,
         }
     }
 
     /// The last change as a moment.
-    #[must_use]
-    pub fn modified(&self) -> UnixMillis {
-        UnixMillis::new(self.modified_ns / 1_000_000)
+    pub(super) fn modified(&self) -> UnixMillis {
+        UnixMillis::new(self.modified_ns.div_euclid(1_000_000))
     }
 }
 
 /// One entry with its bytes.
 #[derive(Debug)]
-pub struct Loaded {
+pub(super) struct Loaded {
     /// Which.
-    pub entry: Entry,
+    pub(super) entry: Entry,
     /// What its inode says; of a link, that of the link.
-    pub stat: Stat,
+    pub(super) stat: Stat,
     /// The bytes, or why there are none.
-    pub content: Result<Vec<u8>, Refusal>,
+    pub(super) content: Result<Vec<u8>, Refusal>,
 }
 
-/// Reads one entry. A file that can not be read is an answer, not an error.
-#[must_use]
-pub fn load(root: &Path, entry: Entry) -> Loaded {
-    let path = root.join(&entry.path);
-    if let Some(refusal) = entry.refusal {
-        let stat = fs::symlink_metadata(&path).map(|metadata| Stat::of(&metadata)).unwrap_or_default();
-        return Loaded { entry, stat, content: Err(refusal) };
-    }
-    let read = || -> std::io::Result<(Stat, Result<Vec<u8>, Refusal>)> {
-        let mut file = File::open(&path)?;
-        let stat = Stat::of(&file.metadata()?);
-        let is_too_large = stat.bytes > FILE_BYTES_MAX;
-        // One byte more than allowed tells a file that grew meanwhile.
-        let bytes_max = if is_too_large { ENGINE_MAGIC.len() as u64 } else { FILE_BYTES_MAX + 1 };
-        let mut bytes = Vec::with_capacity(usize::try_from(stat.bytes.min(bytes_max)).unwrap_or(0) + 1);
-        file.by_ref().take(bytes_max).read_to_end(&mut bytes)?;
-        Ok((
-            stat,
-            if bytes.starts_with(ENGINE_MAGIC) {
-                Err(Refusal::Database)
-            } else if is_too_large {
-                Err(Refusal::TooLarge)
-            } else {
-                Ok(bytes)
-            },
-        ))
+/// Reads a file, unless it is a database or too large.
+fn read(path: &Path) -> std::io::Result<(Stat, Result<Vec<u8>, Refusal>)> {
+    let mut file = File::open(path)?;
+    let stat = Stat::of(&file.metadata()?);
+    let is_too_large = stat.bytes > FILE_BYTES_MAX;
+    // One byte more than allowed tells a file that grew meanwhile.
+    let bytes_max = if is_too_large { ENGINE_MAGIC.len() as u64 } else { FILE_BYTES_MAX + 1 };
+    let mut bytes = Vec::with_capacity(usize::try_from(stat.bytes.min(bytes_max)).unwrap_or(0) + 1);
+    file.by_ref().take(bytes_max).read_to_end(&mut bytes)?;
+    let content = if bytes.starts_with(ENGINE_MAGIC) {
+        Err(Refusal::Database)
+    } else if is_too_large {
+        Err(Refusal::TooLarge)
+    } else {
+        Ok(bytes)
     };
-    let (stat, content) = read().unwrap_or((Stat::default(), Err(Refusal::Unreadable)));
-    Loaded { entry, stat, content }
-}
-
-/// Files a message: one send a file would cost as much as the reading.
-const FILES_PER_MESSAGE: usize = 64;
-/// Messages that may wait at one worker.
-const MESSAGES_MAX: usize = 4;
-/// Most workers: one disk feeds no more.
-const WORKERS_MAX: usize = 4;
-
-/// Calls `work` with every entry of a walk on several threads, and `each` with the results in the order of the walk on
-/// this one; returns the number of folders.
-///
-/// Workers take turns, so that the order needs no buffer that could grow.
-///
-/// # Errors
-///
-/// If a folder can not be sorted, or `each` fails.
-pub fn for_each<T: Send>(
-    mut walk: Walk,
-    work: impl Fn(Loaded) -> T + Sync,
-    mut each: impl FnMut(T) -> Result<()>,
-) -> Result<u64> {
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(WORKERS_MAX);
-    let root = walk.root().to_owned();
-    let (root, work) = (&root, &work);
-    std::thread::scope(|scope| {
-        let mut inputs = Vec::with_capacity(workers);
-        let mut outputs = Vec::with_capacity(workers);
-        for _ in 0..workers {
-            let (input, entries) = sync_channel::<Result<Vec<Entry>>>(MESSAGES_MAX);
-            let (results, output) = sync_channel::<Result<Vec<T>>>(MESSAGES_MAX);
-            inputs.push(input);
-            outputs.push(output);
-            scope.spawn(move || {
-                for batch in entries {
-                    let done = batch.map(|batch| batch.into_iter().map(|entry| work(load(root, entry))).collect());
-                    // The other side is gone only if it failed itself.
-                    if results.send(done).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        let walker = scope.spawn(move || {
-            for input in inputs.iter().cycle() {
-                let batch: Result<Vec<Entry>> = walk.by_ref().take(FILES_PER_MESSAGE).collect();
-                let is_last = batch.as_ref().map_or(true, Vec::is_empty);
-                if input.send(batch).is_err() || is_last {
-                    break;
-                }
-            }
-            walk.folders()
-        });
-        // An empty batch is the end; whoever is behind it has nothing.
-        for output in outputs.iter().cycle() {
-            let Ok(batch) = output.recv() else { break };
-            let batch = batch?;
-            if batch.is_empty() {
-                break;
-            }
-            for result in batch {
-                each(result)?;
-            }
-        }
-        // Whoever waits to send must not wait for ever.
-        drop(outputs);
-        walker.join().map_err(|_| anyhow!("the walking thread panicked"))
-    })
+    Ok((stat, content))
 }

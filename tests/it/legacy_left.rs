@@ -1,15 +1,19 @@
 //! What the `legacy` commands leave alone: databases in the tree, files that a report does not speak of or that could not be read,
 //! and whatever stands where a report or a pack is to go.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Output;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use insta::{allow_duplicates, assert_snapshot};
 
-use crate::legacy_cli::{json, shown, small, write_pack};
+use crate::legacy_cli::{json, shown, small};
+use crate::legacy_packs::write_pack;
 use crate::legacy_tree::write;
-use crate::process::{Server, run};
+use crate::process::{Server, program, run};
 
 const MISSION: &str = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
 
@@ -166,7 +170,7 @@ fn a_file_that_could_not_be_read_once_is_packed_once_it_can() {
 
 /// A path that is too long for the system stands for a file that may not be read: that stops nobody who runs tests as root.
 #[test]
-fn what_can_not_be_packed_is_exit_code_1_and_is_named_in_one_pack() {
+fn what_can_not_be_packed_is_exit_code_1_is_listed_and_makes_no_pack() {
     let (folder, tree) = small();
     let [out, long] = ["packs".to_owned(), "l".repeat(200)].map(|name| folder.path().join(name));
     // The folder's path is 4,000 bytes long under the one name of the tree: a file's name is too much.
@@ -175,15 +179,88 @@ fn what_can_not_be_packed_is_exit_code_1_and_is_named_in_one_pack() {
     write(Path::new(&tree), &format!("{deep}/{}", "f".repeat(200)), "{}");
     fs::rename(&tree, &long).unwrap();
     let [out, long] = [&out, &long].map(|path| path.to_str().unwrap());
-    for packs in [2, 0] {
+    for packs in [1, 0] {
         let output = run(folder.path(), &["legacy", "archive", long, "--out", out, "--json"]);
         let counts = json(&output);
         assert_eq!((&counts["listed_only"], &counts["packs"]), (&1.into(), &packs.into()), "{counts}");
+        assert!(shown(&output).contains("ffff can not be read: it stays"), "{}", shown(&output));
         assert_eq!(output.status.code(), Some(1));
     }
     fs::rename(long, &tree).unwrap();
     let output = run(folder.path(), &["legacy", "archive", &tree, "--out", out, "--json"]);
     assert_eq!((&json(&output)["packed"], output.status.code()), (&1.into(), Some(0)), "{}", shown(&output));
+}
+
+/// A name as long as a name may be makes the path of a folder too long to be read, also for root.
+#[test]
+fn a_folder_that_can_not_be_read_is_listed_and_is_exit_code_1_of_every_command() {
+    let (folder, tree) = small();
+    let [data, out, long] =
+        ["data".to_owned(), "packs".to_owned(), "l".repeat(200)].map(|name| folder.path().join(name));
+    // What is in the last folder is readable under the short name only.
+    let room = 4_100 - long.as_os_str().len() - 1;
+    let deep: String = (1..=room).map(|at| if at % 200 == 0 && at < room { '/' } else { 'd' }).collect();
+    fs::remove_dir_all(&tree).unwrap();
+    write(Path::new(&tree), &format!("{deep}/hidden.json"), "{}");
+    fs::rename(&tree, &long).unwrap();
+    let [out_text, long] = [&out, &long].map(|path| path.to_str().unwrap());
+    for command in [
+        &["plan", long][..],
+        &["import", long],
+        &["verify", long],
+        &["archive", long, "--out", out_text],
+        &["archive", long, "--out", out_text, "--delete"],
+    ] {
+        let text = shown(&run(&data, &[&["legacy"], command].concat()));
+        assert!(text.starts_with("exit 1\n") && text.contains("d can not be read"), "{text}");
+    }
+    assert!(names(&out).is_empty(), "no empty pack is made");
+    fs::rename(long, &tree).unwrap();
+    assert!(Path::new(&tree).join(&deep).join("hidden.json").exists());
+}
+
+/// Runs a command as nobody where the tests run as root, whom no permission stops; gives the folder to nobody for it.
+fn run_as_nobody(folder: &Path, tree: &Path, arguments: &[&str]) -> Output {
+    const NOBODY: u32 = 65_534;
+    let mut command = program();
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        for path in [folder, tree] {
+            chown_all(path, NOBODY);
+        }
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.arg("--data").arg(folder.join("data")).args(arguments).output().unwrap()
+}
+
+fn chown_all(path: &Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            chown_all(&entry.unwrap().path(), user);
+        }
+    }
+}
+
+#[test]
+fn an_original_that_can_not_be_removed_stays_is_listed_and_keeps_no_other() {
+    let (folder, tree) = small();
+    let out = folder.path().join("packs");
+    let kept = Path::new(&tree).join("kept");
+    write(&kept, "a.json", "{\"a\":1}");
+    fs::set_permissions(&kept, Permissions::from_mode(0o555)).unwrap();
+    let arguments = ["legacy", "archive", &tree, "--out", out.to_str().unwrap(), "--delete", "--json"];
+    for deleted in [10, 0] {
+        let output = run_as_nobody(folder.path(), Path::new(&tree), &arguments);
+        let counts = json(&output);
+        assert_eq!((&counts["deleted"], &counts["kept"]), (&deleted.into(), &1.into()), "{}", shown(&output));
+        let text = shown(&output);
+        assert!(text.starts_with("exit 1\n"), "{text}");
+        assert!(text.contains("overlaid: kept/a.json can not be removed (Permission denied"), "{text}");
+    }
+    assert!(kept.join("a.json").exists() && !Path::new(&tree).join(MISSION).exists());
+    fs::set_permissions(&kept, Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(run_as_nobody(folder.path(), Path::new(&tree), &arguments).status.code(), Some(0));
+    assert!(!kept.exists());
 }
 
 /// Without `--delete` too.

@@ -434,7 +434,7 @@ pub(crate) fn write_unusable(root: &Path) -> Vec<(&'static str, &'static str)> {
     let good = flat("GOOD_EURUSD_1752645049", "7000000001", 1, 1).to_string();
     let files: Vec<(&'static str, &'static str, Vec<u8>)> = vec![
         ("bad/array.json", "array", b"[{\"signal_id\":\"x\"}]".to_vec()),
-        ("bad/bom.json", "byte_order_mark", [b"\xef\xbb\xbf".as_slice(), good.as_bytes()].concat()),
+        ("bad/utf16.json", "not_utf8", b"\xff\xfe{\0}\0".to_vec()),
         ("bad/duplicate.json", "duplicate_member", b"{\"signal_id\":\"a\",\"signal_id\":\"b\"}".to_vec()),
         ("bad/empty.json", "empty", Vec::new()),
         ("bad/empty_object.json", "empty_object", b"{}".to_vec()),

@@ -28,6 +28,7 @@ mod legacy;
 mod legacy_cli;
 mod legacy_kill;
 mod legacy_left;
+mod legacy_packs;
 mod legacy_shapes;
 mod legacy_tree;
 mod model;

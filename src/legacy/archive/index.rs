@@ -8,9 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::super::reason::Refusal;
-use super::super::report::{Class, Line, PathText};
-use super::super::walk::Stat;
+use super::super::report::{Class, PathText};
 
 /// How a pack's name ends.
 pub(super) const PACK: &str = ".tar.zst";
@@ -19,18 +17,16 @@ pub(super) const INDEX: &str = ".ndjson.zst";
 /// How a file's name ends that does not count yet.
 pub(super) const PARTIAL: &str = ".partial";
 
-/// What an entry of the tree is to the archive.
+/// What a line of an index says of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A regular file: its bytes are in the pack.
+    /// Its bytes are in the pack.
     File,
-    /// A symbolic link: what it names is in the pack. Only in packs from before links stayed where they are.
-    Link,
-    /// A socket, a pipe, a device, or what could not be read: only this line.
-    Other,
-    /// A file that changed while it was packed: what the pack holds of it does not count.
+    /// It changed while it was packed: what the pack holds of it does not count.
     Changed,
+    /// It could not be read: the pack holds nothing of it. Only in packs of earlier versions.
+    Other,
 }
 
 /// One line of an index.
@@ -45,11 +41,13 @@ pub struct Item {
     pub bytes: u64,
     /// Its last change, in nanoseconds since 1970.
     pub modified_ns: i64,
-    /// BLAKE3 of its content, or of what a link names.
+    /// Its permissions, as `chmod` takes them; `None` in packs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// BLAKE3 of its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<String>,
-    /// The number of the run that packed it, one more than that of the run before; 0 in packs from before runs were
-    /// numbered.
+    /// The number of the run that packed it, one more than that of the run before.
     #[serde(default)]
     pub run: u64,
     /// The pack, without its ending.
@@ -73,25 +71,6 @@ pub struct Item {
 }
 
 impl Item {
-    pub(super) fn new(path: &Path, kind: Kind, stat: &Stat, refusal: Option<Refusal>, line: Option<&Line>) -> Self {
-        let reason = line.and_then(|line| line.reason.clone());
-        Self {
-            path: PathText::of(path),
-            kind,
-            bytes: stat.bytes,
-            modified_ns: stat.modified_ns,
-            blake3: None,
-            run: 0,
-            pack: String::new(),
-            frame: 0,
-            at: 0,
-            class: line.map(|line| line.class),
-            reason: reason.or_else(|| refusal.map(|refusal| refusal.code().to_owned())),
-            signals: line.map(|line| line.signals.clone()).unwrap_or_default(),
-            overlays: line.map(|line| line.overlays.clone()).unwrap_or_default(),
-        }
-    }
-
     /// The path, as it was in the tree.
     ///
     /// # Errors
@@ -101,23 +80,15 @@ impl Item {
         self.path.path().context("a path in an index is damaged")
     }
 
-    /// What tells whether an entry is still the one that is in the pack, short of reading it.
+    /// What tells whether a file is still the one that is in the pack, short of reading it.
     pub(super) fn version(&self) -> Vec<u8> {
-        version(self.kind, self.bytes, self.modified_ns)
+        version(self.bytes, self.modified_ns)
     }
 }
 
-/// As [`Item::version`]. What is only named differs from what is packed.
-pub(super) fn version(kind: Kind, bytes: u64, modified_ns: i64) -> Vec<u8> {
-    format!("{} {bytes} {modified_ns}", u8::from(kind == Kind::File)).into_bytes()
-}
-
-pub(super) const fn kind_of(refusal: Option<Refusal>) -> Kind {
-    match refusal {
-        None => Kind::File,
-        Some(Refusal::Symlink | Refusal::SymlinkLoop | Refusal::SymlinkDangling) => Kind::Link,
-        Some(_) => Kind::Other,
-    }
+/// As [`Item::version`].
+pub(super) fn version(bytes: u64, modified_ns: i64) -> Vec<u8> {
+    format!("{bytes} {modified_ns}").into_bytes()
 }
 
 /// Whether a path stays inside the folder that it is joined to.

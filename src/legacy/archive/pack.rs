@@ -1,21 +1,29 @@
 //! One pack: a tar of many files in frames of zstd, so that one file is read without unpacking all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::hash_reader;
+use super::super::report::{Line, PathText};
+use super::super::walk::Stat;
 use super::index::{self, INDEX, Item, Kind, PACK, PARTIAL};
-use crate::legacy::walk::Stat;
+use crate::private_file;
 
 /// Bytes after which a frame ends: what reading one file costs at most, and enough for a good ratio.
 const FRAME_BYTES: u64 = 8 << 20;
 /// The ratio gains little beyond this level, the time does.
-pub(in crate::legacy) const LEVEL: i32 = 9;
+const LEVEL: i32 = 9;
+/// Most files in a pack, so that one lost pack is not everything.
+const PACK_FILES_MAX: u64 = 500_000;
+/// Most bytes in a pack, before it is compressed.
+const PACK_BYTES_MAX: u64 = 1 << 30;
+/// Permissions of an extracted file whose own are not known.
+const MODE: u32 = 0o600;
 
 /// A pack on its way.
 pub(super) struct Writer {
@@ -70,7 +78,7 @@ impl Writer {
     pub(super) fn create(out: &Path, name: &str) -> Result<Self> {
         let create = |end: &str| {
             let path = out.join(format!("{name}{end}{PARTIAL}"));
-            File::create(&path).with_context(|| format!("cannot create {}", path.display()))
+            private_file::create(&path).with_context(|| format!("cannot create {}", path.display()))
         };
         let encoder = Some(zstd::Encoder::new(create(PACK)?, LEVEL)?);
         let lines = zstd::Encoder::new(BufWriter::new(create(INDEX)?), LEVEL)?;
@@ -78,52 +86,41 @@ impl Writer {
         Ok(Self { out: out.to_owned(), name: name.to_owned(), tar, lines, files: 0 })
     }
 
-    pub(super) const fn files(&self) -> u64 {
-        self.files
+    /// Whether the pack is to have no more files.
+    pub(super) fn is_full(&self) -> bool {
+        self.files >= PACK_FILES_MAX || self.tar.get_ref().total >= PACK_BYTES_MAX
     }
 
-    pub(super) fn bytes(&self) -> u64 {
-        self.tar.get_ref().total
-    }
-
-    /// Packs one file; returns what the index says it is.
-    pub(super) fn add(&mut self, root: &Path, mut item: Item) -> Result<Kind> {
+    /// Packs an open file; `line` is what the report says of it. Returns what the index says.
+    pub(super) fn add(&mut self, mut file: File, path: &Path, run: u64, line: Option<Line>) -> Result<Kind> {
         self.tar.get_mut().cut()?;
-        item.pack.clone_from(&self.name);
-        item.frame = self.tar.get_ref().start;
-        item.at = self.tar.get_ref().inside;
-        let path = item.path()?;
-        let original = root.join(&path);
-        match item.kind {
-            Kind::File => self.add_file(&original, &path, &mut item)?,
-            Kind::Link | Kind::Other | Kind::Changed => {}
-        }
+        let (frame, at) = (self.tar.get_ref().start, self.tar.get_ref().inside);
+        let before = Stat::of(&file.metadata()?);
+        let mut source = Exact { file: &mut file, left: before.bytes, hasher: blake3::Hasher::new(), is_short: false };
+        self.tar.append_data(&mut header(&before), path, &mut source)?;
+        let (hash, is_short) = (source.hasher.finalize().to_hex().to_string(), source.is_short);
+        let after = Stat::of(&file.metadata()?);
+        let is_changed = is_short || (after.bytes, after.modified_ns) != (before.bytes, before.modified_ns);
+        let item = Item {
+            path: PathText::of(path),
+            kind: if is_changed { Kind::Changed } else { Kind::File },
+            bytes: before.bytes,
+            modified_ns: before.modified_ns,
+            mode: Some(before.mode),
+            blake3: Some(hash),
+            run,
+            pack: self.name.clone(),
+            frame,
+            at,
+            class: line.as_ref().map(|line| line.class),
+            reason: line.as_ref().and_then(|line| line.reason.clone()),
+            signals: line.as_ref().map(|line| line.signals.clone()).unwrap_or_default(),
+            overlays: line.map(|line| line.overlays).unwrap_or_default(),
+        };
         self.files += 1;
         serde_json::to_writer(&mut self.lines, &item)?;
         self.lines.write_all(b"\n")?;
         Ok(item.kind)
-    }
-
-    fn add_file(&mut self, original: &Path, path: &Path, item: &mut Item) -> Result<()> {
-        // A link that took the file's place meanwhile is not followed.
-        let is_file = fs::symlink_metadata(original).is_ok_and(|metadata| metadata.is_file());
-        let Some(mut file) = is_file.then(|| File::open(original).ok()).flatten() else {
-            item.kind = Kind::Other;
-            return Ok(());
-        };
-        let before = Stat::of(&file.metadata()?);
-        item.bytes = before.bytes;
-        item.modified_ns = before.modified_ns;
-        let mut source = Exact { file: &mut file, left: before.bytes, hasher: blake3::Hasher::new(), is_short: false };
-        let mut header = header(item, before.bytes);
-        self.tar.append_data(&mut header, path, &mut source)?;
-        let (hash, is_short) = (source.hasher.finalize().to_hex().to_string(), source.is_short);
-        let after = Stat::of(&file.metadata()?);
-        if is_short || (after.bytes, after.modified_ns) != (before.bytes, before.modified_ns) {
-            item.kind = Kind::Changed;
-        }
-        item.blake3 = Some(hash);
-        Ok(())
     }
 
     /// Closes the pack, reads it back, and makes it count.
@@ -147,12 +144,24 @@ impl Writer {
     }
 }
 
-fn header(item: &Item, bytes: u64) -> tar::Header {
+fn header(stat: &Stat) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_size(bytes);
-    header.set_mtime(u64::try_from(item.modified_ns / 1_000_000_000).unwrap_or(0));
+    header.set_mode(stat.mode);
+    header.set_size(stat.bytes);
+    let seconds = stat.modified_ns.div_euclid(1_000_000_000);
+    match u64::try_from(seconds) {
+        Ok(seconds) => header.set_mtime(seconds),
+        // GNU tar writes what octal digits can not hold as a signed number in all twelve bytes.
+        Err(_) => {
+            header.as_old_mut().mtime = {
+                let mut field = [0xff; 12];
+                let (_, low) = field.split_at_mut(4);
+                low.copy_from_slice(&seconds.to_be_bytes());
+                field
+            }
+        }
+    }
     header
 }
 
@@ -178,6 +187,13 @@ impl Read for Exact<'_> {
         self.left -= read as u64;
         Ok(read)
     }
+}
+
+/// Hashes whatever a reader gives.
+pub(super) fn hash_reader(mut reader: impl Read) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut reader, &mut hasher)?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// How a pack compares with its index.
@@ -220,12 +236,8 @@ pub(super) fn check(out: &Path, pack: &str) -> Check {
 fn compare(pack: &Path, index: &Path) -> Check {
     let mut check = Check::default();
     let result = each_entry(pack, index, |_, item, path, entry| {
-        let is_counted = matches!(item.kind, Kind::File | Kind::Link);
-        let found = match entry.link_name_bytes() {
-            Some(target) if item.kind == Kind::Link => hash_reader(&*target)?,
-            _ => hash_reader(entry)?,
-        };
-        if is_counted && item.blake3.as_deref() != Some(&found) {
+        let found = hash_reader(entry)?;
+        if item.kind == Kind::File && item.blake3.as_deref() != Some(&found) {
             check.add(format!("{}: its hash is not the one in the index", path.display()));
         } else {
             check.whole += 1;
@@ -267,7 +279,7 @@ fn each_entry(
     Ok(())
 }
 
-/// Reads one file out of its frame, or what a link names.
+/// Reads one file out of its frame.
 pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     let path = out.join(format!("{pack}{PACK}"));
     let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -276,10 +288,7 @@ pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     io::copy(&mut decoder.by_ref().take(item.at), &mut io::sink())?;
     let mut tar = tar::Archive::new(decoder);
     let mut entry = tar.entries()?.next().with_context(|| format!("{pack} ends too early"))??;
-    let mut bytes = match entry.link_name_bytes() {
-        Some(target) if item.kind == Kind::Link => target.into_owned(),
-        _ => Vec::new(),
-    };
+    let mut bytes = Vec::new();
     entry.read_to_end(&mut bytes)?;
     if item.blake3.as_deref() != Some(&blake3::hash(&bytes).to_hex()) {
         bail!("{pack} does not hold what its index says of {}", item.path()?.display());
@@ -303,23 +312,36 @@ pub(super) fn extract(
         if !index::is_safe(path) {
             bail!("{pack} names a path outside of the folder: {}", path.display());
         }
-        let target = to.join(path);
         make_folders(to, path.parent().unwrap_or(Path::new("")))?;
-        let file = OpenOptions::new().write(true).create_new(true).open(&target);
-        if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
-            bail!(
-                "{} is there already, and nothing is replaced; take it away, or extract into another folder",
-                target.display()
-            );
-        }
-        let mut file = file.with_context(|| format!("cannot create {}", target.display()))?;
-        io::copy(entry, &mut file).with_context(|| format!("cannot write {}", target.display()))?;
-        let since = u64::try_from(item.modified_ns).map(Duration::from_nanos).unwrap_or_default();
-        file.set_modified(UNIX_EPOCH + since)?;
+        let target = to.join(path);
+        write_back(entry, item, &target)?;
         files += 1;
         Ok(())
     })?;
     Ok(files)
+}
+
+/// Writes one file with its time and its owner's permissions. Nobody else gets any: missions hold balances.
+fn write_back(entry: &mut PackEntry<'_>, item: &Item, target: &Path) -> Result<()> {
+    let file = private_file::create(target);
+    if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+        bail!(
+            "{} is there already, and nothing is replaced; take it away, or extract into another folder",
+            target.display()
+        );
+    }
+    let cannot = |what: &'static str| move || format!("cannot {what} {}", target.display());
+    let mut file = file.with_context(cannot("create"))?;
+    io::copy(entry, &mut file).with_context(cannot("write"))?;
+    let owners = item.mode.unwrap_or(MODE) & 0o700;
+    file.set_permissions(Permissions::from_mode(owners)).with_context(cannot("set the permissions of"))?;
+    file.set_modified(time_of(item.modified_ns)).with_context(cannot("set the time of"))
+}
+
+/// A moment, in nanoseconds since 1970, or before it.
+fn time_of(modified_ns: i64) -> SystemTime {
+    let distance = Duration::from_nanos(modified_ns.unsigned_abs());
+    if modified_ns < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
 }
 
 /// Makes the folders of a path one by one, through no link.
@@ -330,7 +352,7 @@ fn make_folders(to: &Path, folder: &Path) -> Result<()> {
         match fs::symlink_metadata(&at) {
             Ok(found) if found.is_dir() => {}
             Ok(_) => bail!("{} is no folder", at.display()),
-            Err(_) => fs::create_dir(&at).with_context(|| format!("cannot create {}", at.display()))?,
+            Err(_) => private_file::create_folder(&at).with_context(|| format!("cannot create {}", at.display()))?,
         }
     }
     Ok(())

@@ -3,27 +3,30 @@
 //! A path is in several packs if its file changed between two runs. What comes last is told by the number of the run that
 //! packed it, as neither the name of a pack, which is a day that the file speaks of, nor the time of a file says it.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::super::sorter::{Sorted, Sorter};
 use super::index::{self, Item, Kind};
-use super::{LIST_BYTES_MAX, order_of};
 
+/// Memory for a list of what is packed or is to be packed.
+pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
 /// How many bytes of a rank come before those that say where the entry lies.
-const BEFORE_PLACE: usize = 16;
+const BEFORE_PLACE: usize = 8;
 /// The bytes of a rank.
-pub(super) const RANK_BYTES: usize = 32;
+pub(super) const RANK_BYTES: usize = 24;
 
-/// The bytes by which the versions of a path stand in the order in which they were packed.
-///
-/// Packs from before runs were numbered all have the number 0: there what changed last counts as packed last, and then
-/// what lies in the later place.
+/// The bytes by which the versions of a path stand in the order in which they were packed: by run, and then by place, if
+/// there are two of one run in packs of another making.
 pub(super) fn rank(item: &Item, pack: u64, nth: u64) -> Vec<u8> {
-    // Turns the order of signed numbers into that of their bytes.
-    let modified = item.modified_ns.cast_unsigned() ^ (1 << 63);
-    [item.run, modified, pack, nth].map(u64::to_be_bytes).concat()
+    [item.run, pack, nth].map(u64::to_be_bytes).concat()
+}
+
+/// The bytes by which paths stand in the order of the walk: folder by folder.
+pub(super) fn order_of(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect()
 }
 
 /// The packed files that are not the last version of their path.
@@ -32,8 +35,7 @@ pub(super) struct Older(Sorted);
 impl Older {
     /// Finds them among the files under `prefix`, in bounded memory.
     pub(super) fn find(out: &Path, packs: &[String], prefix: &Path) -> Result<Self> {
-        let sorter = || Sorter::new(std::env::temp_dir(), LIST_BYTES_MAX);
-        let mut versions = sorter();
+        let mut versions = Sorter::new(LIST_BYTES_MAX);
         for (pack, name) in (0..).zip(packs) {
             for (nth, item) in (0..).zip(index::read(out, name)?) {
                 let item = item?;
@@ -43,7 +45,7 @@ impl Older {
                 }
             }
         }
-        let mut older = sorter();
+        let mut older = Sorter::new(LIST_BYTES_MAX);
         let mut versions = versions.finish()?;
         while let Some(pair) = versions.next() {
             let (path, rank) = pair?;
