@@ -32,7 +32,7 @@ mod signals;
 mod users;
 mod wire;
 
-pub use body::{BODY_BYTES_MAX, LINE_BYTES_MAX, Line, Lines, ObjectBody};
+pub use body::{BODY_BYTES_MAX, Lines, ObjectBody};
 pub use extract::{Parameters, Path, Query};
 pub use layers::{with_fallbacks, with_layers};
 pub use problem::Problem;

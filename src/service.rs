@@ -6,6 +6,8 @@
 
 mod backup;
 mod clock;
+mod import;
+mod lines;
 mod missions;
 mod overlays;
 mod records;
@@ -24,11 +26,13 @@ use tokio::sync::oneshot;
 
 pub use backup::{Backup, BackupPlan, Download, Health, NewestBackup};
 pub use clock::{Clock, Stopwatch};
+pub use import::{Import, ImportCounts, ImportEffect, Imported, Pass};
+pub use lines::{LINE_BYTES_MAX, Line, LineSplitter};
 pub use missions::{
     Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter,
     ViewTag,
 };
-pub use records::{LINE_BYTES_MAX, LineReader, RecordKind, export_lines};
+pub use records::{LineReader, RecordKind, export_lines};
 pub use writes::{Precondition, WrittenSignal};
 
 pub use overlays::RosterSize;
@@ -107,6 +111,9 @@ pub enum ServiceError {
     /// The input breaks a rule.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// A line of an import is too long.
+    #[error("the line is longer than {LINE_BYTES_MAX} bytes")]
+    LineTooLong,
     /// Too many writes are waiting, or the server is stopping.
     #[error("too many writes are waiting, or the server is stopping")]
     Busy,

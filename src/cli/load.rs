@@ -1,21 +1,21 @@
 //! `load` and `export`: records in and out as NDJSON.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{Answer, open, open_or_create, write_file};
+use super::{Answer, block_on, open, open_or_create, write_file};
 use crate::config::Config;
-use crate::domain::Invalid;
-use crate::service::{LINE_BYTES_MAX, LineReader, Pending, RecordKind, Service, ServiceError, export_lines};
-use crate::store::{Effect, Operation, Precedence};
+use crate::service::{
+    Import, ImportCounts, Imported, LINE_BYTES_MAX, LineSplitter, Pass, RecordKind, Service, ServiceError, export_lines,
+};
+use crate::store::Precedence;
 
-/// Most writes under way at once: fills a group commit, far below the writer's queue.
-const PENDING_MAX: usize = 1_024;
+/// How much of a file is read at once.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Put records in from NDJSON files or folders.
 ///
@@ -50,7 +50,11 @@ impl Load {
         let counts = load(&service, &files, Precedence::Newest, &mut report)?;
         service.stop();
         let mut out = io::stdout().lock();
-        if self.json { writeln!(out, "{}", counts.json()) } else { writeln!(out, "{}", counts.text()) }?;
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(&counts)?)
+        } else {
+            writeln!(out, "{}", text(counts))
+        }?;
         Ok(if counts.refused == 0 { Answer::Done } else { Answer::No })
     }
 }
@@ -82,39 +86,10 @@ pub(super) enum Source {
     Document(PathBuf, RecordKind),
 }
 
-/// What a load did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct LoadCounts {
-    pub(super) created: u64,
-    pub(super) changed: u64,
-    pub(super) unchanged: u64,
-    pub(super) kept: u64,
-    pub(super) refused: u64,
-}
-
-impl LoadCounts {
-    fn add(&mut self, effect: Effect) {
-        match effect {
-            Effect::Created => self.created += 1,
-            Effect::Changed | Effect::Deleted => self.changed += 1,
-            Effect::Unchanged => self.unchanged += 1,
-            Effect::Kept => self.kept += 1,
-        }
-    }
-
-    pub(super) fn text(&self) -> String {
-        let Self { created, changed, unchanged, kept, refused } = self;
-        format!(
-            "{created} created, {changed} changed, {unchanged} unchanged, {kept} kept as they were, {refused} refused"
-        )
-    }
-
-    fn json(&self) -> String {
-        let Self { created, changed, unchanged, kept, refused } = self;
-        format!(
-            "{{\"created\":{created},\"changed\":{changed},\"unchanged\":{unchanged},\"kept\":{kept},\"refused\":{refused}}}"
-        )
-    }
+/// Counts in words.
+pub(super) fn text(counts: ImportCounts) -> String {
+    let ImportCounts { created, changed, unchanged, kept, refused } = counts;
+    format!("{created} created, {changed} changed, {unchanged} unchanged, {kept} kept as they were, {refused} refused")
 }
 
 /// Finds the files to load, in a fixed order.
@@ -171,167 +146,83 @@ pub(super) fn load(
     files: &[Source],
     precedence: Precedence,
     refused: &mut dyn FnMut(&str, &str) -> anyhow::Result<()>,
-) -> anyhow::Result<LoadCounts> {
-    let mut load = Loading { service, precedence, pending: VecDeque::new(), counts: LoadCounts::default(), refused };
-    // Outcomes need their signals, which may stand in a later file.
-    let mut files_with_outcomes = Vec::new();
-    for file in files {
-        match file {
-            Source::Lines(path) => {
-                if load.lines(path, Pass::AllButOutcomes)? {
-                    files_with_outcomes.push(path);
-                }
-            }
-            Source::Document(path, kind) => load.document(path, *kind)?,
-        }
-    }
-    load.settle(0)?;
-    for path in files_with_outcomes {
-        load.lines(path, Pass::Outcomes)?;
-    }
-    load.settle(0)?;
-    Ok(load.counts)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    AllButOutcomes,
-    Outcomes,
+) -> anyhow::Result<ImportCounts> {
+    let mut load = Loading { import: service.import_with(precedence), refused };
+    block_on(load.files(files))??;
+    Ok(load.import.counts())
 }
 
 struct Loading<'a> {
-    service: &'a Service,
-    precedence: Precedence,
-    pending: VecDeque<(String, Pending)>,
-    counts: LoadCounts,
+    import: Import<String>,
     refused: &'a mut dyn FnMut(&str, &str) -> anyhow::Result<()>,
 }
 
 impl Loading<'_> {
-    /// Reads one file's lines; returns whether there are outcomes among them.
-    fn lines(&mut self, path: &Path, pass: Pass) -> anyhow::Result<bool> {
+    async fn files(&mut self, files: &[Source]) -> anyhow::Result<()> {
+        // Outcomes need their signals, which may stand in a later file.
+        let mut files_with_outcomes = Vec::new();
+        for file in files {
+            match file {
+                Source::Lines(path) => {
+                    self.lines(path, Pass::AllButOutcomes).await?;
+                    if self.import.has_outcomes() {
+                        files_with_outcomes.push(path);
+                    }
+                }
+                Source::Document(path, kind) => self.document(path, *kind).await?,
+            }
+        }
+        self.import.finish().await;
+        for path in files_with_outcomes {
+            self.lines(path, Pass::Outcomes).await?;
+        }
+        self.import.finish().await;
+        self.report()
+    }
+
+    async fn lines(&mut self, path: &Path, pass: Pass) -> anyhow::Result<()> {
         let cannot = || format!("cannot read {}", path.display());
-        let mut file = BufReader::new(File::open(path).with_context(cannot)?);
-        let mut reader = self.service.line_reader(self.precedence);
-        let mut has_outcomes = false;
-        let mut line = Vec::new();
-        for number in 1_u64.. {
-            let is_long = match read_line(&mut file, &mut line).with_context(cannot)? {
-                LineRead::End => break,
-                LineRead::Whole => false,
-                LineRead::TooLong => true,
-            };
-            let place = format!("{}:{number}", path.display());
-            if is_long {
-                if pass == Pass::AllButOutcomes {
-                    self.refuse(&place, &format!("the line is longer than {LINE_BYTES_MAX} bytes"))?;
-                }
-                continue;
+        let mut file = File::open(path).with_context(cannot)?;
+        let (mut splitter, mut piece) = (LineSplitter::default(), vec![0; PIECE_BYTES]);
+        self.import.begin_file(pass);
+        loop {
+            let read = file.read(&mut piece).with_context(cannot)?;
+            let is_end = read == 0;
+            splitter.push(piece.get(..read).unwrap_or_default());
+            while let Some(line) = splitter.next_line().or_else(|| if is_end { splitter.last_line() } else { None }) {
+                self.import.line(format!("{}:{}", path.display(), line.number), &line).await;
+                self.report()?;
             }
-            if line.iter().all(u8::is_ascii_whitespace) {
-                continue;
+            if is_end {
+                return Ok(());
             }
-            self.line(&mut reader, &line, place, pass, &mut has_outcomes)?;
-        }
-        Ok(has_outcomes)
-    }
-
-    fn line(
-        &mut self,
-        reader: &mut LineReader,
-        line: &[u8],
-        place: String,
-        pass: Pass,
-        has_outcomes: &mut bool,
-    ) -> anyhow::Result<()> {
-        match reader.line(line, self.service.now()) {
-            Ok(Some(operation)) => {
-                let is_outcome = matches!(operation, Operation::PutOutcome { .. });
-                *has_outcomes |= is_outcome;
-                if is_outcome == (pass == Pass::Outcomes) {
-                    self.submit(place, operation)?;
-                }
-                Ok(())
-            }
-            // In the second pass the others were named already.
-            Err(error) if pass == Pass::AllButOutcomes => self.refuse(&place, &reason(&error)),
-            Ok(None) | Err(_) => Ok(()),
         }
     }
 
-    fn document(&mut self, path: &Path, kind: RecordKind) -> anyhow::Result<()> {
-        let place = path.display().to_string();
-        let mut json = Vec::new();
+    async fn document(&mut self, path: &Path, kind: RecordKind) -> anyhow::Result<()> {
         let cannot = || format!("cannot read {}", path.display());
         let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+        let mut json = Vec::new();
         File::open(path).with_context(cannot)?.take(limit).read_to_end(&mut json).with_context(cannot)?;
-        if json.len() > LINE_BYTES_MAX {
-            return self.refuse(&place, &format!("the file is longer than {LINE_BYTES_MAX} bytes"));
-        }
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let reader = self.service.line_reader(self.precedence);
-        match reader.document(kind, &name, &json, self.service.now()) {
-            Ok(operation) => self.submit(place, operation),
-            Err(error) => self.refuse(&place, &reason(&error)),
-        }
+        self.import.document(path.display().to_string(), kind, &name, &json).await;
+        self.report()
     }
 
-    fn submit(&mut self, place: String, operation: Operation) -> anyhow::Result<()> {
-        self.settle(PENDING_MAX - 1)?;
-        match self.service.submit(operation) {
-            Ok(pending) => self.pending.push_back((place, pending)),
-            Err(error @ ServiceError::TooManyOverlays { .. }) => self.refuse(&place, &error.to_string())?,
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-
-    /// Waits until at most `most` writes are under way.
-    fn settle(&mut self, most: usize) -> anyhow::Result<()> {
-        while self.pending.len() > most {
-            let Some((place, pending)) = self.pending.pop_front() else { break };
-            match pending.done_blocking() {
-                Ok(receipt) => self.counts.add(receipt.effect),
+    /// Names what was refused; what stands in the way of all records ends the load.
+    fn report(&mut self) -> anyhow::Result<()> {
+        for Imported { place, result } in self.import.take_imported() {
+            match result {
+                Ok(_) => {}
                 Err(error @ (ServiceError::Store(_) | ServiceError::Busy | ServiceError::Worker)) => {
                     return Err(anyhow::Error::new(error).context(format!("cannot write {place}")));
                 }
-                Err(ServiceError::Invalid(error)) => self.refuse(&place, &reason(&error))?,
-                Err(error) => self.refuse(&place, &error.to_string())?,
+                Err(ServiceError::Invalid(error)) => {
+                    (self.refused)(&place, &format!("{error} ({})", error.kind().code()))?;
+                }
+                Err(error) => (self.refused)(&place, &error.to_string())?,
             }
         }
         Ok(())
     }
-
-    fn refuse(&mut self, place: &str, reason: &str) -> anyhow::Result<()> {
-        self.counts.refused += 1;
-        (self.refused)(place, reason)
-    }
-}
-
-fn reason(error: &Invalid) -> String {
-    format!("{error} ({})", error.kind().code())
-}
-
-enum LineRead {
-    Whole,
-    TooLong,
-    End,
-}
-
-/// Reads a line without its end into `line`; one that is too long is skipped.
-fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineRead> {
-    line.clear();
-    let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    let read = file.by_ref().take(limit).read_until(b'\n', line)?;
-    if read == 0 {
-        return Ok(LineRead::End);
-    }
-    if line.last() == Some(&b'\n') {
-        line.pop();
-    } else if line.len() > LINE_BYTES_MAX {
-        line.clear();
-        file.skip_until(b'\n')?;
-        return Ok(LineRead::TooLong);
-    }
-    Ok(LineRead::Whole)
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::load::{find_files, load};
+use super::load::{find_files, load, text};
 use super::{Answer, open_or_create_with};
 use crate::config::Config;
 use crate::http;
@@ -80,7 +80,7 @@ impl Serve {
                 Ok(())
             };
             let counts = load(&service, &files, Precedence::Seed, &mut report)?;
-            tracing::info!("loaded: {}", counts.text());
+            tracing::info!("loaded: {}", text(counts));
         }
         if let Some(reason) = service.health().unsafe_copies {
             tracing::warn!(

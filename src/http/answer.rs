@@ -70,6 +70,7 @@ impl From<ServiceError> for Problem {
             ServiceError::Conflict(detail) => Self::conflict("conflict", detail),
             ServiceError::ConditionFailed => Self::precondition_failed("the record is not as the condition expects it"),
             ServiceError::Invalid(invalid) => invalid.into(),
+            ServiceError::LineTooLong => Self::line_too_long(error.to_string()),
             ServiceError::Busy => Self::busy("too many writes are waiting, or the server is stopping"),
             ServiceError::WriteFailed(cause) | ServiceError::Store(cause) if cause.is_file_replaced() => {
                 Self::file_replaced()

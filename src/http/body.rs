@@ -11,16 +11,15 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::Problem;
 use super::body_timeout::TooSlow;
 use crate::domain::Object;
+use crate::service::{Line, LineSplitter};
 
 /// Largest JSON body: the largest record, and many times any real one.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Longest line of an import: one record.
-pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
 const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
@@ -45,134 +44,46 @@ impl<S: Sync> FromRequest<S> for ObjectBody {
     }
 }
 
-/// Reads a body of at most [`BODY_BYTES_MAX`] bytes. One that comes in one piece is not copied.
-async fn read_whole(mut body: Body) -> Result<Bytes, Problem> {
+/// Reads a body of at most [`BODY_BYTES_MAX`] bytes.
+async fn read_whole(body: Body) -> Result<Bytes, Problem> {
     let too_large = || Problem::payload_too_large(BODY_BYTES_MAX);
     // With a Content-Length the answer is known before the client has sent anything.
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(too_large());
     }
-    let Some(first) = next_piece(&mut body).await? else { return Ok(Bytes::new()) };
-    if first.len() > BODY_BYTES_MAX {
-        return Err(too_large());
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(body_problem(&*error)),
     }
-    let Some(second) = next_piece(&mut body).await? else { return Ok(first) };
-    let mut whole = first.to_vec();
-    let mut piece = Some(second);
-    while let Some(bytes) = piece {
-        if whole.len() + bytes.len() > BODY_BYTES_MAX {
-            return Err(too_large());
-        }
-        whole.extend_from_slice(&bytes);
-        piece = next_piece(&mut body).await?;
-    }
-    Ok(whole.into())
-}
-
-/// One line of a body of lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// A line that is not blank, without its line end.
-    Text {
-        /// Counted from 1, blank lines included.
-        number: u64,
-        /// The line's bytes, not yet known to be UTF-8 or JSON.
-        bytes: Bytes,
-    },
-    /// A line of more than [`LINE_BYTES_MAX`] bytes; it is skipped.
-    TooLong {
-        /// Counted from 1, blank lines included.
-        number: u64,
-    },
 }
 
 /// A request body of lines (`application/x-ndjson`, `application/ndjson`, `application/jsonl`) of any total length.
 ///
-/// Lines end in LF or CRLF; the last may lack its end. Blank lines are counted and skipped. At most one line and one
-/// frame are held in memory. As an extractor it refuses other media types and any content encoding (415).
+/// As an extractor it refuses other media types and any content encoding (415).
 #[derive(Debug)]
 pub struct Lines {
     body: Body,
-    /// What is left of the frame read last.
-    frame: Bytes,
-    /// The beginning of a line that goes on in the next frame.
-    begun: Vec<u8>,
-    /// Lines ended so far.
-    ended: u64,
-    /// Whether the rest of the line is to be dropped, as it was reported already.
-    skipping: bool,
+    splitter: LineSplitter,
 }
 
 impl Lines {
-    /// Reads the lines of `body`.
-    #[must_use]
-    pub fn new(body: Body) -> Self {
-        Self { body, frame: Bytes::new(), begun: Vec::new(), ended: 0, skipping: false }
-    }
-
-    /// The next line; `None` at the end. Dropping the future loses nothing: the next call goes on from there.
+    /// The next line; `None` at the end.
     ///
     /// # Errors
     ///
     /// 408 if the client sends too slowly, 400 `broken-body` if the body breaks off. Lines before that were whole.
     pub async fn next(&mut self) -> Result<Option<Line>, Problem> {
         loop {
-            if let Some(end) = self.frame.iter().position(|byte| *byte == b'\n') {
-                let piece = self.frame.split_to(end + 1);
-                if let Some(line) = self.end_line(&piece.slice(..end)) {
-                    return Ok(Some(line));
-                }
-                continue;
-            }
-            if let Some(line) = self.keep_beginning() {
+            if let Some(line) = self.splitter.next_line() {
                 return Ok(Some(line));
             }
-            match next_piece(&mut self.body).await? {
-                Some(frame) => self.frame = frame,
-                None if self.begun.is_empty() => return Ok(None),
-                None => {
-                    if let Some(line) = self.end_line(&Bytes::new()) {
-                        return Ok(Some(line));
-                    }
-                }
+            match self.body.frame().await {
+                None => return Ok(self.splitter.last_line()),
+                Some(Ok(frame)) => self.splitter.push(frame.data_ref().map_or(&[], |data| data)),
+                Some(Err(error)) => return Err(body_problem(&error)),
             }
         }
-    }
-
-    /// Ends the line whose last piece is `piece`; `None` if it is blank or was reported before.
-    fn end_line(&mut self, piece: &Bytes) -> Option<Line> {
-        self.ended += 1;
-        if std::mem::take(&mut self.skipping) {
-            return None;
-        }
-        let whole = if self.begun.is_empty() {
-            piece.clone()
-        } else {
-            self.begun.extend_from_slice(piece);
-            std::mem::take(&mut self.begun).into()
-        };
-        let whole = whole.strip_suffix(b"\r").map_or_else(|| whole.clone(), |text| whole.slice_ref(text));
-        if whole.trim_ascii().is_empty() {
-            return None;
-        }
-        let number = self.ended;
-        Some(if whole.len() > LINE_BYTES_MAX { Line::TooLong { number } } else { Line::Text { number, bytes: whole } })
-    }
-
-    /// Puts the rest of the frame aside as the beginning of a line; tells if that line is too long already.
-    fn keep_beginning(&mut self) -> Option<Line> {
-        let rest = std::mem::take(&mut self.frame);
-        if self.skipping {
-            return None;
-        }
-        // One byte more than a line may have, as it may be the CR of its end.
-        if self.begun.len() + rest.len() > LINE_BYTES_MAX + 1 {
-            self.begun = Vec::new();
-            self.skipping = true;
-            return Some(Line::TooLong { number: self.ended + 1 });
-        }
-        self.begun.extend_from_slice(&rest);
-        None
     }
 }
 
@@ -181,20 +92,8 @@ impl<S: Sync> FromRequest<S> for Lines {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         check_media_type(request.headers(), LINES)?;
-        Ok(Self::new(request.into_body()))
+        Ok(Self { body: request.into_body(), splitter: LineSplitter::default() })
     }
-}
-
-/// The next bytes of a body; `None` at its end. Trailers are dropped.
-async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Problem> {
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| body_problem(&error))?;
-        match frame.into_data() {
-            Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
-            Ok(_) | Err(_) => {}
-        }
-    }
-    Ok(None)
 }
 
 fn body_problem(error: &(dyn Error + 'static)) -> Problem {
@@ -237,62 +136,6 @@ mod tests {
     fn body(pieces: &[&[u8]]) -> Body {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok::<_, axum::Error>(Bytes::copy_from_slice(piece))).collect();
         Body::from_stream(tokio_stream::iter(pieces))
-    }
-
-    /// Numbers and texts of the lines; a line that is too long is `!`.
-    async fn lines(pieces: &[&[u8]]) -> Vec<(u64, String)> {
-        let mut lines = Lines::new(body(pieces));
-        let mut seen = Vec::new();
-        while let Some(line) = lines.next().await.unwrap() {
-            seen.push(match line {
-                Line::Text { number, bytes } => (number, String::from_utf8(bytes.to_vec()).unwrap()),
-                Line::TooLong { number } => (number, "!".to_owned()),
-            });
-        }
-        assert_eq!(lines.next().await.unwrap(), None, "the end stays the end");
-        seen
-    }
-
-    fn numbered(expected: &[(u64, &str)]) -> Vec<(u64, String)> {
-        expected.iter().map(|(number, text)| (*number, (*text).to_owned())).collect()
-    }
-
-    #[tokio::test]
-    async fn lines_are_the_same_however_the_body_is_cut() {
-        let text = b"one\r\n\n  \ntwo\n\r\nthree";
-        let expected = numbered(&[(1, "one"), (4, "two"), (6, "three")]);
-        assert_eq!(lines(&[text]).await, expected);
-        for size in 1..text.len() {
-            let pieces: Vec<&[u8]> = text.chunks(size).collect();
-            assert_eq!(lines(&pieces).await, expected, "in pieces of {size}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_body_without_lines_has_none() {
-        assert_eq!(lines(&[]).await, []);
-        assert_eq!(lines(&[b"\n\r\n \n", b""]).await, []);
-        assert_eq!(lines(&[b"a\n"]).await, numbered(&[(1, "a")]));
-    }
-
-    #[tokio::test]
-    async fn a_line_that_is_too_long_is_reported_once_and_skipped() {
-        let longest = "x".repeat(LINE_BYTES_MAX);
-        let too_long = "x".repeat(LINE_BYTES_MAX + 1);
-        let text = format!("a\n{longest}\r\n{too_long}\n{longest}{longest}{longest}\nb\n{longest}y");
-        let expected = numbered(&[(1, "a"), (2, &longest), (3, "!"), (4, "!"), (5, "b"), (6, "!")]);
-        for size in [text.len(), 1 << 16, 8192, 1000] {
-            let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
-            assert_eq!(lines(&pieces).await, expected, "in pieces of {size}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_line_in_one_frame_is_not_copied() {
-        let frame = Bytes::from_static(b"one\ntwo\n");
-        let mut lines = Lines::new(Body::from(frame.clone()));
-        let Some(Line::Text { bytes, .. }) = lines.next().await.unwrap() else { panic!("no line") };
-        assert_eq!(bytes.as_ptr(), frame.as_ptr());
     }
 
     #[tokio::test]

@@ -15,8 +15,10 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use crate::service::LINE_BYTES_MAX;
+
 /// How much has to arrive within the limit: the longest JSON body or line.
-const WINDOW_BYTES: usize = super::LINE_BYTES_MAX;
+const WINDOW_BYTES: usize = LINE_BYTES_MAX;
 /// Most bytes of a body left unread that the server reads to keep the connection: what any record's body may have.
 const DRAINED_BYTES_MAX: u64 = 64 * 1024;
 /// How long the client may take to send them.

@@ -202,8 +202,7 @@ impl Problem {
 
     /// 413 `line-too-long`, for one line of an import.
     #[must_use]
-    pub fn line_too_long(bytes_max: usize) -> Self {
-        let detail = format!("the line is longer than {bytes_max} bytes");
+    pub fn line_too_long(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "line-too-long", "Line too long", detail)
     }
 

@@ -11,9 +11,6 @@ use crate::domain::{
 use crate::render;
 use crate::store::{Condition, Operation, Precedence, Snapshot, StoreError};
 
-/// Longest line, in bytes; the body of a single record has the same limit.
-pub const LINE_BYTES_MAX: usize = 64 * 1024;
-
 /// Turns lines of one file into writes.
 #[derive(Clone, Debug)]
 pub struct LineReader {

@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::routing::{get, post, put};
 use overlaid::domain::{SignalId, UserId};
-use overlaid::http::{Limits, Line, Lines, ObjectBody, Path, Problem, run, with_fallbacks, with_layers};
+use overlaid::http::{Limits, Lines, ObjectBody, Path, Problem, run, with_fallbacks, with_layers};
 use overlaid::metrics::Metrics;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -125,9 +125,9 @@ async fn echo_object(ObjectBody(object): ObjectBody) -> String {
 async fn count_lines(mut lines: Lines) -> Result<String, Problem> {
     let (mut texts, mut too_long) = (0, 0);
     while let Some(line) = lines.next().await? {
-        match line {
-            Line::Text { .. } => texts += 1,
-            Line::TooLong { .. } => too_long += 1,
+        match line.text {
+            Some(_) => texts += 1,
+            None => too_long += 1,
         }
     }
     Ok(format!("{texts} {too_long}"))

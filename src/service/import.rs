@@ -1,0 +1,206 @@
+//! Puts many records in, read from lines or from a file each.
+//!
+//! Records are queued for the writer as they are read, so that many share a commit; results come in the order of the records. A
+//! record that is refused does not keep the others out.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::lines::{LINE_BYTES_MAX, Line};
+use super::records::{LineReader, RecordKind};
+use super::{Pending, Service, ServiceError};
+use crate::domain::{Invalid, InvalidKind};
+use crate::store::{Effect, Operation, Precedence};
+
+/// Writes of one import under way at once: fills a group commit, and leaves most of the writer's queue to others.
+const PENDING_MAX: usize = 512;
+/// How long to wait when the writer's queue is full.
+const BUSY_WAIT: Duration = Duration::from_millis(5);
+/// How often to try again then, before a record is refused: ten seconds in all.
+const BUSY_TRIES: u32 = 2_000;
+
+/// Which records are put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// All: a signal comes before the outcomes on it.
+    All,
+    /// All but outcomes, whose signals may come later.
+    AllButOutcomes,
+    /// Outcomes alone. What was refused in another pass is not named again.
+    Outcomes,
+}
+
+/// What a record did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportEffect {
+    /// There was no such record.
+    Created,
+    /// There was one, and it is another now.
+    Changed,
+    /// The stored record said the same already.
+    Unchanged,
+    /// The stored record is newer.
+    Kept,
+}
+
+/// How many records did what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ImportCounts {
+    /// Records that were new.
+    pub created: u64,
+    /// Records that replaced another.
+    pub changed: u64,
+    /// Records that were stored already.
+    pub unchanged: u64,
+    /// Records that were older than the stored ones.
+    pub kept: u64,
+    /// Records that could not be put in.
+    pub refused: u64,
+}
+
+/// The outcome of one record, which was read at `place`.
+#[derive(Debug)]
+pub struct Imported<P> {
+    /// Where it was read.
+    pub place: P,
+    /// What it did, or why it was refused.
+    pub result: Result<ImportEffect, ServiceError>,
+}
+
+/// An import on its way.
+#[derive(Debug)]
+pub struct Import<P> {
+    service: Service,
+    precedence: Precedence,
+    pass: Pass,
+    reader: LineReader,
+    queue: VecDeque<(P, Result<Pending, ServiceError>)>,
+    imported: Vec<Imported<P>>,
+    counts: ImportCounts,
+    has_outcomes: bool,
+}
+
+impl Service {
+    /// Begins an import: of two records the one with the later time wins.
+    #[must_use]
+    pub fn import<P>(&self) -> Import<P> {
+        self.import_with(Precedence::Newest)
+    }
+
+    /// Begins an import.
+    #[must_use]
+    pub fn import_with<P>(&self, precedence: Precedence) -> Import<P> {
+        Import {
+            service: self.clone(),
+            precedence,
+            pass: Pass::All,
+            reader: self.line_reader(precedence),
+            queue: VecDeque::new(),
+            imported: Vec::new(),
+            counts: ImportCounts::default(),
+            has_outcomes: false,
+        }
+    }
+}
+
+impl<P> Import<P> {
+    /// Begins with another file of lines: a `sample_time` holds for one file.
+    pub fn begin_file(&mut self, pass: Pass) {
+        (self.pass, self.has_outcomes) = (pass, false);
+        self.reader = self.service.line_reader(self.precedence);
+    }
+
+    /// Whether there were outcomes in this file.
+    #[must_use]
+    pub fn has_outcomes(&self) -> bool {
+        self.has_outcomes
+    }
+
+    /// Puts in the record of a line.
+    pub async fn line(&mut self, place: P, line: &Line) {
+        let read = match &line.text {
+            Some(text) => self.reader.line(text, self.service.now()).map_err(ServiceError::from),
+            None => Err(ServiceError::LineTooLong),
+        };
+        match read {
+            Ok(Some(operation)) => {
+                let is_outcome = matches!(operation, Operation::PutOutcome { .. });
+                self.has_outcomes |= is_outcome;
+                if self.pass == Pass::All || is_outcome == (self.pass == Pass::Outcomes) {
+                    self.submit(place, operation).await;
+                }
+            }
+            Ok(None) => {}
+            Err(_) if self.pass == Pass::Outcomes => {}
+            Err(error) => self.queue.push_back((place, Err(error))),
+        }
+        self.settle(PENDING_MAX).await;
+    }
+
+    /// Puts in the record of a file that holds one without a wrapping member; `name` is the file's name without `.json`.
+    pub async fn document(&mut self, place: P, kind: RecordKind, name: &str, json: &[u8]) {
+        let reader = self.service.line_reader(self.precedence);
+        let read = if json.len() > LINE_BYTES_MAX {
+            let detail = format!("the file is longer than {LINE_BYTES_MAX} bytes");
+            Err(Invalid::document(InvalidKind::TooLarge, detail))
+        } else {
+            reader.document(kind, name, json, self.service.now())
+        };
+        match read {
+            Ok(operation) => self.submit(place, operation).await,
+            Err(error) => self.queue.push_back((place, Err(error.into()))),
+        }
+        self.settle(PENDING_MAX).await;
+    }
+
+    /// Waits until every record so far is in, or refused.
+    pub async fn finish(&mut self) {
+        self.settle(0).await;
+    }
+
+    /// The outcomes that came since the last call, in the order of the records.
+    pub fn take_imported(&mut self) -> Vec<Imported<P>> {
+        std::mem::take(&mut self.imported)
+    }
+
+    /// How many of the records whose outcome is known did what.
+    #[must_use]
+    pub fn counts(&self) -> ImportCounts {
+        self.counts
+    }
+
+    async fn submit(&mut self, place: P, operation: Operation) {
+        for _ in 0..BUSY_TRIES {
+            match self.service.submit(operation.clone()) {
+                Err(ServiceError::Busy) => tokio::time::sleep(BUSY_WAIT).await,
+                submitted => return self.queue.push_back((place, submitted)),
+            }
+        }
+        self.queue.push_back((place, Err(ServiceError::Busy)));
+    }
+
+    /// Waits until at most `most` outcomes are not known.
+    async fn settle(&mut self, most: usize) {
+        while self.queue.len() > most
+            && let Some((place, submitted)) = self.queue.pop_front()
+        {
+            let done = match submitted {
+                Ok(pending) => pending.done().await,
+                Err(error) => Err(error),
+            };
+            let counts = &mut self.counts;
+            let (result, count) = match done.map(|receipt| receipt.effect) {
+                Ok(Effect::Created) => (Ok(ImportEffect::Created), &mut counts.created),
+                Ok(Effect::Changed | Effect::Deleted) => (Ok(ImportEffect::Changed), &mut counts.changed),
+                Ok(Effect::Unchanged) => (Ok(ImportEffect::Unchanged), &mut counts.unchanged),
+                Ok(Effect::Kept) => (Ok(ImportEffect::Kept), &mut counts.kept),
+                Err(error) => (Err(error), &mut counts.refused),
+            };
+            *count += 1;
+            self.imported.push(Imported { place, result });
+        }
+    }
+}
