@@ -3,8 +3,9 @@
 //! Makes the day that the old service wrote, 30 signals for 5,000 users, a file each, in a temporary folder. Then, in turns and
 //! three rounds: a bare loop that reads and parses every file with `serde_json`, and the program's own `plan` and `import`; then once
 //! `archive --delete`. All read the same files, from a warm cache. Memory is the peak that the kernel saw of each process (`VmHWM`).
+//! Last, `plan` and `import` of 1,000,000 files, 200 signals for 5,000 users, for the floor on memory: that takes 4 GB of disk.
 //!
-//! `--check` makes a missed goal an exit code; `--signals N` and `--users N` make another day.
+//! `--check` makes a missed floor an exit code; `--signals N` and `--users N` make another day.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed step ends it")]
@@ -32,15 +33,13 @@ fn main() -> ExitCode {
         bare_loop(Path::new(arguments.get(at + 1).map_or("", String::as_str)));
         return ExitCode::SUCCESS;
     }
-    let goals = measure(number("--signals", 30), number("--users", 5_000));
-    let missed: Vec<_> = goals.iter().filter(|(_, is_met)| !is_met).map(|(goal, _)| goal).collect();
-    for goal in &missed {
-        println!("missed: {goal}");
+    let mut floors = measure(number("--signals", 30), number("--users", 5_000));
+    floors.extend(measure_memory());
+    for (floor, is_met) in &floors {
+        println!("{}: {floor}", if *is_met { "met" } else { "MISSED" });
     }
-    if arguments.iter().any(|argument| argument == "--check") && !missed.is_empty() {
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let is_checked = arguments.iter().any(|argument| argument == "--check");
+    if is_checked && floors.iter().any(|(_, is_met)| !is_met) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Reads and parses every file, one after the other, and keeps nothing.
@@ -108,16 +107,29 @@ fn measure(signals: u32, users: u32) -> Vec<(String, bool)> {
         println!("| {name} | {} | {:.2}× | {} |", rate(run), against(run), mib(run.memory));
     }
     println!();
-    let memory_max = [&plan, &import, &archive].map(|run| run.memory).into_iter().max().unwrap_or(0);
     vec![
-        (format!("plan at 0.5× of the bare loop: {:.2}", against(&plan)), against(&plan) >= 0.5),
-        (format!("import at 0.3× of the bare loop: {:.2}", against(&import)), against(&import) >= 0.3),
-        (format!("memory below 150 MB: {}", mib(memory_max)), memory_max < 150_000_000),
+        (format!("plan at 0.25× of the bare loop: {:.2}×", against(&plan)), against(&plan) >= 0.25),
         ("packs 20× smaller on disk".to_owned(), shrunk(|all| all.disk) >= 20.0),
         (format!("fewer than 10 inodes: {}", after(|all| all.inodes)), after(|all| all.inodes) < 10),
-        ("a row a signal".to_owned(), imported["signals"] == signals && imported["overlays"] == users),
+        ("a row a signal and a user".to_owned(), imported["signals"] == signals && imported["overlays"] == users),
         ("no original is left".to_owned(), left.files == 0),
     ]
+}
+
+/// Memory of 1,000,000 files.
+fn measure_memory() -> Vec<(String, bool)> {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("old");
+    eprintln!("making 1,000,000 files …");
+    write_day(&tree, 200, 5_000);
+    let data = folder.path().join("data");
+    let [tree, data] = [&tree, &data].map(|path| path.to_str().unwrap());
+    let of = |command: &str| {
+        let memory = run(env!("CARGO_BIN_EXE_overlaid"), &["--data", data, "legacy", command, tree, "--json"]).memory;
+        let floor = format!("{command} of 1,000,000 files in 150 MB: {:.0} MB", memory as f64 / 1e6);
+        (floor, memory <= 150_000_000)
+    };
+    ["plan", "import"].map(of).into()
 }
 
 /// What a process did.
@@ -189,7 +201,8 @@ fn occupied(folder: &Path) -> Occupied {
     all
 }
 
-/// Writes a flat mission of every user for every signal, with balances that move over the day, as the old service did.
+/// Writes a flat mission of every user for every signal, one signal every ten minutes, with balances that move, as the old
+/// service did.
 fn write_day(tree: &Path, signals: u32, users: u32) {
     let missions = tree.join("missions");
     fs::create_dir_all(&missions).unwrap();
@@ -197,7 +210,11 @@ fn write_day(tree: &Path, signals: u32, users: u32) {
     let mut text = Vec::new();
     for signal in 0..signals {
         let id = format!("ELITE_GUARD_EURUSD_{}", 1_752_645_000 + signal * 600);
-        let (hour, minute) = (5 + signal / 6, signal % 6 * 10);
+        let at = |minutes: u32| {
+            let (day, hour, minute) = (16 + minutes / 1_440, minutes / 60 % 24, minutes % 60);
+            format!("2025-07-{day}T{hour:02}:{minute:02}")
+        };
+        let (created, expires) = (at(300 + signal * 10), at(300 + signal * 10 + 240));
         let pip = 8_500 + signal * 3;
         for user in 0..users {
             let user_id = 7_000_000_000 + u64::from(user);
@@ -207,7 +224,7 @@ fn write_day(tree: &Path, signals: u32, users: u32) {
             text.clear();
             write!(
                 text,
-                r#"{{"mission_id": "{id}_USER{user_id}", "base_signal_id": "{id}", "user_id": "{user_id}", "symbol": "EURUSD", "direction": "BUY", "tcs_score": {}, "entry_price": 1.0{pip}, "stop_loss": 1.0{}, "take_profit": 1.0{}, "signal_type": "RAPID_ASSAULT", "user_tier": "{tier}", "user_rank": "SOLDIER", "daily_fires": {}, "ammo_left": {}, "win_rate": {}.{}, "streak_days": {}, "total_pips": {}.{}, "account_balance": {}, "account_equity": {}, "margin_free": {}, "risk_amount": {}, "reward_amount": {}, "risk_reward_ratio": 2.0, "position_size": 0.{:03}, "risk_percentage": 2.0, "created_at": "2025-07-16T{hour:02}:{minute:02}:{:02}.{:06}", "expires_at": "2025-07-16T{:02}:{minute:02}:00.000000", "self_destruct_hours": 4, "status": "active", "engagement_count": 0, "fired_count": 0}}"#,
+                r#"{{"mission_id": "{id}_USER{user_id}", "base_signal_id": "{id}", "user_id": "{user_id}", "symbol": "EURUSD", "direction": "BUY", "tcs_score": {}, "entry_price": 1.0{pip}, "stop_loss": 1.0{}, "take_profit": 1.0{}, "signal_type": "RAPID_ASSAULT", "user_tier": "{tier}", "user_rank": "SOLDIER", "daily_fires": {}, "ammo_left": {}, "win_rate": {}.{}, "streak_days": {}, "total_pips": {}.{}, "account_balance": {}, "account_equity": {}, "margin_free": {}, "risk_amount": {}, "reward_amount": {}, "risk_reward_ratio": 2.0, "position_size": 0.{:03}, "risk_percentage": 2.0, "created_at": "{created}:{:02}.{:06}", "expires_at": "{expires}:00.000000", "self_destruct_hours": 4, "status": "active", "engagement_count": 0, "fired_count": 0}}"#,
                 70 + signal % 25,
                 pip - 20,
                 pip + 40,
@@ -226,7 +243,6 @@ fn write_day(tree: &Path, signals: u32, users: u32) {
                 cents / 1_000 % 1_000,
                 user / 200 % 60,
                 user % 200 * 5_000,
-                hour + 4,
             )
             .unwrap();
             fs::write(missions.join(format!("mission_{id}_{user_id}.json")), &text).unwrap();

@@ -86,7 +86,7 @@ impl Archived {
         if self.kept > unpacked { self.kept } else { unpacked }
     }
 
-    fn stays(&mut self, path: &Path, why: impl Into<String>) {
+    fn note_left(&mut self, path: &Path, why: impl Into<String>) {
         /// All are counted.
         const NAMED_MAX: usize = 100;
         if self.stays.len() < NAMED_MAX {
@@ -191,7 +191,7 @@ impl Run<'_> {
                 self.leave(&entry.path, Refusal::Database);
             } else if self.is_changed(&stat, line.as_ref()) {
                 self.done.changed_meanwhile += 1;
-                self.done.stays(&entry.path, "is not what the report speaks of");
+                self.done.note_left(&entry.path, "is not what the report speaks of");
             } else if last
                 .and_then(|last| Some(last.get(RANK_BYTES..)? == index::version(stat.bytes, stat.modified_ns)))
                 == Some(true)
@@ -213,7 +213,7 @@ impl Run<'_> {
             Refusal::Database => &mut self.done.databases_left,
             _ => &mut self.done.listed_only,
         } += 1;
-        self.done.stays(path, why_not(refusal));
+        self.done.note_left(path, why_not(refusal));
     }
 
     fn is_changed(&self, stat: &Stat, line: Option<&Line>) -> bool {
@@ -251,7 +251,7 @@ impl Run<'_> {
                 self.done.packed += 1;
             } else {
                 self.done.changed_meanwhile += 1;
-                self.done.stays(&path, "changed while it was packed");
+                self.done.note_left(&path, "changed while it was packed");
             }
             progress.set(done);
         }
@@ -275,7 +275,7 @@ impl Run<'_> {
         for entry in self.tree.walk()? {
             let entry = entry?;
             self.done.kept += 1;
-            self.done.stays(&entry.path, entry.refusal.map_or("is not what was packed", why_not));
+            self.done.note_left(&entry.path, entry.refusal.map_or("is not what was packed", why_not));
         }
         Ok(())
     }
@@ -302,7 +302,7 @@ impl Run<'_> {
             {
                 match fs::remove_file(&original) {
                     Ok(()) => self.done.deleted += 1,
-                    Err(error) => self.done.stays(&path, format!("can not be removed ({error})")),
+                    Err(error) => self.done.note_left(&path, format!("can not be removed ({error})")),
                 }
             }
             let folder = path.parent().unwrap_or(Path::new("")).to_owned();

@@ -76,13 +76,13 @@ pub(super) fn recognise(
 
 /// Checks that bytes are text, behind a byte order mark or not.
 fn text_of(bytes: &[u8]) -> Result<&str, Quarantine> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.trim_ascii().is_empty() {
         return Err(Refusal::Empty.into());
     }
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(Refusal::TooLarge.into());
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes)
         .map_err(|error| Quarantine::new(Refusal::NotUtf8, format!("at byte {}", error.valid_up_to())))
 }
@@ -115,13 +115,14 @@ fn mission(record: Record<'_>) -> Result<Part, Quarantine> {
     }
     let user = user_of(Record { key: None, ..record }).or_else(|| user_of_name(record.path, own_id(record).as_deref()));
     let signal = signal_of(record, user.as_ref(), &mut notes);
-    let overlay = user.as_ref().map(|user| overlay_of(record, user, false, &mut notes));
-    let overlay = overlay.and_then(|overlay| {
-        overlay.unwrap_or_else(|_| {
+    let overlay = match user.as_ref().map(|user| overlay_of(record, user, false, &mut notes)) {
+        Some(Ok(overlay)) => overlay,
+        Some(Err(_)) => {
             notes.push(Note::FactsTooLarge);
             None
-        })
-    });
+        }
+        None => None,
+    };
     let names = record.context.names;
     let has_person = || record.objects(Meaning::Persons).next().is_some();
     let has_other_facts = || {

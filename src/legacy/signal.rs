@@ -13,7 +13,7 @@ use super::names::{Meaning, NameId, Names};
 use super::part::{Quarantine, SignalPart};
 use super::reason::{Note, Refusal};
 use super::record::Record;
-use super::scalar::{Quantity, Unit};
+use super::scalar::{Quantity, Unit, plain_id};
 use super::user::{User, without_user};
 use crate::domain::{Decimal, Direction, Levels, Object, Round, Signal, SignalId, Symbol, UnixMillis};
 
@@ -100,8 +100,8 @@ fn id_of(record: Record<'_>, user: Option<&User>, notes: &mut Vec<Note>) -> Resu
     });
     let text = text.filter(|text| !text.is_empty()).ok_or(Refusal::NoSignalId)?;
     // The prefix belongs to the file's name, not to the id.
-    let text = text.strip_prefix("mission_").unwrap_or(&text);
-    SignalId::parse(text).map_err(|error| Quarantine::new(Refusal::InvalidId, error.to_string()))
+    let text = plain_id(text.strip_prefix("mission_").unwrap_or(&text));
+    SignalId::parse(&text).map_err(|error| Quarantine::new(Refusal::InvalidId, error.to_string()))
 }
 
 /// Finds what is traded: in the body, else in the id if that names exactly one instrument.

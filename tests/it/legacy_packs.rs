@@ -331,6 +331,26 @@ fn a_file_that_is_an_older_version_again_is_packed_again() {
     }
 }
 
+/// What a damaged pack gives is never taken for the file.
+#[test]
+fn a_file_that_is_not_what_the_index_says_is_not_extracted() {
+    let folder = TempDir::new().unwrap();
+    let [out, to] = ["packs", "to"].map(|name| folder.path().join(name));
+    write_pack(&out, "2025-07-16-001", &[("file", "a.json", "1")]);
+    let index = out.join("2025-07-16-001.ndjson.zst");
+    let lines = String::from_utf8(zstd::decode_all(File::open(&index).unwrap()).unwrap()).unwrap();
+    let of_another = blake3::hash(b"2").to_hex().to_string();
+    let lines = lines.replace(&blake3::hash(b"1").to_hex().to_string(), &of_another);
+    fs::write(&index, zstd::encode_all(lines.as_bytes(), 1).unwrap()).unwrap();
+    let [out, to_text] = [&out, &to].map(|path| path.to_str().unwrap());
+    let text = shown(&run(folder.path(), &["legacy", "archive", "extract", out, "--to", to_text]));
+    assert!(
+        text.starts_with("exit 2\n") && text.contains("a.json: the pack does not hold what its index says"),
+        "{text}"
+    );
+    assert!(!to.join("a.json").exists());
+}
+
 #[test]
 fn a_file_that_stood_there_before_is_named_and_not_replaced() {
     let (folder, tree) = small();
@@ -340,7 +360,7 @@ fn a_file_that_stood_there_before_is_named_and_not_replaced() {
     let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
     write(&to, name, "mine");
     let text = shown(&run(folder.path(), &["legacy", "archive", "extract", out, "--to", to_text]));
-    assert!(text.starts_with("exit 2\n") && text.contains(&format!("{name} is there already")), "{text}");
+    assert!(text.starts_with("exit 2\n") && text.contains(&format!("{name}: it is there already")), "{text}");
     assert_eq!(fs::read_to_string(to.join(name)).unwrap(), "mine");
     assert!(fs::read_dir(to.join("missions")).unwrap().count() > 1, "what comes before it is written");
 }

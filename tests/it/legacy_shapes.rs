@@ -423,6 +423,12 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         &[r#""signal_id":"12E5""#],
     ),
     (
+        "i/I07.json",
+        r#"{"1.752645007E9":{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"created_at":"2025-07-16T05:50:49"}}"#,
+        "signal",
+        &[r#""signal_id":"1752645007""#],
+    ),
+    (
         "e/bom.json",
         "\u{feff}{\"signal_id\":\"E01\",\"symbol\":\"EURUSD\",\"direction\":\"BUY\",\"entry_price\":1.085,\"stop_loss\":1.083,\"created_at\":\"2025-07-16T05:50:49\",\"user_id\":\"7000000081\",\"account_balance\":81}",
         "mission",

@@ -63,7 +63,7 @@ fn the_commands_for_old_files_go_as_they_stand() {
     write_day(&folder.path().join("old-missions"), 2, 5);
     let blocks = README.split("```shell\n").skip(1);
     let commands: Vec<_> = blocks.flat_map(|block| block.split("```").next().unwrap().lines()).collect();
-    assert_eq!(commands.len(), 8, "plan, import, verify, archive, and four for packs");
+    assert_eq!(commands.len(), 9, "plan, import twice, verify, archive, and four for packs");
     for command in commands {
         let mut words = command.split(' ');
         assert_eq!(words.next(), Some("overlaid"));

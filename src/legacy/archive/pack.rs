@@ -314,7 +314,7 @@ pub(super) fn extract(
         }
         make_folders(to, path.parent().unwrap_or(Path::new("")))?;
         let target = to.join(path);
-        write_back(entry, item, &target)?;
+        write_back(entry, item, &target).with_context(|| format!("cannot extract {}", target.display()))?;
         files += 1;
         Ok(())
     })?;
@@ -325,17 +325,16 @@ pub(super) fn extract(
 fn write_back(entry: &mut PackEntry<'_>, item: &Item, target: &Path) -> Result<()> {
     let file = private_file::create(target);
     if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
-        bail!(
-            "{} is there already, and nothing is replaced; take it away, or extract into another folder",
-            target.display()
-        );
+        bail!("it is there already, and nothing is replaced; take it away, or extract into another folder");
     }
-    let cannot = |what: &'static str| move || format!("cannot {what} {}", target.display());
-    let mut file = file.with_context(cannot("create"))?;
-    io::copy(entry, &mut file).with_context(cannot("write"))?;
-    let owners = item.mode.unwrap_or(MODE) & 0o700;
-    file.set_permissions(Permissions::from_mode(owners)).with_context(cannot("set the permissions of"))?;
-    file.set_modified(time_of(item.modified_ns)).with_context(cannot("set the time of"))
+    let mut file = file?;
+    io::copy(entry, &mut file)?;
+    if item.blake3 != Some(hash_reader(File::open(target)?)?) {
+        fs::remove_file(target)?;
+        bail!("the pack does not hold what its index says of it");
+    }
+    file.set_permissions(Permissions::from_mode(item.mode.unwrap_or(MODE) & 0o700))?;
+    Ok(file.set_modified(time_of(item.modified_ns))?)
 }
 
 /// A moment, in nanoseconds since 1970, or before it.
