@@ -16,6 +16,7 @@ use strum::EnumMessage;
 
 use super::database::Database;
 use super::group::SAME_TRADE_MS;
+use super::members::accept;
 use super::part::{Claims, Part, TradeKey};
 use super::progress::Progress;
 use super::reason::{Note, Refusal};
@@ -25,7 +26,7 @@ use super::report::{PathText, ReportFile, Unreadable, reported};
 use super::resolve::Target as _;
 use super::walk::{Loaded, Tree};
 use crate::domain::{
-    Decimal, Levels, Market, Mission, Object, Overlay, OverlayDraft, Reason, Round, Signal, Tiers, UnixMillis, compute,
+    Decimal, Levels, Market, Mission, Overlay, OverlayDraft, Reason, Round, Signal, Tiers, UnixMillis, compute,
 };
 
 /// Most differences without a cause that are kept in memory; all are counted and reported.
@@ -419,8 +420,9 @@ fn is_near(a: Decimal, b: Decimal, units: u64) -> bool {
 
 /// The overlay as the file saw it: its own facts, and the rest as stored.
 fn as_of_then(facts: &[(String, String)], stored: &Overlay) -> Option<Overlay> {
-    let object = Object::from_members(facts.to_vec());
-    let then = OverlayDraft::from_object(object, Some(&stored.user_id)).ok()?.resolve(UnixMillis::MIN);
+    let read = |object| OverlayDraft::from_object(object, Some(&stored.user_id));
+    let (then, _) = accept(facts.to_vec(), read).ok()?;
+    let then = then.resolve(UnixMillis::MIN);
     Some(Overlay { account_currency: stored.account_currency.clone(), ..then })
 }
 

@@ -201,6 +201,19 @@ fn a_cause_must_hold_its_formula() {
     }
 }
 
+/// The domain takes such a member for a slip of the pen; the mission is compared all the same.
+#[test]
+fn a_mission_with_a_member_that_nearly_spells_a_known_one_is_compared() {
+    let world = World::new();
+    let mut body = flat("X_7", "1", 1_000, 5);
+    body["account_balanse"] = 5.into();
+    body["risk_amount"] = 77.into();
+    write(&world.root(), "a.json", body.to_string());
+    world.import();
+    let (found, _) = world.verify();
+    assert!(found.iter().any(|line| line.contains("\"field\":\"risk_amount\"")), "{found:#?}");
+}
+
 /// A size that two missions of different balances have alike was computed from neither.
 #[test]
 fn a_shared_volume_is_proved_by_a_second_mission() {

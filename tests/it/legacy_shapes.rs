@@ -457,6 +457,12 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         &[r#""account_balance":84"#],
     ),
     (
+        "e/slips.json",
+        r#"{"signal_id":"E05","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"created_at":"2025-07-16T05:50:49","confidense":5,"user_id":"7000000087","balance":87,"account_balanse":1}"#,
+        "mission",
+        &[r#""legacy_confidense":5"#, r#""legacy_account_balanse":1"#],
+    ),
+    (
         "e/zeros.json",
         r#"{"user_id":"7000000085","balance":85,"equity":0.0,"free_margin":0,"margin":0,"margin_level":0}"#,
         "overlay",
