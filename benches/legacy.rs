@@ -1,9 +1,10 @@
 //! What bringing a day of old mission files in costs, as the table of the README: `cargo bench --bench legacy`.
 //!
-//! Makes the day that the old service wrote, 30 signals for 5,000 users, a file each, in a temporary folder. Then, in turns and
-//! three rounds: a bare loop that reads and parses every file with `serde_json`, and the program's own `plan` and `import`; then once
-//! `archive --delete`. All read the same files, from a warm cache. Memory is the peak that the kernel saw of each process (`VmHWM`).
-//! Last, `plan` and `import` of 1,000,000 files, 200 signals for 5,000 users, for the floor on memory: that takes 4 GB of disk.
+//! Makes the day that the old service wrote, 30 signals for 5,000 users, a file each, in a temporary folder. Then, in
+//! turns and three rounds: a bare loop that reads and parses every file with `serde_json`, and the program's own `plan`
+//! and `import`; then once `archive --delete`. All read the same files, from a warm cache. Memory is the peak that the
+//! kernel saw of each process (`VmHWM`). Last, `plan` and `import` of 1,000,000 files, 200 signals for 5,000 users, for
+//! the floor on memory: that takes 4 GB of disk.
 //!
 //! `--check` makes a missed floor an exit code; `--signals N` and `--users N` make another day.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
@@ -201,8 +202,8 @@ fn occupied(folder: &Path) -> Occupied {
     all
 }
 
-/// Writes a flat mission of every user for every signal, one signal every ten minutes, with balances that move, as the old
-/// service did.
+/// Writes a flat mission of every user for every signal, one signal every ten minutes, with balances that move, as the
+/// old service did.
 fn write_day(tree: &Path, signals: u32, users: u32) {
     let missions = tree.join("missions");
     fs::create_dir_all(&missions).unwrap();

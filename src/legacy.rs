@@ -6,12 +6,12 @@
 //! walk → recognise ( json → record → signal, user, outcome ) → group → resolve → database
 //! ```
 //!
-//! Each file ends in exactly one class of the [`report`](ReportFile); nothing is guessed silently and nothing is dropped.
-//! [`plan`] does all of it but the last step, [`import`] writes, [`verify`] computes the old missions again and explains each
-//! difference, and [`archive`] packs the files away.
+//! Each file ends in exactly one class of the [`report`](ReportFile); nothing is guessed silently and nothing is
+//! dropped. [`plan`] does all of it but the last step, [`import`] writes, [`verify`] computes the old missions again
+//! and explains each difference, and [`archive`] packs the files away.
 //!
-//! Memory hardly grows with the number of files: names of a folder and hashes of contents are sorted on disk. Signals and
-//! users stay in memory, a file itself takes a class and a number.
+//! Memory hardly grows with the number of files: names of a folder and hashes of contents are sorted on disk. Signals
+//! and users stay in memory, a file itself takes a class and a number.
 
 mod archive;
 mod database;
@@ -51,7 +51,8 @@ pub use walk::Tree;
 
 /// Puts the signals, overlays and outcomes of a tree into a database.
 ///
-/// Each batch of records is written together with how far the import is. Interrupted and run again it ends as one clean run does.
+/// Each batch of records is written together with how far the import is. Interrupted and run again it ends as one clean
+/// run does.
 ///
 /// # Errors
 ///

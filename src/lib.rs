@@ -16,6 +16,7 @@
 //! - [`service`] joins store and cache; it alone reads the clock and bridges async and blocking code.
 //! - [`http`] turns requests into calls of the service, and its errors into problem documents.
 //! - [`legacy`] brings the files of the service before this one in, compares, and packs them away.
+//! - [`private_file`] makes files that only their owner may read.
 //! - [`cli`] and [`config`] are what the operator meets.
 //!
 //! Two promises shape the whole: a size never risks more than the user allows, to the last lot step; and what is acknowledged is

@@ -1,4 +1,5 @@
-//! Files that only their owner may read: reports, packs, exports, extracted missions. They hold balances and names of users.
+//! Files that only their owner may read: reports, packs, exports, extracted missions. They hold balances and names of
+//! users.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -23,8 +24,8 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Writes a file that appears whole or not at all. Until it is whole it has the name with `.part` behind it; what a killed
-/// run left under that name is removed.
+/// Writes a file that appears whole or not at all. Until it is whole it has the name with `.part` behind it; what a
+/// killed run left under that name is removed.
 ///
 /// # Errors
 ///

@@ -32,9 +32,9 @@ pub(super) enum Legacy {
     Plan(Input),
     /// Put signals, overlays and outcomes of old files into the database.
     ///
-    /// Each batch of records is on the disk together with how far the import is. Interrupted and run again it ends as one clean run
-    /// does: the tree is read again, and what is stored already is not written again. The files are left alone. Exit code 1 if a
-    /// file or folder could not be read.
+    /// Each batch of records is on the disk together with how far the import is. Interrupted and run again it ends as
+    /// one clean run does: the tree is read again, and what is stored already is not written again. The files are left
+    /// alone. Exit code 1 if a file or folder could not be read.
     #[command(alias = "migrate")]
     #[command(after_help = "Example: overlaid --data data legacy import old-missions --report import.ndjson")]
     Import(Input),
@@ -47,7 +47,7 @@ pub(super) enum Legacy {
     Archive(Archive),
 }
 
-/// What is read, and where it is said what became of it.
+/// The tree, and where its report goes.
 #[derive(Debug, Args)]
 pub(super) struct Input {
     /// The tree of old files.
@@ -66,8 +66,9 @@ pub(super) struct Input {
 
 /// Pack old files into `tar.zst` packs by day, or look into packs.
 ///
-/// Links, databases and what can not be read are neither packed nor removed: they are listed, and stay. Exit code 1 if anything
-/// stays that is not packed, or was to be removed. A folder that is called like one of the commands below is given as ./list.
+/// Links, databases and what can not be read are neither packed nor removed: they are listed, and stay. Exit code 1 if
+/// anything stays that is not packed, or was to be removed. A folder that is called like one of the commands below is
+/// given as ./list.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Example: overlaid --data data legacy archive old-missions --out packs --delete")]
@@ -81,8 +82,8 @@ pub(super) struct Archive {
     /// Remove the originals, once every pack was read back, and only those that are still what was packed.
     #[arg(long)]
     delete: bool,
-    /// Take what each file became from this report of an import, instead of reading the files for it; files that are not what it
-    /// speaks of stay.
+    /// Take what each file became from this report of an import, instead of reading the files for it; files that are
+    /// not what it speaks of stay.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Add the names of members in this TOML file to those that are known.
@@ -196,7 +197,7 @@ impl Input {
     pub(super) fn import(&self, config: &Config) -> anyhow::Result<Answer> {
         let (mut reading, report) = self.open(config)?;
         let path = config.database();
-        // Opened first: nobody should read a million files to learn that a server has the database.
+        // Open the database first: an operator should not wait for a million files to learn that a server has it.
         let store = Store::open_or_create_behind_gate(&path, config.copy_gate());
         let store = store.map_err(|error| explain_open(error, &path))?;
         reading.tree.exclude_file(&path);
@@ -328,13 +329,13 @@ fn write_verified(out: &mut impl Write, verified: &Verified) -> io::Result<()> {
     Ok(())
 }
 
-/// Lists what could not be read; then the answer is no, as nobody knows what is in it.
+/// Lists the files and folders that could not be read; the answer is no if there are any.
 fn list_unreadable(unreadable: &Unreadable) -> Answer {
     let lines = unreadable.first.iter().map(|path| format!("{} can not be read", path.display()));
     list(lines, unreadable.count)
 }
 
-/// Lists what stays of a tree that was to be packed.
+/// Lists the files that stay in a tree that was to be packed.
 fn list_left(done: &Archived) -> Answer {
     list(done.stays.iter().map(|(path, why)| format!("{} {why}: it stays", path.display())), done.left())
 }
@@ -344,7 +345,7 @@ fn list(lines: impl ExactSizeIterator<Item = String>, count: u64) -> Answer {
     let more = count.saturating_sub(lines.len() as u64);
     let more = (more > 0).then(|| format!("and {more} more"));
     for line in lines.chain(more) {
-        // There is nobody left to tell if standard error is closed.
+        // If standard error is closed, there is no way to tell.
         let _ = writeln!(io::stderr(), "overlaid: {line}");
     }
     if count > 0 { Answer::No } else { Answer::Done }

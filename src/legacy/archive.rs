@@ -1,12 +1,13 @@
 //! Packing old files away, so that nothing is lost and nothing is left.
 //!
-//! A pack is a `tar.zst` of one day's files, beside it lies its index: one line a file, with size, time, hash and what
-//! became of it. A pack is written under a temporary name, synced, read back and compared with the files' hashes, and only
-//! then renamed; its index comes last and makes it count. So a run that is killed at any moment leaves a pack that
-//! counts or one that does not, and the next run goes on. Originals are removed only on request, only once every pack was
-//! read back, and only while their hash is still the packed one. Links stay where they are: what one names may lie elsewhere,
-//! or nowhere once it is packed, and to make it anew would be to write where somebody else says. Databases stay too: the one
-//! that the files went into may lie among them.
+//! A pack is a `tar.zst` of one day's files. Beside it lies its index: one line a file, with size, time, permissions,
+//! hash and class. The archive writes a pack under a temporary name, syncs it, reads it back, compares it with the
+//! files' hashes, and only then renames it. The index gets its name last and makes the pack count. So a run that is
+//! killed at any moment leaves a pack that counts or one that does not, and the next run goes on.
+//!
+//! Originals go only on request, only once every pack was read back, and only while their hash is still the packed one.
+//! The archive leaves symbolic links where they are: their targets may lie elsewhere, or nowhere once they are packed.
+//! It leaves databases too: the one that the files went into may lie among them.
 
 mod index;
 mod pack;
@@ -49,7 +50,8 @@ pub struct Archived {
     pub databases_left: u64,
     /// Sockets and the like, and what can not be read: listed, not packed.
     pub listed_only: u64,
-    /// Files that changed while they were packed, or since the report. The next run packs them, with a report that knows them.
+    /// Files that changed while they were packed, or since the report. The next run packs them, with a report that
+    /// knows them.
     pub changed_meanwhile: u64,
     /// Packs that this run made.
     pub packs: u64,
@@ -109,13 +111,14 @@ pub struct Extracted {
 
 /// Packs a tree into a folder; removes the originals if `delete`, once every pack was read back.
 ///
-/// `report` is that of an import of the same tree: what each file became goes into the index, and a file that is not in it, has
-/// another size there or changed since then is not what it speaks of and stays. Without one the files are read for it.
+/// `report` is that of an import of the same tree: what each file became goes into the index, and a file that is not in
+/// it, has another size there or changed since then is not what it speaks of and stays. Without one the files are read
+/// for it.
 ///
 /// # Errors
 ///
-/// If a pack can not be written, or does not read back as what was packed; nothing is removed then. If `out` lies in the tree, or
-/// another run writes to it.
+/// If a pack can not be written, or does not read back as what was packed; nothing is removed then. If `out` lies in
+/// the tree, or another run writes to it.
 pub fn archive(tree: &Tree, context: Context<'_>, out: &Path, delete: bool, report: Option<&Path>) -> Result<Archived> {
     tree.require_outside(out)?;
     let (lines, reported_ns) = match report {
@@ -156,7 +159,7 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    /// Sorts what is not packed yet by day and path.
+    /// Sorts the files that are not packed yet by day and path.
     fn list(&mut self, mut lines: Lines) -> Result<Sorter> {
         let mut packed = Sorter::new(LIST_BYTES_MAX);
         for (pack, name) in (0..).zip(index::packs(self.out)?) {
@@ -178,7 +181,8 @@ impl Run<'_> {
             while packed.peek().is_some_and(|(key, _)| *key <= *order) {
                 let Some(pair) = packed.next() else { break };
                 let (key, version) = pair?;
-                // The last one counts: a file that is an older version again is packed again, so as to come back like this.
+                // The last one counts: a file that is an older version again is packed again, so as to come back like
+                // this.
                 last = (*key == *order).then_some(version);
             }
             let line = lines.of(&order)?;
@@ -231,7 +235,7 @@ impl Run<'_> {
             let (path, line): (PathText, _) = serde_json::from_slice(&todo).context("a sorted run is damaged")?;
             let path = path.path().context("a sorted run is damaged")?;
             let original = self.tree.root().join(&path);
-            // A link that took the file's place meanwhile is not followed.
+            // A link may have taken the file's place meanwhile: it is not followed.
             let is_file = fs::symlink_metadata(&original).is_ok_and(|metadata| metadata.is_file());
             let Some(file) = is_file.then(|| File::open(&original).ok()).flatten() else {
                 self.leave(&path, Refusal::Unreadable);
@@ -262,7 +266,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Removes what is packed, once every pack was read back. What can not be removed is named, and the rest goes.
+    /// Removes the packed files, once every pack was read back. A file that can not be removed is noted, and the rest
+    /// goes.
     fn delete_originals(&mut self) -> Result<()> {
         let packs = index::packs(self.out)?;
         for pack in &packs {
@@ -271,7 +276,7 @@ impl Run<'_> {
         for pack in &packs {
             self.delete_originals_of(pack)?;
         }
-        // Counted by what is there: a file may be in two packs, and others may have come meanwhile.
+        // A second walk counts the rest: a file may be in two packs, and others may have come meanwhile.
         for entry in self.tree.walk()? {
             let entry = entry?;
             self.done.kept += 1;
@@ -369,8 +374,8 @@ impl Lines {
 ///
 /// # Errors
 ///
-/// If an index can not be read, or `each` fails; after all others were called, if a pack has no index or an index no pack; if
-/// there are no packs.
+/// If an index can not be read, or `each` fails; after all others were called, if a pack has no index or an index no
+/// pack; if there are no packs.
 pub fn list(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result<()> {
     let folder = Folder::of_packs(out)?;
     for pack in &folder.packs {
@@ -385,8 +390,8 @@ pub fn list(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result<()>
 ///
 /// # Errors
 ///
-/// If a pack can not be read or does not hold what its index says; after writing, if there is a pack without an index, as
-/// that might hold what was packed last; if there are no packs.
+/// If a pack can not be read or does not hold what its index says; after writing, if there is a pack without an index,
+/// as that might hold what was packed last; if there are no packs.
 pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
     let mut found: Option<(Vec<u8>, String, Item)> = None;
     let wanted = PathText::of(path);
@@ -447,8 +452,8 @@ pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<Extracted> {
 ///
 /// # Errors
 ///
-/// If a folder can not be read or holds no packs. A damaged pack is an answer, and so is a pack without an index or an index
-/// without its pack: it is in the result.
+/// If a folder can not be read or holds no packs. A damaged pack is an answer, and so is a pack without an index or an
+/// index without its pack: it is in the result.
 pub fn check(out: &Path) -> Result<BTreeMap<String, Check>> {
     let Folder { packs, alone, mut missing } = Folder::of_packs(out)?;
     let of_half = |told: String| Check { whole: 0, damage: vec![told] };

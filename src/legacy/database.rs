@@ -13,7 +13,7 @@ use crate::store::{Imported, Snapshot, Store};
 /// A database that this program holds alone, for one tree.
 pub struct Database {
     store: Arc<Store>,
-    /// What is stored now; taken anew after each write.
+    /// The stored records; taken anew after each write.
     snapshot: Snapshot,
     /// The tree's name in the table of checkpoints.
     tree: String,
@@ -32,9 +32,9 @@ impl Database {
 
     /// How far an earlier import of the same tree came, in words; `None` if there was none or it was done.
     ///
-    /// It is for the operator. A rerun reads everything again: what a signal is depends on all files that name its id, and
-    /// files may have come or gone since. What is stored already is found by its content and not written again, which is
-    /// cheaper than reading, and right also for a tree that is not the same any more.
+    /// It is for the operator. A rerun reads every file again: a signal depends on all files that name its id, and
+    /// files may have come or gone since. The import finds stored records by their content and does not write them
+    /// again.
     ///
     /// # Errors
     ///

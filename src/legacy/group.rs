@@ -1,9 +1,9 @@
 //! What all files of a tree hold, by signal and by user.
 //!
-//! One thread walks, some read and recognise, the caller's merges; bounded channels lie between them. Signals and users are
-//! merged as they come, with the same result in any order of the files: the set of files decides. They stay in memory: a year
-//! of old files has ten thousand signals and as many users. What grows with the number of files goes through
-//! [`sorter`](super::sorter), but for a class and a number each.
+//! One thread walks, some read and recognise, the caller's merges; bounded channels lie between them. Signals and users
+//! are merged as they come, with the same result in any order of the files: the set of files decides. They stay in
+//! memory: a year of old files has ten thousand signals and as many users. What grows with the number of files goes
+//! through [`sorter`](super::sorter), but for a class and a number each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -79,12 +79,13 @@ pub(super) struct UserFacts {
     pub(super) has_changed: bool,
 }
 
-/// Reads a tree; `has_lines` if a report is to be written. `progress` is called after each file with the files read so far.
+/// Reads a tree; `has_lines` if a report is to be written. `progress` is called after each file with the files read so
+/// far.
 ///
 /// # Errors
 ///
-/// If the tree's root can not be read, or a temporary file not be written. A file that can not be read is counted, not an
-/// error.
+/// If the tree's root can not be read, or a temporary file not be written. A file that can not be read is counted, not
+/// an error.
 pub(super) fn group(
     tree: &Tree,
     context: Context<'_>,
@@ -256,7 +257,8 @@ impl Variant {
 }
 
 impl UserFacts {
-    /// Adds what one file says. Each member's newest value wins, so that a file which lacks a member takes nothing away.
+    /// Adds what one file says. Each member's newest value wins, so that a file which lacks a member takes nothing
+    /// away.
     fn add(&mut self, part: OverlayPart) {
         let find = |name: &str| {
             let mut members = part.members.iter();

@@ -1,7 +1,7 @@
 //! JSON of old files, read strictly and with the text of every number kept.
 //!
-//! `serde_json` reads and checks the text; here each object becomes a list of members whose values still borrow from the file.
-//! Numbers stay text until a caller asks for a decimal, so that no price ever passes through a binary float. An object that
+//! `serde_json` reads and checks the text. Each object becomes a list of members, which borrow from the file. Numbers
+//! stay text until a caller asks for a decimal, so that no price ever passes through a binary float. An object that
 //! holds a member twice is refused at any depth, as two readers may disagree on what it says.
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ use crate::render::write_string;
 /// Deepest nesting: real files have four levels.
 const DEPTH_MAX: usize = 32;
 
-/// What Python writes in the place of a number that is none. JSON has no such words.
+/// Words that Python writes in the place of a number. JSON does not have them.
 const NON_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 /// Why a text is not usable JSON.

@@ -1,12 +1,12 @@
 //! Where an old signal gets in and out: prices, or pip distances under the names of prices.
 //!
-//! The old writers put a price or a number of pips into `stop_loss`, under the same name and in the same shape, and took
-//! 0.0001 for a pip of every symbol. What a number is, is decided by the instrument and the entry: a stop must lie on the
-//! losing side, a target on the winning side, both near the entry. Where that decides nothing, the file is refused with
-//! the reason; no reading is preferred silently.
+//! The old writers put a price or a number of pips into `stop_loss`, under the same name and in the same shape, and
+//! took 0.0001 for a pip of every symbol. What a number is, is decided by the instrument and the entry: a stop must lie
+//! on the losing side, a target on the winning side, both near the entry. Where that decides nothing, the file is
+//! refused with the reason; no reading is preferred silently.
 //!
-//! What decides is how the numbers lie to each other, since that holds in any year and for any symbol. Only whether an entry
-//! is a price of the symbol at all needs prices from outside: [`TRADED`] has wide ones.
+//! What decides is how the numbers lie to each other, since that holds in any year and for any symbol. Only whether an
+//! entry is a price of the symbol at all needs prices from outside: [`TRADED`] has wide ones.
 
 use super::reason::{Note, Refusal};
 use super::scalar::{Quantity, Unit};
@@ -33,8 +33,8 @@ pub(super) struct Found {
 
 /// Prices that a symbol has had since 2020, or may come to. An entry outside is a placeholder.
 ///
-/// Wide around the history of each, with room above for the years to come. The old writers put 1.09 and 1.0 where they had no
-/// price; the ranges leave these out. A symbol that is not listed has its pip as a measure.
+/// Wide around the history of each, with room above for the years to come. The old writers put 1.09 and 1.0 where they
+/// had no price; the ranges leave these out. A symbol that is not listed has its pip as a measure.
 const TRADED: [(&str, &str, &str); 16] = [
     ("EURUSD", "0.8", "1.7"),
     ("GBPUSD", "1.01", "2"),
@@ -118,7 +118,7 @@ pub(super) fn decide(
             }
             Ok(Found { levels, note: None })
         }
-        // A stop that is itself a price of the symbol is no distance: the entry is what is wrong.
+        // A stop that is a price of the symbol is no distance: the entry is wrong.
         Reading::Pips if is_placeholder && is_price_of(symbol, stop) => Err(Refusal::PlaceholderEntry),
         Reading::Pips => Ok(Found {
             levels: Levels::Pips { entry: honest_entry, stop, target },
@@ -175,8 +175,8 @@ fn reading(
     target: Option<Decimal>,
     instrument: Option<&Instrument>,
 ) -> Reading {
-    /// A stop within a twentieth of the entry is a price: as pips it would be none that anybody trades. So is a number of
-    /// pips that comes to more than that, where prices make sense.
+    /// A stop within a twentieth of the entry is a price: no trader sets so many pips. So is a number of pips that
+    /// comes to more than that, where prices make sense.
     const NEAR: i64 = 20;
     /// A price beyond half the entry is no stop, and one of half the entry or twice as much no target.
     const FAR: i64 = 2;
@@ -223,7 +223,8 @@ fn reading(
     }
 }
 
-/// Decides between two readings that both make sense, by what else the file says: the pips, or the ratio of the distances.
+/// Decides between two readings that both make sense, by what else the file says: the pips, or the ratio of the
+/// distances.
 fn proved(
     stated: &Stated,
     reading: Reading,
@@ -262,10 +263,10 @@ fn proved(
     by_pips.or_else(by_ratio).unwrap_or(Reading::Both)
 }
 
-/// Finds the distances of a stop that was set with a pip of 0.0001 on a symbol whose pip is larger.
+/// Finds the distances of a stop that was set with a pip of 0.0001, where the symbol's pip is larger.
 ///
 /// The proof is one of two: the file states the pips too, and they are the distance by 0.0001; or the stop has more
-/// decimals than the symbol is quoted in, so that it can not be a price, and lies a whole number of such pips away.
+/// decimals than the symbol is quoted in, so that it can not be a price, and lies a whole number of those pips away.
 fn shrunk(
     stated: &Stated,
     entry: Decimal,

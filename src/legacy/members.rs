@@ -43,12 +43,12 @@ impl Members {
 
 /// Makes a record of members with `read`; also tells whether a name had to be changed.
 ///
-/// A member whose name the domain takes for a slip of the pen is kept under `legacy_` and its name, as an old file can not be
-/// sent back.
+/// The domain refuses a member that nearly spells a known name. An old file can not be sent back, so such a member is
+/// kept under `legacy_` and its name.
 ///
 /// # Errors
 ///
-/// If the members are no such record.
+/// If the domain refuses the members for any other reason.
 pub(super) fn accept<T>(
     mut members: Vec<(String, String)>,
     read: impl Fn(Object) -> Result<T, Invalid>,

@@ -1,8 +1,8 @@
 //! The names of members in old files: data, one list a meaning.
 //!
-//! Members are recognised by what they mean, not by the shape of the whole file. A member under no known name is kept as it
-//! is: with the user's overlay if it stands among the user's members or its name begins as theirs do, else with the signal,
-//! which everybody reads.
+//! Members are recognised by what they mean, not by the shape of the whole file. A member under no known name is kept
+//! as it is: with the user's overlay if it stands among the user's members or its name begins as theirs do, else with
+//! the signal, which everybody reads.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -55,7 +55,7 @@ pub(super) enum Meaning {
     Containers,
 }
 
-/// Facts that an overlay has under names of its own.
+/// Facts that an overlay has members for.
 pub(super) const FACTS: [Meaning; 8] = [
     Meaning::Tier,
     Meaning::Risk,
@@ -70,7 +70,7 @@ pub(super) const FACTS: [Meaning; 8] = [
 const OTHER_FACTS: [Meaning; 4] = [Meaning::Equity, Meaning::MarginFree, Meaning::Margin, Meaning::Private];
 /// Objects and ids of the user.
 const OF_USER: [Meaning; 4] = [Meaning::Persons, Meaning::Accounts, Meaning::TelegramId, Meaning::UserId];
-/// What is read into a signal, or is no part of one.
+/// Members that are read into a signal, or are no part of one.
 const NOT_IN_SIGNAL: [Meaning; 14] = [
     Meaning::SignalId,
     Meaning::Symbol,
@@ -87,12 +87,12 @@ const NOT_IN_SIGNAL: [Meaning; 14] = [
     Meaning::Size,
     Meaning::Computed,
 ];
-/// Names without a list of their own that are no part of a signal.
+/// Names without a list that are no part of a signal.
 const NEVER_IN_SIGNAL: [&str; 6] = ["direction", "mission_type", "side", "id", "volume", "timing"];
-/// What is read into an overlay, or is no part of one, beside [`FACTS`].
+/// Members that are read into an overlay, or are no part of one, beside [`FACTS`].
 const NOT_IN_OVERLAY: [Meaning; 6] =
     [Meaning::Observed, Meaning::Persons, Meaning::Accounts, Meaning::UserId, Meaning::Size, Meaning::Computed];
-/// Names without a list of their own that are no part of an overlay.
+/// Names without a list that are no part of an overlay.
 const NEVER_IN_OVERLAY: [&str; 3] = ["stats", "risk_profile", "id"];
 
 /// A known name, by its number.
@@ -198,7 +198,7 @@ impl Names {
         Ok(id)
     }
 
-    /// The names of a meaning, the one that counts first in front.
+    /// The names of a meaning, in the order in which they count.
     pub(super) fn of(&self, meaning: Meaning) -> &[NameId] {
         self.lists.get(meaning as usize).map_or(&[], Vec::as_slice)
     }

@@ -9,7 +9,8 @@ use super::record::Record;
 use super::user::User;
 use crate::domain::{Object, OutcomeStatus};
 
-/// Reads what happened, if anything did. What can not be stored is noted: nothing of it is in the signal or the overlay.
+/// Reads what happened, if anything did. What can not be stored is noted: nothing of it is in the signal or the
+/// overlay.
 pub(super) fn outcome_of(
     record: Record<'_>,
     user: Option<&User>,
@@ -72,8 +73,8 @@ pub(super) fn outcome_of(
     Some(OutcomePart { user: whose.id.clone(), status, at, members: Object::from_members(members) })
 }
 
-/// Reads what happened: from the status, else from the result of the order, else from there being a time at which it was fired. A
-/// status in other words than ours comes with it.
+/// Reads what happened: from the status, else from the result of the order, else from there being a time at which it
+/// was fired. A status in other words than ours comes with it.
 fn status_of<'s>(
     status: Option<&'s str>,
     result: Option<&Value<'_>>,

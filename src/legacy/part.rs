@@ -1,4 +1,5 @@
-//! What one record of a file holds: a signal, a user's facts, an outcome, and the numbers that the old computation wrote.
+//! What one record of a file holds: a signal, a user's facts, an outcome, and the numbers that the old computation
+//! wrote.
 
 use std::fmt;
 
@@ -64,7 +65,7 @@ pub(super) struct SignalPart {
 /// Facts about one user at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct OverlayPart {
-    /// Whose.
+    /// The user.
     pub(super) user: UserId,
     /// When they were written down; `None` if the file does not say: then any that have a time count before them.
     pub(super) at: Option<UnixMillis>,
@@ -75,7 +76,7 @@ pub(super) struct OverlayPart {
 /// What happened for one user on the record's signal.
 #[derive(Clone, Debug)]
 pub(super) struct OutcomePart {
-    /// For whom.
+    /// The user.
     pub(super) user: UserId,
     /// What.
     pub(super) status: OutcomeStatus,

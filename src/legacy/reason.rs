@@ -1,7 +1,7 @@
 //! Why a file, or a part of one, was not taken, and what had to be put right in one that was.
 //!
-//! Each has one stable name, which reports and counts use, and a sentence for an operator, which is its doc comment. A file
-//! that nothing can be taken from is quarantined under exactly one of these; it is archived like any other.
+//! Each has one stable name, which reports and counts use, and a sentence for an operator, which is its doc comment. A
+//! file that nothing can be taken from is quarantined under exactly one of these; it is archived like any other.
 
 use serde::Serialize;
 use strum::{EnumMessage, IntoStaticStr};
@@ -92,7 +92,7 @@ pub enum Refusal {
     AmbiguousLevels,
     /// The stop or target lies on the wrong side of the entry or far from it, and is no number of pips either.
     StopWrongSide,
-    /// The stop is no price near the entry, and the symbol is in no instrument table, whose pip would tell the rest.
+    /// The stop is no price near the entry, and no instrument table has the symbol's pip, which would tell the rest.
     UnknownInstrument,
     /// The stop lies less than a pip away, and nothing proves what was meant.
     StopBelowOnePip,
@@ -112,7 +112,7 @@ pub enum Refusal {
 pub enum Note {
     /// The stop stood in a price field and was a number of pips.
     StopInPips,
-    /// The stop was set with a pip of 0.0001 on a symbol whose pip is larger.
+    /// The stop was set with a pip of 0.0001, and the symbol's pip is larger.
     PipOfAnotherSymbol,
     /// The entry was no price of the symbol and was left out.
     PlaceholderEntry,
@@ -136,7 +136,8 @@ pub enum Note {
     StatusSpelling,
     /// Something is said of an order, but not what came of it: there is no outcome.
     OutcomeUnclear,
-    /// Something happened to the order, but there is no signal that it could stand under, or no user, or it is too large.
+    /// Something happened to the order, but there is no signal that it could stand under, or no user, or it is too
+    /// large.
     OutcomeLeftOut,
     /// When the order was fired could not be read: the outcome has the time of the signal.
     OutcomeTimeUnclear,

@@ -1,7 +1,8 @@
 //! One old file: from its bytes to a signal, a user's facts and an outcome, or to the reason why not.
 //!
-//! Refuses what is no JSON object, finds out whether a file is one record or a map of them, and hands each record to `signal`,
-//! `user` and `outcome`. It reads no file and no clock, so that every rule is a table of values.
+//! This module refuses a file that is no JSON object, finds out whether it is one record or a map of records, and hands
+//! each record to `signal`, `user` and `outcome`. It reads no file and no clock, so that every rule is a table of
+//! values.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! One record of a file: its JSON and what is known of it beside its text.
+//! One record of a file: its JSON, and the facts about it beside its text.
 
 use std::path::Path;
 

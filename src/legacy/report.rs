@@ -32,7 +32,7 @@ pub enum Class {
     Partial,
     /// The same bytes as a file before it.
     Duplicate,
-    /// A signal other than the one that has the id: kept under an id of its own.
+    /// A signal other than the one that has the id: kept under another id.
     Conflict,
     /// Nothing was taken from it.
     Quarantined,
@@ -84,7 +84,7 @@ pub struct Line {
     /// The overlays that it went into.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overlays: Vec<String>,
-    /// The users whose outcome it holds.
+    /// The users of the outcomes that it holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outcomes: Vec<String>,
     /// What was decided or put right.
@@ -189,7 +189,7 @@ pub struct Tally {
     pub signals_refused: BTreeMap<Refusal, u64>,
     /// What was decided or put right, in files.
     pub notes: BTreeMap<Note, u64>,
-    /// Different signals, those under an id of their own included.
+    /// Different signals, also those under another id than in their files.
     pub signals: u64,
     /// Of these, the ones that another signal's id was given to.
     pub signal_conflicts: u64,
@@ -204,7 +204,7 @@ pub struct Tally {
     pub unreadable: Unreadable,
 }
 
-/// Files and folders that could not be read, so that nobody knows what is in them.
+/// Files and folders that could not be read: their records are not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unreadable {
     /// How many.

@@ -1,8 +1,8 @@
 //! From what a tree holds to the records that are stored.
 //!
-//! The earliest trade under an id keeps it; every other one gets an id of its own, made of its content, so that it is the
-//! same on every run. What the target has already is never replaced by something older; a second run finds
-//! everything there and writes nothing.
+//! The earliest trade under an id keeps it. Every other trade gets another id, made of its content, so that each run
+//! makes the same. A record in the target is never replaced by an older one; a second run finds every record there and
+//! writes nothing.
 
 use std::io::{BufRead, BufReader, Seek, Write};
 
@@ -121,7 +121,7 @@ fn mark(classes: &mut [Class], file: usize, class: Class) {
     }
 }
 
-/// Marks every file whose content an earlier one has; returns how many contents there are.
+/// Marks every file that has the content of an earlier one; returns the number of contents.
 ///
 /// A file that nothing is taken from stays quarantined: its reason says more than that there is another like it.
 fn mark_duplicates(sorted: Sorted, classes: &mut [Class]) -> Result<u64> {
@@ -142,7 +142,7 @@ fn mark_duplicates(sorted: Sorted, classes: &mut [Class]) -> Result<u64> {
     Ok(contents)
 }
 
-/// Writes the kept lines with what is known now; `renamed` has the signals that got other ids, by file.
+/// Writes the kept lines with the final classes and ids; `renamed` has the signals that got other ids, by file.
 fn write_report(
     lines: impl BufRead,
     classes: &[Class],
@@ -218,10 +218,10 @@ fn is_same(variant: &Variant, known: &Signal) -> bool {
         && (!variant.is_dated || variant.is_within_reach(known.created_at, known.created_at))
 }
 
-/// Makes the id of a trade whose own was taken, and tells whether the target has that trade already.
+/// Makes another id for a trade, as a different trade keeps its id; tells whether the target has the trade already.
 ///
-/// It is made of what the trade is, so that it stays the same when more files of it are found, of which one may be earlier. Only
-/// where another trade has that id already, its time makes the difference.
+/// The id is made of the trade's key, so that it stays the same when an earlier file of the trade is found. Only where
+/// a third trade has that id already, the time is part of it.
 fn other_id(id: &SignalId, variant: &Variant, made: &[Made], target: &dyn Target) -> Result<(SignalId, bool)> {
     let of = |text: &str| {
         let digits: String = blake3::hash(text.as_bytes()).to_hex().chars().take(10).collect();
@@ -250,7 +250,7 @@ struct Writer<'t> {
     /// Everything up to here is in a batch, or written.
     reached: String,
     written: u64,
-    /// Records with a member whose name was changed.
+    /// Records with a renamed member.
     renamed: u64,
 }
 
@@ -289,8 +289,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes the batch if one record more would be too many: also in the middle of a signal, which may have any number of
-    /// outcomes. A run that is cut off there begins again with that signal.
+    /// Writes the batch if one record more would be too many: also in the middle of a signal, which may have any number
+    /// of outcomes. A run that is cut off there begins again with that signal.
     fn make_room(&mut self) -> Result<()> {
         if self.batch.len() >= IMPORT_RECORDS_MAX { self.flush() } else { Ok(()) }
     }
@@ -303,7 +303,7 @@ impl Writer<'_> {
     }
 }
 
-/// Makes the overlay; what the target has counts as of its own time, so that nothing newer is replaced.
+/// Makes the overlay. Members in the target count as of its `updated_at`, so that no newer one is replaced.
 fn overlay_of(user: &UserId, facts: UserFacts, known: Option<&Overlay>) -> Result<(Overlay, bool)> {
     let mut members = facts.members;
     if let Some(known) = known {

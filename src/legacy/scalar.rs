@@ -47,7 +47,8 @@ impl Value<'_> {
     }
 }
 
-/// A text as an id: a whole number that a program printed from a float comes as its digits (`7.000000061E9`, `7000000066.00`).
+/// A text as an id: a whole number that a program printed from a float comes as its digits (`7.000000061E9`,
+/// `7000000066.00`).
 ///
 /// Every printer of floats writes a point or a sign; `12E5` without either is an id of letters and digits.
 pub(super) fn plain_id(text: &str) -> Cow<'_, str> {
@@ -140,7 +141,7 @@ mod tests {
     use super::super::names::Names;
     use super::*;
 
-    /// What is read of one JSON text.
+    /// Reads one JSON text.
     fn read<T>(json: &str, read: impl Fn(&Value<'_>) -> Option<T>) -> Option<T> {
         let names = Names::built_in().unwrap();
         read(&Value::parse(json, &names).unwrap())

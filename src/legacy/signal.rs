@@ -104,7 +104,7 @@ fn id_of(record: Record<'_>, user: Option<&User>, notes: &mut Vec<Note>) -> Resu
     SignalId::parse(&text).map_err(|error| Quarantine::new(Refusal::InvalidId, error.to_string()))
 }
 
-/// Finds what is traded: in the body, else in the id if that names exactly one instrument.
+/// Finds the symbol: in the body, else in the id if that names exactly one instrument.
 fn symbol_of(record: Record<'_>, id: &SignalId, notes: &mut Vec<Note>) -> Result<Symbol, Quarantine> {
     for list in [Meaning::Symbol, Meaning::SymbolOther] {
         let mut found: Option<Symbol> = None;
@@ -284,8 +284,8 @@ fn pattern_of(record: Record<'_>) -> Option<&'_ str> {
     texts.find_map(|value| value.text().filter(|text| !text.is_empty() && text.len() <= 128))
 }
 
-/// Finds when the signal was made: the earliest time that the record gives, else that in the id, else a lifetime before the
-/// expiry; `None` if only the file's own time is left.
+/// Finds when the signal was made: the earliest time that the record gives, else that in the id, else a lifetime before
+/// the expiry; `None` if only the file's own time is left.
 fn created_of(record: Record<'_>, id: &SignalId, notes: &mut Vec<Note>) -> Option<UnixMillis> {
     let places = record.signal_objects().chain(record.root.get("timing"));
     let stated = places.flat_map(|value| value.all(record.names(Meaning::Created)).filter_map(Value::moment)).min();

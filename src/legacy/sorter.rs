@@ -1,8 +1,9 @@
 //! Sorting of more than fits into memory.
 //!
-//! Pairs of bytes are buffered up to a bound, then written as a sorted run to a temporary file that has no name any more, so
-//! that nothing stays behind when the program is killed. Reading merges the runs. Everything in this module that
-//! grows with the number of old files goes through here; that is how five million files fit into the same memory as five.
+//! Pairs of bytes are buffered up to a bound, then written as a sorted run to a temporary file that has no name any
+//! more, so that nothing stays behind when the program is killed. Reading merges the runs. Everything in this module
+//! that grows with the number of old files goes through here; that is how five million files fit into the same memory
+//! as five.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,7 +27,8 @@ pub(super) struct Sorter {
 }
 
 impl Sorter {
-    /// Makes an empty sorter that holds about `bytes_max` in memory and the rest in the system's folder for temporary files.
+    /// Makes an empty sorter that holds about `bytes_max` in memory and the rest in the system's folder for temporary
+    /// files.
     pub(super) fn new(bytes_max: usize) -> Self {
         Self { bytes_max, bytes: 0, buffer: Vec::new(), runs: Vec::new() }
     }

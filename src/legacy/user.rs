@@ -1,4 +1,4 @@
-//! Whose an old record is, and the user's facts in it.
+//! The user of an old record, and the user's facts in it.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::record::Record;
 use super::scalar::{Quantity, Unit, plain_id};
 use crate::domain::{Currency, Decimal, Round, TierName, UserId};
 
-/// Whose a record is, and how that was written.
+/// The user of a record, and how the record has the id.
 #[derive(Clone, Debug)]
 pub(super) struct User {
     pub(super) id: UserId,
@@ -58,7 +58,7 @@ fn is_number(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Finds whose a record is by its body, or by the key under which it stands in a map.
+/// Finds a record's user: in the body, or in the key under which the record stands in a map.
 ///
 /// A Telegram id counts before the key, a numeric key before any other name: registries put nicknames into `user_id`.
 pub(super) fn user_of(record: Record<'_>) -> Option<User> {
@@ -73,7 +73,7 @@ pub(super) fn user_of(record: Record<'_>) -> Option<User> {
         .or_else(|| record.root.get("user").and_then(User::of))
 }
 
-/// The users whom the record's objects for a person name.
+/// The users that the record's objects for a person name.
 fn persons(record: Record<'_>) -> impl Iterator<Item = User> {
     record.objects(Meaning::Persons).filter_map(move |person| {
         let ids = person.all(record.names(Meaning::UserId)).chain(person.all(record.names(Meaning::TelegramId)));
@@ -246,9 +246,10 @@ impl<'r> Facts<'r, '_> {
 
     /// Reads the risk in percent.
     ///
-    /// 0.02 may be two percent or a fiftieth of one: only a name that is known for fractions, or a percent sign, decides.
+    /// 0.02 may be two percent or a fiftieth of one: only a name that is known for fractions, or a percent sign,
+    /// decides.
     fn risk(&mut self) {
-        /// A tenth, in units of a [`Decimal`]: nobody risks a tenth of a percent, or a tenth of the account.
+        /// A tenth, in units of a [`Decimal`]: no user risks a tenth of a percent, or a tenth of the account.
         const TENTH: Decimal = Decimal::from_units(10_000_000);
         let percent = self.find(&[Meaning::Risk]);
         let Some(stated) = percent.or_else(|| self.find(&[Meaning::RiskOther, Meaning::RiskFraction])) else { return };

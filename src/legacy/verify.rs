@@ -1,10 +1,11 @@
 //! Old missions computed again and compared with what their files say.
 //!
-//! Each file is read once more, its records are looked up, and the mission is computed from the facts that the file states,
-//! by today's rule. Every number that differs is explained by a named cause, or it is listed.
+//! Each file is read once more, its records are looked up, and the mission is computed from the facts that the file
+//! states, by today's rule. Every number that differs is explained by a named cause, or it is listed.
 //!
-//! A cause must hold its formula on the file's own numbers; a number that no formula gives is listed. Only where nothing can be
-//! computed now (no rate, no instrument, no price) is there nothing to hold against the file, and the cause says just that.
+//! A cause must hold its formula on the file's own numbers; a number that no formula gives is listed. Only where
+//! nothing can be computed now (no rate, no instrument, no price) is there nothing to hold against the file, and the
+//! cause says just that.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -80,7 +81,7 @@ pub struct Difference {
     pub field: &'static str,
     /// What the file says.
     pub file: String,
-    /// What is computed or stored now.
+    /// The number that is computed or stored now.
     pub now: String,
     /// Why.
     pub cause: Cause,
@@ -178,7 +179,8 @@ impl Verified {
 /// What a size comes from: balance, risk, distance to the stop.
 type Basis = [Option<Decimal>; 3];
 
-/// Sizes that the engine put into every copy alike: one is proved to be so by another mission that has it on another basis.
+/// Sizes that the engine put into every copy alike: one is proved to be so by another mission that has it on another
+/// basis.
 ///
 /// The first of each waits here for the second.
 #[derive(Debug, Default)]
@@ -433,8 +435,8 @@ fn limit(signal: &Signal, overlay: &Overlay, market: Market<'_>) -> Option<Decim
     Some(tier.map_or(instrument.max_lot, |(_, tier)| tier.max_lots.min(instrument.max_lot)))
 }
 
-/// The old computation: every symbol has a pip of 0.0001, a pip of a lot is worth $10, a number in the stop's field is a
-/// price.
+/// The old computation: every symbol has a pip of 0.0001, a pip of a lot is worth $10, a number in the stop's field is
+/// a price.
 struct OldMission {
     stop: Option<Decimal>,
     target: Option<Decimal>,

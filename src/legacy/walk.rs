@@ -56,7 +56,8 @@ impl Tree {
         Ok(Self { root, excluded: None })
     }
 
-    /// Makes every walk leave the file at `path` alone, under whatever name it meets it. A file that is not there needs nothing.
+    /// Makes every walk leave the file at `path` alone, under whatever name it meets it. A file that is not there needs
+    /// nothing.
     pub fn exclude_file(&mut self, path: &Path) {
         self.excluded = fs::metadata(path).ok().map(|metadata| file_id(&metadata));
     }
@@ -86,8 +87,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether a file is a database, by what it is or by how it begins. `metadata` is that of the file itself, not of what it
-    /// links to.
+    /// Whether a file is a database, by what it is or by how it begins. `metadata` is that of the file itself, not of
+    /// what it links to.
     pub(super) fn is_database(&self, path: &Path, metadata: &Metadata) -> bool {
         if !metadata.is_file() || metadata.len() < DATABASE_BYTES_MIN {
             return false;
@@ -111,8 +112,8 @@ impl Tree {
         Ok(walk)
     }
 
-    /// Calls `work` with every entry of the tree on several threads, and `each` with the results in the order of the walk on this
-    /// one; returns the number of folders.
+    /// Calls `work` with every entry of the tree on several threads, and `each` with the results in the order of the
+    /// walk on this one; returns the number of folders.
     ///
     /// # Errors
     ///
@@ -173,7 +174,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Walk<'t> {
     tree: &'t Tree,
-    /// The folders that the walk is inside of, and what is left of each.
+    /// The folders around the current entry, each with the names that are left.
     open: Vec<(PathBuf, Sorted)>,
     /// Folders seen, the root too.
     folders: u64,

@@ -1,5 +1,5 @@
-//! Old missions: every file ends in one class, nothing that was computed is imported, and every difference to an old mission
-//! has a cause.
+//! Old missions: every file ends in one class, nothing that was computed is imported, and every difference to an old
+//! mission has a cause.
 
 use std::collections::BTreeMap;
 use std::fs;

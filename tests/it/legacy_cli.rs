@@ -143,7 +143,7 @@ fn a_difference_without_a_cause_is_exit_code_1() {
     assert_eq!(verified["unexplained"].as_array().unwrap().len(), 1);
 }
 
-/// A name that nobody knows, told by the operator.
+/// A name that the program does not know, told by the operator.
 #[test]
 fn names_of_an_operators_file_are_read_beside_the_known_ones() {
     let folder = TempDir::new().unwrap();

@@ -1,8 +1,8 @@
-//! Import and archive are killed at random moments, as a power cut would, and run again: the end is that of one clean run,
-//! and no file is lost.
+//! Import and archive are killed at random moments, as a power cut would, and run again: the end is that of one clean
+//! run, and no file is lost.
 //!
-//! The program itself runs, so that the kill meets whatever it does. Each of the tests takes six moments; `OVERLAID_KILL_ROUNDS=50` takes
-//! more. The moments are spread over the time that a clean run takes.
+//! The program itself runs, so that the kill meets whatever it does. Each of the tests takes six moments;
+//! `OVERLAID_KILL_ROUNDS=50` takes more. The moments are spread over the time that a clean run takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

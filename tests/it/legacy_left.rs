@@ -1,5 +1,5 @@
-//! What the `legacy` commands leave alone: databases in the tree, files that a report does not speak of or that could not be read,
-//! and whatever stands where a report or a pack is to go.
+//! What the `legacy` commands leave alone: databases in the tree, files that a report does not speak of or that could
+//! not be read, and whatever stands where a report or a pack is to go.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -168,7 +168,8 @@ fn a_file_that_could_not_be_read_once_is_packed_once_it_can() {
     assert_eq!(content, b"{\"a\":1}");
 }
 
-/// A path that is too long for the system stands for a file that may not be read: that stops nobody who runs tests as root.
+/// A path that is too long for the system stands for a file that may not be read: permissions do not stop a test that
+/// runs as root.
 #[test]
 fn what_can_not_be_packed_is_exit_code_1_is_listed_and_makes_no_pack() {
     let (folder, tree) = small();
@@ -197,7 +198,7 @@ fn a_folder_that_can_not_be_read_is_listed_and_is_exit_code_1_of_every_command()
     let (folder, tree) = small();
     let [data, out, long] =
         ["data".to_owned(), "packs".to_owned(), "l".repeat(200)].map(|name| folder.path().join(name));
-    // What is in the last folder is readable under the short name only.
+    // The last folder is readable under the short name only.
     let room = 4_100 - long.as_os_str().len() - 1;
     let deep: String = (1..=room).map(|at| if at % 200 == 0 && at < room { '/' } else { 'd' }).collect();
     fs::remove_dir_all(&tree).unwrap();
@@ -219,7 +220,8 @@ fn a_folder_that_can_not_be_read_is_listed_and_is_exit_code_1_of_every_command()
     assert!(Path::new(&tree).join(&deep).join("hidden.json").exists());
 }
 
-/// Runs a command as nobody where the tests run as root, whom no permission stops; gives the folder to nobody for it.
+/// Runs a command as the user `nobody` if the tests run as root, as permissions do not stop root; the folder becomes
+/// nobody's.
 fn run_as_nobody(folder: &Path, tree: &Path, arguments: &[&str]) -> Output {
     const NOBODY: u32 = 65_534;
     let mut command = program();

@@ -138,7 +138,8 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Its owner's permissions come back, and nobody else's: missions hold balances. The pack itself keeps all of them for `tar`.
+/// The owner's permissions come back, not the group's or others': missions hold balances. The pack keeps all of them
+/// for `tar`.
 #[test]
 fn modes_and_times_come_back() {
     let folder = TempDir::new().unwrap();
@@ -172,7 +173,7 @@ fn modes_and_times_come_back() {
     assert_eq!(seconds(&headers[0]), -400 * 86_400, "a time before 1970 is a number below zero");
 }
 
-/// Packs, indexes, folders and extracted files hold balances: nobody but their owner reads them, whatever the umask.
+/// Reports, packs, indexes, folders and extracted files hold balances: only their owner reads them, whatever the umask.
 #[test]
 fn what_is_written_is_its_owners_alone() {
     let (folder, tree) = small();
@@ -257,8 +258,8 @@ fn a_pack_can_not_write_outside_of_the_folder() {
     }
 }
 
-/// The second version speaks of an earlier day, so that its pack has the earlier name, and its file is the older one: neither
-/// says which was packed last.
+/// The second version speaks of an earlier day, so that its pack has the earlier name, and its file is the older one:
+/// neither says which was packed last.
 #[test]
 fn a_path_that_was_packed_twice_comes_back_as_it_was_packed_last() {
     let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
@@ -287,7 +288,8 @@ fn a_path_that_was_packed_twice_comes_back_as_it_was_packed_last() {
     }
 }
 
-/// Packs from before runs were numbered, or of another making: what changed last was packed last, else what comes later.
+/// Packs from before runs were numbered, or of another making: what changed last was packed last, else what comes
+/// later.
 #[test]
 fn a_path_that_is_twice_in_one_pack_comes_back_once() {
     let folder = TempDir::new().unwrap();
@@ -495,7 +497,7 @@ fn a_folder_without_packs_is_an_error() {
     }
 }
 
-/// A run that is killed leaves a pack whose index has not its name yet, and such as are half written: none counts.
+/// A run that is killed leaves a pack without a named index, and half-written files: none counts.
 #[test]
 fn what_a_killed_run_leaves_is_no_error() {
     let (folder, tree) = small();

@@ -180,8 +180,8 @@ fn order_of_name(pack: &str) -> (&str, Option<u32>, &str) {
     (day, number.parse().ok(), pack)
 }
 
-/// Removes what a killed run left: files under a temporary name, and packs whose index has no other name yet. Any other
-/// pack without an index stays, as it may be all that is left of its files.
+/// Removes the files of a killed run: those under a temporary name, and a pack with an index that still has its
+/// temporary name. Any other pack without an index stays, as it may be all that is left of its files.
 pub(super) fn remove_leftovers(out: &Path) -> Result<()> {
     let remove = |name: String| {
         let path = out.join(name);

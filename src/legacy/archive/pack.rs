@@ -22,7 +22,7 @@ const LEVEL: i32 = 9;
 const PACK_FILES_MAX: u64 = 500_000;
 /// Most bytes in a pack, before it is compressed.
 const PACK_BYTES_MAX: u64 = 1 << 30;
-/// Permissions of an extracted file whose own are not known.
+/// Permissions of an extracted file, if the index does not have them.
 const MODE: u32 = 0o600;
 
 /// A pack on its way.
@@ -201,7 +201,7 @@ pub(super) fn hash_reader(mut reader: impl Read) -> io::Result<String> {
 pub struct Check {
     /// Files that are what the index says.
     pub whole: u64,
-    /// What is wrong, file by file; the first hundred.
+    /// The first hundred faults, file by file.
     pub damage: Vec<String>,
 }
 
@@ -220,7 +220,7 @@ impl Check {
     }
 
     fn add(&mut self, damage: String) {
-        /// Enough to see what is going on.
+        /// Enough to see the extent.
         const SHOWN_MAX: usize = 100;
         if self.damage.len() < SHOWN_MAX {
             self.damage.push(damage);

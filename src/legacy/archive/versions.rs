@@ -1,7 +1,8 @@
 //! Which of several versions of one path was packed last.
 //!
-//! A path is in several packs if its file changed between two runs. What comes last is told by the number of the run that
-//! packed it, as neither the name of a pack, which is a day that the file speaks of, nor the time of a file says it.
+//! A path is in several packs if its file changed between two runs. What comes last is told by the number of the run
+//! that packed it, as neither the name of a pack, which is a day that the file speaks of, nor the time of a file says
+//! it.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -11,15 +12,15 @@ use anyhow::Result;
 use super::super::sorter::{Sorted, Sorter};
 use super::index::{self, Item, Kind};
 
-/// Memory for a list of what is packed or is to be packed.
+/// Memory for a list of packed files, or of files to pack.
 pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
 /// How many bytes of a rank come before those that say where the entry lies.
 const BEFORE_PLACE: usize = 8;
 /// The bytes of a rank.
 pub(super) const RANK_BYTES: usize = 24;
 
-/// The bytes by which the versions of a path stand in the order in which they were packed: by run, and then by place, if
-/// there are two of one run in packs of another making.
+/// The bytes by which the versions of a path stand in the order in which they were packed: by run, and then by place,
+/// if there are two of one run in packs of another making.
 pub(super) fn rank(item: &Item, pack: u64, nth: u64) -> Vec<u8> {
     [item.run, pack, nth].map(u64::to_be_bytes).concat()
 }
