@@ -136,8 +136,7 @@ pub enum Note {
     StatusSpelling,
     /// Something is said of an order, but not what came of it: there is no outcome.
     OutcomeUnclear,
-    /// Something happened to the order, but there is no signal that it could stand under, or no user, or it is too
-    /// large.
+    /// Something happened to the order, but there is no signal or no user to store it under, or it is too large.
     OutcomeLeftOut,
     /// When the order was fired could not be read: the outcome has the time of the signal.
     OutcomeTimeUnclear,

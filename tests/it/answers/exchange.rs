@@ -199,6 +199,7 @@ impl RawAnswer {
         let body = match field(&self.head, "content-encoding") {
             Some("gzip") if self.body.starts_with(b"\x1f\x8b") => "(gzip)".to_owned(),
             Some("zstd") if self.body.starts_with(b"\x28\xb5\x2f\xfd") => "(zstd)".to_owned(),
+            _ if kind == "application/octet-stream" => "(a file)".to_owned(),
             _ => masked_body(kind, std::str::from_utf8(&self.body).unwrap()),
         };
         let line_end = if body.is_empty() || body.ends_with('\n') { "" } else { "\n" };
