@@ -16,7 +16,6 @@
 //! - [`service`] joins store and cache; it alone reads the clock and bridges async and blocking code.
 //! - [`http`] turns requests into calls of the service, and its errors into problem documents.
 //! - [`legacy`] brings the files of the service before this one in, compares, and packs them away.
-//! - [`private_file`] makes files that only their owner may read.
 //! - [`cli`] and [`config`] are what the operator meets.
 //!
 //! Two promises shape the whole: a size never risks more than the user allows, to the last lot step; and what is acknowledged is
@@ -29,7 +28,6 @@ pub mod domain;
 pub mod http;
 pub mod legacy;
 pub mod metrics;
-pub mod private_file;
 pub mod render;
 pub mod service;
 pub mod store;

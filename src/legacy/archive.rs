@@ -31,7 +31,7 @@ use super::record::Context;
 use super::report::{Line, PathText, day_of};
 use super::sorter::Sorter;
 use super::walk::{Stat, Tree};
-use crate::private_file;
+use crate::legacy::private_file;
 use pack::hash_reader;
 use versions::{LIST_BYTES_MAX, Older, RANK_BYTES, order_of, rank};
 

@@ -15,7 +15,7 @@ use super::part::{Part, Quarantine};
 use super::reason::{Note, Refusal};
 use super::walk::Tree;
 use crate::domain::UnixMillis;
-use crate::private_file;
+use crate::legacy::private_file;
 
 /// What a file turned out to be. Each file is of exactly one class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::IntoStaticStr)]

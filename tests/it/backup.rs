@@ -361,7 +361,8 @@ fn backups_made_after_a_restore_are_kept_and_those_it_undid_go_first() {
         (folder.path().join("data"), folder.path().join("safe"), folder.path().join("first.redb"));
     let plan = ["--backup-dir", text(&safe), "--backup-keep", "3"];
     let back_up = |server: &Server, balance: usize| {
-        for step in 0..3 {
+        // More changes than are made after the restore, so that no two backups of one second get one name.
+        for step in 0..5 {
             server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{}}}"#, balance * 10 + step));
         }
         PathBuf::from(server.send("POST", "/v1/admin/backup", "").json()["file"].as_str().unwrap())

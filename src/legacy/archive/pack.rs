@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use super::super::report::{Line, PathText};
 use super::super::walk::Stat;
 use super::index::{self, INDEX, Item, Kind, PACK, PARTIAL};
-use crate::private_file;
+use crate::legacy::private_file;
 
 /// Bytes after which a frame ends: what reading one file costs at most, and enough for a good ratio.
 const FRAME_BYTES: u64 = 8 << 20;

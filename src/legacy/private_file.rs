@@ -11,7 +11,7 @@ use std::path::Path;
 /// # Errors
 ///
 /// If there is something of that name already, a symbolic link too: nothing is ever written through one.
-pub fn create(path: &Path) -> io::Result<File> {
+pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
@@ -20,7 +20,7 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// # Errors
 ///
 /// If one can not be made.
-pub fn create_folder(path: &Path) -> io::Result<()> {
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -30,7 +30,10 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 /// # Errors
 ///
 /// If `write` fails, or the file can not be made, written, synced or renamed; then nothing is left behind.
-pub fn replace<T, E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T, E>) -> Result<T, E> {
+pub(super) fn replace<T, E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<T, E> {
     let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
     let mut name = name.to_owned();
     name.push(".part");
