@@ -377,7 +377,7 @@ impl Service {
             self.shared.metrics.writes_unchanged.inc();
             return Ok(Patched { effect: Effect::Unchanged, overlay: found });
         }
-        let Receipt { effect, change } =
+        let Receipt { effect, change, .. } =
             self.write(Operation::PatchOverlay { user: user.clone(), patch, now, condition }).await?;
         match change {
             Change::Overlay(_, Some(stored)) => {

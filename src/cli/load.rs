@@ -211,7 +211,15 @@ impl Loading<'_> {
 
     /// Names what was refused; what stands in the way of all records ends the load.
     fn report(&mut self) -> anyhow::Result<()> {
-        for Imported { place, result } in self.import.take_imported() {
+        for Imported { place, result, removed } in self.import.take_imported() {
+            if !removed.is_empty() {
+                let removed = removed.join(", ");
+                tracing::warn!(
+                    place,
+                    removed,
+                    "a whole overlay lacks members that the stored one had; a patch keeps them"
+                );
+            }
             match result {
                 Ok(_) => {}
                 Err(error @ (ServiceError::Store(_) | ServiceError::Busy | ServiceError::Worker)) => {

@@ -33,6 +33,7 @@ pub struct Overlay {
 pub struct OverlayDraft {
     overlay: Overlay,
     has_time: bool,
+    has_currency: bool,
 }
 
 /// What a mission is computed from, of one user: small enough to hold for everybody at once.
@@ -114,10 +115,29 @@ impl OverlayDraft {
             updated_at: UnixMillis::MIN,
             members: Object::default(),
         };
+        let has_currency = object.get("account_currency").is_some_and(|currency| currency != "null");
         let time = overlay.take_known(&mut object)?;
         overlay.updated_at = time.unwrap_or(UnixMillis::MIN);
         overlay.members = object.kept()?;
-        Ok(Self { overlay, has_time: time.is_some() })
+        Ok(Self { overlay, has_time: time.is_some(), has_currency })
+    }
+
+    /// The names of the members that a stored overlay has and that are gone once this one replaces it. A currency that is not named is USD
+    /// again, so one that is lost that way counts.
+    #[must_use]
+    pub fn removes(&self, stored: &Overlay) -> Vec<String> {
+        let new = &self.overlay;
+        let known = [
+            ("tier", stored.tier.is_some() && new.tier.is_none()),
+            ("risk_percent", stored.risk_percent.is_some() && new.risk_percent.is_none()),
+            ("account_balance", stored.account_balance.is_some() && new.account_balance.is_none()),
+            ("account_currency", !self.has_currency && stored.account_currency != new.account_currency),
+            ("win_rate", stored.win_rate.is_some() && new.win_rate.is_none()),
+            ("trades_remaining", stored.trades_remaining.is_some() && new.trades_remaining.is_none()),
+        ];
+        let known = known.into_iter().filter_map(|(name, is_lost)| is_lost.then_some(name));
+        let others = stored.members.iter().map(|(name, _)| name).filter(|name| new.members.get(name).is_none());
+        known.chain(others).map(str::to_owned).collect()
     }
 
     /// Whose overlay it is.

@@ -16,7 +16,8 @@ const PIECE_BYTES: usize = 16 * 1024;
 
 /// Puts in the records of a body of lines; answers a line for each as it is done, and at the end the counts.
 ///
-/// A result is `{"line":1,"effect":"created"}`, with `code`, `detail` and `pointer` for one that is `refused`. The last line is
+/// A result is `{"line":1,"effect":"created"}`, with `code`, `detail` and `pointer` for one that is `refused`, and with `removed`, the
+/// members that are gone, for an overlay that replaced another as a whole. The last line is
 /// `{"lines":…,"created":…,…}`; an answer without it was broken off. A signal must come before the outcomes on it.
 pub(super) async fn import(Write { service, .. }: Write, _: Query<Nothing>, lines: Lines) -> Response {
     let (sender, body) = Channel::<Bytes>::new(2);
@@ -61,6 +62,9 @@ struct Results {
 struct LineResult<'a> {
     line: u64,
     effect: Effect,
+    /// What a whole overlay took from the one that it replaced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed: Vec<String>,
     #[serde(flatten)]
     reason: Option<Reason<'a>>,
 }
@@ -92,13 +96,13 @@ struct Summary {
 
 impl Results {
     async fn send_all(&mut self, imported: Vec<Imported<u64>>) -> Result<(), SendError> {
-        for Imported { place: line, result } in imported {
+        for Imported { place: line, result, removed } in imported {
             match result {
-                Ok(effect) => self.write(&LineResult { line, effect: Effect::Done(effect), reason: None }),
+                Ok(effect) => self.write(&LineResult { line, effect: Effect::Done(effect), removed, reason: None }),
                 Err(error) => {
                     let problem = Problem::from(error);
                     let reason = Reason { code: problem.code(), detail: problem.detail(), pointer: problem.pointer() };
-                    self.write(&LineResult { line, effect: Effect::Refused("refused"), reason: Some(reason) });
+                    self.write(&LineResult { line, effect: Effect::Refused("refused"), removed, reason: Some(reason) });
                 }
             }
             if self.piece.len() >= PIECE_BYTES {

@@ -12,7 +12,7 @@ use super::lines::{LINE_BYTES_MAX, Line};
 use super::records::{LineReader, RecordKind};
 use super::{Pending, Service, ServiceError};
 use crate::domain::{Invalid, InvalidKind};
-use crate::store::{Effect, Operation, Precedence};
+use crate::store::{Effect, Operation, Precedence, Receipt};
 
 /// Writes of one import under way at once: fills a group commit, and leaves most of the writer's queue to others.
 const PENDING_MAX: usize = 512;
@@ -68,6 +68,8 @@ pub struct Imported<P> {
     pub place: P,
     /// What it did, or why it was refused.
     pub result: Result<ImportEffect, ServiceError>,
+    /// Members that the stored overlay had and that are gone, as the record replaced it as a whole.
+    pub removed: Vec<String>,
 }
 
 /// An import on its way.
@@ -191,8 +193,12 @@ impl<P> Import<P> {
                 Ok(pending) => pending.done().await,
                 Err(error) => Err(error),
             };
+            let (done, removed) = match done {
+                Ok(Receipt { effect, removed, .. }) => (Ok(effect), removed),
+                Err(error) => (Err(error), Vec::new()),
+            };
             let counts = &mut self.counts;
-            let (result, count) = match done.map(|receipt| receipt.effect) {
+            let (result, count) = match done {
                 Ok(Effect::Created) => (Ok(ImportEffect::Created), &mut counts.created),
                 Ok(Effect::Changed | Effect::Deleted) => (Ok(ImportEffect::Changed), &mut counts.changed),
                 Ok(Effect::Unchanged) => (Ok(ImportEffect::Unchanged), &mut counts.unchanged),
@@ -200,7 +206,7 @@ impl<P> Import<P> {
                 Err(error) => (Err(error), &mut counts.refused),
             };
             *count += 1;
-            self.imported.push(Imported { place, result });
+            self.imported.push(Imported { place, result, removed });
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Records as lines of text: what `load`, `export` and `POST /v1/import` speak (NDJSON).
 //!
-//! A line is an object with one member that says what it is: `{"signal":{…}}`, `{"overlay":{…}}`, `{"rate":{…}}`,
-//! `{"outcome":{…}}`. A line `{"sample_time":"…"}` says to which moment the times in the lines after it are relative: they are
+//! A line is an object with one member that says what it is: `{"signal":{…}}`, `{"overlay":{…}}`, `{"patch":{…}}`, `{"rate":{…}}`,
+//! `{"outcome":{…}}`. An overlay replaces the stored one as a whole; a patch names the overlay by its `user_id` and changes the members that it
+//! has, as `PATCH` does. A line `{"sample_time":"…"}` says to which moment the times in the lines after it are relative: they are
 //! moved so that this moment is now, which keeps sample data from expiring.
 
 use super::Service;
@@ -52,6 +53,13 @@ impl LineReader {
         let operation = match kind {
             "signal" => self.signal(inner(value)?, None, now)?,
             "overlay" => self.overlay(inner(value)?, None, now)?,
+            "patch" => {
+                let mut patch = inner(value)?;
+                let user = patch.take_parsed("user_id", UserId::parse)?.ok_or_else(|| {
+                    Invalid::member(InvalidKind::MissingMember, "user_id", "a patch needs the user_id of its overlay")
+                })?;
+                Operation::PatchOverlay { user, patch, now, condition: Condition::None }
+            }
             "rate" => {
                 let object = inner(value)?;
                 let precedence = self.precedence(&object, "updated_at");
@@ -128,7 +136,8 @@ fn has_time(object: &Object, name: &str) -> bool {
 }
 
 fn unknown_record() -> Invalid {
-    let detail = "a line must hold one of {\"signal\":…}, {\"overlay\":…}, {\"rate\":…}, {\"outcome\":…}";
+    let detail =
+        "a line must hold one of {\"signal\":…}, {\"overlay\":…}, {\"patch\":…}, {\"rate\":…}, {\"outcome\":…}";
     Invalid::document(InvalidKind::MissingMember, detail)
 }
 

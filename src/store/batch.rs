@@ -162,7 +162,7 @@ impl<'tx> Batch<'tx> {
             self.write_signal(&renewed, Some(&stored))?;
             return Ok(self.done(Effect::Changed, Change::Signal(Arc::new(renewed))));
         }
-        Ok(Receipt { effect: Effect::Kept, change: Change::Signal(Arc::new(stored)) })
+        Ok(kept(Change::Signal(Arc::new(stored))))
     }
 
     fn patch_signal(&mut self, id: &SignalId, patch: &Object, condition: &Condition) -> Applied {
@@ -213,15 +213,16 @@ impl<'tx> Batch<'tx> {
         let stored = self.stored_overlay(draft.user_id())?;
         check(condition, stored.as_ref().map(|stored| stored.seq))?;
         let user = draft.user_id().clone();
+        let removed = stored.as_ref().map_or_else(Vec::new, |stored| draft.removes(&stored.overlay));
         let overlay = draft.resolve(now);
         if let Some(stored) = stored {
             if stored.overlay.says_the_same(&overlay) {
                 return Ok(unchanged(Change::Overlay(user, Some(Arc::new(stored)))));
             }
             if !wins(precedence, overlay.updated_at, stored.overlay.updated_at) {
-                return Ok(Receipt { effect: Effect::Kept, change: Change::Overlay(user, Some(Arc::new(stored))) });
+                return Ok(kept(Change::Overlay(user, Some(Arc::new(stored)))));
             }
-            return self.write_overlay(overlay, Effect::Changed);
+            return Ok(Receipt { removed, ..self.write_overlay(overlay, Effect::Changed)? });
         }
         self.write_overlay(overlay, Effect::Created)
     }
@@ -271,7 +272,7 @@ impl<'tx> Batch<'tx> {
                 return Ok(unchanged(Change::Outcome(number, Arc::new(old))));
             }
             if !wins(precedence, outcome.at, old.outcome.at) {
-                return Ok(Receipt { effect: Effect::Kept, change: Change::Outcome(number, Arc::new(old)) });
+                return Ok(kept(Change::Outcome(number, Arc::new(old))));
             }
         }
         let stored = StoredOutcome { seq: self.next_seq(), outcome };
@@ -290,7 +291,7 @@ impl<'tx> Batch<'tx> {
                 return Ok(unchanged(Change::Rate(old, seq)));
             }
             if !wins(precedence, rate.updated_at, old.updated_at) {
-                return Ok(Receipt { effect: Effect::Kept, change: Change::Rate(old, seq) });
+                return Ok(kept(Change::Rate(old, seq)));
             }
         }
         let seq = self.next_seq();
@@ -330,7 +331,7 @@ impl<'tx> Batch<'tx> {
 
     pub(super) fn done(&mut self, effect: Effect, change: Change) -> Receipt {
         self.changes.push(change.clone());
-        Receipt { effect, change }
+        Receipt { effect, change, removed: Vec::new() }
     }
 
     /// Ends the batch: returns its changes and the number of the last one, which it writes if there are any.
@@ -343,8 +344,12 @@ impl<'tx> Batch<'tx> {
     }
 }
 
+fn kept(change: Change) -> Receipt {
+    Receipt { effect: Effect::Kept, change, removed: Vec::new() }
+}
+
 fn unchanged(change: Change) -> Receipt {
-    Receipt { effect: Effect::Unchanged, change }
+    Receipt { effect: Effect::Unchanged, change, removed: Vec::new() }
 }
 
 fn check(condition: &Condition, seq: Option<u64>) -> Result<(), Refusal> {

@@ -132,6 +132,8 @@ pub struct Receipt {
     pub effect: Effect,
     /// The record as it is now, with the number of the change that wrote it.
     pub change: Change,
+    /// Members that the overlay had and that one put in its place as a whole lacks.
+    pub removed: Vec<String>,
 }
 
 impl Receipt {

@@ -60,7 +60,7 @@ fn a_bad_line_is_named_and_the_others_go_in() {
     3 created, 0 changed, 0 unchanged, 0 kept as they were, 4 refused
     DIR/in.ndjson:4: account_balance must be a decimal number (wrong-type)
     DIR/in.ndjson:5: the line is longer than 65536 bytes
-    DIR/in.ndjson:7: a line must hold one of {"signal":…}, {"overlay":…}, {"rate":…}, {"outcome":…} (missing-member)
+    DIR/in.ndjson:7: a line must hold one of {"signal":…}, {"overlay":…}, {"patch":…}, {"rate":…}, {"outcome":…} (missing-member)
     DIR/in.ndjson:8: no signal S9
     "#);
 }

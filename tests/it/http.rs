@@ -208,6 +208,42 @@ fn a_users_missions_and_the_signals_are_listed_by_status() {
     assert_eq!(seen, 20);
 }
 
+/// A broker that pushes balances knows neither the tier nor the currency.
+#[test]
+fn an_imported_patch_keeps_what_a_whole_overlay_would_remove_and_says_that_it_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let import = |line: &str| {
+        let lines = format!("{line}\n");
+        let kind = [("content-type", "application/x-ndjson")];
+        let answer = server.send_with("POST", "/v1/import", &kind, lines.as_bytes());
+        answer.body.lines().next().unwrap().to_owned()
+    };
+    let stored = || server.get("/v1/users/7/overlay").json();
+    let whole =
+        r#"{"overlay":{"user_id":"7","tier":"FANG","account_balance":100,"account_currency":"EUR","broker":"N"}}"#;
+    assert_eq!(import(whole), r#"{"line":1,"effect":"created"}"#);
+    assert_eq!(import(r#"{"patch":{"user_id":"7","account_balance":250}}"#), r#"{"line":1,"effect":"changed"}"#);
+    let patched = stored();
+    assert_eq!(
+        [&patched["account_balance"], &patched["account_currency"], &patched["tier"], &patched["broker"]],
+        [&serde_json::json!(250), &"EUR".into(), &"FANG".into(), &"N".into()]
+    );
+    insta::assert_snapshot!(
+        import(r#"{"overlay":{"user_id":"7","account_balance":300}}"#),
+        @r#"{"line":1,"effect":"changed","removed":["tier","account_currency","broker"]}"#
+    );
+    assert_eq!(stored()["account_currency"], "USD");
+    insta::assert_snapshot!(
+        import(r#"{"patch":{"user_id":"nobody","account_balance":1}}"#),
+        @r#"{"line":1,"effect":"refused","code":"not-found","detail":"no overlay for user nobody"}"#
+    );
+    insta::assert_snapshot!(
+        import(r#"{"patch":{"account_balance":1}}"#),
+        @r#"{"line":1,"effect":"refused","code":"missing-member","detail":"a patch needs the user_id of its overlay","pointer":"/user_id"}"#
+    );
+}
+
 #[test]
 fn an_import_answers_each_line_and_then_the_counts() {
     let folder = tempfile::tempdir().unwrap();

@@ -48,7 +48,7 @@ async fn a_line_is_one_record_or_is_refused() {
 {"overlay":{"user_id":"7","acount_balance":1}}"#;
     let mut reader = world.service.line_reader(Precedence::Replace);
     let results = load(&world, &mut reader, lines).await;
-    let unknown = r#"a line must hold one of {"signal":…}, {"overlay":…}, {"rate":…}, {"outcome":…}"#;
+    let unknown = r#"a line must hold one of {"signal":…}, {"overlay":…}, {"patch":…}, {"rate":…}, {"outcome":…}"#;
     let refused = |text: &str| Err(text.to_owned());
     let created = || Ok(Some(Effect::Created));
     assert_eq!(
