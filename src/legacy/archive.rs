@@ -298,7 +298,7 @@ impl Run<'_> {
             let original = root.join(&path);
             let Ok(metadata) = fs::symlink_metadata(&original) else { continue };
             let is_later = self.reported_ns.is_some_and(|reported_ns| Stat::of(&metadata).modified_ns > reported_ns);
-            // The index is a file like any other: whatever it says, no database is removed.
+            // A pack of an earlier version may hold a database.
             let may_go = item.kind == Kind::File
                 && metadata.is_file()
                 && !is_later

@@ -25,6 +25,8 @@ pub enum Kind {
     File,
     /// It changed while it was packed: what the pack holds of it does not count.
     Changed,
+    /// It could not be read: the pack holds nothing of it. Only in packs of earlier versions.
+    Other,
 }
 
 /// One line of an index.
@@ -39,12 +41,14 @@ pub struct Item {
     pub bytes: u64,
     /// Its last change, in nanoseconds since 1970.
     pub modified_ns: i64,
-    /// Its permissions, as `chmod` takes them.
-    pub mode: u32,
+    /// Its permissions, as `chmod` takes them; `None` in packs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
     /// BLAKE3 of its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<String>,
     /// The number of the run that packed it, one more than that of the run before.
+    #[serde(default)]
     pub run: u64,
     /// The pack, without its ending.
     pub pack: String,

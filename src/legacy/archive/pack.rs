@@ -22,6 +22,8 @@ const LEVEL: i32 = 9;
 const PACK_FILES_MAX: u64 = 500_000;
 /// Most bytes in a pack, before it is compressed.
 const PACK_BYTES_MAX: u64 = 1 << 30;
+/// Permissions of an extracted file, if the index does not have them.
+const MODE: u32 = 0o600;
 
 /// A pack on its way.
 pub(super) struct Writer {
@@ -104,7 +106,7 @@ impl Writer {
             kind: if is_changed { Kind::Changed } else { Kind::File },
             bytes: before.bytes,
             modified_ns: before.modified_ns,
-            mode: before.mode,
+            mode: Some(before.mode),
             blake3: Some(hash),
             run,
             pack: self.name.clone(),
@@ -261,6 +263,9 @@ fn each_entry(
     let mut entries = tar.entries()?;
     for (nth, item) in (0..).zip(index::read_file(index)?) {
         let item = item?;
+        if item.kind == Kind::Other {
+            continue;
+        }
         let path = item.path()?;
         let mut entry = entries.next().with_context(|| format!("{} is missing", path.display()))??;
         if entry.path_bytes() != path.as_os_str().as_bytes() {
@@ -328,7 +333,7 @@ fn write_back(entry: &mut PackEntry<'_>, item: &Item, target: &Path) -> Result<(
         fs::remove_file(target)?;
         bail!("the pack does not hold what its index says of it");
     }
-    file.set_permissions(Permissions::from_mode(item.mode & 0o700))?;
+    file.set_permissions(Permissions::from_mode(item.mode.unwrap_or(MODE) & 0o700))?;
     Ok(file.set_modified(time_of(item.modified_ns))?)
 }
 

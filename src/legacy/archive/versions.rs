@@ -19,7 +19,8 @@ const BEFORE_PLACE: usize = 8;
 /// The bytes of a rank.
 pub(super) const RANK_BYTES: usize = 24;
 
-/// The bytes by which the versions of a path stand in the order in which they were packed: by run, and then by place.
+/// The bytes by which the versions of a path stand in the order in which they were packed: by run, and then by place,
+/// if there are two of one run in packs of another making.
 pub(super) fn rank(item: &Item, pack: u64, nth: u64) -> Vec<u8> {
     [item.run, pack, nth].map(u64::to_be_bytes).concat()
 }
