@@ -13,6 +13,7 @@ mod overlays;
 mod records;
 mod roster;
 mod tokens;
+mod upkeep;
 mod writes;
 
 use std::collections::HashMap;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,14 +37,18 @@ pub(super) struct Serve {
     /// How many backups to keep.
     #[arg(long, value_name = "COUNT", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..), env = "OVERLAID_BACKUP_KEEP")]
     backup_keep: u32,
+    /// Whether to log a line for each request; refusals (401, 403) are logged in any case.
+    #[arg(long, value_name = "WHEN", default_value = "on", env = "OVERLAID_ACCESS_LOG")]
+    access_log: AccessLog,
 }
 
-/// How often the disk is looked at.
-const WATCH_EVERY: Duration = Duration::from_secs(30);
-/// How often the server looks whether its file is still its own, whether there are requests or not: it ends within a second.
-const FILE_CHECK_EVERY: Duration = Duration::from_millis(250);
-/// How soon a backup that failed is tried again, unless the next one is due earlier.
-const BACKUP_RETRY: Duration = Duration::from_mins(1);
+/// Whether requests are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AccessLog {
+    On,
+    Off,
+}
+
 /// Threads for what waits for the disk, some times the processors of a small machine: more answer a crowd that asks for long lists no sooner,
 /// and hold up answers from memory, which take their turns with them.
 const BLOCKING_THREADS_MAX: usize = 16;
@@ -92,7 +96,7 @@ impl Serve {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
         let runtime = runtime.context("cannot start the runtime")?;
-        let served = runtime.block_on(serve(self.listen, self.backup_every, service.clone()));
+        let served = runtime.block_on(serve_until_stopped(self, service.clone()));
         // No request is answered any more, and what still reads the file need not be waited for.
         runtime.shutdown_background();
         // Callers that wait for a write are answered before the process ends.
@@ -131,7 +135,8 @@ fn log_access(service: &Service) {
     }
 }
 
-async fn serve(address: SocketAddr, backup_every: Option<Duration>, service: Service) -> anyhow::Result<()> {
+async fn serve_until_stopped(serve: &Serve, service: Service) -> anyhow::Result<()> {
+    let address = serve.listen;
     let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
@@ -141,28 +146,16 @@ async fn serve(address: SocketAddr, backup_every: Option<Duration>, service: Ser
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
     };
-    tokio::spawn(watch_disk(service.clone()));
-    if let Some(every) = backup_every {
-        tokio::spawn(back_up_regularly(every, service.clone()));
+    tokio::spawn(service.clone().watch_disk());
+    if let Some(every) = serve.backup_every {
+        tokio::spawn(service.clone().back_up_regularly(every));
     }
-    let responses = service.metrics().response_counters();
-    let (lost, limits) = (until_overwritten(service.clone()), http::Limits::default());
+    let overwritten = service.clone().until_overwritten();
+    let settings = http::Settings { limits: http::Limits::default(), access_log: serve.access_log == AccessLog::On };
     tokio::select! {
-        served = http::run(listener, http::router(service, limits), limits, responses, shutdown) => served.context("cannot serve"),
+        served = http::serve(listener, service, settings, shutdown) => served.context("cannot serve"),
         // Connections are dropped as they are: there is nothing to answer from.
-        () = lost => Ok(()),
-    }
-}
-
-/// Returns when another program has written to the database file.
-async fn until_overwritten(service: Service) {
-    loop {
-        tokio::time::sleep(FILE_CHECK_EVERY).await;
-        let looked_at = service.clone();
-        let checked = tokio::task::spawn_blocking(move || looked_at.check_file()).await;
-        if matches!(checked, Ok(Err(StoreError::Overwritten(_)))) {
-            return;
-        }
+        () = overwritten => Ok(()),
     }
 }
 
@@ -188,41 +181,6 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// Warns once when the disk runs low, and once more when it does so again.
-async fn watch_disk(service: Service) {
-    let mut was_low = false;
-    loop {
-        let looked_at = service.clone();
-        let Ok(health) = tokio::task::spawn_blocking(move || looked_at.health()).await else { return };
-        let is_low = health.is_disk_low();
-        if is_low && !was_low {
-            let disk_free_bytes = health.disk_free_bytes;
-            tracing::warn!(disk_free_bytes, "the disk is nearly full; writes will fail when it is");
-        }
-        was_low = is_low;
-        tokio::time::sleep(WATCH_EVERY).await;
-    }
-}
-
-/// Makes a backup whenever the newest is old enough, also if it was an earlier run of the server that made it.
-async fn back_up_regularly(every: Duration, service: Service) {
-    loop {
-        let looked_at = service.clone();
-        let Ok(health) = tokio::task::spawn_blocking(move || looked_at.health()).await else { return };
-        // Without an age, as there is none or it was made in the future, one is due.
-        let age = health.backup.and_then(|backup| backup.age);
-        let left = age.map_or(Duration::ZERO, |age| every.saturating_sub(age));
-        if !left.is_zero() {
-            tokio::time::sleep(left).await;
-            continue;
-        }
-        // The service has logged it if it failed.
-        if service.back_up().await.is_err() {
-            tokio::time::sleep(BACKUP_RETRY.min(every)).await;
-        }
-    }
 }
 
 #[cfg(test)]

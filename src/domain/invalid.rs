@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use strum::{IntoStaticStr, VariantNames};
+
 /// Input that breaks a rule, with the member that breaks it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
@@ -12,7 +14,8 @@ pub struct Invalid {
 }
 
 /// What kind of rule was broken; each has a stable code that clients may branch on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum InvalidKind {
     /// The text is not JSON, or not the JSON object it has to be.
     MalformedJson,
@@ -49,24 +52,8 @@ pub enum InvalidKind {
 impl InvalidKind {
     /// The stable code of this kind, as clients see it.
     #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::MalformedJson => "malformed-json",
-            Self::DuplicateMember => "duplicate-member",
-            Self::MissingMember => "missing-member",
-            Self::WrongType => "wrong-type",
-            Self::OutOfRange => "out-of-range",
-            Self::InvalidName => "invalid-name",
-            Self::InvalidTime => "invalid-time",
-            Self::MisspelledMember => "misspelled-member",
-            Self::StopWrongSide => "stop-wrong-side",
-            Self::TargetWrongSide => "target-wrong-side",
-            Self::ZeroDistance => "zero-distance",
-            Self::MixedLevels => "mixed-levels",
-            Self::ExpiryBeforeCreation => "expiry-before-creation",
-            Self::IdMismatch => "id-mismatch",
-            Self::TooLarge => "too-large",
-        }
+    pub fn code(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -6,11 +6,11 @@
 //!
 //! The router's state is private to this file. A handler gets the service from [`Open`], [`ReadShared`], [`Read`], [`ReadUser`],
 //! [`Write`], [`Metrics`] or [`Admin`] and from nothing else, so that one that decides nothing about access does not compile. axum
-//! runs these before it reads the body.
+//! runs these before it reads the body. The fallbacks take [`Open`], so that a stranger learns nothing from an unknown route either.
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Request};
+use axum::extract::{FromRequestParts, Path};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -18,7 +18,9 @@ use headers::authorization::Bearer;
 use headers::{Authorization, HeaderMapExt as _};
 use serde::Deserialize;
 
-use super::{Problem, host, local};
+use super::problem::{Code, Problem};
+use super::request_log::RequestRecord;
+use super::{host, local};
 use crate::domain::{Scope, Token, UserId};
 use crate::service::Service;
 
@@ -27,8 +29,8 @@ use crate::service::Service;
 pub(super) struct AccessState(Service);
 
 /// Who asks.
-#[derive(Clone, Debug)]
-pub(super) enum Caller {
+#[derive(Debug)]
+enum Caller {
     /// A program of this machine, while no token is needed.
     Local,
     /// The holder of this token.
@@ -43,11 +45,6 @@ pub(super) enum Caller {
 }
 
 impl Caller {
-    /// Who asks, as [`AccessState::admit`] found out.
-    fn admitted(parts: &Parts) -> Result<&Self, Problem> {
-        parts.extensions.get().ok_or_else(|| Problem::internal(&NotAdmitted))
-    }
-
     fn of(service: &Service, headers: &HeaderMap) -> Self {
         if service.is_access_open() {
             return Self::Local;
@@ -64,7 +61,7 @@ impl Caller {
     }
 
     /// The public part of the token that the request names.
-    pub(super) fn token_id(&self) -> Option<&str> {
+    fn token_id(&self) -> Option<&str> {
         match self {
             Self::Local => None,
             Self::Holder(token) => Some(&token.id),
@@ -78,9 +75,10 @@ impl Caller {
             Self::Local => Ok(()),
             Self::Holder(token) if token.scopes.iter().any(allows) => Ok(()),
             Self::Holder(_) => {
-                Err(Problem::forbidden(format!("the token does not allow this: it needs the scope {needed}")))
+                let detail = format!("the token does not allow this: it needs the scope {needed}");
+                Err(Problem::new(Code::Forbidden, detail))
             }
-            Self::Stranger { reason, .. } => Err(Problem::unauthorized(*reason)),
+            Self::Stranger { reason, .. } => Err(Problem::new(Code::Unauthorized, *reason)),
         }
     }
 
@@ -124,29 +122,28 @@ impl AccessState {
         Self(service)
     }
 
-    /// Finds out who asks, for the extractors and the log, and refuses a request that may have nothing at all.
+    /// Finds out who asks and tells the request's log line. Refuses a request that may have nothing at all.
     ///
     /// # Errors
     ///
     /// 400 if it does not name one host; 403 `local-only` if no token is needed and it is not of a program of this machine; 503
     /// `file-replaced` once another program has written to the database file.
-    pub(super) fn admit(&self, request: &mut Request) -> (Caller, Result<(), Problem>) {
-        let caller = Caller::of(&self.0, request.headers());
-        request.extensions_mut().insert(caller.clone());
-        let is_exempt = !matches!(caller, Caller::Local) || request.uri().path() == "/healthz";
-        let admitted = host::require(request).and_then(|()| if is_exempt { Ok(()) } else { local::require(request) });
-        let admitted = admitted.and_then(|()| {
-            let is_health = request.uri().path() == "/healthz";
-            if self.0.is_file_overwritten() && !is_health { Err(Problem::file_replaced()) } else { Ok(()) }
-        });
-        (caller, admitted)
+    fn admit(&self, parts: &Parts) -> Result<Caller, Problem> {
+        let caller = Caller::of(&self.0, &parts.headers);
+        if let Some(record) = parts.extensions.get::<Arc<RequestRecord>>() {
+            record.admitted(parts.extensions.get().cloned(), caller.token_id());
+        }
+        host::require(parts)?;
+        let is_health = parts.uri.path() == "/healthz";
+        if is_health {
+            return Ok(caller);
+        }
+        if matches!(caller, Caller::Local) {
+            local::require(parts)?;
+        }
+        if self.0.is_file_overwritten() { Err(Problem::file_replaced()) } else { Ok(caller) }
     }
 }
-
-/// A request came to a handler past [`AccessState::admit`]: a slip in this program.
-#[derive(Debug, thiserror::Error)]
-#[error("a request was not admitted")]
-struct NotAdmitted;
 
 /// For everybody who gets this far.
 #[derive(Debug)]
@@ -160,7 +157,7 @@ impl FromRequestParts<AccessState> for Open {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
-        let is_stranger = matches!(Caller::admitted(parts)?, Caller::Stranger { .. });
+        let is_stranger = matches!(state.admit(parts)?, Caller::Stranger { .. });
         Ok(Self { service: state.0.clone(), is_stranger })
     }
 }
@@ -176,7 +173,7 @@ macro_rules! extractor {
             type Rejection = Problem;
 
             async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
-                Caller::admitted(parts)?.$require().map(|()| Self(state.0.clone()))
+                state.admit(parts)?.$require().map(|()| Self(state.0.clone()))
             }
         }
     };
@@ -212,9 +209,9 @@ impl FromRequestParts<AccessState> for ReadUser {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
-        let caller = Caller::admitted(parts)?.clone();
+        let caller = state.admit(parts)?;
         if let Caller::Stranger { reason, .. } = caller {
-            return Err(Problem::unauthorized(reason));
+            return Err(Problem::new(Code::Unauthorized, reason));
         }
         let Path(OfUser { user }) = Path::from_request_parts(parts, state).await?;
         caller.read_user(&user).map(|()| Self(state.0.clone(), user))
@@ -244,8 +241,8 @@ impl FromRequestParts<AccessState> for Write {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
-        let caller = Caller::admitted(parts)?;
-        caller.write().map(|()| Self { service: state.0.clone(), caller: caller.clone() })
+        let caller = state.admit(parts)?;
+        caller.write().map(|()| Self { service: state.0.clone(), caller })
     }
 }
 

@@ -4,8 +4,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::Problem;
 use super::conditional::{EntityTag, IfNoneMatch};
+use super::problem::{Code, Problem};
 use crate::service::{Page, Service, ServiceError, ViewTag};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -66,20 +66,29 @@ pub(super) fn view_tag(tag: ViewTag) -> EntityTag {
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         match error {
-            ServiceError::Absent(what) => Self::not_found("not-found", format!("no {what}")),
-            ServiceError::Conflict(detail) => Self::conflict("conflict", detail),
-            ServiceError::ConditionFailed => Self::precondition_failed("the record is not as the condition expects it"),
+            ServiceError::Absent(what) => Self::new(Code::NotFound, format!("no {what}")),
+            ServiceError::Conflict(detail) => Self::new(Code::Conflict, detail),
+            ServiceError::ConditionFailed => {
+                Self::new(Code::PreconditionFailed, "the record is not as the condition expects it")
+            }
             ServiceError::Invalid(invalid) => invalid.into(),
-            ServiceError::LineTooLong => Self::line_too_long(error.to_string()),
-            ServiceError::Busy => Self::busy("too many writes are waiting, or the server is stopping"),
+            ServiceError::LineTooLong => Self::new(Code::LineTooLong, error.to_string()),
+            ServiceError::Busy => Self::new(Code::Busy, "too many writes are waiting, or the server is stopping"),
             ServiceError::WriteFailed(cause) | ServiceError::Store(cause) if cause.is_file_replaced() => {
                 Self::file_replaced()
             }
-            ServiceError::TooManyOverlays { .. } => Self::too_many_overlays(error.to_string()),
+            ServiceError::TooManyOverlays { .. } => Self::new(Code::TooManyOverlays, error.to_string()),
             ServiceError::WriteFailed(cause) if cause.is_damage() => Self::internal(&*cause),
-            ServiceError::WriteFailed(cause) if cause.is_full() => Self::storage_full(),
-            ServiceError::WriteFailed(_) => Self::storage_failed(),
-            ServiceError::BackupFailed(_) => Self::backup_failed(),
+            ServiceError::WriteFailed(cause) if cause.is_full() => {
+                Self::new(Code::StorageFull, "the disk is full; the write is not known to have taken effect; try again")
+            }
+            ServiceError::WriteFailed(_) => {
+                let detail = "the write could not be made durable and is not known to have taken effect; try again";
+                Self::new(Code::StorageFailed, detail)
+            }
+            ServiceError::BackupFailed(_) => {
+                Self::new(Code::BackupFailed, "the backup could not be made; the server's log says why")
+            }
             ServiceError::Store(_) | ServiceError::Worker | ServiceError::Randomness(_) => Self::internal(&error),
         }
     }

@@ -13,13 +13,13 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::Problem;
 use super::body_timeout::TooSlow;
+use super::problem::{Code, Problem};
 use crate::domain::Object;
 use crate::service::{Line, LineSplitter};
 
 /// Largest JSON body: the largest record, and many times any real one.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
@@ -31,7 +31,7 @@ const LINES: &[&str] = &["application/x-ndjson", "application/ndjson", "applicat
 /// Refused are another media type or any content encoding (415), more than [`BODY_BYTES_MAX`] bytes (413), a body that
 /// comes too slowly (408), and what [`Object::parse`] refuses (400, 422).
 #[derive(Debug)]
-pub struct ObjectBody(pub Object);
+pub(super) struct ObjectBody(pub(super) Object);
 
 impl<S: Sync> FromRequest<S> for ObjectBody {
     type Rejection = Problem;
@@ -46,7 +46,7 @@ impl<S: Sync> FromRequest<S> for ObjectBody {
 
 /// Reads a body of at most [`BODY_BYTES_MAX`] bytes.
 async fn read_whole(body: Body) -> Result<Bytes, Problem> {
-    let too_large = || Problem::payload_too_large(BODY_BYTES_MAX);
+    let too_large = || Problem::new(Code::BodyTooLarge, format!("the body is larger than {BODY_BYTES_MAX} bytes"));
     // With a Content-Length the answer is known before the client has sent anything.
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(too_large());
@@ -62,7 +62,7 @@ async fn read_whole(body: Body) -> Result<Bytes, Problem> {
 ///
 /// As an extractor it refuses other media types and any content encoding (415).
 #[derive(Debug)]
-pub struct Lines {
+pub(super) struct Lines {
     body: Body,
     splitter: LineSplitter,
 }
@@ -73,7 +73,7 @@ impl Lines {
     /// # Errors
     ///
     /// 408 if the client sends too slowly, 400 `broken-body` if the body breaks off. Lines before that were whole.
-    pub async fn next(&mut self) -> Result<Option<Line>, Problem> {
+    pub(super) async fn next(&mut self) -> Result<Option<Line>, Problem> {
         loop {
             if let Some(line) = self.splitter.next_line() {
                 return Ok(Some(line));
@@ -99,15 +99,16 @@ impl<S: Sync> FromRequest<S> for Lines {
 fn body_problem(error: &(dyn Error + 'static)) -> Problem {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     if causes.any(<dyn Error>::is::<TooSlow>) {
-        Problem::timeout("the body of the request came too slowly")
+        Problem::new(Code::RequestTimeout, "the body of the request came too slowly")
     } else {
-        Problem::bad_request("broken-body", "the body broke off, or its chunks are malformed")
+        Problem::new(Code::BrokenBody, "the body broke off, or its chunks are malformed")
     }
 }
 
 fn check_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
     let refuse = |what: &str| {
-        Err(Problem::unsupported_media_type(format!("{what}; this route reads {}", accepted.join(" or "))))
+        let detail = format!("{what}; this route reads {}", accepted.join(" or "));
+        Err(Problem::new(Code::UnsupportedMediaType, detail))
     };
     if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return refuse("Content-Encoding is not supported");

@@ -11,7 +11,7 @@ use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Problem;
+use super::problem::{Code, Problem};
 use crate::service::{Precondition, Service};
 
 /// The entity tag of an answer.
@@ -109,7 +109,7 @@ impl<S: Sync> FromRequestParts<S> for WriteCondition {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let if_match = Condition::read(&parts.headers, &IF_MATCH);
         if matches!(if_match, Condition::Tags { is_whole: false, .. }) {
-            return Err(Problem::bad_request("malformed-condition", "If-Match is neither * nor a list of entity tags"));
+            return Err(Problem::new(Code::MalformedCondition, "If-Match is neither * nor a list of entity tags"));
         }
         Ok(Self { if_match, if_none_match: IfNoneMatch(Condition::read(&parts.headers, &IF_NONE_MATCH)) })
     }

@@ -7,13 +7,13 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Problem;
+use super::problem::{Code, Problem, echo};
 
 /// Ids in the path, percent-decoded; 400 `invalid-id` for one that breaks the rule for ids.
 ///
 /// Slashes, NUL, blanks and `..`, encoded or not, break that rule and so never get past here.
 #[derive(Debug)]
-pub struct Path<T>(pub T);
+pub(super) struct Path<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
     type Rejection = Problem;
@@ -30,9 +30,10 @@ impl From<PathRejection> for Problem {
             return Self::internal(&rejection);
         };
         match error.into_kind() {
-            ErrorKind::DeserializeError { key, message, .. } => Self::invalid_path_id(&key, message),
+            ErrorKind::DeserializeError { key, message, .. } => Self::parameter(Code::InvalidId, &key, message),
             ErrorKind::InvalidUtf8InPathParam { key } => {
-                Self::invalid_path_id(&key, format!("{key} is not UTF-8 once it is percent-decoded"))
+                let detail = format!("{key} is not UTF-8 once it is percent-decoded");
+                Self::parameter(Code::InvalidId, &key, detail)
             }
             // A handler asks for what its route does not have: a slip in this program.
             other => Self::internal(&std::io::Error::other(other.to_string())),
@@ -41,7 +42,7 @@ impl From<PathRejection> for Problem {
 }
 
 /// The parameters that a route takes.
-pub trait Parameters: DeserializeOwned {
+pub(super) trait Parameters: DeserializeOwned {
     /// Their names.
     const NAMES: &'static [&'static str];
 }
@@ -59,7 +60,7 @@ impl Parameters for Nothing {
 /// A parameter that a route does not know is refused, as `?teir=GOLD` would otherwise list every tier. 400 with the parameter's
 /// name: `unknown-parameter`, `duplicate-parameter` or `invalid-parameter`.
 #[derive(Debug)]
-pub struct Query<T>(pub T);
+pub(super) struct Query<T>(pub(super) T);
 
 impl<T: Parameters, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
@@ -69,16 +70,23 @@ impl<T: Parameters, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
+fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
+    let known = if known.is_empty() { "it has none".to_owned() } else { format!("known are {}", known.join(", ")) };
+    let detail = format!("\"{}\" is not a parameter of this route; {known}", echo(name));
+    Problem::parameter(Code::UnknownParameter, name, detail)
+}
+
 fn parse<T: Parameters>(query: &str) -> Result<T, Problem> {
     let unreadable =
         |name: &str, error: &serde_html_form::de::Error| Problem::invalid_parameter(name, error.to_string());
     let pairs: Vec<(String, String)> = serde_html_form::from_str(query).map_err(|error| unreadable("", &error))?;
     for (at, (name, _)) in pairs.iter().enumerate() {
         if !T::NAMES.contains(&name.as_str()) {
-            return Err(Problem::unknown_parameter(name, T::NAMES));
+            return Err(unknown_parameter(name, T::NAMES));
         }
         if pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
-            return Err(Problem::duplicate_parameter(name));
+            let detail = format!("\"{}\" is given twice", echo(name));
+            return Err(Problem::parameter(Code::DuplicateParameter, name, detail));
         }
     }
     let parameters = serde_html_form::Deserializer::from_bytes(query.as_bytes());
@@ -159,7 +167,7 @@ mod tests {
     fn refused<T: Parameters + std::fmt::Debug>(query: &str, code: &str, parameter: &str) {
         let problem = parse::<T>(query).unwrap_err();
         let json = problem.to_json();
-        assert_eq!((problem.status().as_u16(), problem.code()), (400, code), "{query}: {json}");
+        assert_eq!(problem.code(), code, "{query}: {json}");
         assert!(json.contains(&format!("\"parameter\":\"{parameter}\"")), "{query}: {json}");
     }
 

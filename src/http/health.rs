@@ -1,4 +1,4 @@
-//! Health and metrics, for whoever watches the server.
+//! Whether the server is well, and backups on demand.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::access::{Admin, Metrics, Open};
-use super::extract::{Nothing, Parameters};
-use super::{Problem, Query, answer};
-use crate::service::{Backup, Health, Service, ServiceError, Stats};
+use super::access::{Admin, Open};
+use super::answer;
+use super::extract::{Nothing, Parameters, Query};
+use super::problem::{Code, Problem};
+use crate::service::{Backup, Service};
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn healthz(_: Open, _: Query<Nothing>) -> Response {
@@ -22,7 +23,7 @@ pub(super) async fn healthz(_: Open, _: Query<Nothing>) -> Response {
 /// 200 as long as reads are answered. `status` is `degraded` while writes are refused: whoever sends reads here should go on
 /// doing so. A client without a token, if one is needed, learns that reads are answered and no more.
 pub(super) async fn readyz(Open { service, is_stranger }: Open, _: Query<Nothing>) -> Result<Response, Problem> {
-    let (stats, health) = look(service.clone()).await?;
+    let (stats, health) = service.stats_and_health().await?;
     if is_stranger {
         return Ok(answer::json(br#"{"status":"ok"}"#.to_vec()));
     }
@@ -44,13 +45,6 @@ pub(super) async fn readyz(Open { service, is_stranger }: Open, _: Query<Nothing
     Ok(answer::json(ready.to_string().into_bytes()))
 }
 
-/// `GET /metrics`: counters for Prometheus.
-pub(super) async fn metrics(Metrics(service): Metrics, _: Query<Nothing>) -> Result<Response, Problem> {
-    let (stats, health) = look(service.clone()).await?;
-    let text = service.metrics().encode(&stats, &health);
-    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
-}
-
 #[derive(Debug, Deserialize)]
 pub(super) struct BackupQuery {
     /// The path of the database that the client means.
@@ -66,7 +60,7 @@ impl BackupQuery {
     fn check(&self, service: &Service) -> Result<String, Problem> {
         let own = service.path().canonicalize().unwrap_or_else(|_| service.path().to_owned()).display().to_string();
         if self.database.as_ref().is_some_and(|wanted| *wanted != own) {
-            return Err(Problem::conflict("other-database", format!("this server's database is {own}")));
+            return Err(Problem::new(Code::OtherDatabase, format!("this server's database is {own}")));
         }
         Ok(own)
     }
@@ -97,9 +91,4 @@ pub(super) async fn get_backup(Admin(service): Admin, Query(query): Query<Backup
         (CACHE_CONTROL, "no-store".to_owned()),
     ];
     Ok((headers, Body::from_stream(ReceiverStream::new(download.chunks()))).into_response())
-}
-
-async fn look(service: Service) -> Result<(Stats, Health), Problem> {
-    let looked = tokio::task::spawn_blocking(move || Ok::<_, ServiceError>((service.stats()?, service.health()))).await;
-    Ok(looked.map_err(|_| ServiceError::Worker)??)
 }

@@ -4,18 +4,23 @@
 //! that can be read, is one that two programs on its way can understand differently. So it is refused, as the rule says.
 
 use axum::http::header::HOST;
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Request, Version};
+use axum::http::{HeaderMap, Version};
 
-use super::Problem;
+use super::problem::{Code, Problem};
 
 /// Refuses a request that does not say once, and readably, which host it is for. Only HTTP/1.0 may leave it out.
 ///
 /// # Errors
 ///
 /// 400 `malformed-request`.
-pub(super) fn require<B>(request: &Request<B>) -> Result<(), Problem> {
-    if is_named(request.version(), request.headers()) { Ok(()) } else { Err(Problem::no_host()) }
+pub(super) fn require(request: &Parts) -> Result<(), Problem> {
+    if is_named(request.version, &request.headers) {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::MalformedRequest, "the head of the request has not one Host header with a valid host"))
+    }
 }
 
 fn is_named(version: Version, headers: &HeaderMap) -> bool {

@@ -7,8 +7,9 @@ use http_body_util::channel::{Channel, SendError, Sender};
 use serde::Serialize;
 
 use super::access::Write;
-use super::extract::Nothing;
-use super::{Lines, Problem, Query};
+use super::body::Lines;
+use super::extract::{Nothing, Query};
+use super::problem::Problem;
 use crate::service::{Import, ImportCounts, ImportEffect, Imported, Service};
 
 /// Results are sent in pieces of about this size.

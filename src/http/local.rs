@@ -7,19 +7,28 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::http::header::{FORWARDED, HOST, ORIGIN};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Request, Uri};
+use axum::http::{HeaderMap, Uri};
 
-use super::Problem;
-use super::problem::echo;
+use super::problem::{Code, Problem, echo};
 
 /// Refuses a request of another machine, another site or a proxy.
 ///
 /// # Errors
 ///
 /// 403 `local-only`.
-pub(super) fn require<B>(request: &Request<B>) -> Result<(), Problem> {
-    foreign(request.uri(), request.headers()).map_or(Ok(()), |foreign| Err(Problem::local_only(&foreign)))
+pub(super) fn require(request: &Parts) -> Result<(), Problem> {
+    foreign(&request.uri, &request.headers).map_or(Ok(()), |foreign| Err(local_only(&foreign)))
+}
+
+/// - `foreign`: why the request is not of a program of this machine.
+fn local_only(foreign: &str) -> Problem {
+    let detail = format!(
+        "{foreign}; as no token has been made, only programs of this machine are answered: ask localhost or 127.0.0.1 without a proxy, \
+         or run `overlaid token create` and send the token"
+    );
+    Problem::new(Code::LocalOnly, detail)
 }
 
 /// Says what gives a request away as foreign; `None` for one of this machine.

@@ -13,8 +13,9 @@ use serde::Deserialize;
 
 use super::access::{Read, ReadUser};
 use super::conditional::IfNoneMatch;
-use super::extract::Nothing;
-use super::{Parameters, Path, Problem, Query, answer, pieces, quality};
+use super::extract::{Nothing, Parameters, Path, Query};
+use super::problem::Problem;
+use super::{answer, buffer_pool, qvalue};
 use crate::domain::{SignalId, Status, TierName, UserId};
 use crate::render;
 use crate::service::{Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, StatusFilter};
@@ -136,15 +137,9 @@ pub(super) async fn list_missions_of_signal(
     })
 }
 
-async fn users_answer(mut batch: Batch, users: Vec<UserId>, lines: bool) -> Result<Response, Problem> {
+async fn users_answer(batch: Batch, users: Vec<UserId>, lines: bool) -> Result<Response, Problem> {
     let separator = if lines { Separator::Newline } else { Separator::Comma };
-    let (page, absent) = on_worker(move || {
-        let mut page = Page::default();
-        let (count, absent) = batch.write_users(&users, LIST_BYTES_MAX, separator, &mut page.rows);
-        page.count = count;
-        Ok((page, absent))
-    })
-    .await?;
+    let (page, absent) = batch.page_of_users(users, LIST_BYTES_MAX, separator).await?;
     if page.rows.len() >= LIST_BYTES_MAX {
         let detail = format!("the views of these users come to more than {LIST_BYTES_MAX} bytes: list fewer");
         return Err(Problem::invalid_parameter("users", detail));
@@ -164,7 +159,7 @@ async fn users_answer(mut batch: Batch, users: Vec<UserId>, lines: bool) -> Resu
     }))
 }
 
-/// All views as lines, in pieces: the next is made when the client has taken the one before.
+/// All views as lines, a buffer at a time: the next is filled when the client has taken the one before.
 struct LinesBody(Batch);
 
 impl HttpBody for LinesBody {
@@ -175,9 +170,9 @@ impl HttpBody for LinesBody {
         let batch = &mut self.get_mut().0;
         // A filter may leave a stretch of users with nothing to write.
         while !batch.is_done() {
-            let mut piece = pieces::empty();
-            if batch.write_some(usize::MAX, pieces::PIECE_BYTES, Separator::Newline, &mut piece) > 0 {
-                return Poll::Ready(Some(Ok(Frame::data(pieces::sealed(piece)))));
+            let mut buffer = buffer_pool::take();
+            if batch.write_some(usize::MAX, buffer_pool::BUFFER_BYTES, Separator::Newline, &mut buffer) > 0 {
+                return Poll::Ready(Some(Ok(Frame::data(buffer_pool::into_bytes(buffer)))));
             }
         }
         Poll::Ready(None)
@@ -190,13 +185,6 @@ impl HttpBody for LinesBody {
 
 fn lines_response(body: Body) -> Response {
     ([(CONTENT_TYPE, NDJSON), (CACHE_CONTROL, "private, no-cache")], body).into_response()
-}
-
-async fn on_worker<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, crate::service::ServiceError> + Send + 'static,
-) -> Result<T, Problem> {
-    let joined = tokio::task::spawn_blocking(work).await;
-    Ok(joined.map_err(|_| crate::service::ServiceError::Worker)??)
 }
 
 fn parse_users(list: &str) -> Result<Vec<UserId>, Problem> {
@@ -241,7 +229,7 @@ pub(super) fn signal_cursor(cursor: Option<&str>, is_by_expiry: bool) -> Result<
 
 /// Whether a client would rather have lines than pages: it names them, and likes them no less than pages.
 fn accepts_lines(headers: &HeaderMap) -> bool {
-    let wanted = |name: &str| quality::of(headers, &ACCEPT, name);
+    let wanted = |name: &str| qvalue::of(headers, &ACCEPT, name);
     let Some(lines) = wanted(NDJSON).filter(|lines| *lines > 0) else { return false };
     match wanted("application/json") {
         Some(pages) => lines > pages,

@@ -6,9 +6,8 @@
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
-use super::Query;
 use super::access::Open;
-use super::extract::Nothing;
+use super::extract::{Nothing, Query};
 
 const DOCUMENT: &str = include_str!("../../data/openapi.json");
 

@@ -1,32 +1,149 @@
 //! Refusals and failures as RFC 9457 problem documents.
 //!
-//! This is the only map from what went wrong to a status code. Clients branch on `code`, which never changes its
-//! meaning; `title` belongs to the code, `detail` tells of the one case. A problem of ours (500) says nothing of
-//! the inside: the log says everything, once, where the problem is made.
+//! [`Code`] is the only map from what went wrong to a status. Clients branch on the code, which never changes its meaning; the title
+//! belongs to the code, `detail` tells of the one case. A problem of ours (500) says nothing of the inside: the log says everything,
+//! once, where the problem is made.
 
 use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 use crate::domain::{Invalid, InvalidKind};
 
 /// How soon a client that was turned away for lack of room may come again: about one full commit queue later.
 const RETRY_AFTER_SECONDS: u32 = 1;
-/// How soon after a failure of the disk: the file is opened again at least this often.
+/// How soon after a failure of the disk: the file is tried again at least this often.
 const RETRY_AFTER_STORAGE_SECONDS: u32 = 2;
 /// Most bytes of a client's own text that are echoed: enough to recognise it by.
 const ECHO_BYTES_MAX: usize = 80;
+
+/// Why a request was not answered. The name in kebab case is the code that clients see; input that breaks a rule of the domain has the
+/// codes of [`InvalidKind`] besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[cfg_attr(test, derive(strum::VariantNames))]
+#[strum(serialize_all = "kebab-case")]
+pub(super) enum Code {
+    /// Not HTTP, or not one valid `Host` header.
+    MalformedRequest,
+    /// An id in the path breaks the rule for ids.
+    InvalidId,
+    /// The query holds a name that the route does not know.
+    UnknownParameter,
+    /// The query gives a parameter twice.
+    DuplicateParameter,
+    /// A query parameter can not be read.
+    InvalidParameter,
+    /// `If-Match` can not be read: to go on without it would lose the update that it guards.
+    MalformedCondition,
+    /// The body of the request ended before its length, or its chunks are malformed.
+    BrokenBody,
+    /// There is no token, or none that is known.
+    Unauthorized,
+    /// The token is known, and its scopes do not reach this far.
+    Forbidden,
+    /// No token has been made, and the request is not of a program of this machine.
+    LocalOnly,
+    /// The record is absent.
+    NotFound,
+    /// No route has this path.
+    NoSuchRoute,
+    /// The route exists, this method on it does not.
+    MethodNotAllowed,
+    /// The client sent its request too slowly.
+    RequestTimeout,
+    /// Another signal is stored under this id.
+    Conflict,
+    /// The client means another database than this server's.
+    OtherDatabase,
+    /// `If-Match` or `If-None-Match` does not hold.
+    PreconditionFailed,
+    /// The body is too large.
+    BodyTooLarge,
+    /// A line of an import is too long.
+    LineTooLong,
+    /// The path and query are too long.
+    UriTooLong,
+    /// The body is in a form that the route does not read.
+    UnsupportedMediaType,
+    /// The head of the request is too long or has too many fields.
+    HeadTooLarge,
+    /// Ours to mend.
+    Internal,
+    /// Another version of HTTP than 1.1 and 1.0.
+    HttpVersion,
+    /// Nothing is wrong with the request; there is no room for it now.
+    Busy,
+    /// The disk has no room.
+    StorageFull,
+    /// The write could not be made durable.
+    StorageFailed,
+    /// The database file was moved, replaced, removed or overwritten while the server runs.
+    FileReplaced,
+    /// No backup could be made.
+    BackupFailed,
+    /// The request took longer than any may.
+    TimeLimit,
+    /// Memory has no room for another overlay.
+    TooManyOverlays,
+}
+
+impl Code {
+    fn status_and_title(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidId => (StatusCode::BAD_REQUEST, "Invalid id in the path"),
+            Self::UnknownParameter => (StatusCode::BAD_REQUEST, "Unknown query parameter"),
+            Self::DuplicateParameter => (StatusCode::BAD_REQUEST, "Duplicate query parameter"),
+            Self::InvalidParameter => (StatusCode::BAD_REQUEST, "Invalid query parameter"),
+            Self::MalformedRequest | Self::MalformedCondition | Self::BrokenBody => {
+                (StatusCode::BAD_REQUEST, "Malformed request")
+            }
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Token required"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "Token does not allow this"),
+            Self::LocalOnly => (StatusCode::FORBIDDEN, "Only this machine is served"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "Not found"),
+            Self::NoSuchRoute => (StatusCode::NOT_FOUND, "No such route"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "Request came too slowly"),
+            Self::Conflict | Self::OtherDatabase => (StatusCode::CONFLICT, "Conflict"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "Precondition failed"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
+            Self::LineTooLong => (StatusCode::PAYLOAD_TOO_LARGE, "Line too long"),
+            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "URI too long"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
+            Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Head too large"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+            Self::HttpVersion => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP version not supported"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Busy"),
+            Self::StorageFull => (StatusCode::SERVICE_UNAVAILABLE, "Storage full"),
+            Self::StorageFailed => (StatusCode::SERVICE_UNAVAILABLE, "Storage failed"),
+            Self::FileReplaced => (StatusCode::SERVICE_UNAVAILABLE, "File replaced"),
+            Self::BackupFailed => (StatusCode::SERVICE_UNAVAILABLE, "Backup failed"),
+            Self::TimeLimit => (StatusCode::SERVICE_UNAVAILABLE, "Time limit reached"),
+            Self::TooManyOverlays => (StatusCode::INSUFFICIENT_STORAGE, "Too many overlays"),
+        }
+    }
+
+    /// When the client may try again, if it helps to.
+    fn retry_after_seconds(self) -> Option<u32> {
+        match self {
+            Self::Busy | Self::TimeLimit => Some(RETRY_AFTER_SECONDS),
+            Self::StorageFull | Self::StorageFailed | Self::FileReplaced => Some(RETRY_AFTER_STORAGE_SECONDS),
+            _ => None,
+        }
+    }
+}
 
 /// Why a request was not answered, as `application/problem+json`.
 ///
 /// One pointer wide, so that `Result<_, Problem>` costs nothing when all is well.
 #[derive(Debug)]
-pub struct Problem(Box<Fields>);
+pub(super) struct Problem(Box<Fields>);
 
 #[derive(Debug, Serialize)]
 struct Fields {
@@ -41,9 +158,9 @@ struct Fields {
     pointer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter: Option<String>,
-    /// What the client is told outside the document.
+    /// Sent as `Retry-After`.
     #[serde(skip)]
-    header: Option<(HeaderName, HeaderValue)>,
+    retry_after_seconds: Option<u32>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -52,285 +169,90 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Fields {
-            kind: format!("urn:overlaid:problem:{code}"),
-            title,
-            status,
-            code,
-            detail: detail.into(),
-            pointer: None,
-            parameter: None,
-            header: None,
-        }))
+    pub(super) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        let (status, title) = code.status_and_title();
+        let retry_after_seconds = code.retry_after_seconds();
+        Self(Box::new(Fields { retry_after_seconds, ..Fields::of(status, code.into(), title, detail.into()) }))
     }
 
-    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.0.header = Some((name, value));
-        self
+    /// Blames a parameter of the path or the query.
+    pub(super) fn parameter(code: Code, name: &str, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut problem = Self::new(code, detail);
+        problem.0.parameter = Some(echo(name));
+        problem
     }
 
-    fn with_parameter(mut self, name: &str) -> Self {
-        self.0.parameter = Some(echo(name));
-        self
+    /// 400 `invalid-parameter`: a query parameter can not be read.
+    pub(super) fn invalid_parameter(name: &str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::parameter(Code::InvalidParameter, name, detail)
     }
 
-    /// 400: the request is malformed in a way that no other constructor names.
-    #[must_use]
-    pub fn bad_request(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, "Malformed request", detail)
-    }
-
-    /// 400 `malformed-request`: an HTTP/1.1 request has not one valid `Host` header.
-    pub(super) fn no_host() -> Self {
-        Self::bad_request("malformed-request", "the head of the request has not one Host header with a valid host")
-    }
-
-    /// 400 `invalid-id`: an id in the path breaks the rule for ids; `parameter` is its name in the route.
-    #[must_use]
-    pub fn invalid_path_id(parameter: &str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid-id", "Invalid id in the path", detail).with_parameter(parameter)
-    }
-
-    /// 400 `unknown-parameter`: the query holds a name that this route does not know.
-    #[must_use]
-    pub fn unknown_parameter(name: &str, known: &[&str]) -> Self {
-        let detail = if known.is_empty() {
-            format!("\"{}\" is not a parameter of this route; it has none", echo(name))
-        } else {
-            format!("\"{}\" is not a parameter of this route; known are {}", echo(name), known.join(", "))
-        };
-        Self::new(StatusCode::BAD_REQUEST, "unknown-parameter", "Unknown query parameter", detail).with_parameter(name)
-    }
-
-    /// 400 `duplicate-parameter`: the query gives a parameter twice.
-    #[must_use]
-    pub fn duplicate_parameter(name: &str) -> Self {
-        let detail = format!("\"{}\" is given twice", echo(name));
-        Self::new(StatusCode::BAD_REQUEST, "duplicate-parameter", "Duplicate query parameter", detail)
-            .with_parameter(name)
-    }
-
-    /// 400 `missing-parameter`: the query lacks a parameter that has to be there.
-    #[must_use]
-    pub fn missing_parameter(name: &str) -> Self {
-        let detail = format!("\"{name}\" has to be given");
-        Self::new(StatusCode::BAD_REQUEST, "missing-parameter", "Missing query parameter", detail).with_parameter(name)
-    }
-
-    /// 400 `invalid-parameter`: a query parameter holds what can not be read.
-    #[must_use]
-    pub fn invalid_parameter(name: &str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid-parameter", "Invalid query parameter", detail).with_parameter(name)
-    }
-
-    /// 401 `unauthorized`: there is no token, or none that is known.
-    #[must_use]
-    pub fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Token required", detail)
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"overlaid\""))
-    }
-
-    /// 403 `forbidden`: the token is known and does not reach this far.
-    #[must_use]
-    pub fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "Token does not allow this", detail)
-    }
-
-    /// 403 `local-only`: no token has been made, and `foreign` says why the request is not from a program of this machine.
-    #[must_use]
-    pub fn local_only(foreign: &str) -> Self {
-        let detail = format!(
-            "{foreign}; as no token has been made, only programs of this machine are answered: ask localhost or 127.0.0.1 without \
-             a proxy, or run `overlaid token create` and send the token"
-        );
-        Self::new(StatusCode::FORBIDDEN, "local-only", "Only this machine is served", detail)
-    }
-
-    /// 404: the record is absent; `code` says which kind of record (`no-such-signal`).
-    #[must_use]
-    pub fn not_found(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, code, "Not found", detail)
-    }
-
-    /// 404 `no-such-route`: no route has this path.
-    #[must_use]
-    pub fn no_such_route(path: &str) -> Self {
-        let detail = format!("no route has the path {}", echo(path));
-        Self::new(StatusCode::NOT_FOUND, "no-such-route", "No such route", detail)
-    }
-
-    /// 405 `method-not-allowed`: the route exists, this method on it does not.
-    ///
-    /// axum adds the `Allow` header to the answer of a handler that was set with `method_not_allowed_fallback`.
-    #[must_use]
-    pub fn method_not_allowed(method: &Method) -> Self {
-        let detail = format!("{} is not a method of this route", echo(method.as_str()));
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
-    }
-
-    /// 406 `not-acceptable`: `Accept` admits none of the forms this route has.
-    #[must_use]
-    pub fn not_acceptable(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable", detail)
-    }
-
-    /// 408 `request-timeout`: the client sent its request too slowly.
-    #[must_use]
-    pub fn timeout(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request came too slowly", detail)
-    }
-
-    /// 409: the request contradicts what is stored; `code` says how.
-    #[must_use]
-    pub fn conflict(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::CONFLICT, code, "Conflict", detail)
-    }
-
-    /// 412 `precondition-failed`: `If-Match` or `If-None-Match` does not hold.
-    #[must_use]
-    pub fn precondition_failed(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", "Precondition failed", detail)
-    }
-
-    /// 413 `body-too-large`: the body is larger than `bytes_max`.
-    #[must_use]
-    pub fn payload_too_large(bytes_max: usize) -> Self {
-        let detail = format!("the body is larger than {bytes_max} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large", detail)
-    }
-
-    /// 413 `line-too-long`, for one line of an import.
-    #[must_use]
-    pub fn line_too_long(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "line-too-long", "Line too long", detail)
-    }
-
-    /// 415 `unsupported-media-type`: the body is in a form that this route does not read.
-    #[must_use]
-    pub fn unsupported_media_type(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type", detail)
-    }
-
-    /// 500 `internal`: ours to mend. Logs the error and all its causes; the client learns nothing of them.
-    #[must_use]
-    pub fn internal(error: &(dyn Error + 'static)) -> Self {
+    /// 500 `internal`. Logs the error and all its causes; the client learns nothing of them.
+    pub(super) fn internal(error: &(dyn Error + 'static)) -> Self {
         log_causes(error, "request failed");
         Self::blank_internal()
     }
 
     /// 500 `internal` for a handler that panicked. Logs the panic's message.
-    #[must_use]
-    pub fn panicked(payload: &(dyn Any + Send)) -> Self {
+    pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
         tracing::error!(panic = panic_message(payload), "request handler panicked");
         Self::blank_internal()
     }
 
     fn blank_internal() -> Self {
-        let detail = "the server failed at this; its log says why";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+        Self::new(Code::Internal, "the server failed at this; its log says why")
     }
 
-    /// 503 `busy`: nothing is wrong with the request, there is no room for it now.
-    #[must_use]
-    pub fn busy(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail)
-            .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS.into())
-    }
-
-    /// 503 `storage-full`: the disk has no room. The store has logged it.
-    #[must_use]
-    pub fn storage_full() -> Self {
-        let detail = "the disk is full; the write is not known to have taken effect; try again";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage-full", "Storage full", detail)
-            .with_header(RETRY_AFTER, RETRY_AFTER_STORAGE_SECONDS.into())
-    }
-
-    /// 503 `storage-failed`: the write could not be made durable. The store has logged it.
-    #[must_use]
-    pub fn storage_failed() -> Self {
-        let detail = "the write could not be made durable and is not known to have taken effect; try again";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage-failed", "Storage failed", detail)
-            .with_header(RETRY_AFTER, RETRY_AFTER_STORAGE_SECONDS.into())
-    }
-
-    /// 503 `file-replaced`: the database file was moved, replaced, removed or overwritten while the server runs.
-    #[must_use]
-    pub fn file_replaced() -> Self {
+    /// 503 `file-replaced`.
+    pub(super) fn file_replaced() -> Self {
         let detail = "the database file is not the one that this server opened, so nothing is written; the operator has to stop the server \
                       and put the right file in its place";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "file-replaced", "File replaced", detail)
-            .with_header(RETRY_AFTER, RETRY_AFTER_STORAGE_SECONDS.into())
-    }
-
-    /// 503 `backup-failed`: no backup could be made. The service has logged it.
-    #[must_use]
-    pub fn backup_failed() -> Self {
-        let detail = "the backup could not be made; the server's log says why";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "backup-failed", "Backup failed", detail)
-    }
-
-    /// 503 `time-limit`: the request took longer than any may.
-    #[must_use]
-    pub fn time_limit() -> Self {
-        let detail = "the request took longer than any may; a write may still take effect";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "time-limit", "Time limit reached", detail)
-            .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS.into())
-    }
-
-    /// 507 `too-many-overlays`: memory has no room for another overlay.
-    #[must_use]
-    pub fn too_many_overlays(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::INSUFFICIENT_STORAGE, "too-many-overlays", "Too many overlays", detail)
+        Self::new(Code::FileReplaced, detail)
     }
 
     /// A request that could not be read as HTTP, so that no handler ever saw it.
     pub(super) fn unreadable(status: StatusCode) -> Self {
-        let (code, title, detail) = match status {
-            StatusCode::REQUEST_TIMEOUT => {
-                ("request-timeout", "Request came too slowly", "the head of the request came too slowly")
-            }
-            StatusCode::URI_TOO_LONG => ("uri-too-long", "URI too long", "the path and query are too long"),
+        let (code, detail) = match status {
+            StatusCode::REQUEST_TIMEOUT => (Code::RequestTimeout, "the head of the request came too slowly"),
+            StatusCode::URI_TOO_LONG => (Code::UriTooLong, "the path and query are too long"),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                ("head-too-large", "Head too large", "the head of the request is too long or has too many fields")
+                (Code::HeadTooLarge, "the head of the request is too long or has too many fields")
             }
-            StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
-                ("http-version", "HTTP version not supported", "this server speaks HTTP/1.1 and HTTP/1.0")
-            }
-            _ => ("malformed-request", "Malformed request", "the head of the request is not HTTP/1.1"),
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED => (Code::HttpVersion, "this server speaks HTTP/1.1 and HTTP/1.0"),
+            _ => (Code::MalformedRequest, "the head of the request is not HTTP/1.1"),
         };
-        Self::new(status, code, title, detail)
-    }
-
-    /// The status code.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.0.status
+        // The head of the answer, which hyper has written, has this status.
+        let mut problem = Self::new(code, detail);
+        problem.0.status = status;
+        problem
     }
 
     /// The stable code that clients branch on.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> &'static str {
         self.0.code
     }
 
     /// What is wrong in this one case.
-    #[must_use]
-    pub fn detail(&self) -> &str {
+    pub(super) fn detail(&self) -> &str {
         &self.0.detail
     }
 
     /// The JSON pointer (RFC 6901) of the member to blame, if one is.
-    #[must_use]
-    pub fn pointer(&self) -> Option<&str> {
+    pub(super) fn pointer(&self) -> Option<&str> {
         self.0.pointer.as_deref()
     }
 
     /// The document as JSON text.
-    #[must_use]
-    pub fn to_json(&self) -> String {
+    pub(super) fn to_json(&self) -> String {
         // Strings and a number always serialise; an empty body would still carry the status.
         serde_json::to_string(&*self.0).unwrap_or_default()
+    }
+}
+
+impl Fields {
+    fn of(status: StatusCode, code: &'static str, title: &'static str, detail: Cow<'static, str>) -> Self {
+        let kind = format!("urn:overlaid:problem:{code}");
+        Self { kind, title, status, code, detail, pointer: None, parameter: None, retry_after_seconds: None }
     }
 }
 
@@ -342,9 +264,9 @@ impl From<Invalid> for Problem {
             InvalidKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Record too large"),
             _ => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
         };
-        let mut problem = Self::new(status, invalid.kind().code(), title, invalid.to_string());
-        problem.0.pointer = Some(invalid.pointer()).filter(|pointer| !pointer.is_empty()).map(str::to_owned);
-        problem
+        let pointer = Some(invalid.pointer()).filter(|pointer| !pointer.is_empty()).map(str::to_owned);
+        let fields = Fields::of(status, invalid.kind().code(), title, invalid.to_string().into());
+        Self(Box::new(Fields { pointer, ..fields }))
     }
 }
 
@@ -365,8 +287,12 @@ impl IntoResponse for Problem {
         if let StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN = self.0.status {
             response.extensions_mut().insert(Refusal(self.0.detail));
         }
-        if let Some((name, value)) = self.0.header {
-            response.headers_mut().insert(name, value);
+        if self.0.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"overlaid\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.0.retry_after_seconds {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -395,6 +321,8 @@ pub(super) fn echo(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantNames;
+
     use super::*;
     use crate::domain::{Object, SignalId};
 
@@ -405,29 +333,38 @@ mod tests {
     #[test]
     fn a_problem_is_a_document_with_a_stable_code() {
         assert_eq!(
-            Problem::not_found("no-such-signal", "no signal EURUSD-1").to_json(),
-            r#"{"type":"urn:overlaid:problem:no-such-signal","title":"Not found","status":404,"code":"no-such-signal","detail":"no signal EURUSD-1"}"#
+            Problem::new(Code::NotFound, "no signal EURUSD-1").to_json(),
+            r#"{"type":"urn:overlaid:problem:not-found","title":"Not found","status":404,"code":"not-found","detail":"no signal EURUSD-1"}"#
         );
-        let problem = Problem::invalid_path_id("user", "no");
+        let problem = Problem::parameter(Code::InvalidId, "user", "no");
         assert!(problem.to_json().ends_with(r#""detail":"no","parameter":"user"}"#));
+    }
+
+    /// `examples` and not `enum`: more codes may come, and a client made from the document shall not break then.
+    #[test]
+    fn the_description_of_the_routes_lists_every_code() {
+        let openapi: serde_json::Value = serde_json::from_str(include_str!("../../data/openapi.json")).unwrap();
+        let listed = openapi["components"]["schemas"]["Problem"]["properties"]["code"]["examples"].as_array().unwrap();
+        let listed: Vec<_> = listed.iter().map(|code| code.as_str().unwrap()).collect();
+        assert_eq!(listed, [Code::VARIANTS, InvalidKind::VARIANTS].concat());
     }
 
     #[test]
     fn input_that_is_not_readable_is_400_and_input_that_makes_no_sense_is_422() {
         let problem = invalid("{");
-        assert_eq!((problem.status().as_u16(), problem.code(), problem.pointer()), (400, "malformed-json", None));
+        assert_eq!((problem.0.status.as_u16(), problem.code(), problem.pointer()), (400, "malformed-json", None));
         let problem = invalid(r#"{"a":1,"a":2}"#);
-        assert_eq!((problem.status().as_u16(), problem.pointer()), (400, Some("/a")));
+        assert_eq!((problem.0.status.as_u16(), problem.pointer()), (400, Some("/a")));
         let problem = Problem::from(SignalId::parse("").unwrap_err());
-        assert_eq!((problem.status().as_u16(), problem.pointer()), (422, Some("/signal_id")));
+        assert_eq!((problem.0.status.as_u16(), problem.pointer()), (422, Some("/signal_id")));
     }
 
     #[test]
     fn headers_that_belong_to_a_status_are_sent_with_it() {
         let header = |problem: Problem, name| problem.into_response().headers()[name].to_str().unwrap().to_owned();
-        assert_eq!(header(Problem::busy("full"), RETRY_AFTER), "1");
-        assert_eq!(header(Problem::unauthorized("no token"), WWW_AUTHENTICATE), "Bearer realm=\"overlaid\"");
-        assert_eq!(header(Problem::busy("full"), CONTENT_TYPE), "application/problem+json");
+        assert_eq!(header(Problem::new(Code::Busy, "full"), RETRY_AFTER), "1");
+        assert_eq!(header(Problem::new(Code::Unauthorized, "no token"), WWW_AUTHENTICATE), "Bearer realm=\"overlaid\"");
+        assert_eq!(header(Problem::new(Code::Busy, "full"), CONTENT_TYPE), "application/problem+json");
     }
 
     #[test]
@@ -438,8 +375,7 @@ mod tests {
 
     #[test]
     fn a_long_text_of_the_client_is_cut_short() {
-        let problem = Problem::unknown_parameter(&"é".repeat(5_000), &["tier"]);
-        assert!(problem.to_json().len() < 700);
-        assert!(problem.detail().ends_with("known are tier"));
+        let long = echo(&"é".repeat(5_000));
+        assert!(long.ends_with("é…") && long.len() < ECHO_BYTES_MAX + 4, "{long}");
     }
 }

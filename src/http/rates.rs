@@ -3,9 +3,11 @@
 use axum::response::Response;
 
 use super::access::{ReadShared, Write};
+use super::answer;
+use super::body::ObjectBody;
 use super::conditional::IfNoneMatch;
-use super::extract::Nothing;
-use super::{ObjectBody, Path, Problem, Query, answer};
+use super::extract::{Nothing, Path, Query};
+use super::problem::Problem;
 use crate::domain::{Pair, RateDraft};
 use crate::render;
 use crate::service::{Page, ServiceError};

@@ -6,6 +6,7 @@
 //! hyper's `pipeline_flush` stays off. With it on, hyper takes everything that a streamed body yields into memory, whether or not
 //! the client reads, and holds an answer back while only a part of the next request is there.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
@@ -21,20 +22,27 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HeaderValue};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tower::Service as _;
+use tower::{Service as _, ServiceBuilder};
+use tower_http::catch_panic::{CatchPanic, CatchPanicLayer};
+use tower_http::request_id::{PropagateRequestId, PropagateRequestIdLayer, SetRequestId, SetRequestIdLayer};
 
 use super::body_timeout::{TimedBody, Unread};
-use super::problem::panic_message;
-use super::wire::Wire;
-use crate::metrics::ResponseCounters;
+use super::problem::{Code, Problem, panic_message};
+use super::request_log::{RequestIds, RequestLog, drop_unusable_id};
+use super::routes::router;
+use super::socket::Socket;
+use crate::metrics::UnreadableLabels;
+use crate::service::Service;
 
 /// How long to wait after a failed accept: long enough not to spin while file descriptors are short.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
@@ -43,7 +51,16 @@ const DRAIN_REFUSED: Duration = Duration::from_secs(2);
 /// hyper accepts no smaller buffer.
 const HEAD_BYTES_LEAST: usize = 8 * 1024;
 
-/// What one server holds at most, and how long it waits. Public so that tests can shorten the waits.
+/// How one server answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What it holds at most and how long it waits.
+    pub limits: Limits,
+    /// Whether every request has a log line. Refusals (401, 403) have one in any case.
+    pub access_log: bool,
+}
+
+/// What one server holds at most, and how long it waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections open at once; more wait in the listener's backlog.
@@ -78,26 +95,35 @@ impl Default for Limits {
     }
 }
 
-/// Serves `router` on `listener` until `shutdown` is ready, then finishes the requests in flight.
+/// Serves `service` on `listener` until `shutdown` is ready, then finishes the requests in flight.
 ///
 /// Failed accepts are logged and tried again; no client can end the server.
 ///
 /// # Errors
 ///
 /// If the listener has no address any more. Nothing was served then.
-pub async fn run(
+pub async fn serve(
     listener: TcpListener,
-    router: Router,
-    limits: Limits,
-    responses: ResponseCounters,
+    service: Service,
+    settings: Settings,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let answers = Answers::new(router(service.clone()), settings, &service);
+    run(listener, answers, shutdown).await
+}
+
+pub(super) async fn run(
+    listener: TcpListener,
+    answers: Answers,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving http");
+    let limits = answers.limits;
     let http = connection_settings(limits);
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
-    let answers = Arc::new(Answers { router, limits, responses });
+    let answers = Arc::new(answers);
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Freely;
     loop {
@@ -106,7 +132,7 @@ pub async fn run(
             Some(ended) = connections.join_next() => log_end(ended),
             accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&answers), http.clone(), stopping.clone()));
+                    connections.spawn(serve_connection(stream, Arc::clone(&answers), http.clone(), stopping.clone()));
                     accepting.accepted(connections.len(), limits.connections_max);
                 }
                 Err(error) => {
@@ -181,37 +207,72 @@ fn connection_settings(limits: Limits) -> http1::Builder {
 
 /// What answers the requests of all connections.
 #[derive(Debug)]
-struct Answers {
-    router: Router,
+pub(super) struct Answers {
+    stack: Stack,
+    log: RequestLog,
     limits: Limits,
-    responses: ResponseCounters,
+    unreadable: Family<UnreadableLabels, Counter>,
 }
 
-/// Answers a request and counts the answer.
-///
-/// Sets `abandoned` if the rest of the request's body will not be read: it would be taken for the next request.
-async fn answer(answers: &Answers, request: Request<Incoming>, abandoned: &Arc<AtomicBool>) -> Response {
-    let mut unread = None;
-    let request = request.map(|incoming| {
-        if incoming.is_end_stream() {
-            return Body::empty();
-        }
-        let unread = unread.insert(Arc::new(Unread::default())).clone();
-        Body::new(TimedBody::new(incoming, answers.limits.body_read, unread, Arc::clone(abandoned)))
-    });
-    let Ok(response) = answers.router.clone().call(request).await;
-    // A short rest is read, so that a client which is told what was wrong does not lose the request that it sends next.
-    if let Some(unread) = unread
-        && unread.drain().await
-    {
-        abandoned.store(true, Ordering::Relaxed);
+/// The router with the layers around it.
+type Stack = SetRequestId<PropagateRequestId<CatchPanic<Router, fn(Box<dyn Any + Send>) -> Response>>, RequestIds>;
+
+impl Answers {
+    pub(super) fn new(router: Router, settings: Settings, service: &Service) -> Self {
+        let metrics = &service.metrics().http;
+        let on_panic: fn(Box<dyn Any + Send>) -> Response = |payload| Problem::panicked(&*payload).into_response();
+        let stack = ServiceBuilder::new()
+            .layer(SetRequestIdLayer::x_request_id(RequestIds::new(service.run())))
+            .layer(PropagateRequestIdLayer::x_request_id())
+            .layer(CatchPanicLayer::custom(on_panic))
+            .service(router);
+        let log = RequestLog { is_on: settings.access_log, seconds: metrics.request_seconds.clone() };
+        Self { stack, log, limits: settings.limits, unreadable: metrics.unreadable.clone() }
     }
-    answers.responses.count(response.status().as_u16());
-    response
+
+    /// Answers a request.
+    ///
+    /// Sets `abandoned` if the rest of the request's body will not be read: it would be taken for the next request.
+    async fn answer(&self, request: Request<Incoming>, abandoned: &Arc<AtomicBool>) -> Response {
+        let mut unread = None;
+        let request = request.map(|incoming| {
+            if incoming.is_end_stream() {
+                return Body::empty();
+            }
+            let unread = unread.insert(Arc::new(Unread::default())).clone();
+            Body::new(TimedBody::new(incoming, self.limits.body_read, unread, Arc::clone(abandoned)))
+        });
+        let response = self.log.around(request, async |request| self.respond(request).await).await;
+        // A short rest is read, so that a client which is told what was wrong does not lose the request that it sends next.
+        if let Some(unread) = unread
+            && unread.drain().await
+        {
+            abandoned.store(true, Ordering::Relaxed);
+        }
+        response
+    }
+
+    /// Has the router answer within the time limit.
+    async fn respond(&self, mut request: Request) -> Response {
+        drop_unusable_id(&mut request);
+        // tower-http's `TimeoutLayer` sets its timer before it asks the router, this only where the router has to wait: a view, which
+        // is answered from memory, costs no timer.
+        if let Ok(Ok(response)) = tokio::time::timeout(self.limits.handler, self.stack.clone().call(request)).await {
+            return response.map(Body::new);
+        }
+        tracing::warn!(limit_s = self.limits.handler.as_secs(), "request reached the time limit");
+        let detail = "the request took longer than any may; a write may still take effect";
+        Problem::new(Code::TimeLimit, detail).into_response()
+    }
 }
 
 /// Serves one connection to its end.
-async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, mut stopping: watch::Receiver<()>) {
+async fn serve_connection(
+    stream: TcpStream,
+    answers: Arc<Answers>,
+    http: http1::Builder,
+    mut stopping: watch::Receiver<()>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "can not set TCP_NODELAY");
     }
@@ -223,7 +284,7 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, m
         let exchange = Arc::clone(&exchange);
         async move {
             let (answers, abandoned, stop_seen) = &*exchange;
-            let mut response = answer(answers, request, abandoned).await;
+            let mut response = answers.answer(request, abandoned).await;
             // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
             if abandoned.load(Ordering::Relaxed) || stop_seen.has_changed().is_err() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -231,7 +292,7 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, m
             Ok::<_, Infallible>(response)
         }
     };
-    let socket = TokioIo::new(Wire::new(stream, write_limit));
+    let socket = TokioIo::new(Socket::new(stream, write_limit));
     let mut connection = http.serve_connection(socket, service_fn(on_request));
     let mut told_to_stop = pin!(stopping.changed());
     let mut is_listening = false;
@@ -261,7 +322,7 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, m
         say_why(&error, !parts.read_buf.is_empty(), &mut wire).await;
     }
     if let Some(status) = wire.refused() {
-        answers.responses.count(status.as_u16());
+        answers.unreadable.get_or_create(&UnreadableLabels { status: status.as_u16() }).inc();
     }
     if wire.refused().is_some() || abandoned.load(Ordering::Relaxed) {
         // Whether the client ended by itself or ran out of time makes no difference any more.
@@ -271,7 +332,7 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>, http: http1::Builder, m
 
 /// Answers where hyper ends a connection without a word. One that was idle ends without a word here too, as an
 /// answer to no request would be taken for the answer to the next.
-async fn say_why(error: &hyper::Error, began_a_request: bool, wire: &mut Wire) {
+async fn say_why(error: &hyper::Error, began_a_request: bool, wire: &mut Socket) {
     let status = if error.is_timeout() && began_a_request {
         StatusCode::REQUEST_TIMEOUT
     } else if error.is_parse_version_h2() {

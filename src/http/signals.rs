@@ -5,10 +5,12 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::access::{ReadShared, Write};
+use super::answer;
+use super::body::ObjectBody;
 use super::conditional::{IfNoneMatch, WriteCondition};
-use super::extract::Nothing;
+use super::extract::{Nothing, Parameters, Path, Query};
 use super::missions::{PageRows, signal_cursor};
-use super::{ObjectBody, Parameters, Path, Problem, Query, answer};
+use super::problem::Problem;
 use crate::domain::{SignalDraft, SignalId, Symbol};
 use crate::service::SignalFilter;
 

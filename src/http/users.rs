@@ -4,9 +4,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::access::{ReadUser, Write};
+use super::answer;
+use super::body::ObjectBody;
 use super::conditional::{IfNoneMatch, WriteCondition};
-use super::extract::Nothing;
-use super::{ObjectBody, Path, Problem, Query, answer};
+use super::extract::{Nothing, Path, Query};
+use super::problem::Problem;
 use crate::domain::{Outcome, OverlayDraft, SignalId, UserId};
 use crate::render;
 use crate::service::ServiceError;

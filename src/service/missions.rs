@@ -462,6 +462,26 @@ impl Batch {
         if self.is_done() { None } else { self.roster.user_before(self.position) }
     }
 
+    /// The views of the users in a list, as a page, and those who have no overlay; made where a long list keeps no other request waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Worker`] if the thread failed.
+    pub async fn page_of_users(
+        mut self,
+        users: Vec<UserId>,
+        bytes_max: usize,
+        separator: Separator,
+    ) -> Result<(Page, Vec<UserId>), ServiceError> {
+        super::blocking(move || {
+            let mut page = Page::default();
+            let (count, absent) = self.write_users(&users, bytes_max, separator, &mut page.rows);
+            page.count = count;
+            Ok((page, absent))
+        })
+        .await
+    }
+
     /// Appends the views of the users in a list; returns how many, and those who have no overlay. Ends early when `out` has
     /// `bytes_max`. A user whose overlay can not be decoded is in neither.
     pub fn write_users(

@@ -226,7 +226,7 @@ fn refusals_are_logged_with_the_tokens_id_and_never_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let server = serve(folder.path());
     let refusal = |server: &Server| {
-        let event = server.logged(|event| event["target"] == "overlaid::access");
+        let event = server.logged(|event| event["message"] == "request refused");
         let field = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
         (
             event["status"].as_u64().unwrap(),

@@ -115,6 +115,7 @@ impl<'a> Onlooker<'a> {
         let validator = validator(&self.document, schema);
         match kind {
             "application/x-ndjson" => answer.body.lines().for_each(|line| check(&validator, line)),
+            "text/plain" => assert!(answer.body.starts_with("# HELP ")),
             "application/openmetrics-text" => assert!(answer.body.ends_with("# EOF\n")),
             "application/octet-stream" => assert!(answer.body.starts_with("redb")),
             _ => check(&validator, &answer.body),
@@ -230,6 +231,8 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.see("/v1/import", "POST", "/v1/import", &[("content-type", "application/x-ndjson")], lines);
     seen.write("/v1/import", "POST", "/v1/import", lines);
     seen.get("/readyz", "/readyz");
+    let open_metrics = [("accept", "application/openmetrics-text; version=1.0.0")];
+    seen.see("/metrics", "GET", "/metrics", &open_metrics, "");
     for query in ["", "?database=/of/another"] {
         seen.get("/v1/admin/backup", &format!("/v1/admin/backup{query}"));
         seen.see("/v1/admin/backup", "POST", &format!("/v1/admin/backup{query}"), &[], "");

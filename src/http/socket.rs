@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutWriter;
 
-use super::Problem;
+use super::problem::Problem;
 
 /// What hyper's own answer says of its body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
@@ -29,7 +29,7 @@ const DATE_BYTES: usize = "Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n".len();
 const BARE_HEAD_BYTES_MAX: usize = 160;
 
 /// A connection's socket.
-pub(super) struct Wire {
+pub(super) struct Socket {
     // Boxed because hyper moves its socket, and timers must not be moved.
     stream: Pin<Box<TimeoutWriter<TcpStream>>>,
     /// What is still to be written of the last answer.
@@ -40,7 +40,7 @@ pub(super) struct Wire {
     mid_answer: bool,
 }
 
-impl Wire {
+impl Socket {
     /// Lets a client go that takes nothing for as long as `write_limit`.
     pub(super) fn new(stream: TcpStream, write_limit: Duration) -> Self {
         let mut stream = TimeoutWriter::new(stream);
@@ -135,13 +135,13 @@ fn completed(head: &[u8], status: StatusCode) -> Option<Vec<u8>> {
     Some(problem_answer(before, after, status))
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.stream.as_mut().poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.mid_answer = true;
         match split_bare_head(bytes) {

@@ -1,4 +1,4 @@
-//! The server against hostile and clumsy clients, over real sockets.
+//! Connections against hostile and clumsy clients, over real sockets: the router with a few more routes that wait, stream or panic.
 //!
 //! Clients are plain blocking sockets that send what no HTTP library would. Waits are bounded by the server's own
 //! limits, which are shortened here; the only sleeps are those of a client that is slow on purpose.
@@ -9,21 +9,23 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering;
 
-use overlaid::http::{BODY_BYTES_MAX, Limits};
 use world::{PATIENCE, SHORT, World};
 
+use super::body::BODY_BYTES_MAX;
+use super::server::Limits;
+
 fn post_head(path: &str, media_type: &str, length: usize) -> String {
-    format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n\r\n")
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n\r\n")
 }
 
 fn put_object(body: &str) -> String {
     let length = body.len();
     format!(
-        "PUT /object HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "PUT /object HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
 }
 
-const HELLO: &str = "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n";
+const HELLO: &str = "GET /hello HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 #[test]
 fn a_connection_is_kept_for_more_requests() {
@@ -34,7 +36,7 @@ fn a_connection_is_kept_for_more_requests() {
         let answer = client.answer();
         assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
     }
-    client.send("GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    client.send("GET /hello HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     assert_eq!(client.answer().status, 200);
     client.closed();
     let mut old = world.client();
@@ -47,7 +49,7 @@ fn a_connection_is_kept_for_more_requests() {
 fn pipelined_requests_are_answered_in_order() {
     let world = World::new();
     let mut client = world.client();
-    let ask = |number: u32| format!("GET /users/{number}/missions/a HTTP/1.1\r\nhost: x\r\n\r\n");
+    let ask = |number: u32| format!("GET /users/{number}/missions/a HTTP/1.1\r\nhost: localhost\r\n\r\n");
     client.send((0..200).map(ask).collect::<String>());
     for number in 0..200 {
         assert_eq!(client.answer().body, format!("{number} a"));
@@ -61,7 +63,7 @@ fn an_answer_is_not_held_back_by_a_next_request_that_has_only_begun() {
     let mut client = world.client();
     client.send(format!("{HELLO}GET /hel"));
     assert_eq!(client.answer().body, "hello");
-    client.send("lo HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.send("lo HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert_eq!(client.answer().body, "hello");
 }
 
@@ -70,7 +72,7 @@ fn head_is_get_without_the_body() {
     let world = World::new();
     let mut client = world.client();
     for (path, length) in [("/hello", "5"), ("/nowhere", "0")] {
-        client.send(format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        client.send(format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
         let answer = client.answer_to("HEAD");
         let known: usize = answer.header("content-length").unwrap().parse().unwrap();
         assert!(known >= length.parse().unwrap(), "{answer:?}");
@@ -82,23 +84,27 @@ fn head_is_get_without_the_body() {
 #[test]
 fn unknown_routes_and_methods_are_problems() {
     let world = World::new();
-    let answer = world.ask("GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n");
+    let answer = world.ask("GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert_eq!(answer.problem(), (404, "no-such-route".to_owned()));
     for method in ["PUT", "BREW", "get", "TRACE", "OPTIONS"] {
-        let answer = world.ask(&format!("{method} /hello HTTP/1.1\r\nhost: x\r\n\r\n"));
+        let answer = world.ask(&format!("{method} /hello HTTP/1.1\r\nhost: localhost\r\n\r\n"));
         assert_eq!(answer.problem(), (405, "method-not-allowed".to_owned()));
         assert_eq!(answer.header("allow"), Some("GET,HEAD"));
     }
-    let answer = world.ask("GET /object HTTP/1.1\r\nhost: x\r\n\r\n");
+    let answer = world.ask("GET /object HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert_eq!(answer.header("allow"), Some("PUT,PATCH"));
     for request in [
-        "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n",
-        "CONNECT example.org:80 HTTP/1.1\r\nhost: x\r\n\r\n",
-        "GET // HTTP/1.1\r\nhost: x\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "CONNECT localhost:80 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET // HTTP/1.1\r\nhost: localhost\r\n\r\n",
     ] {
         assert_eq!(world.ask(request).problem().0, 404, "{request}");
     }
-    assert_eq!(world.ask("GET http://x/hello HTTP/1.1\r\nhost: x\r\n\r\n").body, "hello", "the absolute form is fine");
+    assert_eq!(
+        world.ask("GET http://localhost/hello HTTP/1.1\r\nhost: localhost\r\n\r\n").body,
+        "hello",
+        "the absolute form is fine"
+    );
 }
 
 #[test]
@@ -106,12 +112,12 @@ fn requests_that_are_not_http_are_refused_with_a_problem() {
     let world = World::new();
     let many_fields = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
     let big_field = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(100_000));
-    let long_path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(65_535));
+    let long_path = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(65_535));
     for (request, status) in [
         ("utter nonsense\r\n\r\n", 400),
         ("GET /hello\r\n\r\n", 400),
         ("GET /hello HTTP/9.9\r\n\r\n", 400),
-        ("GET /a b HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        ("GET /a b HTTP/1.1\r\nhost: localhost\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\ncontent-length: many\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
@@ -157,7 +163,7 @@ fn a_long_id_is_a_problem_and_not_a_lost_connection() {
     let world = World::new();
     let mut client = world.client();
     for id in ["x".repeat(10_000), "%2e".repeat(10_000), "..".to_owned(), "a%2Fb".to_owned(), "%00".to_owned()] {
-        client.send(format!("GET /users/1/missions/{id} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        client.send(format!("GET /users/1/missions/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
         assert_eq!(client.answer().problem(), (400, "invalid-id".to_owned()));
     }
 }
@@ -232,11 +238,11 @@ fn a_long_body_may_take_longer_than_a_handler() {
 fn a_handler_that_takes_too_long_is_ended() {
     let world = World::with(Limits { handler: SHORT, ..Limits::default() });
     let mut client = world.client();
-    client.send("GET /for-ever HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.send("GET /for-ever HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let answer = client.answer();
     assert_eq!(answer.problem(), (503, "time-limit".to_owned()));
     assert_eq!(answer.header("retry-after"), Some("1"));
-    client.send("HEAD /for-ever HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.send("HEAD /for-ever HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert_eq!(client.answer_to("HEAD").status, 503);
     client.send(HELLO);
     assert_eq!(client.answer().status, 200, "the connection goes on");
@@ -246,7 +252,7 @@ fn a_handler_that_takes_too_long_is_ended() {
 fn a_panic_is_a_problem_and_nothing_else() {
     let world = World::new();
     let mut client = world.client();
-    client.send("GET /panic HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.send("GET /panic HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let answer = client.answer();
     assert_eq!(answer.problem(), (500, "internal".to_owned()));
     assert!(!answer.body.contains("purpose"), "{answer:?}");
@@ -261,7 +267,7 @@ fn a_panic_in_a_stream_costs_its_own_connection_only() {
     other.send(HELLO);
     assert_eq!(other.answer().status, 200);
     let mut client = world.client();
-    client.send("GET /broken-stream HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.send("GET /broken-stream HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut text = Vec::new();
     // Cut off before its end or reset: either way the client can tell that it is not whole.
     let _ = client.stream.read_to_end(&mut text);
@@ -392,7 +398,7 @@ fn a_client_that_stops_reading_stops_the_stream_and_is_let_go() {
     let world = World::with(Limits { write: SHORT * 2, ..Limits::default() });
     let mut client = world.client();
     // A next request already waits: with `pipeline_flush` this alone would hold everything in memory.
-    client.send(format!("GET /endless HTTP/1.1\r\nhost: x\r\n\r\n{HELLO}"));
+    client.send(format!("GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n{HELLO}"));
     assert!(client.fill(), "the stream begins");
     world.wait_for(&world.signals.stream_dropped);
     // What the kernel's socket buffers hold on both sides, and hyper's own.
@@ -408,7 +414,7 @@ fn shutdown_finishes_what_is_in_flight_and_closes_what_is_idle() {
     idle.send(HELLO);
     assert_eq!(idle.answer().status, 200);
     let mut busy = world.client();
-    busy.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n");
+    busy.send("GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let signals = world.signals.clone();
     world.wait_for(&signals.entered);
 
@@ -427,7 +433,7 @@ fn shutdown_finishes_what_is_in_flight_and_closes_what_is_idle() {
 fn shutdown_does_not_wait_for_ever() {
     let mut world = World::with(Limits { shutdown: SHORT, ..Limits::default() });
     let mut busy = world.client();
-    busy.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n");
+    busy.send("GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut half = world.client();
     half.send("GET /hel");
     let signals = world.signals.clone();
@@ -463,7 +469,7 @@ fn clients_that_leave_do_no_harm() {
     let world = World::new();
     for _ in 0..3 {
         let mut client = world.client();
-        client.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n");
+        client.send("GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n");
         world.wait_for(&world.signals.entered);
         drop(client);
     }

@@ -8,14 +8,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::routing::{get, post, put};
-use overlaid::domain::{SignalId, UserId};
-use overlaid::http::{Limits, Lines, ObjectBody, Path, Problem, run, with_fallbacks, with_layers};
-use overlaid::metrics::Metrics;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
+
+use crate::domain::{SignalId, UserId};
+use crate::http::access::AccessState;
+use crate::http::body::{Lines, ObjectBody};
+use crate::http::extract::Path;
+use crate::http::problem::Problem;
+use crate::http::routes::{routes, with_fallbacks};
+use crate::http::server::{Answers, Limits, Settings, run};
+use crate::service::Service;
 
 /// Longer than anything takes here; a test that reaches it has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,6 +43,7 @@ pub(super) struct World {
     stop: Option<oneshot::Sender<()>>,
     served: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
     runtime: Runtime,
+    _folder: TempDir,
 }
 
 impl World {
@@ -51,14 +58,14 @@ impl World {
         let signals = Signals::default();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let served = runtime.spawn(run(
-            listener,
-            router(signals.clone(), limits),
-            limits,
-            Metrics::default().response_counters(),
-            shutdown,
-        ));
-        Self { address, signals, stop: Some(stop), served: Some(served), runtime }
+        let folder = tempfile::tempdir().unwrap();
+        let service =
+            Service::open(&folder.path().join("overlaid.redb"), crate::service::Settings::built_in().unwrap()).unwrap();
+        let router =
+            with_fallbacks(routes().merge(more_routes(&signals))).with_state(AccessState::new(service.clone()));
+        let answers = Answers::new(router, Settings { limits, access_log: true }, &service);
+        let served = runtime.spawn(run(listener, answers, shutdown));
+        Self { address, signals, stop: Some(stop), served: Some(served), runtime, _folder: folder }
     }
 
     pub(super) fn client(&self) -> Client {
@@ -99,8 +106,10 @@ impl Drop for OnDrop {
     }
 }
 
-fn router(signals: Signals, limits: Limits) -> Router {
-    let router = Router::new()
+/// Routes for what the server's own can not be made to do.
+fn more_routes(signals: &Signals) -> Router<AccessState> {
+    let (waiting, streaming) = (signals.clone(), signals.clone());
+    Router::new()
         .route("/hello", get(async || "hello"))
         .route(
             "/users/{user}/missions/{signal}",
@@ -112,10 +121,9 @@ fn router(signals: Signals, limits: Limits) -> Router {
         .route("/unread", post(async || "did not read it"))
         .route("/panic", get(async || -> String { panic!("on purpose") }))
         .route("/for-ever", get(async || std::future::pending::<String>().await))
-        .route("/wait", get(wait))
-        .route("/endless", get(endless))
-        .route("/broken-stream", get(broken_stream));
-    with_layers(with_fallbacks(router), limits.handler).with_state(signals)
+        .route("/wait", get(move || wait(waiting.clone())))
+        .route("/endless", get(async move || endless(&streaming)))
+        .route("/broken-stream", get(broken_stream))
 }
 
 async fn echo_object(ObjectBody(object): ObjectBody) -> String {
@@ -143,19 +151,20 @@ async fn count_lines_and_stream(lines: Lines) -> Body {
     Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver))
 }
 
-async fn wait(State(signals): State<Signals>) -> &'static str {
+async fn wait(signals: Signals) -> &'static str {
     signals.entered.notify_one();
     signals.go_on.notified().await;
     "waited"
 }
 
 /// A body that yields for as long as it is asked.
-async fn endless(State(signals): State<Signals>) -> Body {
+fn endless(signals: &Signals) -> Body {
     let guard = OnDrop(signals.stream_dropped.clone());
+    let yielded_bytes = Arc::clone(&signals.yielded_bytes);
     let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
     Body::from_stream(tokio_stream::iter(std::iter::repeat_with(move || {
         let _held = &guard;
-        signals.yielded_bytes.fetch_add(chunk.len() as u64, Ordering::SeqCst);
+        yielded_bytes.fetch_add(chunk.len() as u64, Ordering::SeqCst);
         Ok::<_, std::io::Error>(chunk.clone())
     })))
 }

@@ -1,0 +1,186 @@
+//! One log line and one measurement for each request, and its id.
+//!
+//! The line is written when the answer is known as a whole: at once for one of known length, at its end for a streamed one, which
+//! is when hyper drops the body. tower-http's `TraceLayer` can not write it: hyper does not poll a body of known length to its end,
+//! so the layer would never hear how it ended.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
+use tower_http::request_id::{MakeRequestId, RequestId};
+
+use super::problem::Refusal;
+use crate::metrics::{RequestLabels, RequestSeconds};
+use crate::service::Stopwatch;
+
+/// The target of the log lines of requests: `RUST_LOG=info,overlaid::access=off` turns them off.
+const TARGET: &str = "overlaid::access";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id of a client that is kept: a UUID takes 36 bytes, a trace id with its span 55.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// What the router finds out about a request.
+#[derive(Debug, Default)]
+pub(super) struct RequestRecord(OnceLock<Admission>);
+
+#[derive(Debug, Default)]
+struct Admission {
+    route: Option<MatchedPath>,
+    token_id: Option<String>,
+}
+
+impl RequestRecord {
+    /// Notes the route, `None` if no route has the path, and the public part of the token that the request names.
+    pub(super) fn admitted(&self, route: Option<MatchedPath>, token_id: Option<&str>) {
+        // A handler has one access extractor; should it have two, they say the same.
+        let _ = self.0.set(Admission { route, token_id: token_id.map(str::to_owned) });
+    }
+}
+
+/// Makes the ids of requests that bring none: a random number for the server's life, and a count.
+#[derive(Clone, Debug)]
+pub(super) struct RequestIds {
+    prefix: u32,
+    count: Arc<AtomicU64>,
+}
+
+impl RequestIds {
+    /// - `prefix`: a number that tells the requests of this process from those of others.
+    pub(super) fn new(prefix: u32) -> Self {
+        Self { prefix, count: Arc::default() }
+    }
+}
+
+impl MakeRequestId for RequestIds {
+    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::try_from(format!("{:08x}-{count:x}", self.prefix)).ok().map(RequestId::new)
+    }
+}
+
+/// Drops a client's request id that is too long or holds what does not belong in a log line.
+pub(super) fn drop_unusable_id(request: &mut Request) {
+    let is_usable = |value: &HeaderValue| {
+        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+        (1..=REQUEST_ID_BYTES_MAX).contains(&value.len()) && value.as_bytes().iter().all(is_word)
+    };
+    if request.headers().get(REQUEST_ID).is_some_and(|value| !is_usable(value)) {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+}
+
+/// Logs and measures requests.
+#[derive(Clone, Debug)]
+pub(super) struct RequestLog {
+    /// Whether every request is logged; refusals (401, 403) are logged in any case.
+    pub(super) is_on: bool,
+    pub(super) seconds: RequestSeconds,
+}
+
+impl RequestLog {
+    /// Has `answer` answer the request; logs and measures how it went.
+    pub(super) async fn around(&self, mut request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
+        let started = Stopwatch::start();
+        let method = request.method().clone();
+        let record = Arc::new(RequestRecord::default());
+        request.extensions_mut().insert(Arc::clone(&record));
+        let response = answer(request).await;
+        let exchange = Exchange {
+            log: self.clone(),
+            started,
+            method,
+            record,
+            status: response.status(),
+            request_id: response.headers().get(REQUEST_ID).cloned(),
+            refusal: response.extensions().get().cloned(),
+        };
+        if let Some(bytes) = response.body().size_hint().exact() {
+            exchange.ended(bytes);
+            return response;
+        }
+        response.map(|body| Body::new(CountedBody { body, bytes: 0, exchange }))
+    }
+}
+
+/// A request and the head of its answer.
+struct Exchange {
+    log: RequestLog,
+    started: Stopwatch,
+    method: Method,
+    record: Arc<RequestRecord>,
+    status: StatusCode,
+    request_id: Option<HeaderValue>,
+    refusal: Option<Refusal>,
+}
+
+impl Exchange {
+    /// Logs and measures, once the answer has ended or the client has gone.
+    ///
+    /// - `bytes`: those of the answer's body that were sent.
+    fn ended(&self, bytes: u64) {
+        let elapsed = self.started.elapsed();
+        let unknown = Admission::default();
+        let Admission { route, token_id } = self.record.0.get().unwrap_or(&unknown);
+        let route = route.as_ref().map(MatchedPath::as_str);
+        let status = self.status.as_u16();
+        let labels =
+            RequestLabels { method: known_method(&self.method), route: route.unwrap_or_default().to_owned(), status };
+        self.log.seconds.observe(&labels, elapsed);
+        #[expect(clippy::float_arithmetic, reason = "a duration for people; nothing is computed from it")]
+        let ms = elapsed.as_secs_f64() * 1000.0;
+        let method = self.method.as_str();
+        let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
+        if let Some(Refusal(reason)) = &self.refusal {
+            tracing::warn!(target: TARGET, method, route, status, ms, bytes, token = token_id, request_id, %reason, "request refused");
+        } else if self.log.is_on {
+            tracing::info!(target: TARGET, method, route, status, ms, bytes, token = token_id, request_id, "request");
+        }
+    }
+}
+
+/// A method's name for a metric, so that clients can not make up new ones.
+fn known_method(method: &Method) -> &'static str {
+    let names = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS"];
+    names.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
+}
+
+/// A streamed answer that counts its bytes, and ends its exchange when hyper drops it.
+struct CountedBody {
+    body: Body,
+    bytes: u64,
+    exchange: Exchange,
+}
+
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for CountedBody {
+    fn drop(&mut self) {
+        self.exchange.ended(self.bytes);
+    }
+}
