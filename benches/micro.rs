@@ -5,14 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use overlaid::domain::{
-    Budget, Currency, Instruments, Market, Object, Overlay, OverlayDraft, RateDraft, Rates, Signal, SignalDraft,
-    SignalId, Status, Terms, Tiers, UnixMillis, UserId,
+    Currency, Instruments, Market, Object, Overlay, OverlayDraft, RateDraft, Rates, Signal, SignalDraft, SignalId,
+    Status, Terms, Tiers, UnixMillis, UserId,
 };
-use overlaid::render::{self, BatchFrame, Uncomputed, UserText, ViewFrame};
+use overlaid::render;
 use overlaid::service::{Service, Settings};
 use overlaid::store::{Condition, Operation, Precedence};
 
@@ -54,11 +53,6 @@ fn views(c: &mut Criterion) {
     c.bench_function("terms of a signal", |b| b.iter(|| Terms::new(black_box(&signal), currency, market)));
     c.bench_function("mission from terms", |b| b.iter(|| black_box(mission())));
     let (signal_json, overlay_json) = (render::signal_json(&signal), render::overlay_json(&overlay));
-    let (account, tier) = (overlay.account(), tiers.of_user(overlay.tier.as_ref()));
-    let mut budget = Vec::new();
-    render::write_budget(&mut budget, Budget::of(account, tier));
-    let user = UserText { json: &overlay_json, budget: &budget };
-    let uncomputed = Uncomputed { account, tier, status: Status::Active, now: UnixMillis::MIN };
     let mut out = Vec::with_capacity(4096);
     let computed = mission();
     c.bench_function("render a computed view", |b| {
@@ -67,18 +61,10 @@ fn views(c: &mut Criterion) {
             render::write_view(&mut out, &signal_json, &overlay_json, black_box(&computed), currency);
         });
     });
-    let frame = Arc::new(ViewFrame::new(terms.clone(), currency));
     c.bench_function("compute and render a view", |b| {
         b.iter(|| {
             out.clear();
-            frame.write(&mut out, &signal_json, user, black_box(uncomputed));
-        });
-    });
-    let mut batch = BatchFrame::new(frame, &signal_json, UnixMillis::MIN);
-    c.bench_function("compute and render a view of a batch", |b| {
-        b.iter(|| {
-            out.clear();
-            batch.write(&mut out, user, black_box(uncomputed));
+            render::write_view(&mut out, &signal_json, &overlay_json, black_box(&mission()), currency);
         });
     });
     c.bench_function("render an overlay", |b| b.iter(|| render::overlay_json(black_box(&overlay))));

@@ -1,19 +1,20 @@
 //! The cache of signals: decoded records with their JSON, an hour each.
 //!
-//! It never holds views, and never the news that a signal is absent. Overlays are in memory too, in the roster of the
-//! [`service`](crate::service). What makes this more than a map is the order of steps, by which no read that begins after a write was
-//! acknowledged sees the state before it:
+//! It never holds views, and never the fact that a signal is absent. Overlays are in memory too, in the roster of the
+//! [`service`](crate::service). The order of steps makes this more than a map: a read that starts after a write was
+//! acknowledged never sees the state before the write.
 //!
-//! - The writer commits, then raises the commit counter, then replaces the signal here if it is here, then acknowledges
+//! - The writer commits, raises the commit counter, replaces the signal if the cache has it, and acknowledges
 //!   ([`Cache::committed`]).
-//! - A reader that misses notes the counter, reads the file, and puts the signal only if the counter has not moved, all under the key's
-//!   lock ([`Cache::signal`]). If the counter moved, a commit may have overtaken the read; the value is good for this reader, whose request
-//!   began before that write was acknowledged, but not for the next.
+//! - A reader that misses notes the counter, reads the file, and puts the signal only if the counter has not moved, which
+//!   it checks under the key's lock ([`Cache::signal`]). If the counter moved, a commit may have overtaken the read: the
+//!   value is good for this reader, whose request started before that write was acknowledged, but not for the next one.
 //!
-//! moka's lock on the key serialises the puts of one key. If the reader's put comes first, the writer's replaces it before the
-//! acknowledgement; if the writer finds nothing to replace, the counter has moved and the reader puts nothing. The writer *removes* a key
-//! that it does not find: moka only hides an entry whose time is over, and shows it for a moment when another is put over it. A plain
-//! `get_with` and `invalidate` has no such order: an old value read before the commit can be put after the invalidation, to stay.
+//! moka's lock on the key serialises the puts of one key. If the reader's put comes first, the writer replaces it before
+//! the acknowledgement; if the writer finds nothing to replace, the counter has moved and the reader puts nothing. The
+//! writer *removes* a key that it does not find: moka only hides an expired entry, and shows it for a moment when another
+//! is put over it. A plain `get_with` and `invalidate` has no such order: a reader could put an old value, read before the
+//! commit, after the invalidation, and it would stay.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,17 +22,17 @@ use std::time::Duration;
 
 use moka::ops::compute::Op;
 
-use crate::domain::SignalId;
-use crate::render::{self, ViewFrame};
+use crate::domain::{SignalId, Terms};
+use crate::render;
 use crate::store::{Change, Commit, StoredOutcome, StoredSignal};
 
-/// Memory for signals: a busy day of 1,000 fits several times.
+/// Memory for signals: those of a busy day, 1,000, fit several times.
 const BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// How long a signal stays: as long as most are traded.
+/// How long a signal stays: most are traded for less than an hour.
 const LIFETIME: Duration = Duration::from_hours(1);
-/// Most currencies that a signal's frames are kept for: accounts hold few.
+/// Most currencies for which a signal keeps its terms: accounts hold few.
 const CURRENCIES_MAX: usize = 16;
-/// Bytes that an entry takes beside the text of its record.
+/// Bytes of an entry beside the text of its record.
 const ENTRY_BYTES: usize = 384;
 
 /// A signal, its JSON, and its outcomes.
@@ -43,17 +44,17 @@ pub struct CachedSignal {
     pub json: Box<[u8]>,
     /// In the order of users.
     outcomes: Vec<Arc<StoredOutcome>>,
-    /// The common part of its views, for the currencies that were asked for.
-    frames: RwLock<Vec<KnownFrame>>,
+    /// Its terms in the currencies that readers asked for.
+    terms: RwLock<Vec<CachedTerms>>,
 }
 
-/// The common part of a signal's views in one currency, under one state of the rates.
+/// A signal's terms in one currency, under one state of the rates.
 #[derive(Debug)]
-struct KnownFrame {
-    /// The number by which the caller knows the currency.
+struct CachedTerms {
+    /// The caller's number of the currency.
     currency: usize,
     rates_seq: u64,
-    frame: Arc<ViewFrame>,
+    terms: Arc<Terms>,
 }
 
 impl CachedSignal {
@@ -61,28 +62,27 @@ impl CachedSignal {
     #[must_use]
     pub fn new(stored: StoredSignal, outcomes: Vec<Arc<StoredOutcome>>) -> Self {
         let json = render::signal_json(&stored.signal).into_boxed_slice();
-        Self { stored, json, outcomes, frames: RwLock::default() }
+        Self { stored, json, outcomes, terms: RwLock::default() }
     }
 
-    /// Returns the common part of the signal's views in a currency, made by `make` the first time: its fractions take longer than a
-    /// whole view.
+    /// Returns the signal's terms in a currency; the first call makes them by `make`, which takes longer than a view.
     ///
-    /// - `currency`: a number that stands for it; always the same one for a currency.
+    /// - `currency`: the caller's number of the currency, which must not change.
     /// - `rates_seq`: [`Rates::seq`](crate::domain::Rates::seq) of the rates that `make` uses.
-    pub fn frame(&self, currency: usize, rates_seq: u64, make: impl FnOnce() -> ViewFrame) -> Arc<ViewFrame> {
-        let frames = self.frames.read().unwrap_or_else(PoisonError::into_inner);
-        let known = frames.iter().find(|known| known.rates_seq == rates_seq && known.currency == currency);
-        if let Some(known) = known {
-            return Arc::clone(&known.frame);
+    pub fn terms(&self, currency: usize, rates_seq: u64, make: impl FnOnce() -> Terms) -> Arc<Terms> {
+        let is_wanted = |cached: &CachedTerms| cached.rates_seq == rates_seq && cached.currency == currency;
+        let cached = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = cached.iter().find(|cached| is_wanted(cached)) {
+            return Arc::clone(&cached.terms);
         }
-        drop(frames);
-        let frame = Arc::new(make());
-        let mut frames = self.frames.write().unwrap_or_else(PoisonError::into_inner);
-        frames.retain(|known| known.rates_seq == rates_seq && known.currency != currency);
-        if frames.len() < CURRENCIES_MAX {
-            frames.push(KnownFrame { currency, rates_seq, frame: Arc::clone(&frame) });
+        drop(cached);
+        let terms = Arc::new(make());
+        let mut cached = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        cached.retain(|cached| cached.rates_seq == rates_seq && cached.currency != currency);
+        if cached.len() < CURRENCIES_MAX {
+            cached.push(CachedTerms { currency, rates_seq, terms: Arc::clone(&terms) });
         }
-        frame
+        terms
     }
 
     /// Returns the outcome of a user on this signal.
@@ -107,7 +107,7 @@ impl CachedSignal {
                 Err(at) => outcomes.insert(at, Arc::clone(outcome)),
             }
         }
-        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, frames: RwLock::default() }
+        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, terms: RwLock::default() }
     }
 
     fn weight(&self) -> u32 {
@@ -155,7 +155,7 @@ impl Cache {
         let commits_before = self.commits.load(Ordering::SeqCst);
         let Some(signal) = read()?.map(Arc::new) else { return Ok(None) };
         self.signals.entry(id.clone()).and_compute_with(|_| {
-            // Under the id's lock, so that a writer's put comes either before this check or after this put.
+            // Under the id's lock: a writer's put comes either before this check or after this put.
             let is_newest = self.commits.load(Ordering::SeqCst) == commits_before;
             if is_newest { Op::Put(Arc::clone(&signal)) } else { Op::Nop }
         });
@@ -164,11 +164,11 @@ impl Cache {
 
     /// Applies a commit: after it is durable, before it is acknowledged, by the one writer.
     pub fn committed(&self, commit: &Commit<'_>) {
-        // First, so that readers who read the file before this commit put nothing after the puts below.
+        // Before the puts: a reader that read the file before this commit could otherwise put its old value after them.
         self.commits.store(commit.seq, Ordering::SeqCst);
         for change in commit.changes {
             if let Change::Signal(stored) = change {
-                // Without the old entry its outcomes are only in the file, for the next reader to fetch.
+                // Without an old entry the outcomes are only in the file; the next reader fetches them.
                 self.replace(&stored.signal.id, |old| CachedSignal::new((**stored).clone(), old.outcomes.clone()));
             }
         }
@@ -199,9 +199,9 @@ impl Cache {
         });
     }
 
-    /// Empties the cache, so that the next readers go to the file: for benchmarks and tests.
+    /// Empties the cache, so that the next readers read the file: for benchmarks and tests.
     ///
-    /// It may be called at any time, as nobody relies on an entry being there.
+    /// It may be called at any time, as no reader relies on an entry.
     pub fn clear(&self) {
         self.signals.invalidate_all();
     }

@@ -1,8 +1,7 @@
 //! The rules of the trade: what a signal, an overlay and a mission are, and how a size is computed.
 //!
-//! Everything in here is pure. There is no I/O, no clock, no lock, no `async` and no log line, so that
-//! every rule can be tested as a table of values. Input is parsed once, at the edge; whoever holds one
-//! of these types need not check it again.
+//! Everything in here is pure. There is no I/O, no clock, no lock, no `async` and no log line, so that every rule can be
+//! tested as a table of values. Input is parsed once, at the edge; a value of one of these types needs no further check.
 
 mod decimal;
 mod explain;
@@ -20,15 +19,14 @@ mod tier;
 mod time;
 mod token;
 
-pub(crate) use decimal::TEXT_ROOM;
 pub use decimal::{Decimal, DecimalError, Round};
 pub use explain::{Step, explain};
-pub use id::{Currency, Head, Pair, SignalId, Symbol, TierName, UserId, head_of};
+pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
 pub use instrument::{Instrument, Instruments};
 pub use invalid::{Invalid, InvalidKind};
-pub use mission::{Amounts, Budget, Market, Mission, Reason, Reasons, Size, Status, Terms, compute};
+pub use mission::{Market, Mission, Reason, Reasons, Status, Terms, compute};
 pub(crate) use object::compact;
-pub use object::{Object, check_json};
+pub use object::{Object, check_json, write_json_string};
 pub use outcome::{Outcome, OutcomeStatus};
 pub use overlay::{Account, Overlay, OverlayDraft};
 pub use rate::{Conversion, Rate, RateDraft, Rates};

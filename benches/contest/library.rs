@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use overlaid::domain::{
-    Budget, Currency, Instruments, Market, Object, Overlay, OverlayDraft, Rates, Signal, SignalDraft, SignalId, Status,
-    Terms, Tiers, UnixMillis, UserId,
+    Instruments, Market, Object, Overlay, OverlayDraft, Rates, Signal, SignalDraft, SignalId, Status, Terms, Tiers,
+    UnixMillis, UserId,
 };
-use overlaid::render::{self, BatchFrame, Uncomputed, UserText, ViewFrame};
+use overlaid::render;
 use overlaid::service::{MissionView, Separator, Service, Settings};
 
 use crate::rig::data;
@@ -59,8 +59,7 @@ pub(crate) struct Renderer {
     tiers: Tiers,
     rates: Rates,
     signal: Option<(Signal, Vec<u8>)>,
-    frames: Vec<(Currency, BatchFrame)>,
-    budget: Vec<u8>,
+    terms: Vec<Terms>,
 }
 
 impl Renderer {
@@ -73,14 +72,14 @@ impl Renderer {
             rates.put(draft.resolve(UnixMillis::MIN), 1);
         }
         let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
-        Self { instruments, tiers, rates, signal: None, frames: Vec::new(), budget: Vec::new() }
+        Self { instruments, tiers, rates, signal: None, terms: Vec::new() }
     }
 
     /// Takes the signal for the views that follow.
     pub(crate) fn signal(&mut self, json: &[u8]) {
         let draft = SignalDraft::from_object(Object::parse(json).unwrap(), None).unwrap();
         self.signal = Some((draft.resolve(UnixMillis::MIN, 1).unwrap(), json.to_vec()));
-        self.frames.clear();
+        self.terms.clear();
     }
 
     /// Appends one view as a line.
@@ -89,19 +88,15 @@ impl Renderer {
         let draft = OverlayDraft::from_object(Object::parse(overlay_json).unwrap(), None).unwrap();
         let overlay: Overlay = draft.resolve(UnixMillis::MAX);
         let currency = &overlay.account_currency;
-        let known = self.frames.iter().position(|(own, _)| own == currency);
+        let known = self.terms.iter().position(|terms| terms.account_currency() == currency);
         let at = known.unwrap_or_else(|| {
             let market = Market { instruments: &self.instruments, tiers: &self.tiers, rates: &self.rates };
-            let shared = Arc::new(ViewFrame::new(Terms::new(signal, currency, market), currency));
-            self.frames.push((currency.clone(), BatchFrame::new(shared, signal_json, UnixMillis::MIN)));
-            self.frames.len() - 1
+            self.terms.push(Terms::new(signal, currency, market));
+            self.terms.len() - 1
         });
-        let (account, tier) = (overlay.account(), self.tiers.of_user(overlay.tier.as_ref()));
-        self.budget.clear();
-        render::write_budget(&mut self.budget, Budget::of(account, tier));
-        let user = UserText { json: overlay_json, budget: &self.budget };
-        let mission = Uncomputed { account, tier, status: Status::Active, now: UnixMillis::MIN };
-        self.frames[at].1.write(out, user, mission);
+        let tier = self.tiers.of_user(overlay.tier.as_ref());
+        let mission = self.terms[at].mission(overlay.account(), tier, Status::Active, UnixMillis::MIN);
+        render::write_view(out, signal_json, overlay_json, &mission, currency);
         out.push(b'\n');
     }
 }

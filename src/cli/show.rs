@@ -109,7 +109,7 @@ impl ShowMission {
 
 fn write_mission(out: &mut impl Write, service: &Service, view: &MissionView<'_>) -> anyhow::Result<()> {
     let mission = view.mission(service);
-    let currency = view.currency(service);
+    let currency = view.currency();
     let number = |value: Option<Decimal>| value.map_or("-".to_owned(), |value| value.to_string());
     let mut row = |name: &str, value: String| writeln!(out, "{name:<16} {value}");
     row("status", mission.status.as_str().to_owned())?;

@@ -1,9 +1,8 @@
 //! Exact decimal numbers: prices, sizes, balances and percentages.
 //!
-//! A [`Decimal`] is an `i64` count of 10⁻⁸. Binary floats size an exact 1.00 lot as 0.99, and a position
-//! that is wrong by a step costs real money, so no float is ever made on the way in, inside, or on the
-//! way out. Products and quotients run through `i128`; each names its [`Round`]ing, and what does not fit
-//! is `None`, never a wrap.
+//! A [`Decimal`] is an `i64` count of 10⁻⁸. Binary floats size an exact 1.00 lot as 0.99, and a position that is wrong by
+//! a step costs real money, so no float is ever made: not by reading, computing or writing. Products and quotients are
+//! computed in `i128`; each names its [`Round`]ing, and a result that does not fit is `None`, never a wrap.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -20,7 +19,7 @@ const DECIMALS: i64 = 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal(i64);
 
-/// Which way a result goes that has more than eight decimals.
+/// How a result with more than eight decimals is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Round {
     /// Toward zero.
@@ -122,8 +121,8 @@ impl Decimal {
 
     /// Returns the largest multiple of `step` that is at most this.
     ///
-    /// Both are expected to be at least zero; a step of zero or less leaves nothing, that is zero, and so does a
-    /// number below the least multiple that fits.
+    /// Both are expected to be at least zero. The answer is zero if `step` is not above zero, and if the multiple does not
+    /// fit.
     #[must_use]
     pub const fn floor_to(self, step: Self) -> Self {
         match self.0.checked_rem_euclid(step.0) {
@@ -187,75 +186,25 @@ impl Decimal {
 
     /// Appends the shortest plain form: no exponent, no trailing zeros.
     pub fn write_to(self, out: &mut Vec<u8>) {
-        let mut text = [0; TEXT_ROOM];
-        let length = self.write_into(&mut text);
-        out.extend_from_slice(text.get(..length).unwrap_or_default());
-    }
-
-    /// Writes the shortest plain form to the beginning of `text`, and returns its length. What is behind it is undefined then.
-    #[inline]
-    pub(crate) fn write_into(self, text: &mut [u8; TEXT_ROOM]) -> usize {
-        let magnitude = self.0.unsigned_abs();
-        let one = UNITS_PER_ONE.unsigned_abs();
-        let (whole, fraction) = (magnitude / one, magnitude % one);
-        let mut at = 0;
+        let (magnitude, one) = (self.0.unsigned_abs(), UNITS_PER_ONE.unsigned_abs());
+        let (whole, decimals) = (magnitude / one, magnitude % one);
+        let mut digits = itoa::Buffer::new();
         if self.0 < 0 {
-            put(text, at, [b'-']);
-            at += 1;
+            out.push(b'-');
         }
-        let mut low = whole;
-        if whole >= one {
-            // Three digits at most: up to 922.
-            let digits = eight_digits(whole / one);
-            let zeros = digits.trailing_zeros() / 8;
-            put(text, at, ((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
-            at += 8 - zeros as usize;
-            low = whole % one;
+        out.extend_from_slice(digits.format(whole).as_bytes());
+        if decimals != 0 {
+            // Adding one keeps the zeros behind the point; its own digit is cut off.
+            let decimals = digits.format(one + decimals).trim_end_matches('0').as_bytes();
+            out.push(b'.');
+            out.extend_from_slice(decimals.get(1..).unwrap_or_default());
         }
-        let digits = eight_digits(low);
-        // One zero stays where there is nothing else, and all of them behind more digits.
-        let zeros = if whole >= one { 0 } else { (digits.trailing_zeros() / 8).min(7) };
-        put(text, at, ((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
-        at += 8 - zeros as usize;
-        // Amounts are whole numbers more often than not.
-        if fraction == 0 {
-            return at;
-        }
-        let digits = eight_digits(fraction);
-        put(text, at, [b'.']);
-        put(text, at + 1, (digits | ZEROS).to_le_bytes());
-        at + 1 + 8 - digits.leading_zeros() as usize / 8
     }
 }
 
-/// Room for a decimal as text: a sign, eleven digits, a point and eight decimals, and what is written beyond them.
-pub(crate) const TEXT_ROOM: usize = 32;
-
-/// Eight times the digit 0.
-const ZEROS: u64 = 0x3030_3030_3030_3030;
-
-/// Spreads a number below 10⁸ over eight bytes, the first digit in the lowest: two halves, four pairs, eight digits.
-///
-/// Dividing by multiplying is exact in these ranges; a test goes through all halves.
-#[inline]
-const fn eight_digits(number: u64) -> u64 {
-    let halves = (number / 10_000) | ((number % 10_000) << 32);
-    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let pairs = hundreds | ((halves - 100 * hundreds) << 16);
-    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | ((pairs - 10 * tens) << 8)
-}
-
-#[inline]
-fn put<const LENGTH: usize>(text: &mut [u8; TEXT_ROOM], at: usize, bytes: [u8; LENGTH]) {
-    if let Some(place) = text.get_mut(at..at + LENGTH) {
-        place.copy_from_slice(&bytes);
-    }
-}
-
-/// Reads the digits after an `e`; a size that no number survives is clamped, not refused.
+/// Reads the digits after an `e`; an exponent beyond every number's digits is clamped, not refused.
 fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
-    /// Beyond this every digit of a number of at most a few megabytes is shifted out.
+    /// Shifts every digit out of a number of a few megabytes.
     const FAR: i64 = 1 << 40;
     let (negative, digits) = match text.as_bytes() {
         [b'-', ..] => (true, text.get(1..).unwrap_or_default()),
@@ -271,9 +220,9 @@ fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
 
 /// Returns the number made of the first `kept` digits, rounded half-even by those after them.
 ///
-/// A `kept` beyond the digits stands for zeros; a negative one for zeros in front.
+/// If there are fewer digits than `kept`, zeros follow them; if `kept` is negative, zeros come before them.
 fn round_digits(digits: impl Iterator<Item = u8>, kept: i64) -> Result<i128, DecimalError> {
-    /// Above this a further digit could not fit an `i64` any more, but still fits an `i128`.
+    /// A value above this does not fit an `i64`; one digit more still fits an `i128`.
     const FULL: i128 = 1 << 70;
     let mut value: i128 = 0;
     let mut seen: i64 = 0;
@@ -469,17 +418,6 @@ mod tests {
         assert_eq!(Decimal::from_int(i64::MAX), None);
         assert_eq!(least.floor_to(Decimal::from_units(3)), Decimal::ZERO);
         assert_eq!(most.ceil_to(Decimal::from_units(i64::MAX - 1)), None);
-    }
-
-    #[test]
-    fn eight_digits_are_those_that_formatting_gives() {
-        // Each half goes through the same steps, so all of one half are all there are.
-        for half in 0..10_000_u64 {
-            for number in [half, half * 10_000, half * 10_001, 12_340_000 + half] {
-                let text = (eight_digits(number) | ZEROS).to_le_bytes();
-                assert_eq!(std::str::from_utf8(&text).unwrap(), format!("{number:08}"));
-            }
-        }
     }
 
     #[test]

@@ -20,21 +20,6 @@ const CURRENCY_BYTES_MAX: usize = 10;
 /// Longest tier name, in bytes.
 const TIER_BYTES_MAX: usize = 32;
 
-/// The first 16 bytes of a text, which compare as the text does.
-pub type Head = u128;
-
-/// The beginning of a text, which compares as the text does, but where two are alike so far. Shorter ones are filled up with zeros, as they come
-/// before those that go on after them.
-#[must_use]
-pub fn head_of(text: &[u8]) -> Head {
-    let mut bytes = [0; size_of::<Head>()];
-    let length = text.len().min(bytes.len());
-    if let (Some(place), Some(start)) = (bytes.get_mut(..length), text.get(..length)) {
-        place.copy_from_slice(start);
-    }
-    Head::from_be_bytes(bytes)
-}
-
 /// Makes a name type that is cloned without a copy on the heap.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {

@@ -14,23 +14,21 @@
 //! risk_amount  = lots × loss_per_lot
 //! ```
 //!
-//! Everything up to a shown number is an exact fraction of integers, of 256 bits where 128 do not do. Shown numbers are
-//! cut, not rounded, to eight decimals; as budget and amount are cut alike, `risk_amount ≤ risk_budget` holds in
-//! the answer as it does in the exact numbers. A size below the minimum lot is never bumped up, and a missing rate is never
-//! taken for 1.
+//! Everything up to a shown number is an exact fraction of integers. Shown numbers are cut to eight decimals, not rounded;
+//! budget and amount are cut alike, so that `risk_amount ≤ risk_budget` holds for the shown numbers too. A size below the
+//! minimum lot is never bumped up, and a missing rate is never taken for 1.
 //!
-//! [`Terms`] is the part that is the same for all users of a signal whose accounts hold one currency, so that a batch
-//! computes it once.
+//! [`Terms`] is the part that all users of a signal share whose accounts hold one currency. A batch computes it once.
 
-use ethnum::U256;
+use strum::{IntoStaticStr, VariantArray};
 
-use super::ratio::{Divisor, Ratio};
+use super::ratio::Ratio;
 use super::{
     Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates,
     Round, Signal, Tiers, UnixMillis, UserTier,
 };
 
-/// What the computation looks things up in.
+/// The tables that a computation reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Market<'a> {
     /// Contract sizes, pips and lot steps.
@@ -41,8 +39,9 @@ pub struct Market<'a> {
     pub rates: &'a Rates,
 }
 
-/// Where a mission stands for its user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The state of a mission for its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Status {
     /// The signal is not expired, and nothing has happened for the user yet.
     Active,
@@ -55,7 +54,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Where a mission stands, known before anything is computed.
+    /// Returns the status, which is known before anything is computed.
     #[must_use]
     pub fn of(signal: &Signal, outcome: Option<OutcomeStatus>, now: UnixMillis) -> Self {
         match outcome {
@@ -68,18 +67,14 @@ impl Status {
 
     /// `active`, `expired`, `fired` or `failed`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Fired => "fired",
-            Self::Failed => "failed",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
-/// Something that speaks against trading a mission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A reason not to trade a mission. Reasons are listed in the order of these variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[repr(u8)]
 pub enum Reason {
     /// The signal is expired.
@@ -112,40 +107,12 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order in which they are listed.
-    pub const ALL: [Self; 13] = [
-        Self::Expired,
-        Self::AlreadyFired,
-        Self::AlreadyFailed,
-        Self::UnknownSymbol,
-        Self::UnknownTier,
-        Self::BelowTierConfidence,
-        Self::NoTradesRemaining,
-        Self::NoBalance,
-        Self::NoRiskPercent,
-        Self::ZeroRisk,
-        Self::NoConversionRate,
-        Self::BelowMinimumLot,
-        Self::OutOfRange,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// The stable name that clients see.
+    /// The stable name that clients see: `below_minimum_lot`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::AlreadyFired => "already_fired",
-            Self::AlreadyFailed => "already_failed",
-            Self::UnknownSymbol => "unknown_symbol",
-            Self::UnknownTier => "unknown_tier",
-            Self::BelowTierConfidence => "below_tier_confidence",
-            Self::NoTradesRemaining => "no_trades_remaining",
-            Self::NoBalance => "no_balance",
-            Self::NoRiskPercent => "no_risk_percent",
-            Self::ZeroRisk => "zero_risk",
-            Self::NoConversionRate => "no_conversion_rate",
-            Self::BelowMinimumLot => "below_minimum_lot",
-            Self::OutOfRange => "out_of_range",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -165,7 +132,7 @@ impl Reasons {
         self.0 & (1 << reason as u8) != 0
     }
 
-    /// Whether nothing speaks against it.
+    /// Whether there is none.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -173,7 +140,7 @@ impl Reasons {
 
     /// The reasons in their order.
     pub fn iter(self) -> impl Iterator<Item = Reason> {
-        Reason::ALL.into_iter().filter(move |reason| self.contains(*reason))
+        Reason::ALL.iter().copied().filter(move |reason| self.contains(*reason))
     }
 }
 
@@ -182,11 +149,11 @@ impl Reasons {
 /// Amounts are in the account's currency, sizes in lots. A number that can not be known is `None`, and a reason says why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mission {
-    /// Where it stands.
+    /// Its state for the user.
     pub status: Status,
     /// Whole seconds until the signal expires, rounded up: zero means expired.
     pub seconds_remaining: u64,
-    /// What speaks against trading it; nothing does when this is empty.
+    /// Why it may not be traded; empty if it may.
     pub reasons: Reasons,
     /// Distance from entry to stop in pips; `None` for an unknown symbol's prices.
     pub stop_pips: Option<Decimal>,
@@ -196,11 +163,11 @@ pub struct Mission {
     pub risk_reward: Option<Decimal>,
     /// The risk that was applied, in percent: the overlay's, else the tier's.
     pub risk_percent: Option<Decimal>,
-    /// What may be lost.
+    /// The most that the trade may lose.
     pub risk_budget: Option<Decimal>,
-    /// The size that would lose just the budget.
+    /// The size that would lose exactly the budget.
     pub lots_raw: Option<Decimal>,
-    /// The size to trade; zero when not even the smallest fits the budget.
+    /// The size to trade; zero if not even the smallest fits the budget.
     pub lots: Option<Decimal>,
     /// What `lots` loses at the stop; at most `risk_budget`.
     pub risk_amount: Option<Decimal>,
@@ -213,45 +180,30 @@ pub struct Mission {
 }
 
 impl Mission {
-    /// Whether nothing speaks against trading it.
+    /// Whether it may be traded: there is no reason not to.
     #[must_use]
     pub const fn is_tradable(&self) -> bool {
         self.reasons.is_empty()
     }
 }
 
-/// What of a mission follows from the account alone, whatever the signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// The risk that is applied, in percent: the overlay's, else the tier's.
-    pub risk_percent: Option<Decimal>,
-    /// What may be lost: balance × risk / 100, cut to eight decimals.
-    pub risk_budget: Option<Decimal>,
+/// One user's size, with the amounts in the account's currency.
+#[derive(Clone, Copy)]
+struct Size {
+    lots_raw: Decimal,
+    lots: Decimal,
+    risk_amount: Decimal,
+    reward_amount: Option<Decimal>,
+    minimum_balance: Option<Decimal>,
 }
 
-/// One user's size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// The size that would lose just the budget.
-    pub lots_raw: Decimal,
-    /// The size to trade; zero when not even the smallest fits the budget.
-    pub lots: Decimal,
-    /// `lots` in steps of the instrument's lot.
-    pub steps: u64,
-}
+/// A number on the way to a size does not fit.
+struct OutOfRange;
 
-/// What a size stands for in the account's currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Amounts {
-    /// What it loses at the stop.
-    pub risk: Decimal,
-    /// What it gains at the target, if there is one.
-    pub reward: Option<Decimal>,
-}
-
-/// What a signal comes to for every account in one currency.
+/// The part of a mission that is the same for every account in one currency.
 #[derive(Clone, Debug)]
 pub struct Terms {
+    account_currency: Currency,
     expires_at: UnixMillis,
     confidence: Option<Decimal>,
     reasons: Reasons,
@@ -299,6 +251,7 @@ impl Terms {
         let instrument = market.instruments.get(&signal.symbol);
         let distances = Distances::of(&signal.levels, instrument);
         let mut terms = Self {
+            account_currency: account_currency.clone(),
             expires_at: signal.expires_at,
             confidence: signal.confidence,
             reasons: Reasons::default(),
@@ -318,13 +271,19 @@ impl Terms {
             return terms;
         };
         terms.rate_seq = conversion.seq;
-        // For display only: the sizes below use the fraction itself.
+        // For display only: sizes use the fraction itself.
         terms.conversion_rate = conversion.numerator.checked_div(conversion.denominator, Round::HalfEven);
         terms.sizing = distances.stop.and_then(|stop| Sizing::new(instrument, stop, distances.target, conversion));
         if terms.sizing.is_none() || terms.conversion_rate.is_none() {
             terms.reasons.insert(Reason::OutOfRange);
         }
         terms
+    }
+
+    /// The currency of the accounts that the terms are for.
+    #[must_use]
+    pub const fn account_currency(&self) -> &Currency {
+        &self.account_currency
     }
 
     /// The `seq` of the stored rate that the terms rest on; 0 if they need none.
@@ -336,87 +295,45 @@ impl Terms {
     /// Works out one user's mission; `tier` is what the tier table says of the overlay's tier.
     #[must_use]
     pub fn mission(&self, account: Account, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
-        let budget = Budget::of(account, tier);
-        let mut mission = Mission {
+        let risk_percent = account.risk_percent.or(tier.limits().map(|tier| tier.risk_percent));
+        let risk = account.balance.zip(risk_percent);
+        let risk_budget = risk.and_then(|(balance, percent)| risk_budget(balance, percent));
+        let size = match risk {
+            Some(_) if risk_budget.is_none() => Err(OutOfRange),
+            Some((balance, percent)) => self.size(balance, percent, tier),
+            None => Ok(None),
+        };
+        let reasons = self.reasons_not_to_trade(account, risk_percent, tier, status, now, &size);
+        let size = size.ok().flatten();
+        // Not rounded down: as long as a part of a second is left, the signal is not expired.
+        let milliseconds = self.expires_at.millis().saturating_sub(now.millis());
+        Mission {
             status,
-            seconds_remaining: self.seconds_remaining(now),
-            reasons: self.reasons(account, budget.risk_percent, tier, status, now),
+            seconds_remaining: u64::try_from(milliseconds).unwrap_or(0).div_ceil(1_000),
+            reasons,
             stop_pips: self.stop_pips,
             target_pips: self.target_pips,
             risk_reward: self.risk_reward,
-            risk_percent: budget.risk_percent,
-            risk_budget: budget.risk_budget,
-            lots_raw: None,
-            lots: None,
-            risk_amount: None,
-            reward_amount: None,
-            minimum_balance: None,
+            risk_percent,
+            risk_budget,
+            lots_raw: size.map(|size| size.lots_raw),
+            lots: size.map(|size| size.lots),
+            risk_amount: size.map(|size| size.risk_amount),
+            reward_amount: size.and_then(|size| size.reward_amount),
+            minimum_balance: size.and_then(|size| size.minimum_balance),
             conversion_rate: self.conversion_rate,
-        };
-        let (Some(balance), Some(risk_percent)) = (account.balance, budget.risk_percent) else { return mission };
-        if mission.risk_budget.is_none() {
-            mission.reasons.insert(Reason::OutOfRange);
-            return mission;
         }
-        // Without the tier's cap a size could be larger than allowed.
-        let Some(sizing) = self.sizing.as_ref().filter(|_| tier != UserTier::Unknown) else { return mission };
-        let tier_max_lots = tier.limits().map(|tier| tier.max_lots);
-        let size = sizing.size(balance, risk_percent, tier_max_lots);
-        match size.and_then(|size| Some((size, sizing.amounts(size.lots)?))) {
-            Some((size, amounts)) => {
-                mission.lots_raw = Some(size.lots_raw);
-                mission.lots = Some(size.lots);
-                mission.risk_amount = Some(amounts.risk);
-                mission.reward_amount = amounts.reward;
-                if size.lots.is_zero() {
-                    mission.reasons.insert(Reason::BelowMinimumLot);
-                    mission.minimum_balance = sizing.minimum_balance(risk_percent, tier_max_lots);
-                }
-            }
-            None => mission.reasons.insert(Reason::OutOfRange),
-        }
-        mission
     }
 
-    /// The size of an active mission that may be traded; `None` if it may not, for whatever reason.
-    ///
-    /// What [`mission`](Self::mission) gives as `lots_raw` and `lots` where its `reasons` are empty, for those who work out thousands and need
-    /// nothing else of most. The amounts that belong to it may not fit yet: [`amounts`](Self::amounts) says so.
-    #[must_use]
-    #[inline]
-    pub fn tradable_size(&self, account: Account, tier: UserTier<'_>, now: UnixMillis) -> Option<Size> {
-        let limits = tier.limits();
-        let risk_percent = account.risk_percent.or(limits.map(|tier| tier.risk_percent));
-        if !self.reasons(account, risk_percent, tier, Status::Active, now).is_empty() {
-            return None;
-        }
-        let (balance, risk_percent) = (account.balance?, risk_percent?);
-        let size = self.sizing.as_ref()?.size(balance, risk_percent, limits.map(|tier| tier.max_lots))?;
-        (!size.lots.is_zero() && fits_budget(budget_product(balance, risk_percent)?)).then_some(size)
-    }
-
-    /// Whole seconds until the signal expires, rounded up.
-    #[must_use]
-    pub fn seconds_remaining(&self, now: UnixMillis) -> u64 {
-        let milliseconds = self.expires_at.millis().saturating_sub(now.millis());
-        u64::try_from(milliseconds).unwrap_or(0).div_ceil(1_000)
-    }
-
-    /// What a size loses at the stop and gains at the target; `None` where nothing can be sized or a number does not fit.
-    #[must_use]
-    pub fn amounts(&self, lots: Decimal) -> Option<Amounts> {
-        self.sizing.as_ref()?.amounts(lots)
-    }
-
-    /// What speaks against trading before anything is sized.
-    #[inline]
-    fn reasons(
+    /// Decides whether a mission may be traded: it may if the answer is empty. Nothing else decides it.
+    fn reasons_not_to_trade(
         &self,
         account: Account,
         risk_percent: Option<Decimal>,
         tier: UserTier<'_>,
         status: Status,
         now: UnixMillis,
+        size: &Result<Option<Size>, OutOfRange>,
     ) -> Reasons {
         let mut reasons = self.reasons;
         match status {
@@ -430,13 +347,13 @@ impl Terms {
         if tier == UserTier::Unknown {
             reasons.insert(Reason::UnknownTier);
         }
-        let tier = tier.limits();
-        if let (Some(tier), Some(confidence)) = (tier, self.confidence)
-            && confidence < tier.min_confidence
+        let limits = tier.limits();
+        if let (Some(limits), Some(confidence)) = (limits, self.confidence)
+            && confidence < limits.min_confidence
         {
             reasons.insert(Reason::BelowTierConfidence);
         }
-        if account.trades_remaining.or(tier.map(|tier| tier.trades_per_day)) == Some(0) {
+        if account.trades_remaining.or(limits.map(|tier| tier.trades_per_day)) == Some(0) {
             reasons.insert(Reason::NoTradesRemaining);
         }
         if account.balance.is_none() {
@@ -447,7 +364,24 @@ impl Terms {
             Some(Decimal::ZERO) => reasons.insert(Reason::ZeroRisk),
             Some(_) => {}
         }
+        match size {
+            Err(OutOfRange) => reasons.insert(Reason::OutOfRange),
+            Ok(Some(size)) if size.lots.is_zero() => reasons.insert(Reason::BelowMinimumLot),
+            Ok(_) => {}
+        }
         reasons
+    }
+
+    /// Sizes one account; `None` if the terms or the tier allow no size.
+    fn size(&self, balance: Decimal, risk_percent: Decimal, tier: UserTier<'_>) -> Result<Option<Size>, OutOfRange> {
+        match &self.sizing {
+            // Without the tier's cap a size could be larger than allowed.
+            Some(sizing) if tier != UserTier::Unknown => {
+                let tier_max_lots = tier.limits().map(|tier| tier.max_lots);
+                sizing.size(balance, risk_percent, tier_max_lots).map(Some).ok_or(OutOfRange)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The exact loss of one lot at the stop, cut to eight decimals; `None` where nothing can be sized.
@@ -458,8 +392,8 @@ impl Terms {
     }
 }
 
-/// A distance in price as a product of two numbers, which may have more decimals than a [`Decimal`]: pips by the length of a pip, or a
-/// difference of prices by 1.
+/// A distance in price as a product of two numbers: pips times the length of a pip, or a difference of prices times 1.
+/// The product may have more decimals than a [`Decimal`].
 type Distance = [Decimal; 2];
 
 /// The distances of a signal, as prices and as pips.
@@ -502,7 +436,7 @@ impl Distances {
     }
 }
 
-/// Finds how the quote currency converts to the account's.
+/// Finds the conversion from the instrument's quote currency to the account's.
 pub(super) fn conversion(
     instrument: &Instrument,
     entry: Option<Decimal>,
@@ -519,32 +453,17 @@ pub(super) fn conversion(
     rates.conversion(&instrument.quote, account)
 }
 
-impl Budget {
-    /// What an account may risk on any signal; `tier` is what the tier table says of the overlay's tier.
-    #[must_use]
-    pub fn of(account: Account, tier: UserTier<'_>) -> Self {
-        /// A hundredth, and from units of both to units.
-        const SCALE: Option<Divisor> = Divisor::new(BUDGET_SCALE);
-        let risk_percent = account.risk_percent.or(tier.limits().map(|tier| tier.risk_percent));
-        let product = account.balance.zip(risk_percent).and_then(|(balance, risk)| budget_product(balance, risk));
-        let risk_budget = product.and_then(|product| decimal(SCALE?.divide(product)?));
-        Self { risk_percent, risk_budget }
-    }
+/// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit.
+fn risk_budget(balance: Decimal, risk_percent: Decimal) -> Option<Decimal> {
+    /// Units of a balance times units of a percentage, by units of a budget.
+    const SCALE: u128 = 100 * ONE as u128;
+    decimal(u64::try_from(risk_product(balance, risk_percent)? / SCALE).ok()?)
 }
 
-/// By how much units of a balance times units of a percentage are more than units of a budget.
-const BUDGET_SCALE: u64 = 100 * ONE;
-
-/// Whether a product of units comes to a budget that fits.
-#[inline]
-const fn fits_budget(product: u128) -> bool {
-    product < (1 << 63) * BUDGET_SCALE as u128
-}
-
-/// A balance times a percentage, in units of both.
-fn budget_product(balance: Decimal, risk_percent: Decimal) -> Option<u128> {
-    let (balance, risk) = (u128::try_from(balance.units()).ok()?, u128::try_from(risk_percent.units()).ok()?);
-    balance.checked_mul(risk)
+/// A balance times a percentage, in units of both; `None` if either is below zero.
+fn risk_product(balance: Decimal, risk_percent: Decimal) -> Option<u128> {
+    let (balance, percent) = (u64::try_from(balance.units()).ok()?, u64::try_from(risk_percent.units()).ok()?);
+    Some(u128::from(balance) * u128::from(percent))
 }
 
 /// Units of a [`Decimal`] in one.
@@ -580,49 +499,34 @@ impl Sizing {
     }
 
     /// Sizes one account; `None` if a number does not fit.
-    #[inline]
     fn size(&self, balance: Decimal, risk_percent: Decimal, tier_max_lots: Option<Decimal>) -> Option<Size> {
-        // The one division: cutting it to units first and to steps then gives the same step as the exact fraction.
-        let lots_raw = decimal(self.raw.floor_of(budget_product(balance, risk_percent)?)?)?;
-        let most = u64::try_from(lots_raw.min(self.cap(tier_max_lots)).units()).ok()?;
-        let step = u64::try_from(self.lot_step.units()).ok()?;
-        let steps = most.checked_div(step)?;
-        let lots = decimal(steps * step)?;
-        Some(if lots < self.min_lot {
-            Size { lots_raw, lots: Decimal::ZERO, steps: 0 }
-        } else {
-            Size { lots_raw, lots, steps }
+        let cap = tier_max_lots.map_or(self.max_lot, |most| most.min(self.max_lot));
+        // Cutting the exact size to units first, and then to steps, gives the same step as cutting it to steps at once.
+        let lots_raw = decimal(self.raw.floor_of(risk_product(balance, risk_percent)?)?)?;
+        let lots = lots_raw.min(cap).floor_to(self.lot_step);
+        let lots = if lots < self.min_lot { Decimal::ZERO } else { lots };
+        let units = u128::try_from(lots.units()).ok()?;
+        let amount = |ratio: &Ratio| decimal(ratio.floor_of(units)?);
+        Some(Size {
+            lots_raw,
+            lots,
+            risk_amount: amount(&self.loss)?,
+            reward_amount: match &self.gain {
+                Some(gain) => Some(amount(gain)?),
+                None => None,
+            },
+            minimum_balance: if lots.is_zero() { self.minimum_balance(risk_percent, cap) } else { None },
         })
     }
 
-    /// What a size loses and gains; `None` if a number does not fit.
-    fn amounts(&self, lots: Decimal) -> Option<Amounts> {
-        let units = u128::try_from(lots.units()).ok()?;
-        let reward = match &self.gain {
-            Some(gain) => Some(decimal(gain.floor_of(units)?)?),
-            None => None,
-        };
-        Some(Amounts { risk: decimal(self.loss.floor_of(units)?)?, reward })
-    }
-
     /// Returns the least balance with which the smallest size fits the budget; `None` if no balance would do.
-    #[cold]
-    fn minimum_balance(&self, risk_percent: Decimal, tier_max_lots: Option<Decimal>) -> Option<Decimal> {
-        if self.cap(tier_max_lots).floor_to(self.lot_step) < self.min_lot {
+    fn minimum_balance(&self, risk_percent: Decimal, cap: Decimal) -> Option<Decimal> {
+        if cap.floor_to(self.lot_step) < self.min_lot {
             return None;
         }
-        let risk = U256::from(u64::try_from(risk_percent.units()).ok()?);
-        let lots = U256::from(u64::try_from(self.min_lot.units()).ok()?);
-        let divisor = self.raw.numerator.checked_mul(risk)?;
-        let dividend = self.raw.denominator.checked_mul(lots)?;
+        let (lots, percent) = (u64::try_from(self.min_lot.units()).ok()?, u64::try_from(risk_percent.units()).ok()?);
         // Rounded up: one unit less would not do.
-        let floor = dividend.checked_div(divisor)?;
-        let units = if dividend.checked_rem(divisor)? == U256::ZERO { floor } else { floor.checked_add(U256::ONE)? };
-        decimal(u64::try_from(units).ok()?)
-    }
-
-    fn cap(&self, tier_max_lots: Option<Decimal>) -> Decimal {
-        tier_max_lots.map_or(self.max_lot, |most| most.min(self.max_lot))
+        decimal(self.raw.least_for(lots, percent)?)
     }
 }
 

@@ -98,7 +98,7 @@ impl Object {
             if out.len() > 1 {
                 out.push(b',');
             }
-            crate::render::write_string(&mut out, name);
+            write_json_string(&mut out, name);
             out.push(b':');
             out.extend_from_slice(value.as_bytes());
         }
@@ -323,6 +323,22 @@ fn nearly_spells(name: &str, letters: Letters, known: &str) -> bool {
         return false;
     }
     strsim::osa_distance(&name, &known) <= slips as usize
+}
+
+/// Appends a JSON string, escaped as `serde_json` does it.
+pub fn write_json_string(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
+    let start = out.len();
+    // Writing a string into a growing buffer can not fail; if it ever did, half a string must not stay.
+    if serde_json::to_writer(&mut *out, text).is_err() {
+        out.truncate(start);
+        out.extend_from_slice(b"\"\"");
+    }
 }
 
 /// Drops the white space between tokens.

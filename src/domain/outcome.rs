@@ -1,9 +1,12 @@
 //! An outcome: what happened for one user on one signal. Most signals have none for most users.
 
+use strum::{EnumString, IntoStaticStr};
+
 use super::{Invalid, InvalidKind, Object, SignalId, UnixMillis, UserId};
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum OutcomeStatus {
     /// The user's order was placed.
     Fired,
@@ -14,11 +17,8 @@ pub enum OutcomeStatus {
 impl OutcomeStatus {
     /// `fired` or `failed`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Fired => "fired",
-            Self::Failed => "failed",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Reads `fired` or `failed` in any case.
@@ -27,13 +27,8 @@ impl OutcomeStatus {
     ///
     /// [`InvalidKind::WrongType`] for anything else.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.eq_ignore_ascii_case("fired") {
-            Ok(Self::Fired)
-        } else if text.eq_ignore_ascii_case("failed") {
-            Ok(Self::Failed)
-        } else {
-            Err(Invalid::member(InvalidKind::WrongType, "status", "status must be fired or failed"))
-        }
+        let refuse = |_| Invalid::member(InvalidKind::WrongType, "status", "status must be fired or failed");
+        text.parse().map_err(refuse)
     }
 }
 

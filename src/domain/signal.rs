@@ -1,12 +1,15 @@
 //! A signal: the trade idea that all users share, stored once.
 
-use super::{Decimal, Invalid, InvalidKind, Object, SignalId, Symbol, UnixMillis};
+use strum::{EnumString, IntoStaticStr};
+
+use super::{Decimal, Invalid, InvalidKind, Object, SignalId, Symbol, UnixMillis, write_json_string};
 
 /// Longest `pattern_type`, in bytes.
 const PATTERN_BYTES_MAX: usize = 128;
 
-/// Which way a signal trades.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The side of a trade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE", ascii_case_insensitive)]
 pub enum Direction {
     /// Buy now, sell later: the stop lies below the entry.
     Buy,
@@ -17,11 +20,8 @@ pub enum Direction {
 impl Direction {
     /// `BUY` or `SELL`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Buy => "BUY",
-            Self::Sell => "SELL",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Reads `BUY` or `SELL` in any case.
@@ -30,31 +30,26 @@ impl Direction {
     ///
     /// [`InvalidKind::WrongType`] for anything else.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.eq_ignore_ascii_case("BUY") {
-            Ok(Self::Buy)
-        } else if text.eq_ignore_ascii_case("SELL") {
-            Ok(Self::Sell)
-        } else {
-            Err(Invalid::member(InvalidKind::WrongType, "direction", "direction must be BUY or SELL"))
-        }
+        let refuse = |_| Invalid::member(InvalidKind::WrongType, "direction", "direction must be BUY or SELL");
+        text.parse().map_err(refuse)
     }
 }
 
-/// Where a signal gets in and out: as prices, or as distances in pips. Producers send both kinds.
+/// The entry, the stop and the target of a signal: as prices, or as distances in pips. Producers send both kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Levels {
     /// Prices; the stop lies on the losing side of the entry, the target on the winning side.
     Prices {
-        /// Price to get in at; above zero.
+        /// Price at which to open the trade; above zero.
         entry: Decimal,
-        /// Price to get out at with a loss; above zero.
+        /// Price at which to close it with a loss; above zero.
         stop: Decimal,
-        /// Price to get out at with a gain; above zero. `None`: the signal names none.
+        /// Price at which to close it with a gain; above zero. `None`: the signal names none.
         target: Option<Decimal>,
     },
     /// Distances in pips from the entry.
     Pips {
-        /// Price to get in at; above zero. `None`: at the market.
+        /// Price at which to open the trade; above zero. `None`: at the market.
         entry: Option<Decimal>,
         /// Distance to the stop; above zero.
         stop: Decimal,
@@ -64,7 +59,7 @@ pub enum Levels {
 }
 
 impl Levels {
-    /// Price to get in at, where the signal names one.
+    /// The price at which to open the trade; `None` if the signal names none.
     #[must_use]
     pub const fn entry(&self) -> Option<Decimal> {
         match self {
@@ -130,7 +125,7 @@ impl Levels {
         Ok(Self::Pips { entry, stop, target })
     }
 
-    /// Takes the levels out of a body: prices where there is a `stop_loss`, else pips.
+    /// Takes the levels out of a body: prices if there is a `stop_loss`, else pips.
     fn take(object: &mut Object, direction: Direction) -> Result<Self, Invalid> {
         let least = Decimal::from_units(1);
         let most = Decimal::from_units(i64::MAX);
@@ -156,7 +151,7 @@ impl Levels {
             let detail = "stop_loss is a price and target_pips a distance: give take_profit, or both in pips";
             return Err(Invalid::member(InvalidKind::MixedLevels, "target_pips", detail));
         }
-        // Where there are prices, `stop_pips` and `target_pips` are the producer's own reading: kept, not used.
+        // Beside prices, `stop_pips` and `target_pips` are the producer's own computation: kept, not used.
         Self::prices(direction, entry, stop, target)
     }
 }
@@ -166,19 +161,19 @@ impl Levels {
 pub struct Signal {
     /// The engine's id.
     pub id: SignalId,
-    /// What is traded.
+    /// The instrument.
     pub symbol: Symbol,
-    /// Which way.
+    /// Buy or sell.
     pub direction: Direction,
-    /// Where to get in and out.
+    /// Entry, stop and target.
     pub levels: Levels,
-    /// The pattern that gave rise to it.
+    /// The pattern that the engine found in the prices.
     pub pattern_type: Option<String>,
     /// The engine's confidence, 0 to 100.
     pub confidence: Option<Decimal>,
     /// When it was published.
     pub created_at: UnixMillis,
-    /// From when on it is expired; after `created_at`.
+    /// The moment from which it is expired; after `created_at`.
     pub expires_at: UnixMillis,
     /// Everything else, as published.
     pub members: Object,
@@ -257,7 +252,7 @@ impl SignalDraft {
     ///
     /// [`InvalidKind::ExpiryBeforeCreation`].
     pub fn resolve(self, now: UnixMillis, lifetime_ms: i64) -> Result<Signal, Invalid> {
-        // A signal that names only its expiry, and that is already over, was created no later than then.
+        // A signal that names only an expiry in the past was created before that.
         let created_at = self.created_at.unwrap_or_else(|| match self.expires_at {
             Some(expires_at) if expires_at <= now => expires_at.plus_millis(-lifetime_ms),
             _ => now,
@@ -280,7 +275,7 @@ impl SignalDraft {
         })
     }
 
-    /// Whether this body says nothing other than `stored`; times that it leaves out agree with any.
+    /// Whether this body says the same as `stored`; a time that it leaves out agrees with any.
     #[must_use]
     pub fn agrees_with(&self, stored: &Signal) -> bool {
         self.same_but_times(stored)
@@ -288,7 +283,7 @@ impl SignalDraft {
             && self.expires_at.is_none_or(|expires_at| expires_at == stored.expires_at)
     }
 
-    /// Whether this body says nothing other than `stored`, its times aside.
+    /// Whether this body says the same as `stored`, the times aside.
     #[must_use]
     pub fn same_but_times(&self, stored: &Signal) -> bool {
         self.id == stored.id
@@ -314,6 +309,38 @@ impl Signal {
         now >= self.expires_at
     }
 
+    /// Returns all members: the known ones in a fixed order, then all others as published.
+    #[must_use]
+    pub fn to_object(&self) -> Object {
+        let string = |text: &str| {
+            let mut json = Vec::new();
+            write_json_string(&mut json, text);
+            String::from_utf8(json).unwrap_or_default()
+        };
+        let decimal = |number: Option<Decimal>| number.map(|number| number.to_string());
+        let (stop_loss, take_profit, stop_pips, target_pips) = match self.levels {
+            Levels::Prices { stop, target, .. } => (Some(stop), target, None, None),
+            Levels::Pips { stop, target, .. } => (None, None, Some(stop), target),
+        };
+        let known = [
+            ("signal_id", Some(string(self.id.as_str()))),
+            ("symbol", Some(string(self.symbol.as_str()))),
+            ("direction", Some(string(self.direction.as_str()))),
+            ("entry_price", decimal(self.levels.entry())),
+            ("stop_loss", decimal(stop_loss)),
+            ("take_profit", decimal(take_profit)),
+            ("stop_pips", decimal(stop_pips)),
+            ("target_pips", decimal(target_pips)),
+            ("pattern_type", self.pattern_type.as_deref().map(string)),
+            ("confidence", decimal(self.confidence)),
+            ("created_at", Some(string(&self.created_at.to_string()))),
+            ("expires_at", Some(string(&self.expires_at.to_string()))),
+        ];
+        let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let others = self.members.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Object::from_members(known.chain(others).collect())
+    }
+
     /// Applies an RFC 7396 merge patch and checks the result as if it were published so.
     ///
     /// # Errors
@@ -326,9 +353,9 @@ impl Signal {
                 return Err(Invalid::member(InvalidKind::MissingMember, name, format!("{name} can not be removed")));
             }
         }
-        let mut object = Object::parse(&crate::render::signal_json(self))?;
+        let mut object = self.to_object();
         match self.levels {
-            // Prices take the place of distances, which would otherwise stay behind as members that nobody reads.
+            // Prices replace the distances. Otherwise those would be kept as members that no computation reads.
             Levels::Pips { .. } if patch.get("stop_loss").is_some() => {
                 object.take("stop_pips");
                 object.take("target_pips");

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::domain::{
-    Currency, Direction, Mission, OutcomeStatus, OverlayDraft, Pair, RateDraft, Reason, Reasons, SignalDraft, SignalId,
-    Status, Symbol, TierName, UserId,
+    Currency, Direction, Levels, Mission, OutcomeStatus, OverlayDraft, Pair, RateDraft, Reason, Reasons, SignalDraft,
+    SignalId, Status, Symbol, TierName, UserId,
 };
 
 type Raw = Box<RawValue>;

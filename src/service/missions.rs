@@ -4,38 +4,36 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use super::roster::{Names, Position, RenderedOverlay, Roster, Row};
+use super::roster::{Position, RenderedOverlay, Roster, Row};
 use super::{Service, ServiceError, blocking};
 use crate::cache::CachedSignal;
 use crate::domain::{
     self, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName, UnixMillis, UserId,
 };
-use crate::render::{self, BatchFrame, Uncomputed, ViewFrame};
+use crate::render;
 use crate::store::{Snapshot, StoreError, StoredOutcome, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 /// A page ends early once it has this many bytes, so that no answer takes much memory; its cursor goes on from there.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Most signals that a page looks at: a filter that matches few of many years must still answer soon.
+/// Most signals that a page reads: a filter that matches few signals of many years must still answer soon.
 const SIGNALS_SCANNED_MAX: usize = 10_000;
 
-/// One mission view, with all that its entity tag is made of known before a size is computed.
-///
-/// It borrows the records, and lives while they are looked at.
+/// One mission view that is not computed yet: its entity tag is known before, so that a client that holds it costs nothing.
 #[derive(Debug)]
 pub struct MissionView<'a> {
     signal: &'a StoredSignal,
     signal_json: &'a [u8],
     overlay: &'a RenderedOverlay,
     row: Row<'a>,
-    frame: &'a ViewFrame,
+    terms: &'a Terms,
     status: Status,
     tag: ViewTag,
     now: UnixMillis,
 }
 
-/// What a view rests on: as long as this is the same the view is, its seconds aside.
+/// The versions that a view is computed from: while they are the same, so is the view, except for its seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewTag {
     /// Sets runs of the server apart: the tables of rules may have changed in between.
@@ -58,7 +56,7 @@ impl<'a> MissionView<'a> {
         (signal, signal_json): (&'a StoredSignal, &'a [u8]),
         outcome: Option<&StoredOutcome>,
         overlay: &'a RenderedOverlay,
-        frame: &'a ViewFrame,
+        terms: &'a Terms,
     ) -> Self {
         let row = overlay.row();
         let status = Status::of(&signal.signal, outcome.map(|stored| stored.outcome.status), now);
@@ -66,14 +64,14 @@ impl<'a> MissionView<'a> {
             run,
             signal_seq: signal.seq,
             overlay_seq: row.seq,
-            rate_seq: frame.terms().rate_seq(),
+            rate_seq: terms.rate_seq(),
             outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
             is_expired: signal.signal.is_expired(now),
         };
-        Self { signal, signal_json, overlay, row, frame, status, tag, now }
+        Self { signal, signal_json, overlay, row, terms, status, tag, now }
     }
 
-    /// What it rests on.
+    /// The versions that it is computed from.
     #[must_use]
     pub fn tag(&self) -> ViewTag {
         self.tag
@@ -82,13 +80,7 @@ impl<'a> MissionView<'a> {
     /// Computes the mission.
     #[must_use]
     pub fn mission(&self, service: &Service) -> Mission {
-        let Uncomputed { account, tier, status, now } = self.uncomputed(service);
-        self.frame.terms().mission(account, tier, status, now)
-    }
-
-    fn uncomputed<'s>(&self, service: &'s Service) -> Uncomputed<'s> {
-        let tier = self.row.tier(service.names());
-        Uncomputed { account: self.row.account, tier, status: self.status, now: self.now }
+        self.terms.mission(self.row.account, self.row.tier(service.names()), self.status, self.now)
     }
 
     /// About how long its JSON is, in bytes.
@@ -96,19 +88,20 @@ impl<'a> MissionView<'a> {
     pub fn size_hint(&self) -> usize {
         /// The computed part with the longest numbers and several reasons.
         const MISSION_BYTES: usize = 512;
-        self.signal_json.len() + self.row.text.json.len() + MISSION_BYTES
+        self.signal_json.len() + self.row.json.len() + MISSION_BYTES
     }
 
     /// Appends the view as JSON.
     pub fn write_to(&self, service: &Service, out: &mut Vec<u8>) {
         service.metrics().views.inc();
-        self.frame.write(out, self.signal_json, self.row.text, self.uncomputed(service));
+        let (mission, currency) = (self.mission(service), self.terms.account_currency());
+        render::write_view(out, self.signal_json, self.row.json, &mission, currency);
     }
 
-    /// The currency that the amounts are in.
+    /// The currency of the amounts.
     #[must_use]
-    pub fn currency(&self, service: &Service) -> Currency {
-        service.names().currency(self.row.currency).unwrap_or_else(Currency::usd)
+    pub fn currency(&self) -> &'a Currency {
+        self.terms.account_currency()
     }
 
     /// The steps by which it is computed, for a person.
@@ -148,7 +141,7 @@ pub struct Page {
     pub rows: Vec<u8>,
     /// How many.
     pub count: usize,
-    /// Where the next page begins; `None` at the end.
+    /// Where the next page starts; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
@@ -157,7 +150,7 @@ impl Page {
         self.count >= rows_max.max(1) || self.rows.len() >= PAGE_BYTES_MAX
     }
 
-    /// Sets the row that is to be written next apart from the one before it.
+    /// Counts the next row, and separates it from the one before.
     pub fn begin_row(&mut self) {
         if self.count > 0 {
             self.rows.push(b',');
@@ -195,7 +188,7 @@ impl fmt::Display for SignalCursor {
     }
 }
 
-/// Signals with where to go on after each.
+/// Signals, each with the cursor that continues after it.
 type SignalRows<'a> = Box<dyn Iterator<Item = Result<(SignalCursor, StoredSignal), StoreError>> + 'a>;
 
 impl Service {
@@ -222,32 +215,21 @@ impl Service {
         overlay: &RenderedOverlay,
         use_it: impl FnOnce(&MissionView<'_>) -> T,
     ) -> T {
-        self.with_view_as_of(self.now(), &self.rates(), signal, overlay, use_it)
-    }
-
-    fn with_view_as_of<T>(
-        &self,
-        now: UnixMillis,
-        rates: &Rates,
-        signal: &CachedSignal,
-        overlay: &RenderedOverlay,
-        use_it: impl FnOnce(&MissionView<'_>) -> T,
-    ) -> T {
         // Most signals have no outcomes yet.
         let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
-        let frame = self.frame(signal, overlay.row().currency, rates);
-        let (moment, signal) = ((self.run(), now), (&signal.stored, &*signal.json));
-        use_it(&MissionView::new(moment, signal, outcome.map(Arc::as_ref), overlay, &frame))
+        let terms = self.terms(signal, overlay.row().currency, &self.rates());
+        let (moment, signal) = ((self.run(), self.now()), (&signal.stored, &*signal.json));
+        use_it(&MissionView::new(moment, signal, outcome.map(Arc::as_ref), overlay, &terms))
     }
 
-    /// Returns the common part of a signal's views in a currency, by its place in [`Names::currency`].
-    fn frame(&self, signal: &CachedSignal, currency: usize, rates: &Rates) -> Arc<ViewFrame> {
-        signal.frame(currency, rates.seq(), || self.make_frame(&signal.stored, currency, rates))
+    /// Returns a signal's terms in a currency, by its place in [`Names::currency`].
+    fn terms(&self, signal: &CachedSignal, currency: usize, rates: &Rates) -> Arc<Terms> {
+        signal.terms(currency, rates.seq(), || self.compute_terms(&signal.stored, currency, rates))
     }
 
-    fn make_frame(&self, signal: &StoredSignal, currency: usize, rates: &Rates) -> ViewFrame {
+    fn compute_terms(&self, signal: &StoredSignal, currency: usize, rates: &Rates) -> Terms {
         let currency = self.names().currency(currency).unwrap_or_else(Currency::usd);
-        ViewFrame::new(Terms::new(&signal.signal, &currency, self.market(rates)), &currency)
+        Terms::new(&signal.signal, &currency, self.market(rates))
     }
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
@@ -279,9 +261,9 @@ impl Service {
                 page.next_cursor = Some(cursor.to_string());
                 let outcome = snapshot.outcome(stored.number, &user)?;
                 let json = render::signal_json(&stored.signal);
-                let frame = service.make_frame(&stored, currency, &rates);
+                let terms = service.compute_terms(&stored, currency, &rates);
                 let moment = (service.run(), now);
-                let view = MissionView::new(moment, (&stored, &json), outcome.as_ref(), &overlay, &frame);
+                let view = MissionView::new(moment, (&stored, &json), outcome.as_ref(), &overlay, &terms);
                 if filter == StatusFilter::All || filter == StatusFilter::Only(view.status) {
                     page.begin_row();
                     view.write_to(&service, &mut page.rows);
@@ -336,7 +318,7 @@ impl Service {
     /// [`ServiceError::Absent`] if the signal is not there; [`ServiceError::Store`].
     pub async fn batch(&self, signal: &SignalId, tier: Option<TierName>) -> Result<Batch, ServiceError> {
         let signal = self.signal(signal).await?;
-        // By its own name, so that an alias finds those who have the name, and the other way round.
+        // By its own name, so that an alias finds the users that have the name, and the name those that have an alias.
         let tier = tier.map(|tier| self.names().own_name(&tier).clone());
         let roster = self.shared.memory.overlays.roster(&self.shared.store).await?;
         Ok(Batch {
@@ -348,7 +330,7 @@ impl Service {
             roster,
             position: Position::default(),
             outcomes_passed: 0,
-            frames: Vec::new(),
+            terms: Vec::new(),
         })
     }
 }
@@ -378,7 +360,7 @@ fn signal_rows(
     Ok(Box::new(rows.map(|row| row.map(|stored| (SignalCursor::Number(stored.number), stored)))))
 }
 
-/// Takes the cursor off a page behind which there is nothing more.
+/// Removes the cursor of a page if no row follows it.
 fn end_unless_cut(
     snapshot: &Snapshot,
     active: Option<bool>,
@@ -393,7 +375,7 @@ fn end_unless_cut(
     Ok(page)
 }
 
-/// The missions of all users on one signal, written piece by piece, so that any number of users fits in little memory.
+/// The missions of all users on one signal, written piece by piece so that any number of users needs little memory.
 #[derive(Debug)]
 pub struct Batch {
     service: Service,
@@ -403,13 +385,13 @@ pub struct Batch {
     now: UnixMillis,
     roster: Arc<Roster>,
     position: Position,
-    /// How many of the signal's outcomes belong to users before the position.
+    /// How many of the signal's outcomes are of users before the position.
     outcomes_passed: usize,
-    /// Made once for each currency that occurs, by its place in the roster.
-    frames: Vec<Option<BatchFrame>>,
+    /// One for each currency that occurred, by its place in the roster.
+    terms: Vec<Option<Arc<Terms>>>,
 }
 
-/// How views of a batch are set apart.
+/// How views of a batch are separated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separator {
     /// A comma between two views.
@@ -419,50 +401,43 @@ pub enum Separator {
 }
 
 impl Batch {
-    /// Goes on after a user instead of at the beginning.
+    /// Continues after a user instead of at the start.
     pub fn skip_to_after(&mut self, user: &UserId) {
         self.position = self.roster.position_after(user);
         let outcomes = self.signal.outcomes();
         self.outcomes_passed = outcomes.partition_point(|stored| stored.outcome.user_id <= *user);
     }
 
-    /// Appends the next views, until there are `rows_max` or `out` has `bytes_max`; returns how many. One user is looked at
-    /// in any case, so that each step gets further.
+    /// Appends the next views, until there are `rows_max` or `out` has `bytes_max`; returns how many. Each call passes at
+    /// least one user, so that repeated calls reach the end.
     pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
-        let (service, roster) = (self.service.clone(), Arc::clone(&self.roster));
+        let roster = Arc::clone(&self.roster);
         let mut count = 0;
         while let Some(row) = roster.next(&mut self.position) {
-            if self.tier.as_ref().is_none_or(|tier| row.has_tier(tier, service.names())) {
-                if separator == Separator::Comma && count > 0 {
-                    out.push(b',');
-                }
-                self.write_row(&row, service.names(), out);
-                if separator == Separator::Newline {
-                    out.push(b'\n');
-                }
-                count += 1;
-            }
+            let outcome = self.next_outcome(row.user());
+            count += usize::from(self.write_row(&row, outcome, separator, count == 0, out));
             if count >= rows_max || out.len() >= bytes_max {
                 break;
             }
         }
-        service.metrics().views.inc_by(count as u64);
+        self.service.metrics().views.inc_by(count as u64);
         count
     }
 
-    /// Whether all users have been looked at.
+    /// Whether the last user has been passed.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.roster.is_end(self.position)
     }
 
-    /// The user after whom to go on; `None` at the end.
+    /// The last user passed, after which to continue; `None` at the end.
     #[must_use]
     pub fn next_cursor(&self) -> Option<UserId> {
         if self.is_done() { None } else { self.roster.user_before(self.position) }
     }
 
-    /// The views of the users in a list, as a page, and those who have no overlay; made where a long list keeps no other request waiting.
+    /// The views of the users in a list, as a page, and those who have no overlay; made on a
+    /// blocking thread, as a long list would keep other requests waiting.
     ///
     /// # Errors
     ///
@@ -482,8 +457,8 @@ impl Batch {
         .await
     }
 
-    /// Appends the views of the users in a list; returns how many, and those who have no overlay. Ends early when `out` has
-    /// `bytes_max`. A user whose overlay can not be decoded is in neither.
+    /// Appends the views of the users in a list; returns how many, and the users that have no overlay. Ends early once
+    /// `out` has `bytes_max`. A user whose overlay can not be decoded is in neither.
     pub fn write_users(
         &mut self,
         users: &[UserId],
@@ -491,51 +466,55 @@ impl Batch {
         separator: Separator,
         out: &mut Vec<u8>,
     ) -> (usize, Vec<UserId>) {
-        let service = &self.service;
         let mut count = 0;
         let mut absent = Vec::new();
         for user in users {
             if out.len() >= bytes_max {
                 break;
             }
-            let Some(overlay) = self.roster.find(user.as_str()) else {
-                if !self.roster.damaged().contains(user.as_str()) {
-                    absent.push(user.clone());
-                }
-                continue;
-            };
-            if self.tier.as_ref().is_none_or(|tier| overlay.row().has_tier(tier, service.names())) {
-                if separator == Separator::Comma && count > 0 {
-                    out.push(b',');
-                }
-                service.with_view_as_of(self.now, &self.rates, &self.signal, &overlay, |view| {
-                    view.write_to(service, out);
-                });
-                if separator == Separator::Newline {
-                    out.push(b'\n');
-                }
-                count += 1;
+            if let Some(overlay) = self.roster.find(user.as_str()) {
+                let outcome = self.signal.outcome(user.as_str()).map(|stored| stored.outcome.status);
+                count += usize::from(self.write_row(&overlay.row(), outcome, separator, count == 0, out));
+            } else if !self.roster.damaged().contains(user.as_str()) {
+                absent.push(user.clone());
             }
         }
+        self.service.metrics().views.inc_by(count as u64);
         (count, absent)
     }
 
-    #[inline]
-    fn write_row(&mut self, row: &Row<'_>, names: &Names, out: &mut Vec<u8>) {
-        let outcome = self.outcome_of(row.user());
+    /// Appends one user's view, if the user has the tier that was asked for; returns whether it did.
+    fn write_row(
+        &mut self,
+        row: &Row<'_>,
+        outcome: Option<OutcomeStatus>,
+        separator: Separator,
+        is_first: bool,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if self.terms.get(row.currency).is_none_or(Option::is_none) {
+            self.add_terms(row.currency);
+        }
+        let names = self.service.names();
+        let Some(Some(terms)) = self.terms.get(row.currency) else { return false };
+        if self.tier.as_ref().is_some_and(|tier| !row.has_tier(tier, names)) {
+            return false;
+        }
+        if separator == Separator::Comma && !is_first {
+            out.push(b',');
+        }
         let status = Status::of(&self.signal.stored.signal, outcome, self.now);
-        if self.frames.get(row.currency).is_none_or(Option::is_none) {
-            self.make_frame(row.currency);
+        let mission = terms.mission(row.account, row.tier(names), status, self.now);
+        render::write_view(out, &self.signal.json, row.json, &mission, terms.account_currency());
+        if separator == Separator::Newline {
+            out.push(b'\n');
         }
-        if let Some(Some(frame)) = self.frames.get_mut(row.currency) {
-            let tier = row.tier(names);
-            frame.write(out, row.text, Uncomputed { account: row.account, tier, status, now: self.now });
-        }
+        true
     }
 
-    /// Outcomes and users come in the same order, so one look at the next outcome is enough.
-    #[inline]
-    fn outcome_of(&mut self, user: &[u8]) -> Option<OutcomeStatus> {
+    /// Returns the outcome of a user who comes after all users asked about before. Outcomes are in the order of users, so
+    /// one comparison with the next outcome is enough for most.
+    fn next_outcome(&mut self, user: &[u8]) -> Option<OutcomeStatus> {
         loop {
             let stored = self.signal.outcomes().get(self.outcomes_passed)?;
             match stored.outcome.user_id.as_str().as_bytes().cmp(user) {
@@ -547,14 +526,13 @@ impl Batch {
     }
 
     #[cold]
-    fn make_frame(&mut self, currency: usize) {
-        let shared = self.service.frame(&self.signal, currency, &self.rates);
-        let frame = BatchFrame::new(shared, &self.signal.json, self.now);
-        if self.frames.len() <= currency {
-            self.frames.resize_with(currency + 1, || None);
+    fn add_terms(&mut self, currency: usize) {
+        let terms = self.service.terms(&self.signal, currency, &self.rates);
+        if self.terms.len() <= currency {
+            self.terms.resize(currency + 1, None);
         }
-        if let Some(place) = self.frames.get_mut(currency) {
-            *place = Some(frame);
+        if let Some(place) = self.terms.get_mut(currency) {
+            *place = Some(terms);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The roster: all overlays in memory, ready to be joined with any signal.
 //!
-//! A view needs a user's JSON and the few numbers that a mission is computed from; a batch of views needs those of all users in a row.
-//! The roster holds just that, packed into chunks in the order of users. A chunk never changes: a write puts a new one in its place. So
-//! versions of the roster share the chunks in which nothing changed, and a batch reads one version while the next ones are made.
+//! A view needs a user's JSON and the few numbers that a mission is computed from; a batch of views needs those of all
+//! users in a row. The roster holds exactly that, packed into chunks in the order of users. A chunk never changes: a write
+//! replaces it. So versions of the roster share the chunks in which nothing changed, and a batch reads one version while
+//! the writer makes the next ones.
 //!
 //! [`overlays`](super::overlays) keeps it as new as the last acknowledged write.
 
@@ -12,13 +13,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::ServiceError;
 use crate::domain::{
-    Account, Budget, Currency, Decimal, Object, Overlay, OverlayDraft, Tier, TierName, Tiers, UnixMillis, UserId,
-    UserTier,
+    Account, Currency, Decimal, Object, Overlay, OverlayDraft, Tier, TierName, Tiers, UnixMillis, UserId, UserTier,
 };
-use crate::render::{self, UserText};
+use crate::render;
 use crate::store::{Snapshot, StoreError};
 
-/// Text of a chunk when it is made, in bytes; one that grows to twice as much is split. Small, as each write copies a chunk.
+/// Text of a new chunk, in bytes; a chunk that grows to twice as much is split. Small, as each write copies a chunk.
 const CHUNK_BYTES: usize = 16 * 1024;
 /// The beginning of each overlay's JSON; the user's id follows, of bytes that need no escape.
 const JSON_START: &[u8] = b"{\"user_id\":\"";
@@ -38,11 +38,11 @@ pub(super) struct Roster {
 #[derive(Debug)]
 struct Chunk {
     rows: Box<[PackedRow]>,
-    /// The JSON of each overlay and the text of its budget, one after the other.
+    /// The JSON of all its overlays, one after the other.
     text: Box<[u8]>,
 }
 
-/// One user: the place of the text, and the numbers that a mission is computed from.
+/// One user: the place of the JSON, and the numbers that a mission is computed from.
 #[derive(Clone, Copy, Debug)]
 struct PackedRow {
     /// The number of the change that wrote the overlay.
@@ -57,7 +57,6 @@ struct PackedRow {
     text_end: u32,
     currency: u32,
     user_bytes: u8,
-    budget_bytes: u8,
     tier: TierSlot,
 }
 
@@ -67,13 +66,13 @@ const NO_TIER: TierSlot = 0;
 const UNKNOWN_TIER: TierSlot = 1;
 const FIRST_TIER: TierSlot = 2;
 
-/// One user of a chunk, as a reader needs it.
+/// One user of a chunk, unpacked for a reader.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Row<'a> {
     /// The number of the change that wrote the overlay.
     pub(super) seq: u64,
-    /// The overlay, and the text of its budget.
-    pub(super) text: UserText<'a>,
+    /// The overlay as [`render::overlay_json`] renders it.
+    pub(super) json: &'a [u8],
     /// The numbers.
     pub(super) account: Account,
     /// The account's currency, by its place in [`Names::currency`].
@@ -99,7 +98,7 @@ pub(super) struct Position {
 impl<'a> Row<'a> {
     /// The user's id.
     pub(super) fn user(&self) -> &'a [u8] {
-        self.text.json.get(JSON_START.len()..JSON_START.len() + self.user_bytes).unwrap_or_default()
+        self.json.get(JSON_START.len()..JSON_START.len() + self.user_bytes).unwrap_or_default()
     }
 
     /// What the tier table says of the user.
@@ -113,7 +112,7 @@ impl<'a> Row<'a> {
             NO_TIER => false,
             UNKNOWN_TIER => {
                 // A name that the table does not know stands only in the JSON, right after the id.
-                let rest = self.text.json.get(JSON_START.len() + self.user_bytes..).unwrap_or_default();
+                let rest = self.json.get(JSON_START.len() + self.user_bytes..).unwrap_or_default();
                 rest.strip_prefix(b"\",\"tier\":\"")
                     .and_then(|rest| rest.strip_prefix(name.as_str().as_bytes()))
                     .is_some_and(|rest| rest.starts_with(b"\""))
@@ -139,8 +138,7 @@ impl RenderedOverlay {
 
     /// The bytes that it takes in a chunk.
     pub(super) fn bytes(&self) -> usize {
-        let Row { text, .. } = self.row();
-        size_of::<PackedRow>() + text.json.len() + text.budget.len()
+        size_of::<PackedRow>() + self.json().len()
     }
 
     /// The number of the change that wrote it.
@@ -159,7 +157,7 @@ impl RenderedOverlay {
     /// The overlay as [`render::overlay_json`] renders it.
     #[must_use]
     pub fn json(&self) -> &[u8] {
-        self.row().text.json
+        self.row().json
     }
 
     /// The record.
@@ -398,8 +396,6 @@ impl ChunkBuilder {
         let tier = names.tier_slot(overlay.tier.as_ref());
         let text_start = self.text_end();
         render::write_overlay(&mut self.text, overlay);
-        let budget_start = self.text.len();
-        render::write_budget(&mut self.text, Budget::of(account, names.tier_in(tier)));
         self.rows.push(PackedRow {
             seq,
             balance: account.balance.map_or(-1, Decimal::units),
@@ -408,9 +404,8 @@ impl ChunkBuilder {
             text_start,
             text_end: self.text_end(),
             currency: u32::try_from(names.currency_slot(&overlay.account_currency)).unwrap_or(u32::MAX),
-            // Ids have at most 128 bytes, and two numbers with their names less.
+            // Ids have at most 128 bytes.
             user_bytes: u8::try_from(overlay.user_id.as_str().len()).unwrap_or(u8::MAX),
-            budget_bytes: u8::try_from(self.text.len() - budget_start).unwrap_or(u8::MAX),
             tier,
         });
     }
@@ -481,12 +476,11 @@ impl Chunk {
 
     #[inline]
     fn read(&self, row: &PackedRow) -> Option<Row<'_>> {
-        let text = self.text.get(row.text_start as usize..row.text_end as usize)?;
-        let (json, budget) = text.split_at_checked(text.len().checked_sub(row.budget_bytes.into())?)?;
+        let json = self.text.get(row.text_start as usize..row.text_end as usize)?;
         let decimal = |units: i64| (units >= 0).then(|| Decimal::from_units(units));
         Some(Row {
             seq: row.seq,
-            text: UserText { json, budget },
+            json,
             account: Account {
                 balance: decimal(row.balance),
                 risk_percent: decimal(row.risk_percent),
@@ -541,7 +535,7 @@ mod tests {
         for (seq, user, overlay) in &overlays {
             let row = roster.next(&mut position).unwrap();
             assert_eq!((row.seq, row.user()), (*seq, user.as_str().as_bytes()));
-            assert_eq!(row.text.json, render::overlay_json(overlay));
+            assert_eq!(row.json, render::overlay_json(overlay));
         }
         assert!(roster.is_end(position));
         assert_eq!(roster.users(), plain.len());

@@ -290,5 +290,5 @@ fn numbers_and_words_are_those_of_the_program() {
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(document["components"]["parameters"]["Limit"]["schema"]["maximum"], PAGE_ROWS_MAX);
     let reasons = &document["components"]["schemas"]["Mission"]["properties"]["reasons"]["items"]["enum"];
-    assert_eq!(*reasons, json!(Reason::ALL.map(Reason::as_str)));
+    assert_eq!(*reasons, json!(Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>()));
 }

@@ -711,7 +711,7 @@ fn numbers_that_no_input_can_hold_give_no_size() {
 #[test]
 fn every_reason_can_be_given() {
     let cross = r#"{"symbol":"EURGBP"}"#;
-    for reason in Reason::ALL {
+    for &reason in Reason::ALL {
         let case = match reason {
             Reason::Expired => Case { now: "2026-01-30T17:00:00Z", ..case("{}", "{}") },
             Reason::AlreadyFired => Case { outcome: Some(OutcomeStatus::Fired), ..case("{}", "{}") },
@@ -753,7 +753,7 @@ fn reasons_are_listed_together() {
     );
     let mut all = Reasons::default();
     assert!(all.is_empty());
-    for reason in Reason::ALL.into_iter().rev() {
+    for &reason in Reason::ALL.iter().rev() {
         all.insert(reason);
     }
     assert_eq!(all.iter().collect::<Vec<_>>(), Reason::ALL);
