@@ -5,7 +5,10 @@
 //! kept.
 
 mod backup;
+mod blocking;
 mod clock;
+mod error;
+mod health;
 mod import;
 mod lines;
 mod missions;
@@ -21,12 +24,14 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use backup::BackupState;
-use bytesize::ByteSize;
 use tokio::sync::oneshot;
 
-pub use backup::{Backup, BackupPlan, Download, Health, NewestBackup};
+use backup::BackupState;
+pub use backup::{Backup, BackupPlan, Download, NewestBackup};
+use blocking::blocking;
 pub use clock::{Clock, Stopwatch};
+pub use error::ServiceError;
+pub use health::Health;
 pub use import::{Import, ImportCounts, ImportEffect, Imported, Pass};
 pub use lines::{LINE_BYTES_MAX, Line, LineSplitter};
 pub use missions::{
@@ -45,7 +50,7 @@ use crate::cache::{Cache, CacheSize, CachedSignal};
 use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers, Token, UnixMillis, UserId};
 use crate::metrics::Metrics;
 use crate::store::{
-    Change, Commit, Condition, Counts, Effect, Operation, Receipt, Refusal, RetryPauses, Snapshot, Store, StoreError,
+    Change, Commit, Condition, Counts, Effect, Operation, Receipt, RetryPauses, Snapshot, Store, StoreError,
     WriteError, Writer,
 };
 
@@ -95,81 +100,6 @@ impl Settings {
             overlays_bytes_max: OVERLAYS_BYTES_MAX,
         })
     }
-}
-
-/// Why a request could not be answered.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum ServiceError {
-    /// The record is not there.
-    #[error("no {0}")]
-    Absent(String),
-    /// Another record stands in the way.
-    #[error("{0}")]
-    Conflict(String),
-    /// The condition of a write does not hold.
-    #[error("the record is not as the condition expects it")]
-    ConditionFailed,
-    /// The input breaks a rule.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    /// A line of an import is too long.
-    #[error("the line is longer than {LINE_BYTES_MAX} bytes")]
-    LineTooLong,
-    /// Too many writes are waiting, or the server is stopping.
-    #[error("too many writes are waiting, or the server is stopping")]
-    Busy,
-    /// Memory has no room for the overlays.
-    #[error(
-        "the overlays take {} of memory and --overlays-memory is {}: delete overlays, or start with --overlays-memory {}",
-        ByteSize(*bytes).display().iec(), ByteSize(*bytes_max).display().iec(), sufficient(*bytes)
-    )]
-    TooManyOverlays {
-        /// What they take, in bytes.
-        bytes: u64,
-        /// What they may take, in bytes.
-        bytes_max: u64,
-    },
-    /// The file could not be read.
-    #[error("the store failed")]
-    Store(#[source] Arc<StoreError>),
-    /// A write could not be made durable; it may be tried again.
-    #[error("the write could not be made durable")]
-    WriteFailed(#[source] Arc<StoreError>),
-    /// A backup could not be made.
-    #[error("the backup could not be made")]
-    BackupFailed(#[source] Arc<StoreError>),
-    /// The system has no random numbers, so no token can be made.
-    #[error("the system has no random numbers")]
-    Randomness(#[from] getrandom::Error),
-    /// A worker thread failed; the log has its message.
-    #[error("a worker failed")]
-    Worker,
-}
-
-impl From<StoreError> for ServiceError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Busy | StoreError::Stopped => Self::Busy,
-            other => Self::Store(Arc::new(other)),
-        }
-    }
-}
-
-impl From<WriteError> for ServiceError {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Refused(Refusal::Absent(what)) => Self::Absent(what),
-            WriteError::Refused(Refusal::Conflict(detail)) => Self::Conflict(detail),
-            WriteError::Refused(Refusal::ConditionFailed) => Self::ConditionFailed,
-            WriteError::Refused(Refusal::Invalid(invalid)) => Self::Invalid(invalid),
-            WriteError::Failed(error) => Self::WriteFailed(error),
-        }
-    }
-}
-
-/// A value of `--overlays-memory` with which overlays that take so many bytes have room to grow by half.
-fn sufficient(bytes: u64) -> String {
-    format!("{}MiB", (bytes + bytes / 2).div_ceil(bytesize::MIB))
 }
 
 /// Everything the program does; a handle that is cheap to clone.
@@ -296,7 +226,7 @@ impl Service {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Checks that memory has room for the overlays that the file holds, without reading them: a server that begins with more than it
+    /// Checks that the overlays of the file fit in memory, by an estimate from the first of them: a server with more than it
     /// may hold would fail at the first list.
     ///
     /// # Errors
@@ -568,11 +498,4 @@ pub struct Stats {
     pub roster: RosterSize,
     /// Length of the file.
     pub file_bytes: u64,
-}
-
-/// Runs something that reads the file where blocking is allowed.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
-) -> Result<T, ServiceError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| ServiceError::Worker)?
 }

@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use super::blocking::blocking;
 use super::roster::{Position, RenderedOverlay, Roster, Row};
-use super::{Service, ServiceError, blocking};
+use super::{Service, ServiceError};
 use crate::cache::CachedSignal;
 use crate::domain::{
     self, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName, UnixMillis, UserId,
@@ -448,7 +449,7 @@ impl Batch {
         bytes_max: usize,
         separator: Separator,
     ) -> Result<(Page, Vec<UserId>), ServiceError> {
-        super::blocking(move || {
+        blocking(move || {
             let mut page = Page::default();
             let (count, absent) = self.write_users(&users, bytes_max, separator, &mut page.rows);
             page.count = count;

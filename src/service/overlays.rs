@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 
+use super::ServiceError;
+use super::blocking::blocking;
 use super::roster::{Names, RenderedOverlay, Roster};
-use super::{ServiceError, blocking};
 use crate::domain::{Tiers, UnixMillis, UserId};
 use crate::store::{Change, Commit, Operation, Snapshot, Store, StoreError, StoredOverlay};
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Health, Service, ServiceError, Stats, blocking};
+use super::blocking::blocking;
+use super::{Health, Service, ServiceError, Stats};
 use crate::store::StoreError;
 
 /// How often the free space of the disk is read.

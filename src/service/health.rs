@@ -1,0 +1,67 @@
+//! Whether the server is well: writes, copies of the live file, backups, free space of the disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{NewestBackup, Service};
+use crate::store::{self, GateWaits, StoreError};
+
+/// Below this much free space there is a warning: hours at the busiest, and the size of a backup of a year.
+const DISK_LOW_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The state of the server.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// Why writes are refused; `None` if they are taken.
+    pub write_failure: Option<Arc<StoreError>>,
+    /// How long writes have waited for copies of the file.
+    pub gate_waits: GateWaits,
+    /// Why copies of the live file are not safe; `None` if they are.
+    pub unsafe_copies: Option<String>,
+    /// The newest backup.
+    pub backup: Option<NewestBackup>,
+    /// Whether the last attempt at a backup failed.
+    pub backup_failed: bool,
+    /// Bytes that may still be written to the disk of the database, if the system says so.
+    pub disk_free_bytes: Option<u64>,
+}
+
+impl Health {
+    /// Whether the disk will be full soon.
+    #[must_use]
+    pub fn is_disk_low(&self) -> bool {
+        self.disk_free_bytes.is_some_and(|free| free < DISK_LOW_BYTES)
+    }
+}
+
+impl Service {
+    /// Checks that the database file is still the one that was opened, as this program left it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Replaced`], which may pass, or [`StoreError::Overwritten`], after which the program should end.
+    pub fn check_file(&self) -> Result<(), StoreError> {
+        self.shared.store.check_file()
+    }
+
+    /// Whether another program was found to have written to the database file. Then nothing is answered any more, not even
+    /// from memory.
+    #[must_use]
+    pub fn is_file_overwritten(&self) -> bool {
+        self.shared.store.is_overwritten()
+    }
+
+    /// Returns the state of the server, on a thread that may block.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let backups = &self.shared.backups;
+        Health {
+            write_failure: self.shared.writer.failure().or_else(|| self.check_file().err().map(Arc::new)),
+            gate_waits: self.shared.store.gate_waits(),
+            unsafe_copies: self.shared.store.unsafe_copies(),
+            backup: backups.newest(),
+            backup_failed: backups.has_failed.load(Ordering::Relaxed),
+            disk_free_bytes: store::free_bytes(self.path()),
+        }
+    }
+}
