@@ -246,7 +246,7 @@ impl Service {
         if matches!(operation, Operation::PutOverlay { .. } | Operation::PatchOverlay { .. }) {
             // Pushes come to stay: with all overlays in memory most of them end there.
             memory.overlays.missed(store);
-            memory.overlays.check_room(&operation).inspect_err(|_| {
+            memory.overlays.check_memory(&operation).inspect_err(|_| {
                 metrics.writes_refused.inc();
             })?;
         }

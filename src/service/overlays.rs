@@ -1,14 +1,15 @@
 //! Every user's overlay in memory, no older than the last acknowledged write.
 //!
-//! The [`Roster`] holds them all once it is filled; the writer puts each change into it after its commit and before its acknowledgement.
-//! So a reader finds what the newest acknowledged write left, or something newer. Overlays do not expire, and none is dropped to make
-//! room: a write that memory has no room for is refused ([`Overlays::check_room`]).
+//! The [`Roster`] holds them all once it is filled; the writer puts each change into it after the commit and before the
+//! acknowledgement. So a reader finds the state of the newest acknowledged write, or a newer one. Overlays do not expire,
+//! and none is evicted: a write for which memory does not suffice is refused ([`Overlays::check_memory`]).
 //!
-//! Nothing is read at the start. The first batch fills the roster, or some reads and writes of single overlays do, in the background.
-//! Until it is full, single reads go to the file and batches wait. A fill that fails leaves the roster empty, and the next batch tries
-//! again; so do single reads, after twice as many as before it.
+//! The start reads no roster. The first batch fills it; so do a few reads and writes of single overlays, in the background.
+//! Until it is full, single reads go to the file and batches wait. A fill that fails leaves the roster empty; the next
+//! batch tries again, and so do single reads, after twice as many as before.
 //!
-//! A fill misses no write: it collects the changes from before it takes its snapshot, and applies those that the snapshot does not show.
+//! A fill misses no write: it starts to collect changes, then takes its snapshot, and at the end applies the changes that
+//! the snapshot does not show.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -20,19 +21,18 @@ use super::roster::{Names, RenderedOverlay, Roster};
 use crate::domain::{Tiers, UnixMillis, UserId};
 use crate::store::{Change, Commit, Operation, Snapshot, Store, StoreError, StoredOverlay};
 
-/// After so many reads and writes of single overlays the roster is filled: a command that shows or writes one record does not pay
-/// for all.
+/// Reads and writes of single overlays before the roster is filled: a command that needs one record does not read all.
 const MISSES_BEFORE_FILL: u32 = 8;
-/// Users with a damaged row who are named in the log.
-const DAMAGED_NAMED_MAX: usize = 10;
-/// How often that number is doubled at most, once for each fill that failed in a row.
+/// How often that number is doubled at most: once for each fill in a row that failed.
 const DOUBLINGS_MAX: u32 = 7;
+/// Most users with a damaged row that the log names.
+const DAMAGED_NAMED_MAX: usize = 10;
 /// More than any overlay takes in memory: a stored record has at most 63 KiB.
 const OVERLAY_BYTES_MAX: u64 = 128 * 1024;
-/// Memory that an overlay takes beyond its row in the file, in bytes, on average: the names of its members, its budget, its numbers.
-const BYTES_BEYOND_FILE: u64 = 128;
-/// An overlay that is there may grow by so many bytes however full memory is: a balance may get longer.
+/// An overlay in memory may grow by so many bytes even when memory is full: a balance may get longer.
 const GROWTH_ALWAYS_TAKEN: usize = 128;
+/// Overlays whose mean size stands for that of all when a file is opened: they are read in a few milliseconds.
+const SAMPLE_OVERLAYS: usize = 1_000;
 
 /// All overlays.
 #[derive(Debug)]
@@ -40,10 +40,10 @@ pub(super) struct Overlays {
     pub(super) names: Names,
     bytes_max: u64,
     state: RwLock<State>,
-    /// Held while the roster is filled, so that one thread at a time does it and batches wait without one.
+    /// Held while the roster is filled: one thread at a time fills it, and batches wait without a thread.
     filling: Arc<tokio::sync::Mutex<()>>,
     misses: AtomicU32,
-    /// Fills that failed since the last one that did not.
+    /// Fills that failed since the last success.
     failures: AtomicU32,
     is_stopping: AtomicBool,
     background: Mutex<Option<thread::JoinHandle<()>>>,
@@ -53,9 +53,9 @@ pub(super) struct Overlays {
 enum State {
     /// Nothing is in memory, and changes are not collected.
     Empty,
-    /// The roster is being read; these changes came meanwhile.
+    /// The roster is being read; these changes were committed meanwhile.
     Filling(Vec<Changed>),
-    /// A user who is not here has no overlay, or a damaged one.
+    /// All overlays: a user that is not in it has none, or a damaged one.
     Full(Arc<Roster>),
 }
 
@@ -68,18 +68,18 @@ struct Changed {
     stored: Option<Arc<StoredOverlay>>,
 }
 
-/// What memory knows of one user's overlay.
+/// The answer of memory to the search for one user's overlay.
 #[derive(Debug)]
 pub(super) enum Lookup {
     /// This is the overlay.
     Found(RenderedOverlay),
     /// There is no such overlay.
     Absent,
-    /// The file has to be asked.
+    /// Only the file has the answer.
     Unknown,
 }
 
-/// What the overlays take in memory.
+/// The overlays in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RosterSize {
     /// Users whose overlays are all in memory; 0 until the roster is full.
@@ -137,7 +137,7 @@ impl Overlays {
         }
     }
 
-    /// What is in memory.
+    /// How many overlays are in memory, and how large they are.
     pub(super) fn size(&self) -> RosterSize {
         match &*self.read() {
             State::Full(roster) => {
@@ -159,15 +159,15 @@ impl Overlays {
 
     fn apply(&self, changed: Changed) {
         if matches!(&*self.read(), State::Empty) {
-            // Whoever begins to fill after this takes a snapshot that shows the change.
+            // A fill that starts after this takes a snapshot that shows the change.
             return;
         }
-        // Before readers have to wait.
+        // Before the lock, for which readers wait.
         let rendered = changed.stored.as_ref().map(|stored| self.render(stored));
         match &mut *self.write() {
             State::Empty => {}
             State::Filling(pending) => pending.push(changed),
-            // A batch that reads this version keeps it: the copy shares its chunks.
+            // A batch that reads the old version keeps it; both share their chunks.
             State::Full(roster) => Arc::make_mut(roster).put(&changed.user, rendered.as_ref()),
         }
     }
@@ -185,7 +185,7 @@ impl Overlays {
         let store = Arc::clone(store);
         self.in_background(move |overlays| {
             let _filling = overlays.filling.blocking_lock();
-            if let Err(error) = overlays.fill(&store) {
+            if let Err(error) = overlays.fill(|| store.snapshot()) {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(error, "overlays could not be read into memory; this is tried again");
             }
@@ -204,21 +204,23 @@ impl Overlays {
         let filling = Arc::clone(&self.filling).lock_owned().await;
         let (overlays, store) = (Arc::clone(self), Arc::clone(store));
         blocking(move || {
-            // Moved here, as the reading goes on when the client goes away.
+            // Moved here, since the fill goes on if the client disconnects.
             let _filling = filling;
-            Ok(overlays.fill(&store)?)
+            Ok(overlays.fill(|| store.snapshot())?)
         })
         .await
     }
 
-    /// Reads all overlays into memory, unless they are there. The caller holds `filling`.
-    fn fill(&self, store: &Store) -> Result<Arc<Roster>, StoreError> {
+    /// Reads all overlays of the snapshot that `take_snapshot` takes into memory, unless they are there already. The caller
+    /// holds `filling`.
+    fn fill(&self, take_snapshot: impl FnOnce() -> Result<Snapshot, StoreError>) -> Result<Arc<Roster>, StoreError> {
         match &mut *self.write() {
             State::Full(roster) => return Ok(Arc::clone(roster)),
             state => *state = State::Filling(Vec::new()),
         }
-        // After changes began to be collected, so that each is in the one or in the other.
-        let read = store.snapshot().and_then(|snapshot| Ok((snapshot.seq()?, self.read_all(&snapshot)?)));
+        // Only now, when changes are collected: a change that was committed between the snapshot and the first collected
+        // change would be in neither, and the roster would miss it for good.
+        let read = take_snapshot().and_then(|snapshot| Ok((snapshot.seq()?, self.read_all(&snapshot)?)));
         let mut state = self.write();
         let pending = match std::mem::replace(&mut *state, State::Empty) {
             State::Filling(pending) => pending,
@@ -248,25 +250,39 @@ impl Overlays {
         Ok(roster)
     }
 
-    /// Checks that memory has room for the overlays of a file, by an estimate that reads no rows.
+    /// Checks that the overlays of a file fit in memory. Their size is an estimate: the mean size of the first ones, times
+    /// their number. A file whose later overlays are much larger or smaller than its first ones is judged wrongly; then the
+    /// limit holds from the first write on.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::TooManyOverlays`] if they take a quarter more than they may: whatever was written below the limit can be
-    /// started again. [`ServiceError::Store`].
+    /// [`ServiceError::TooManyOverlays`] if they take a quarter more than they may: a file that was written below the limit
+    /// can be opened again. [`ServiceError::Store`].
     pub(super) fn check_file(&self, snapshot: &Snapshot) -> Result<(), ServiceError> {
-        let bytes = snapshot.overlays_bytes()? + snapshot.counts()?.overlays * BYTES_BEYOND_FILE;
+        let (mut sampled, mut sampled_bytes) = (0, 0);
+        for row in snapshot.overlays(None)?.take(SAMPLE_OVERLAYS) {
+            match row {
+                Ok(stored) => {
+                    sampled += 1;
+                    sampled_bytes += self.render(&stored).bytes() as u64;
+                }
+                // A damaged row is left out of the roster too.
+                Err(StoreError::CorruptRow { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let bytes = (sampled_bytes * snapshot.counts()?.overlays).checked_div(sampled).unwrap_or(0);
         if bytes <= self.bytes_max.saturating_add(self.bytes_max / 4) { Ok(()) } else { Err(self.too_many(bytes)) }
     }
 
-    /// Checks that memory has room for the overlay that a write leaves.
+    /// Checks that the overlay which a write leaves fits in memory.
     ///
-    /// Writes that wait for the writer are not counted: many at once may take a little more than the limit.
+    /// Writes in the writer's queue are not counted: many at once may exceed the limit by a little.
     ///
     /// # Errors
     ///
     /// [`ServiceError::TooManyOverlays`].
-    pub(super) fn check_room(&self, operation: &Operation) -> Result<(), ServiceError> {
+    pub(super) fn check_memory(&self, operation: &Operation) -> Result<(), ServiceError> {
         let state = self.read();
         let State::Full(roster) = &*state else { return Ok(()) };
         let bytes = roster.bytes() as u64;
@@ -281,7 +297,7 @@ impl Overlays {
             }
             Operation::PatchOverlay { user, patch, .. } => match bytes_of(user) {
                 Some(old) => (Some(old), old + patch.to_json().len()),
-                // The writer says that it is absent.
+                // The writer refuses it: there is no such overlay.
                 None => return Ok(()),
             },
             _ => return Ok(()),
@@ -295,7 +311,7 @@ impl Overlays {
         ServiceError::TooManyOverlays { bytes, bytes_max: self.bytes_max }
     }
 
-    /// Forgets the roster; readers go to the file until it is filled again. A fill that is under way goes on.
+    /// Empties the roster; readers go to the file until it is filled again. A fill that is under way goes on.
     pub(super) fn clear(&self) {
         let mut state = self.write();
         if matches!(*state, State::Full(_)) {
@@ -303,22 +319,63 @@ impl Overlays {
         }
     }
 
-    /// Does something on its own thread, unless the last such thing is still being done.
+    /// Runs `work` on its own thread, unless the last one is still running.
     fn in_background(self: &Arc<Self>, work: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_stopping.load(Ordering::Relaxed) || background.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
         let overlays = Arc::clone(self);
-        // Without a thread the overlays are read one by one until the first batch.
+        // If the kernel gives no thread, overlays are read one by one until the first batch.
         *background = thread::Builder::new().name("roster".to_owned()).spawn(move || work(&overlays)).ok();
     }
 
-    /// Ends a fill that is under way, and begins no other in the background.
+    /// Ends a fill that is under way, and starts no other in the background.
     pub(super) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         let thread = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A panic of the thread was reported when it happened.
         let _ = thread.map(thread::JoinHandle::join);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Object, OverlayDraft};
+    use crate::service::{Service, Settings};
+    use crate::store::{Condition, Precedence};
+
+    /// Writes an overlay, and waits until it is acknowledged.
+    fn put(service: &Service, balance: u32) {
+        let json = format!(r#"{{"user_id":"7","account_balance":{balance}}}"#);
+        let draft = OverlayDraft::from_object(Object::parse(json.as_bytes()).unwrap(), None).unwrap();
+        let (condition, precedence) = (Condition::None, Precedence::Replace);
+        let put = Operation::PutOverlay { draft, now: UnixMillis::MIN, condition, precedence };
+        service.submit(put).unwrap().done_blocking().unwrap();
+    }
+
+    #[test]
+    fn a_fill_misses_no_write_around_its_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = Service::open(&folder.path().join("overlaid.redb"), Settings::built_in().unwrap()).unwrap();
+        let overlays = &service.shared.memory.overlays;
+        let check = |balance: u32| {
+            let Lookup::Found(overlay) = overlays.find("7") else { panic!("the roster misses the user") };
+            let expected = format!(r#""account_balance":{balance},"#);
+            assert!(std::str::from_utf8(overlay.json()).unwrap().contains(&expected), "no {expected}");
+        };
+        // Between the start of the fill and its snapshot, and between the snapshot and the end of the fill.
+        let take_snapshot = || {
+            put(&service, 1);
+            let snapshot = service.shared.store.snapshot()?;
+            put(&service, 2);
+            Ok(snapshot)
+        };
+        overlays.fill(take_snapshot).unwrap();
+        check(2);
+        put(&service, 3);
+        check(3);
+        service.stop();
     }
 }

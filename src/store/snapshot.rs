@@ -223,15 +223,6 @@ impl Snapshot {
         }))
     }
 
-    /// Bytes of all overlays' keys and values, by the pages that they are in: no row is read.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Engine`].
-    pub fn overlays_bytes(&self) -> Result<u64, StoreError> {
-        Ok(self.tx.open_table(tables::OVERLAYS)?.stats()?.stored_bytes())
-    }
-
     /// All rates.
     ///
     /// # Errors
