@@ -298,13 +298,12 @@ impl Run<'_> {
             let original = root.join(&path);
             let Ok(metadata) = fs::symlink_metadata(&original) else { continue };
             let is_later = self.reported_ns.is_some_and(|reported_ns| Stat::of(&metadata).modified_ns > reported_ns);
-            // A pack of an earlier version may hold a database.
+            // A database is never removed, whatever a pack says of it.
             let may_go = item.kind == Kind::File
                 && metadata.is_file()
                 && !is_later
                 && !self.tree.is_database(&original, &metadata);
-            if may_go && File::open(&original).and_then(hash_reader).ok().is_some_and(|hash| Some(hash) == item.blake3)
-            {
+            if may_go && File::open(&original).and_then(hash_reader).ok().is_some_and(|hash| hash == item.blake3) {
                 match fs::remove_file(&original) {
                     Ok(()) => self.done.deleted += 1,
                     Err(error) => self.done.note_left(&path, format!("can not be removed ({error})")),

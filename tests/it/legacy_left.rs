@@ -67,7 +67,7 @@ fn a_database_in_the_tree_is_neither_packed_nor_removed() {
     }
 }
 
-/// Earlier versions packed the database too, and the file is still what they packed.
+/// The program packs no database; one that a pack holds all the same stays, although it is still what was packed.
 #[test]
 fn a_database_that_was_packed_once_is_not_removed() {
     let (folder, tree) = small();
@@ -75,7 +75,7 @@ fn a_database_that_was_packed_once_is_not_removed() {
     let database = Path::new(&tree).join("a.redb");
     let content = [b"redb\x1a\n\xa9\r\n".as_slice(), &[b'x'; 5_000]].concat();
     fs::write(&database, &content).unwrap();
-    write_pack(&out, "2025-07-16-001", &[("file", "a.redb", &content)]);
+    write_pack(&out, "2025-07-16-001", 1, &[("file", "a.redb", &content)]);
     let text = shown(&run(folder.path(), &["legacy", "archive", &tree, "--out", out.to_str().unwrap(), "--delete"]));
     assert!(text.starts_with("exit 1\n") && text.contains("overlaid: a.redb is a database: it stays"), "{text}");
     assert_eq!(fs::read(&database).unwrap(), content);
@@ -152,18 +152,39 @@ fn a_report_takes_the_place_of_a_report_and_of_no_other_file() {
     }
 }
 
-/// An earlier run could not read it and named it in an index; it is the same file still, as far as size and time tell.
+/// An earlier run named it in an index; it is the same file still, as far as size and time tell.
+#[test]
+fn a_file_that_changed_while_it_was_packed_is_packed_again() {
+    let (folder, tree) = small();
+    let out = folder.path().join("packs");
+    let path = Path::new(&tree).join("a.json");
+    fs::write(&path, "{\"a\":1}").unwrap();
+    set_modified(&path, UNIX_EPOCH);
+    write_pack(&out, "2025-07-16-001", 1, &[("changed", "a.json", "{\"a\":0}")]);
+    let archive = ["legacy", "archive", &tree, "--out", out.to_str().unwrap(), "--json"];
+    let packed = json(&run(folder.path(), &archive));
+    assert_eq!((&packed["packed"], &packed["packed_before"]), (&11.into(), &0.into()));
+    let content = run(folder.path(), &["legacy", "archive", "cat", out.to_str().unwrap(), "a.json"]).stdout;
+    assert_eq!(content, b"{\"a\":1}");
+}
+
+/// Its size and time are the same in both runs.
 #[test]
 fn a_file_that_could_not_be_read_once_is_packed_once_it_can() {
     let (folder, tree) = small();
     let out = folder.path().join("packs");
     let path = Path::new(&tree).join("a.json");
     fs::write(&path, "{\"a\":1}").unwrap();
-    set_modified(&path, UNIX_EPOCH);
-    write_pack(&out, "2025-07-16-001", &[("other", "a.json", "{\"a\":1}")]);
     let archive = ["legacy", "archive", &tree, "--out", out.to_str().unwrap(), "--json"];
-    let packed = json(&run(folder.path(), &archive));
-    assert_eq!((&packed["packed"], &packed["packed_before"]), (&11.into(), &0.into()));
+    for (mode, packed, packed_before, unread) in [(0o000, 10, 0, 1), (0o600, 1, 10, 0)] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let counts = json(&run_as_nobody(folder.path(), Path::new(&tree), &archive));
+        assert_eq!(
+            (&counts["packed"], &counts["packed_before"], &counts["listed_only"]),
+            (&packed.into(), &packed_before.into(), &unread.into()),
+            "{counts}"
+        );
+    }
     let content = run(folder.path(), &["legacy", "archive", "cat", out.to_str().unwrap(), "a.json"]).stdout;
     assert_eq!(content, b"{\"a\":1}");
 }

@@ -219,8 +219,8 @@ fn nothing_is_written_through_a_link_at_a_temporary_name() {
     assert_eq!(fs::read_to_string(report).unwrap().lines().count(), 10);
 }
 
-/// Makes a pack and its index by hand, of what the program itself makes no more or never made.
-pub(crate) fn write_pack(out: &Path, pack: &str, entries: &[(&str, &str, impl AsRef<[u8]>)]) {
+/// Makes a pack and its index by hand, as the program never makes them; `entries` are kind, path and content.
+pub(crate) fn write_pack(out: &Path, pack: &str, run: u64, entries: &[(&str, &str, impl AsRef<[u8]>)]) {
     fs::create_dir_all(out).unwrap();
     let mut tar = tar::Builder::new(Vec::new());
     let mut lines = Vec::new();
@@ -232,11 +232,10 @@ pub(crate) fn write_pack(out: &Path, pack: &str, entries: &[(&str, &str, impl As
         header.set_mode(0o644);
         header.set_size(content.len() as u64);
         header.set_cksum();
-        if *kind != "other" {
-            tar.append(&header, content).unwrap();
-        }
+        tar.append(&header, content).unwrap();
         let line = serde_json::json!({"path": path, "kind": kind, "bytes": content.len(), "modified_ns": 0,
-            "blake3": blake3::hash(content).to_hex().to_string(), "pack": pack, "frame": 0, "at": at});
+            "mode": 0o644, "blake3": blake3::hash(content).to_hex().to_string(), "run": run, "pack": pack, "frame": 0,
+            "at": at});
         lines.push(line.to_string() + "\n");
     }
     let compress = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
@@ -250,7 +249,7 @@ fn a_pack_can_not_write_outside_of_the_folder() {
     for name in ["../escaped.json", "/overlaid-escaped.json", "a/../../escaped.json"] {
         let folder = TempDir::new().unwrap();
         let (out, to) = (folder.path().join("packs"), folder.path().join("to"));
-        write_pack(&out, "2025-07-16-001", &[("file", name, "{}")]);
+        write_pack(&out, "2025-07-16-001", 1, &[("file", name, "{}")]);
         let arguments = ["legacy", "archive", "extract", out.to_str().unwrap(), "--to", to.to_str().unwrap()];
         let text = shown(&run(folder.path(), &arguments));
         assert!(text.starts_with("exit 2\n") && text.contains("names a path outside of the folder"), "{text}");
@@ -288,8 +287,8 @@ fn a_path_that_was_packed_twice_comes_back_as_it_was_packed_last() {
     }
 }
 
-/// Packs from before runs were numbered, or of another making: what changed last was packed last, else what comes
-/// later.
+/// The program makes no pack that holds a path twice, and none of the same run that hold a path each: what comes later
+/// counts, the packs of a day by their numbers.
 #[test]
 fn a_path_that_is_twice_in_one_pack_comes_back_once() {
     let folder = TempDir::new().unwrap();
@@ -297,10 +296,11 @@ fn a_path_that_is_twice_in_one_pack_comes_back_once() {
     write_pack(
         &out,
         "2025-07-16-001",
+        1,
         &[("file", "a/b.json", "1"), ("file", "c.json", "2"), ("file", "a/b.json", "3")],
     );
-    write_pack(&out, "2025-07-16-999", &[("file", "d.json", "4"), ("changed", "d.json", "5")]);
-    write_pack(&out, "2025-07-16-1000", &[("file", "d.json", "6")]);
+    write_pack(&out, "2025-07-16-999", 1, &[("file", "d.json", "4"), ("changed", "d.json", "5")]);
+    write_pack(&out, "2025-07-16-1000", 1, &[("file", "d.json", "6")]);
     let [out, to_text] = [&out, &to].map(|path| path.to_str().unwrap());
     let text = shown(&run(folder.path(), &["legacy", "archive", "extract", out, "--to", to_text]));
     assert_eq!(text, "exit 0\n3 files\n2 older versions left out: each path comes back as it was packed last\n");
@@ -338,7 +338,7 @@ fn a_file_that_is_an_older_version_again_is_packed_again() {
 fn a_file_that_is_not_what_the_index_says_is_not_extracted() {
     let folder = TempDir::new().unwrap();
     let [out, to] = ["packs", "to"].map(|name| folder.path().join(name));
-    write_pack(&out, "2025-07-16-001", &[("file", "a.json", "1")]);
+    write_pack(&out, "2025-07-16-001", 1, &[("file", "a.json", "1")]);
     let index = out.join("2025-07-16-001.ndjson.zst");
     let lines = String::from_utf8(zstd::decode_all(File::open(&index).unwrap()).unwrap()).unwrap();
     let of_another = blake3::hash(b"2").to_hex().to_string();

@@ -17,7 +17,7 @@ pub(super) const INDEX: &str = ".ndjson.zst";
 /// How a file's name ends that does not count yet.
 pub(super) const PARTIAL: &str = ".partial";
 
-/// What a line of an index says of a file.
+/// Whether a packed file counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -25,8 +25,6 @@ pub enum Kind {
     File,
     /// It changed while it was packed: what the pack holds of it does not count.
     Changed,
-    /// It could not be read: the pack holds nothing of it. Only in packs of earlier versions.
-    Other,
 }
 
 /// One line of an index.
@@ -41,14 +39,11 @@ pub struct Item {
     pub bytes: u64,
     /// Its last change, in nanoseconds since 1970.
     pub modified_ns: i64,
-    /// Its permissions, as `chmod` takes them; `None` in packs of earlier versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<u32>,
+    /// Its permissions, as `chmod` takes them.
+    pub mode: u32,
     /// BLAKE3 of its content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blake3: Option<String>,
+    pub blake3: String,
     /// The number of the run that packed it, one more than that of the run before.
-    #[serde(default)]
     pub run: u64,
     /// The pack, without its ending.
     pub pack: String,

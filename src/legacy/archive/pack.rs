@@ -22,8 +22,6 @@ const LEVEL: i32 = 9;
 const PACK_FILES_MAX: u64 = 500_000;
 /// Most bytes in a pack, before it is compressed.
 const PACK_BYTES_MAX: u64 = 1 << 30;
-/// Permissions of an extracted file, if the index does not have them.
-const MODE: u32 = 0o600;
 
 /// A pack on its way.
 pub(super) struct Writer {
@@ -106,8 +104,8 @@ impl Writer {
             kind: if is_changed { Kind::Changed } else { Kind::File },
             bytes: before.bytes,
             modified_ns: before.modified_ns,
-            mode: Some(before.mode),
-            blake3: Some(hash),
+            mode: before.mode,
+            blake3: hash,
             run,
             pack: self.name.clone(),
             frame,
@@ -237,7 +235,7 @@ fn compare(pack: &Path, index: &Path) -> Check {
     let mut check = Check::default();
     let result = each_entry(pack, index, |_, item, path, entry| {
         let found = hash_reader(entry)?;
-        if item.kind == Kind::File && item.blake3.as_deref() != Some(&found) {
+        if item.kind == Kind::File && item.blake3 != found {
             check.add(format!("{}: its hash is not the one in the index", path.display()));
         } else {
             check.whole += 1;
@@ -263,9 +261,6 @@ fn each_entry(
     let mut entries = tar.entries()?;
     for (nth, item) in (0..).zip(index::read_file(index)?) {
         let item = item?;
-        if item.kind == Kind::Other {
-            continue;
-        }
         let path = item.path()?;
         let mut entry = entries.next().with_context(|| format!("{} is missing", path.display()))??;
         if entry.path_bytes() != path.as_os_str().as_bytes() {
@@ -290,7 +285,7 @@ pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
     let mut entry = tar.entries()?.next().with_context(|| format!("{pack} ends too early"))??;
     let mut bytes = Vec::new();
     entry.read_to_end(&mut bytes)?;
-    if item.blake3.as_deref() != Some(&blake3::hash(&bytes).to_hex()) {
+    if item.blake3 != *blake3::hash(&bytes).to_hex() {
         bail!("{pack} does not hold what its index says of {}", item.path()?.display());
     }
     Ok(bytes)
@@ -329,11 +324,11 @@ fn write_back(entry: &mut PackEntry<'_>, item: &Item, target: &Path) -> Result<(
     }
     let mut file = file?;
     io::copy(entry, &mut file)?;
-    if item.blake3 != Some(hash_reader(File::open(target)?)?) {
+    if item.blake3 != hash_reader(File::open(target)?)? {
         fs::remove_file(target)?;
         bail!("the pack does not hold what its index says of it");
     }
-    file.set_permissions(Permissions::from_mode(item.mode.unwrap_or(MODE) & 0o700))?;
+    file.set_permissions(Permissions::from_mode(item.mode & 0o700))?;
     Ok(file.set_modified(time_of(item.modified_ns))?)
 }
 

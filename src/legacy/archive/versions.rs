@@ -19,8 +19,8 @@ const BEFORE_PLACE: usize = 8;
 /// The bytes of a rank.
 pub(super) const RANK_BYTES: usize = 24;
 
-/// The bytes by which the versions of a path stand in the order in which they were packed: by run, and then by place,
-/// if there are two of one run in packs of another making.
+/// Orders the versions of a path as they were packed: by run, and within a run by place, as an index that was not made
+/// here may hold a path twice.
 pub(super) fn rank(item: &Item, pack: u64, nth: u64) -> Vec<u8> {
     [item.run, pack, nth].map(u64::to_be_bytes).concat()
 }
