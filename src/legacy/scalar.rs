@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use super::json::Value;
 use crate::domain::{Decimal, UnixMillis};
 
+/// Fewest digits that tell a user or a moment in a longer name: `HHMMSS` has six, and so have counters.
+pub(super) const USER_DIGITS_MIN: usize = 7;
+
 impl Value<'_> {
     /// A string or a number as text: ids are written both ways.
     pub(super) fn id_text(&self) -> Option<&str> {
@@ -47,13 +50,22 @@ impl Value<'_> {
     }
 }
 
-/// A text as an id: a whole number that a program printed from a float comes as its digits (`7.000000061E9`,
-/// `7000000066.00`).
+/// Writes every whole number in an id as its digits, also one that a program printed from a float: `7.000000061E9`,
+/// `GUARD_1.752645E9_7000000066.00`.
 ///
-/// Every printer of floats writes a point or a sign; `12E5` without either is an id of letters and digits.
+/// Every printer of floats writes a point or a sign; `12E5` without either is an id of letters and digits. A part of an
+/// id with fewer than seven digits is no user and no moment, and may be a version: `GUARD_1.0` stays.
 pub(super) fn plain_id(text: &str) -> Cow<'_, str> {
-    let number = if text.contains(['.', '+']) { whole_number(text) } else { None };
-    number.map_or(Cow::Borrowed(text), Cow::Owned)
+    let of_float = |text: &str| if text.contains(['.', '+']) { whole_number(text) } else { None };
+    if let Some(number) = of_float(text) {
+        return Cow::Owned(number);
+    }
+    let is_long = |number: &String| number.trim_start_matches('-').len() >= USER_DIGITS_MIN;
+    if !text.split('_').any(|part| of_float(part).is_some_and(|number| is_long(&number))) {
+        return Cow::Borrowed(text);
+    }
+    let plain = |part: &str| of_float(part).filter(is_long).unwrap_or_else(|| part.to_owned());
+    Cow::Owned(text.split('_').map(plain).collect::<Vec<_>>().join("_"))
 }
 
 /// The digits of a number that is whole, whatever form it has; `None` of anything else.
@@ -169,9 +181,10 @@ mod tests {
             let id = if json.contains(['.', '+']) { id } else { json };
             assert_eq!(read(&text, |value| Some(value.id()?.into_owned())).as_deref(), Some(id), "{text}");
         }
-        for text in ["ELITE_1.0", "1.0.0", ".0", "+5", "1.0E", "0x1.0", "user_7.0"] {
+        for text in ["ELITE_1.0", "1.0.0", ".0", "+5", "1.0E", "0x1.0", "user_7.0", "A_123456.0_12E9", "A_7000000.5"] {
             assert_eq!(plain_id(text), text);
         }
+        assert_eq!(plain_id("A_1.752645E9_-1.009000000001e+12_B"), "A_1752645000_-1009000000001_B");
     }
 
     #[test]

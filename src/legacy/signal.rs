@@ -14,7 +14,7 @@ use super::part::{Quarantine, SignalPart};
 use super::reason::{Note, Refusal};
 use super::record::Record;
 use super::scalar::{Quantity, Unit, plain_id};
-use super::user::{User, without_user};
+use super::user::{User, id_in_name, without_user};
 use crate::domain::{Decimal, Direction, Levels, Object, Round, Signal, SignalId, Symbol, UnixMillis};
 
 /// Whether a record speaks of a trade: a direction or a level, at the root or in an object for the signal.
@@ -95,8 +95,8 @@ fn id_of(record: Record<'_>, user: Option<&User>, notes: &mut Vec<Note>) -> Resu
     let own = own_id(record).or_else(|| Some(without_user(&root("mission_id")?, user))).or_else(|| root("id"));
     let text = own.or_else(|| {
         notes.push(Note::IdFromName);
-        let stem = record.path.file_stem().and_then(|stem| stem.to_str());
-        record.key.or(stem).map(|name| without_user(name, user))
+        let name = record.key.map(Cow::Borrowed).or_else(|| id_in_name(record.path));
+        name.map(|name| without_user(&name, user))
     });
     let text = text.filter(|text| !text.is_empty()).ok_or(Refusal::NoSignalId)?;
     // The prefix belongs to the file's name, not to the id.

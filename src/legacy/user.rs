@@ -1,5 +1,6 @@
 //! The user of an old record, and the user's facts in it.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::json::{Member, Value, json_text};
@@ -8,7 +9,7 @@ use super::names::{FACTS, Meaning};
 use super::part::{OverlayPart, Quarantine};
 use super::reason::Note;
 use super::record::Record;
-use super::scalar::{Quantity, Unit, plain_id};
+use super::scalar::{Quantity, USER_DIGITS_MIN, Unit, plain_id};
 use crate::domain::{Currency, Decimal, Round, TierName, UserId};
 
 /// The user of a record, and how the record has the id.
@@ -92,7 +93,7 @@ pub(super) fn other_user(record: Record<'_>) -> Option<String> {
 /// Finds a user in a file's name or folder: `…_USER{id}`, `{id}_{unix}`, `mission_{signal}_{id}`, `user_{id}/…`,
 /// `user_overlays/{id}`, `user_settings/user_{id}_settings`; `signal` is the id that the body has.
 pub(super) fn user_of_name(path: &Path, signal: Option<&str>) -> Option<User> {
-    let stem = path.file_stem()?.to_str()?;
+    let stem = &*id_in_name(path)?;
     let folder = path.parent().and_then(|folder| folder.file_name()?.to_str()).unwrap_or_default();
     let user = if let Some(user) = stem.rsplit_once("_USER").and_then(|(_, id)| User::parse_number(id)) {
         Some(user)
@@ -109,6 +110,13 @@ pub(super) fn user_of_name(path: &Path, signal: Option<&str>) -> Option<User> {
     Some(User { spelled: user.id.as_str().to_owned(), is_from_name: true, ..user })
 }
 
+/// The name of a file without its ending, with ids in it as their digits. The decimals of a number are no ending.
+pub(super) fn id_in_name(path: &Path) -> Option<Cow<'_, str>> {
+    let name = path.file_name()?.to_str()?;
+    let ends_in_number = name.rsplit('_').next().is_some_and(|last| matches!(plain_id(last), Cow::Owned(_)));
+    Some(plain_id(if ends_in_number { name } else { path.file_stem()?.to_str()? }))
+}
+
 /// What stands behind the signal's id in a file's name.
 fn after_signal<'s>(stem: &'s str, signal: &str) -> Option<&'s str> {
     let name = stem.strip_prefix("mission_").unwrap_or(stem);
@@ -117,10 +125,8 @@ fn after_signal<'s>(stem: &'s str, signal: &str) -> Option<&'s str> {
 
 /// Reads `{user}_{unix}`, `…_{unix}_{user}`, and `mission_…_{number}_{user}`.
 fn user_beside_number(stem: &str) -> Option<User> {
-    /// `HHMMSS` has six digits, and so have counters.
-    const DIGITS_MIN: usize = 7;
     let user = |text: &str| {
-        User::parse_number(text).filter(|user| user.id.as_str().trim_start_matches('-').len() >= DIGITS_MIN)
+        User::parse_number(text).filter(|user| user.id.as_str().trim_start_matches('-').len() >= USER_DIGITS_MIN)
     };
     let is_unix = |text: &str| text.len() == 10 && is_number(text) && !text.starts_with('-');
     if let Some((first, unix)) = stem.split_once('_')
@@ -133,13 +139,13 @@ fn user_beside_number(stem: &str) -> Option<User> {
     let (_, number) = rest.rsplit_once('_')?;
     // Behind a counter or a time of day, what may be a moment is one.
     let may_be_moment = is_unix(last) && last.starts_with('1');
-    let is_behind = is_unix(number) || (stem.starts_with("mission_") && is_number(number) && !may_be_moment);
+    let is_behind = is_unix(number) || (stem.starts_with("mission_") && is_number(&plain_id(number)) && !may_be_moment);
     user(last).filter(|_| is_behind)
 }
 
 /// Takes the user off a mission's id or file name: `APEX5_EURUSD_1752645049_USER123` is a user's view of the rest.
 pub(super) fn without_user(text: &str, user: Option<&User>) -> String {
-    let text = text.strip_prefix("mission_").unwrap_or(text);
+    let text = &*plain_id(text.strip_prefix("mission_").unwrap_or(text));
     let cut = user.and_then(|user| {
         let ends = [
             format!("_USER{}", user.id),
