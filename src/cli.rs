@@ -247,12 +247,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
 
 /// Writes a file, which appears whole or not at all.
 fn write_file(path: &Path, write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let new = Replacement::of(path).map_err(explain_replacing)?;
-    let mut out = io::BufWriter::new(new.file());
-    write(&mut out)?;
-    out.flush().context("cannot write the file")?;
-    drop(out);
-    Ok(new.commit()?)
+    Replacement::of(path).map_err(explain_replacing)?.write(write)
 }
 
 #[cfg(test)]

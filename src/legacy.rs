@@ -23,7 +23,6 @@ mod names;
 mod outcome;
 mod part;
 mod plan;
-mod private_file;
 mod progress;
 mod reason;
 mod recognise;

@@ -31,7 +31,7 @@ use super::record::Context;
 use super::report::{Line, PathText, day_of};
 use super::sorter::Sorter;
 use super::walk::{Stat, Tree};
-use crate::legacy::private_file;
+use crate::store::make_private_folder;
 use pack::hash_reader;
 use versions::{LIST_BYTES_MAX, Older, RANK_BYTES, order_of, rank};
 
@@ -129,7 +129,7 @@ pub fn archive(tree: &Tree, context: Context<'_>, out: &Path, delete: bool, repo
         }
         None => (report_of(tree, context)?, None),
     };
-    private_file::create_folder(out).with_context(|| format!("cannot create {}", out.display()))?;
+    make_private_folder(out).with_context(|| format!("cannot create {}", out.display()))?;
     let out = fs::canonicalize(out)?;
     let lock = File::open(&out).with_context(|| format!("cannot open {}", out.display()))?;
     // A file system without locks leaves it to the operator.
@@ -427,7 +427,7 @@ pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
 /// If a pack is damaged, names a path outside of the folder, or a file can not be written; if there are no packs.
 pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<Extracted> {
     let folder = Folder::of_packs(out)?;
-    private_file::create_folder(to).with_context(|| format!("cannot create {}", to.display()))?;
+    make_private_folder(to).with_context(|| format!("cannot create {}", to.display()))?;
     let to = fs::canonicalize(to)?;
     let mut versions = Older::find(out, &folder.packs, prefix)?;
     let (mut files, mut older) = (0, 0);

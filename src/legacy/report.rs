@@ -15,7 +15,7 @@ use super::part::{Part, Quarantine};
 use super::reason::{Note, Refusal};
 use super::walk::Tree;
 use crate::domain::UnixMillis;
-use crate::legacy::private_file;
+use crate::store::Replacement;
 
 /// What a file turned out to be. Each file is of exactly one class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -266,7 +266,8 @@ impl ReportFile {
 
     /// Writes the report, which appears whole or not at all.
     pub(super) fn write<T>(&self, work: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
-        private_file::replace(&self.0, work).with_context(|| format!("cannot report to {}", self.0.display()))
+        let new = Replacement::private(&self.0).map_err(anyhow::Error::new);
+        new.and_then(|new| new.write(work)).with_context(|| format!("cannot report to {}", self.0.display()))
     }
 }
 

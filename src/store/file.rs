@@ -3,12 +3,12 @@
 //! A process locks the file that it has open as a database, so that no other process opens it. A process that only tries for the lock closes
 //! the file between two tries: a server lets its commits wait while another process has its file open (see `copy_gate`).
 //!
-//! Whatever replaces a file does it by a [`Replacement`]: databases, backups and exports.
+//! Whatever replaces a file does it by a [`Replacement`]: databases, backups, exports and reports.
 //!
 //! Nothing here reads or writes the content of a database.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -174,18 +174,28 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Makes a folder with mode 0700, and those above it, if it is not there.
-fn make_private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(follow_links(path)?)
+/// Makes a folder and those above it that are not there, each with mode 0700.
+///
+/// # Errors
+///
+/// If one can not be made: a symbolic link that leads nowhere is not followed.
+pub fn make_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a file with mode 0600.
+///
+/// # Errors
+///
+/// If there is something of that name already, a symbolic link too: nothing is ever written through one.
+pub fn make_private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// A file that is written beside another, as `.part`, and then takes its place as a whole.
 ///
-/// - Symbolic links are followed to the file that is replaced. No link is followed at the name of the `.part`.
-/// - The new file has the owner, the group and the mode of the old one; without an old one its mode is 0600, and that of a folder that is
-///   made for it 0700.
-/// - The old file must be nobody's database, and becomes nobody's meanwhile: a process that has it open would go on writing to a file
-///   without a name, and lose all that it acknowledges from then on.
+/// - No symbolic link is followed at the name of the `.part`. At the name of the file, [`of`](Self::of) follows links and
+///   [`private`](Self::private) does not.
 /// - When this is dropped without a [`commit`](Self::commit), nothing is left. What a killed process left is removed by the next that writes
 ///   a file of the same name.
 #[derive(Debug)]
@@ -203,7 +213,12 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// Makes an empty file for the place of the one at `path`.
+    /// Makes an empty file for the place of the one at `path`, or of the one to which symbolic links lead from there.
+    ///
+    /// - The new file has the owner, the group and the mode of the old one; without an old one its mode is 0600, and that of a folder that
+    ///   is made for it 0700.
+    /// - The old file must be nobody's database, and becomes nobody's meanwhile: a process that has it open would go on writing to a file
+    ///   without a name, and lose all that it acknowledges from then on.
     ///
     /// # Errors
     ///
@@ -211,10 +226,9 @@ impl Replacement {
     /// another process is writing a file for the same place, if `path` is not a file, or if no file can be made.
     pub fn of(path: &Path) -> Result<Self, StoreError> {
         let target = follow_links(path).map_err(cannot_make(path))?;
-        make_private_folder(folder_of(&target)).map_err(cannot_make(folder_of(&target)))?;
-        let part = beside(&target, PART);
-        let file = create_part(&part).map_err(cannot_make(&part))?;
-        let mut new = Self { target, part, file, old: None, kept: None, is_committed: false };
+        let folder = follow_links(folder_of(&target)).map_err(cannot_make(folder_of(&target)))?;
+        make_private_folder(&folder).map_err(cannot_make(&folder))?;
+        let mut new = Self::private(&target)?;
         // After the lock on the new file: of two processes that both find no old file, the second would replace what the first has made.
         new.old = match lock(&new.target, Access::Read) {
             Ok(None) => return Err(StoreError::InUse(path.to_owned())),
@@ -225,6 +239,18 @@ impl Replacement {
             old.0.metadata().and_then(|old| copy_owner(&old, &new.file)).map_err(cannot_make(path))?;
         }
         Ok(new)
+    }
+
+    /// Makes an empty file with mode 0600 for the place of whatever is called `path`: a symbolic link there is replaced, and the file that
+    /// it leads to stays. The folder must be there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Create`] if another process is writing a file for the same place, or if no file can be made.
+    pub fn private(path: &Path) -> Result<Self, StoreError> {
+        let part = beside(path, PART);
+        let file = create_part(&part).map_err(cannot_make(&part))?;
+        Ok(Self { target: path.to_owned(), part, file, old: None, kept: None, is_committed: false })
     }
 
     /// The new file.
@@ -259,6 +285,20 @@ impl Replacement {
         sync_folder(folder_of(&kept)).map_err(cannot_make(&kept))?;
         self.kept = Some(kept.clone());
         Ok(Some(kept))
+    }
+
+    /// Lets `write` fill the new file, then puts it in the place of the old one.
+    ///
+    /// # Errors
+    ///
+    /// That of `write`, or as [`commit`](Self::commit).
+    pub fn write<T, E: From<StoreError>>(self, write: impl FnOnce(&mut dyn Write) -> Result<T, E>) -> Result<T, E> {
+        let mut out = BufWriter::new(&self.file);
+        let written = write(&mut out)?;
+        out.flush().map_err(cannot_make(&self.part))?;
+        drop(out);
+        self.commit()?;
+        Ok(written)
     }
 
     /// Puts the new file in the place of the old one. Both survive a power cut at any moment.
@@ -318,7 +358,7 @@ pub fn remove_leftovers(folder: &Path, is_meant: impl Fn(&str) -> bool) -> io::R
 fn create_part(part: &Path) -> io::Result<File> {
     loop {
         // A new file is never one that a link leads to.
-        match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(part) {
+        match make_private_file(part) {
             Ok(file) if is_locked(file.try_lock())? && has_name(&file, part)? => return Ok(file),
             // Another process took it for a leftover before it was locked.
             Ok(_) => {}
@@ -376,7 +416,7 @@ fn link_or_copy(path: &Path, mut file: &File, new: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
         linked => return linked,
     }
-    let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
+    let mut copy = make_private_file(new)?;
     let copied = io::copy(&mut file, &mut copy).and_then(|_| copy_owner(&file.metadata()?, &copy));
     copied.and_then(|()| copy.sync_all()).inspect_err(|_| {
         // The error that is reported says what stands in the way here too.

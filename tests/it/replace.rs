@@ -1,13 +1,15 @@
-//! Files that take the place of others: databases, backups and exports, by whatever command.
+//! Files that take the place of others: databases, backups, exports and reports, by whatever command.
 //!
 //! Each rule holds for every command that replaces a file, so each test runs all of them. What takes the right to mount or to
 //! give files away says so where that is missing.
 
 use std::fs::{self, File, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use overlaid::store::{Replacement, make_private_file, make_private_folder};
 use tempfile::TempDir;
 
 use crate::backup::{SAMPLES, code, done, files_in, text, value};
@@ -339,4 +341,48 @@ fn a_file_that_another_process_reads_may_be_replaced() {
         reader.try_lock_shared().unwrap();
         done(place.run(&command));
     }
+}
+
+/// A report belongs to who runs the command and holds balances, whatever stood there.
+#[test]
+fn a_private_file_replaces_a_link_itself_and_keeps_no_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, link, victim] = ["file", "link", "victim"].map(|name| folder.path().join(name));
+    for path in [&file, &victim] {
+        fs::write(path, "mine").unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    }
+    symlink(&victim, &link).unwrap();
+    for path in [&file, &link] {
+        symlink(&victim, format!("{}.part", text(path))).unwrap();
+        let new = Replacement::private(path).unwrap();
+        new.file().write_all(b"x").unwrap();
+        new.commit().unwrap();
+        assert_eq!((fs::read(path).unwrap(), mode(path)), (b"x".to_vec(), 0o600));
+        assert!(fs::symlink_metadata(path).unwrap().is_file());
+    }
+    assert_eq!((fs::read(&victim).unwrap(), mode(&victim)), (b"mine".to_vec(), 0o644));
+}
+
+#[test]
+fn a_private_file_that_is_not_committed_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report");
+    fs::write(&file, "old").unwrap();
+    Replacement::private(&file).unwrap().file().write_all(b"new").unwrap();
+    assert_eq!((files_in(folder.path()).len(), fs::read(&file).unwrap()), (1, b"old".to_vec()));
+}
+
+#[test]
+fn private_folders_and_files_are_for_their_owner_only_and_replace_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let [outer, inner, file] = ["a", "a/b", "a/b/c"].map(|name| folder.path().join(name));
+    make_private_folder(&inner).unwrap();
+    drop(make_private_file(&file).unwrap());
+    assert_eq!((mode(&outer), mode(&inner), mode(&file)), (0o700, 0o700, 0o600));
+    assert!(make_private_file(&file).is_err());
+    let link = folder.path().join("link");
+    symlink(folder.path().join("nowhere"), &link).unwrap();
+    assert!(make_private_file(&link).is_err() && make_private_folder(&link.join("d")).is_err());
+    assert!(!folder.path().join("nowhere").exists());
 }

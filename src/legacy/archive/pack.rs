@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use super::super::report::{Line, PathText};
 use super::super::walk::Stat;
 use super::index::{self, INDEX, Item, Kind, PACK, PARTIAL};
-use crate::legacy::private_file;
+use crate::store::{make_private_file, make_private_folder};
 
 /// Bytes after which a frame ends: what reading one file costs at most, and enough for a good ratio.
 const FRAME_BYTES: u64 = 8 << 20;
@@ -76,7 +76,7 @@ impl Writer {
     pub(super) fn create(out: &Path, name: &str) -> Result<Self> {
         let create = |end: &str| {
             let path = out.join(format!("{name}{end}{PARTIAL}"));
-            private_file::create(&path).with_context(|| format!("cannot create {}", path.display()))
+            make_private_file(&path).with_context(|| format!("cannot create {}", path.display()))
         };
         let encoder = Some(zstd::Encoder::new(create(PACK)?, LEVEL)?);
         let lines = zstd::Encoder::new(BufWriter::new(create(INDEX)?), LEVEL)?;
@@ -318,7 +318,7 @@ pub(super) fn extract(
 
 /// Writes one file with its time and its owner's permissions. Nobody else gets any: missions hold balances.
 fn write_back(entry: &mut PackEntry<'_>, item: &Item, target: &Path) -> Result<()> {
-    let file = private_file::create(target);
+    let file = make_private_file(target);
     if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
         bail!("it is there already, and nothing is replaced; take it away, or extract into another folder");
     }
@@ -346,7 +346,7 @@ fn make_folders(to: &Path, folder: &Path) -> Result<()> {
         match fs::symlink_metadata(&at) {
             Ok(found) if found.is_dir() => {}
             Ok(_) => bail!("{} is no folder", at.display()),
-            Err(_) => private_file::create_folder(&at).with_context(|| format!("cannot create {}", at.display()))?,
+            Err(_) => make_private_folder(&at).with_context(|| format!("cannot create {}", at.display()))?,
         }
     }
     Ok(())
