@@ -251,7 +251,7 @@ impl Run<'_> {
                     open.insert((day.to_owned(), pack::Writer::create(self.out, &index::next_name(self.out, day)?)?))
                 }
             };
-            if writer.add(file, &path, self.number, line)? == Kind::File {
+            if writer.add(&file, &path, self.number, line)? == Kind::File {
                 self.done.packed += 1;
             } else {
                 self.done.changed_meanwhile += 1;
@@ -392,26 +392,26 @@ pub fn list(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result<()>
 /// If a pack can not be read or does not hold what its index says; after writing, if there is a pack without an index,
 /// as that might hold what was packed last; if there are no packs.
 pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
-    let mut found: Option<(Vec<u8>, String, Item)> = None;
+    let mut found: Option<(Vec<u8>, String, usize, Item)> = None;
     let wanted = PathText::of(path);
     let folder = Folder::of_packs(out)?;
     for (number, pack) in (0..).zip(&folder.packs) {
         for (nth, item) in (0..).zip(index::read(out, pack)?) {
             let item = item?;
             if item.path == wanted && item.kind == Kind::File {
-                let rank = rank(&item, number, nth);
-                found = found.filter(|(known, ..)| *known > rank).or(Some((rank, pack.clone(), item)));
+                let rank = rank(&item, number, nth as u64);
+                found = found.filter(|(known, ..)| *known > rank).or(Some((rank, pack.clone(), nth, item)));
             }
         }
     }
-    let Some((_, pack, item)) = found else {
+    let Some((_, pack, nth, item)) = found else {
         folder.require_whole()?;
         return Ok(false);
     };
     if let Some(told) = folder.missing.get(&pack) {
         bail!("{told}; {} is in it", path.display());
     }
-    to.write_all(&pack::content(out, &pack, &item)?)?;
+    to.write_all(&pack::content(out, &pack, nth, &item)?)?;
     if let Some(told) = folder.alone.values().next() {
         to.flush()?;
         bail!("{told}; it might hold what was packed last of {}", path.display());

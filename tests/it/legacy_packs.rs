@@ -226,7 +226,6 @@ pub(crate) fn write_pack(out: &Path, pack: &str, run: u64, entries: &[(&str, &st
     let mut lines = Vec::new();
     for (kind, path, content) in entries {
         let content = content.as_ref();
-        let at = tar.get_ref().len();
         let mut header = tar::Header::new_gnu();
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_mode(0o644);
@@ -234,8 +233,7 @@ pub(crate) fn write_pack(out: &Path, pack: &str, run: u64, entries: &[(&str, &st
         header.set_cksum();
         tar.append(&header, content).unwrap();
         let line = serde_json::json!({"path": path, "kind": kind, "bytes": content.len(), "modified_ns": 0,
-            "mode": 0o644, "blake3": blake3::hash(content).to_hex().to_string(), "run": run, "pack": pack, "frame": 0,
-            "at": at});
+            "mode": 0o644, "blake3": blake3::hash(content).to_hex().to_string(), "run": run, "pack": pack});
         lines.push(line.to_string() + "\n");
     }
     let compress = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();

@@ -47,10 +47,6 @@ pub struct Item {
     pub run: u64,
     /// The pack, without its ending.
     pub pack: String,
-    /// Where the compressed frame begins, in the pack.
-    pub frame: u64,
-    /// Where the entry begins, in the frame.
-    pub at: u64,
     /// Its class in the report, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,

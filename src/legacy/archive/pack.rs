@@ -1,7 +1,7 @@
-//! One pack: a tar of many files in frames of zstd, so that one file is read without unpacking all.
+//! One pack: a tar of many files, compressed with zstd.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,6 @@ use super::super::walk::Stat;
 use super::index::{self, INDEX, Item, Kind, PACK, PARTIAL};
 use crate::store::{make_private_file, make_private_folder};
 
-/// Bytes after which a frame ends: what reading one file costs at most, and enough for a good ratio.
-const FRAME_BYTES: u64 = 8 << 20;
 /// The ratio gains little beyond this level, the time does.
 const LEVEL: i32 = 9;
 /// Most files in a pack, so that one lost pack is not everything.
@@ -27,49 +25,11 @@ const PACK_BYTES_MAX: u64 = 1 << 30;
 pub(super) struct Writer {
     out: PathBuf,
     name: String,
-    tar: tar::Builder<Frames>,
+    tar: tar::Builder<zstd::Encoder<'static, File>>,
     lines: zstd::Encoder<'static, BufWriter<File>>,
     files: u64,
-}
-
-/// Writes frames of zstd one after the other.
-struct Frames {
-    encoder: Option<zstd::Encoder<'static, File>>,
-    /// Where the frame begins in the file.
-    start: u64,
-    /// Bytes in the frame, before compression.
-    inside: u64,
-    /// Bytes in all frames, before compression.
-    total: u64,
-}
-
-impl Frames {
-    /// Ends a frame that is long enough.
-    fn cut(&mut self) -> io::Result<()> {
-        if self.inside < FRAME_BYTES {
-            return Ok(());
-        }
-        let Some(encoder) = self.encoder.take() else { return Ok(()) };
-        let mut file = encoder.finish()?;
-        self.start = file.stream_position()?;
-        self.inside = 0;
-        self.encoder = Some(zstd::Encoder::new(file, LEVEL)?);
-        Ok(())
-    }
-}
-
-impl Write for Frames {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(encoder) = &mut self.encoder else { return Err(io::Error::other("the pack is closed")) };
-        let written = encoder.write(bytes)?;
-        self.inside += written as u64;
-        self.total += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.encoder.as_mut().map_or(Ok(()), Write::flush)
-    }
+    /// Of all files, before compression.
+    bytes: u64,
 }
 
 impl Writer {
@@ -78,25 +38,26 @@ impl Writer {
             let path = out.join(format!("{name}{end}{PARTIAL}"));
             make_private_file(&path).with_context(|| format!("cannot create {}", path.display()))
         };
-        let encoder = Some(zstd::Encoder::new(create(PACK)?, LEVEL)?);
+        let tar = tar::Builder::new(zstd::Encoder::new(create(PACK)?, LEVEL)?);
         let lines = zstd::Encoder::new(BufWriter::new(create(INDEX)?), LEVEL)?;
-        let tar = tar::Builder::new(Frames { encoder, start: 0, inside: 0, total: 0 });
-        Ok(Self { out: out.to_owned(), name: name.to_owned(), tar, lines, files: 0 })
+        Ok(Self { out: out.to_owned(), name: name.to_owned(), tar, lines, files: 0, bytes: 0 })
     }
 
     /// Whether the pack is to have no more files.
     pub(super) fn is_full(&self) -> bool {
-        self.files >= PACK_FILES_MAX || self.tar.get_ref().total >= PACK_BYTES_MAX
+        self.files >= PACK_FILES_MAX || self.bytes >= PACK_BYTES_MAX
     }
 
     /// Packs an open file; `line` is what the report says of it. Returns what the index says.
-    pub(super) fn add(&mut self, mut file: File, path: &Path, run: u64, line: Option<Line>) -> Result<Kind> {
-        self.tar.get_mut().cut()?;
-        let (frame, at) = (self.tar.get_ref().start, self.tar.get_ref().inside);
+    pub(super) fn add(&mut self, file: &File, path: &Path, run: u64, line: Option<Line>) -> Result<Kind> {
         let before = Stat::of(&file.metadata()?);
-        let mut source = Exact { file: &mut file, left: before.bytes, hasher: blake3::Hasher::new(), is_short: false };
+        // The header promises a size: a file that has become longer is cut, one that has become shorter gets zeros.
+        let mut content = file.take(before.bytes);
+        let padded = content.by_ref().chain(io::repeat(0)).take(before.bytes);
+        let mut source = HashingReader::new(padded);
         self.tar.append_data(&mut header(&before), path, &mut source)?;
-        let (hash, is_short) = (source.hasher.finalize().to_hex().to_string(), source.is_short);
+        let blake3 = source.hash();
+        let is_short = content.limit() > 0;
         let after = Stat::of(&file.metadata()?);
         let is_changed = is_short || (after.bytes, after.modified_ns) != (before.bytes, before.modified_ns);
         let item = Item {
@@ -105,17 +66,16 @@ impl Writer {
             bytes: before.bytes,
             modified_ns: before.modified_ns,
             mode: before.mode,
-            blake3: hash,
+            blake3,
             run,
             pack: self.name.clone(),
-            frame,
-            at,
             class: line.as_ref().map(|line| line.class),
             reason: line.as_ref().and_then(|line| line.reason.clone()),
             signals: line.as_ref().map(|line| line.signals.clone()).unwrap_or_default(),
             overlays: line.map(|line| line.overlays).unwrap_or_default(),
         };
         self.files += 1;
+        self.bytes += before.bytes;
         serde_json::to_writer(&mut self.lines, &item)?;
         self.lines.write_all(b"\n")?;
         Ok(item.kind)
@@ -124,13 +84,9 @@ impl Writer {
     /// Closes the pack, reads it back, and makes it count.
     pub(super) fn commit(self) -> Result<()> {
         let Self { out, name, tar, lines, .. } = self;
-        let sync = |file: File| file.sync_all();
-        let mut frames = tar.into_inner()?;
-        if let Some(encoder) = frames.encoder.take() {
-            sync(encoder.finish()?).context("cannot sync a pack")?;
-        }
+        tar.into_inner()?.finish()?.sync_all().context("cannot sync a pack")?;
         let lines = lines.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-        sync(lines).context("cannot sync an index")?;
+        lines.sync_all().context("cannot sync an index")?;
         let part = |end: &str| out.join(format!("{name}{end}{PARTIAL}"));
         compare(&part(PACK), &part(INDEX)).require_whole(&name)?;
         // The pack first: an index without its pack would count, and be wrong.
@@ -163,35 +119,36 @@ fn header(stat: &Stat) -> tar::Header {
     header
 }
 
-/// Gives just as many bytes as the header promised, zeros where the file has become shorter.
-struct Exact<'f> {
-    file: &'f mut File,
-    left: u64,
+/// A reader that hashes what is read from it.
+struct HashingReader<R> {
+    reader: R,
     hasher: blake3::Hasher,
-    is_short: bool,
 }
 
-impl Read for Exact<'_> {
+impl<R: Read> HashingReader<R> {
+    fn new(reader: R) -> Self {
+        Self { reader, hasher: blake3::Hasher::new() }
+    }
+
+    /// The hash of what was read so far.
+    fn hash(&self) -> String {
+        self.hasher.finalize().to_hex().to_string()
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let Some(buffer) = buffer.get_mut(..most).filter(|buffer| !buffer.is_empty()) else { return Ok(0) };
-        let mut read = if self.is_short { 0 } else { self.file.read(buffer)? };
-        if read == 0 {
-            self.is_short = true;
-            buffer.fill(0);
-            read = most;
-        }
+        let read = self.reader.read(buffer)?;
         self.hasher.update(buffer.get(..read).unwrap_or_default());
-        self.left -= read as u64;
         Ok(read)
     }
 }
 
 /// Hashes whatever a reader gives.
-pub(super) fn hash_reader(mut reader: impl Read) -> io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    io::copy(&mut reader, &mut hasher)?;
-    Ok(hasher.finalize().to_hex().to_string())
+pub(super) fn hash_reader(reader: impl Read) -> io::Result<String> {
+    let mut reader = HashingReader::new(reader);
+    io::copy(&mut reader, &mut io::sink())?;
+    Ok(reader.hash())
 }
 
 /// How a pack compares with its index.
@@ -248,6 +205,11 @@ fn compare(pack: &Path, index: &Path) -> Check {
     check
 }
 
+fn open(pack: &Path) -> Result<tar::Archive<zstd::Decoder<'static, io::BufReader<File>>>> {
+    let file = File::open(pack).with_context(|| format!("cannot open {}", pack.display()))?;
+    Ok(tar::Archive::new(zstd::Decoder::new(file)?))
+}
+
 type PackEntry<'p> = tar::Entry<'p, zstd::Decoder<'static, io::BufReader<File>>>;
 
 /// Calls `each` with every packed file, its line and the number of that.
@@ -256,8 +218,7 @@ fn each_entry(
     index: &Path,
     mut each: impl FnMut(u64, &Item, &Path, &mut PackEntry<'_>) -> Result<()>,
 ) -> Result<()> {
-    let file = File::open(pack).with_context(|| format!("cannot open {}", pack.display()))?;
-    let mut tar = tar::Archive::new(zstd::Decoder::new(file)?);
+    let mut tar = open(pack)?;
     let mut entries = tar.entries()?;
     for (nth, item) in (0..).zip(index::read_file(index)?) {
         let item = item?;
@@ -274,15 +235,10 @@ fn each_entry(
     Ok(())
 }
 
-/// Reads one file out of its frame.
-pub(super) fn content(out: &Path, pack: &str, item: &Item) -> Result<Vec<u8>> {
-    let path = out.join(format!("{pack}{PACK}"));
-    let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    file.seek(SeekFrom::Start(item.frame))?;
-    let mut decoder = zstd::Decoder::new(file)?;
-    io::copy(&mut decoder.by_ref().take(item.at), &mut io::sink())?;
-    let mut tar = tar::Archive::new(decoder);
-    let mut entry = tar.entries()?.next().with_context(|| format!("{pack} ends too early"))??;
+/// Reads one file, that of line `nth` of the index.
+pub(super) fn content(out: &Path, pack: &str, nth: usize, item: &Item) -> Result<Vec<u8>> {
+    let mut tar = open(&out.join(format!("{pack}{PACK}")))?;
+    let mut entry = tar.entries()?.nth(nth).with_context(|| format!("{pack} ends too early"))??;
     let mut bytes = Vec::new();
     entry.read_to_end(&mut bytes)?;
     if item.blake3 != *blake3::hash(&bytes).to_hex() {
