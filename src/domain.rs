@@ -25,7 +25,7 @@ pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
 pub use instrument::{Instrument, Instruments};
 pub use invalid::{Invalid, InvalidKind};
 pub use mission::{Market, Mission, Reason, Reasons, Status, Terms, compute};
-pub(crate) use object::compact;
+pub(crate) use object::{RawMembers, compact};
 pub use object::{Object, check_json, write_json_string};
 pub use outcome::{Outcome, OutcomeStatus};
 pub use overlay::{Account, Overlay, OverlayDraft};

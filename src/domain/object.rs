@@ -363,7 +363,7 @@ pub(crate) fn compact(json: &str) -> String {
 }
 
 /// The members of an object as they stand in the text.
-struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
+pub(crate) struct RawMembers<'a>(pub(crate) Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for RawMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -42,7 +42,7 @@ pub(super) struct Groups {
     /// Class of each file, in the order of the walk.
     pub(super) classes: Vec<Class>,
     /// One line a file, not yet final.
-    pub(super) lines: Option<File>,
+    pub(super) lines: Option<BufWriter<File>>,
     /// Counts so far.
     pub(super) tally: Tally,
     /// The days that the files speak of, in days since 1970: each becomes a pack.
@@ -92,20 +92,32 @@ pub(super) fn group(
     has_lines: bool,
     mut progress: impl FnMut(u64),
 ) -> Result<Groups> {
-    let mut collector = Collector::new(has_lines)?;
+    let mut groups = Groups {
+        signals: BTreeMap::new(),
+        users: BTreeMap::new(),
+        hashes: Sorter::new(HASHES_BYTES_MAX),
+        classes: Vec::new(),
+        lines: if has_lines { Some(BufWriter::with_capacity(1 << 18, nameless_file()?)) } else { None },
+        tally: Tally::default(),
+        days: BTreeSet::new(),
+    };
     let folders = tree.for_each(
-        |loaded| Found::of(loaded, context),
-        |found| {
-            collector.add(found)?;
-            progress(collector.groups.tally.files);
+        |loaded| RecognisedFile::of(loaded, context),
+        |file| {
+            groups.add_file(file)?;
+            progress(groups.tally.files);
             Ok(())
         },
     )?;
-    collector.finish(folders)
+    groups.tally.inodes = groups.tally.files + folders;
+    if let Some(lines) = &mut groups.lines {
+        lines.flush()?;
+    }
+    Ok(groups)
 }
 
-/// One file, understood: what the workers hand over.
-struct Found {
+/// One file, as a reading thread hands it over.
+struct RecognisedFile {
     path: PathBuf,
     stat: Stat,
     /// Half of the hash of the content: enough to tell contents apart.
@@ -113,7 +125,7 @@ struct Found {
     recognised: Result<Vec<Part>, Quarantine>,
 }
 
-impl Found {
+impl RecognisedFile {
     fn of(loaded: Loaded, context: Context<'_>) -> Self {
         let Loaded { entry, stat, content } = loaded;
         let hash = |content: &Vec<u8>| blake3::hash(content).as_bytes().first_chunk::<16>().copied();
@@ -126,29 +138,11 @@ impl Found {
     }
 }
 
-struct Collector {
-    groups: Groups,
-    lines: Option<BufWriter<File>>,
-}
-
-impl Collector {
-    fn new(has_lines: bool) -> Result<Self> {
-        let groups = Groups {
-            signals: BTreeMap::new(),
-            users: BTreeMap::new(),
-            hashes: Sorter::new(HASHES_BYTES_MAX),
-            classes: Vec::new(),
-            lines: None,
-            tally: Tally::default(),
-            days: BTreeSet::new(),
-        };
-        let lines = if has_lines { Some(BufWriter::with_capacity(1 << 18, nameless_file()?)) } else { None };
-        Ok(Self { groups, lines })
-    }
-
-    fn add(&mut self, found: Found) -> Result<()> {
-        let Found { path, stat, hash, recognised } = found;
-        let Groups { hashes, classes, tally, days, .. } = &mut self.groups;
+impl Groups {
+    /// Adds a file: its class, its line, and what its records say.
+    fn add_file(&mut self, file: RecognisedFile) -> Result<()> {
+        let RecognisedFile { path, stat, hash, recognised } = file;
+        let Self { hashes, classes, lines, tally, days, .. } = self;
         let number = classes.len();
         tally.files += 1;
         tally.bytes += stat.bytes;
@@ -159,12 +153,12 @@ impl Collector {
         classes.push(Class::of(&recognised));
         let moment = recognised.as_ref().ok().and_then(|parts| parts.iter().find_map(Part::moment));
         days.insert(moment.unwrap_or_else(|| stat.modified()).millis().div_euclid(DAY_MS));
-        if let Some(lines) = &mut self.lines {
+        if let Some(lines) = lines {
             serde_json::to_writer(&mut *lines, &Line::new(&path, stat.bytes, &recognised))?;
             lines.write_all(b"\n")?;
         }
         match recognised {
-            Ok(parts) => parts.into_iter().for_each(|part| self.groups.add(part, number)),
+            Ok(parts) => parts.into_iter().for_each(|part| self.add_part(part, number)),
             Err(quarantine) => {
                 *tally.quarantined.entry(quarantine.refusal).or_default() += 1;
                 tally.unreadable.note(&path, quarantine.refusal);
@@ -173,18 +167,8 @@ impl Collector {
         Ok(())
     }
 
-    fn finish(mut self, folders: u64) -> Result<Groups> {
-        if let Some(lines) = self.lines {
-            self.groups.lines = Some(lines.into_inner().map_err(std::io::IntoInnerError::into_error)?);
-        }
-        self.groups.tally.inodes = self.groups.tally.files + folders;
-        Ok(self.groups)
-    }
-}
-
-impl Groups {
     /// Adds what a record of a file says.
-    fn add(&mut self, part: Part, file: usize) {
+    fn add_part(&mut self, part: Part, file: usize) {
         let Part { signal, overlay, outcome, refused, notes, .. } = part;
         for note in notes {
             *self.tally.notes.entry(note).or_default() += 1;

@@ -5,14 +5,12 @@
 //! holds a member twice is refused at any depth, as two readers may disagree on what it says.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt;
+use std::collections::HashMap;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::names::{NameId, Names};
-use crate::domain::compact;
+use crate::domain::{RawMembers, compact};
 use crate::render::write_string;
 
 /// Deepest nesting: real files have four levels.
@@ -55,14 +53,7 @@ enum Kind<'a> {
     NonNumber,
     Text(Cow<'a, str>),
     Array(Vec<Value<'a>>),
-    Object(Object<'a>),
-}
-
-#[derive(Debug, Default)]
-struct Object<'a> {
-    members: Vec<Member<'a>>,
-    /// The name of each member, if it is known: most look-ups are for known names.
-    ids: Vec<Option<NameId>>,
+    Object(Vec<Member<'a>>),
 }
 
 /// One member of an object.
@@ -94,7 +85,7 @@ impl<'a> Value<'a> {
             return Err(JsonError::Depth);
         }
         let kind = match raw.as_bytes().first() {
-            Some(b'{') => Kind::Object(Object::read(raw, names, depth)?),
+            Some(b'{') => Kind::Object(read_members(raw, names, depth)?),
             Some(b'[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(raw)?;
                 let items = items.into_iter().map(|item| Self::read(item.get(), names, depth + 1));
@@ -131,7 +122,7 @@ impl<'a> Value<'a> {
     /// The members of an object; none of anything else.
     pub(super) fn members(&self) -> &[Member<'a>] {
         match &self.kind {
-            Kind::Object(object) => &object.members,
+            Kind::Object(members) => members,
             _ => &[],
         }
     }
@@ -144,8 +135,7 @@ impl<'a> Value<'a> {
 
     /// The member of a known name; a `null` counts as absent.
     pub(super) fn find(&self, id: NameId) -> Option<&Self> {
-        let Kind::Object(object) = &self.kind else { return None };
-        let member = object.members.get(object.place_of(id)?)?;
+        let member = self.members().iter().find(|member| member.id == Some(id))?;
         Some(&member.value).filter(|value| !value.is_null())
     }
 
@@ -191,41 +181,27 @@ impl<'a> Value<'a> {
     }
 }
 
-impl<'a> Object<'a> {
-    fn read(raw: &'a str, names: &'a Names, depth: usize) -> Result<Self, JsonError> {
-        let Members(members) = serde_json::from_str(raw)?;
-        let mut object = Self { members: Vec::with_capacity(members.len()), ids: Vec::with_capacity(members.len()) };
-        let mut unknown = HashSet::new();
-        for (spelled, value) in members {
-            let value = Value::read(value.get(), names, depth + 1)?;
-            let Some(id) = names.find(&spelled) else {
-                if !unknown.insert(spelled.clone()) {
-                    return Err(JsonError::Duplicate(spelled.into_owned()));
-                }
-                object.push(Member { name: spelled, id: None, is_respelled: false, value });
-                continue;
-            };
-            let name = names.spelling(id);
-            let is_respelled = name != spelled;
-            match object.place_of(id).and_then(|at| object.members.get(at)) {
-                None => object.push(Member { name: Cow::Borrowed(name), id: Some(id), is_respelled, value }),
-                // Said twice in two spellings is said once.
-                Some(twin) if (twin.is_respelled || is_respelled) && twin.value.json() == value.json() => {}
-                Some(_) => return Err(JsonError::Duplicate(spelled.into_owned())),
+/// Reads the members of an object.
+fn read_members<'a>(raw: &'a str, names: &'a Names, depth: usize) -> Result<Vec<Member<'a>>, JsonError> {
+    let RawMembers(raw_members) = serde_json::from_str(raw)?;
+    let mut members: Vec<Member<'a>> = Vec::with_capacity(raw_members.len());
+    let mut places: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(raw_members.len());
+    for (spelled, value) in raw_members {
+        let value = Value::read(value.get(), names, depth + 1)?;
+        let id = names.find(&spelled);
+        let name = id.map_or_else(|| Cow::Owned(spelled.clone()), |id| Cow::Borrowed(names.spelling(id)));
+        let is_respelled = name != spelled;
+        match places.get(&name).and_then(|place| members.get(*place)) {
+            None => {
+                places.insert(name.clone(), members.len());
+                members.push(Member { name, id, is_respelled, value });
             }
+            // Said twice in two spellings is said once.
+            Some(twin) if (twin.is_respelled || is_respelled) && twin.value.json() == value.json() => {}
+            Some(_) => return Err(JsonError::Duplicate(spelled)),
         }
-        Ok(object)
     }
-
-    fn push(&mut self, member: Member<'a>) {
-        self.ids.push(member.id);
-        self.members.push(member);
-    }
-
-    /// Where the member of a known name stands.
-    fn place_of(&self, id: NameId) -> Option<usize> {
-        self.ids.iter().position(|known| *known == Some(id))
-    }
+    Ok(members)
 }
 
 /// Puts quotes around [`NON_NUMBERS`]; `None` if there are none outside of strings.
@@ -250,31 +226,6 @@ pub(super) fn quote_non_numbers(text: &str) -> Option<String> {
 /// A string; one without escapes is borrowed.
 #[derive(serde::Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The members of an object as they stand in the text.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(40);
-                while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &RawValue>()? {
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
 
 /// A JSON string.
 pub(super) fn json_text(text: &str) -> String {

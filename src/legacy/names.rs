@@ -4,7 +4,7 @@
 //! as it is: with the user's overlay if it stands among the user's members or its name begins as theirs do, else with
 //! the signal, which everybody reads.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -96,7 +96,7 @@ const NOT_IN_OVERLAY: [Meaning; 6] =
 const NEVER_IN_OVERLAY: [&str; 3] = ["stats", "risk_profile", "id"];
 
 /// A known name, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NameId(u16);
 
 /// All known names.
@@ -111,29 +111,11 @@ pub struct Names {
     /// How names begin that are not known and belong to the user.
     private_prefixes: Vec<String>,
     /// Members of the user, wherever they stand.
-    of_user: NameSet,
+    of_user: HashSet<NameId>,
     /// Of these, the ones that may stand at the root of a mission and are kept as they are.
-    other_facts: NameSet,
-    not_in_signal: NameSet,
-    not_in_overlay: NameSet,
-}
-
-/// Some of the known names: whether a name is one of them, by its number.
-#[derive(Clone, Debug, Default)]
-struct NameSet(Vec<bool>);
-
-impl NameSet {
-    fn add(&mut self, ids: impl IntoIterator<Item = NameId>) {
-        for NameId(number) in ids {
-            let number = usize::from(number);
-            self.0.resize(self.0.len().max(number + 1), false);
-            self.0.get_mut(number).into_iter().for_each(|is_in| *is_in = true);
-        }
-    }
-
-    fn has(&self, id: NameId) -> bool {
-        self.0.get(usize::from(id.0)) == Some(&true)
-    }
+    other_facts: HashSet<NameId>,
+    not_in_signal: HashSet<NameId>,
+    not_in_overlay: HashSet<NameId>,
 }
 
 impl Names {
@@ -169,11 +151,11 @@ impl Names {
         }
         for name in NEVER_IN_SIGNAL {
             let id = self.number(name)?;
-            self.not_in_signal.add([id]);
+            self.not_in_signal.insert(id);
         }
         for name in NEVER_IN_OVERLAY {
             let id = self.number(name)?;
-            self.not_in_overlay.add([id]);
+            self.not_in_overlay.insert(id);
         }
         for (set, meanings) in [
             (&mut self.of_user, &[&FACTS[..], &OTHER_FACTS, &OF_USER][..]),
@@ -182,7 +164,7 @@ impl Names {
             (&mut self.not_in_overlay, &[&FACTS, &NOT_IN_OVERLAY]),
         ] {
             let lists = meanings.iter().copied().flatten().filter_map(|meaning| self.lists.get(*meaning as usize));
-            set.add(lists.flatten().copied());
+            set.extend(lists.flatten());
         }
         Ok(())
     }
@@ -220,22 +202,22 @@ impl Names {
 
     /// Whether a member is the user's, wherever it stands.
     pub(super) fn is_of_user(&self, name: &str, id: Option<NameId>) -> bool {
-        id.map_or_else(|| self.has_private_prefix(name), |id| self.of_user.has(id))
+        id.map_or_else(|| self.has_private_prefix(name), |id| self.of_user.contains(&id))
     }
 
     /// Whether a member at the root of a mission goes into the overlay as it is.
     pub(super) fn is_other_fact(&self, name: &str, id: Option<NameId>) -> bool {
-        id.map_or_else(|| self.has_private_prefix(name), |id| self.other_facts.has(id))
+        id.map_or_else(|| self.has_private_prefix(name), |id| self.other_facts.contains(&id))
     }
 
     /// Whether a member is kept with a signal as it is.
     pub(super) fn is_kept_in_signal(&self, name: &str, id: Option<NameId>) -> bool {
-        !self.is_of_user(name, id) && id.is_none_or(|id| !self.not_in_signal.has(id))
+        !self.is_of_user(name, id) && id.is_none_or(|id| !self.not_in_signal.contains(&id))
     }
 
     /// Whether a member that is the user's is kept with the overlay as it is.
     pub(super) fn is_kept_in_overlay(&self, id: Option<NameId>) -> bool {
-        id.is_none_or(|id| !self.not_in_overlay.has(id))
+        id.is_none_or(|id| !self.not_in_overlay.contains(&id))
     }
 
     fn has_private_prefix(&self, name: &str) -> bool {

@@ -110,7 +110,7 @@ pub(super) fn resolve(groups: Groups, target: &mut dyn Target, report: Option<&m
     if let (Some(report), Some(mut lines)) = (report, lines) {
         lines.rewind().context("cannot read the kept lines")?;
         renamed.sort_unstable();
-        write_report(BufReader::new(lines), &classes, &renamed, report)?;
+        write_report(BufReader::new(lines.get_mut()), &classes, &renamed, report)?;
     }
     Ok(Imported { tally, written })
 }

@@ -6,11 +6,11 @@
 //! with a reason, never a gap. A database that lies in the tree is no mission: it is such an entry too.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirEntry, File, FileType, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirEntryExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{self, Path, PathBuf};
 use std::thread;
 
@@ -100,6 +100,22 @@ impl Tree {
         self.excluded == Some(file_id(metadata)) || begins()
     }
 
+    /// Why an entry that is no folder is not read, as far as its inode tells.
+    fn refusal_of(&self, path: &Path, found: &Metadata) -> Option<Refusal> {
+        let kind = found.file_type();
+        if kind.is_file() {
+            (self.excluded == Some(file_id(found))).then_some(Refusal::Database)
+        } else if kind.is_symlink() {
+            Some(refusal_of_link(path))
+        } else if kind.is_socket() {
+            Some(Refusal::Socket)
+        } else if kind.is_fifo() {
+            Some(Refusal::Fifo)
+        } else {
+            Some(Refusal::Device)
+        }
+    }
+
     /// Begins a walk.
     ///
     /// # Errors
@@ -181,22 +197,13 @@ pub(super) struct Walk<'t> {
 }
 
 impl Walk<'_> {
-    /// Reads the names of a folder, each with what it is.
+    /// Reads and sorts the names in a folder.
     fn names(&self, folder: &Path) -> Result<Sorted> {
         let mut sorter = Sorter::new(FOLDER_BYTES_MAX);
         for entry in fs::read_dir(self.tree.root.join(folder))? {
-            let entry = entry?;
-            let kind = if self.is_excluded(&entry) { "database" } else { entry.file_type().map_or("unknown", kind_of) };
-            sorter.push(entry.file_name().as_bytes(), kind.as_bytes())?;
+            sorter.push(entry?.file_name().as_bytes(), &[])?;
         }
         sorter.finish()
-    }
-
-    /// Whether an entry is the excluded file; the folder says the inode, so that no other entry costs anything.
-    fn is_excluded(&self, entry: &DirEntry) -> bool {
-        self.tree.excluded.is_some_and(|excluded| {
-            excluded.1 == entry.ino() && entry.metadata().is_ok_and(|found| file_id(&found) == excluded)
-        })
     }
 }
 
@@ -210,14 +217,14 @@ impl Iterator for Walk<'_> {
                 self.open.pop();
                 continue;
             };
-            let (name, kind) = match pair {
-                Ok(pair) => pair,
+            let name = match pair {
+                Ok((name, _)) => name,
                 Err(error) => return Some(Err(error)),
             };
             let path = folder.join(OsStr::from_bytes(&name));
-            let refusal = match &*kind {
-                b"file" => None,
-                b"folder" => match self.names(&path) {
+            let full = self.tree.root.join(&path);
+            let refusal = match fs::symlink_metadata(&full) {
+                Ok(found) if found.is_dir() => match self.names(&path) {
                     Ok(names) => {
                         self.folders += 1;
                         self.open.push((path, names));
@@ -225,31 +232,11 @@ impl Iterator for Walk<'_> {
                     }
                     Err(_) => Some(Refusal::UnreadableDirectory),
                 },
-                b"link" => Some(refusal_of_link(&self.tree.root.join(&path))),
-                b"socket" => Some(Refusal::Socket),
-                b"fifo" => Some(Refusal::Fifo),
-                b"device" => Some(Refusal::Device),
-                b"database" => Some(Refusal::Database),
-                _ => Some(Refusal::Unreadable),
+                Ok(found) => self.tree.refusal_of(&full, &found),
+                Err(_) => Some(Refusal::Unreadable),
             };
             return Some(Ok(Entry { path, refusal }));
         }
-    }
-}
-
-fn kind_of(kind: FileType) -> &'static str {
-    if kind.is_file() {
-        "file"
-    } else if kind.is_dir() {
-        "folder"
-    } else if kind.is_symlink() {
-        "link"
-    } else if kind.is_socket() {
-        "socket"
-    } else if kind.is_fifo() {
-        "fifo"
-    } else {
-        "device"
     }
 }
 
