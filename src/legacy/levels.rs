@@ -14,7 +14,7 @@ use crate::domain::{Decimal, Direction, Instrument, Levels, Round, Symbol};
 
 /// The numbers that one object of a file gives for its levels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stated {
+pub(super) struct StatedLevels {
     pub(super) entry: Option<Quantity>,
     pub(super) stop: Option<Quantity>,
     pub(super) target: Option<Quantity>,
@@ -23,13 +23,8 @@ pub(super) struct Stated {
     pub(super) risk_reward: Option<Decimal>,
 }
 
-/// What the numbers were found to mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) levels: Levels,
-    /// What had to be put right; at most one thing is wrong with a real file's levels.
-    pub(super) note: Option<Note>,
-}
+/// What the old writers took for a pip of every symbol, in units of a [`Decimal`].
+pub(super) const OLD_PIP: Decimal = Decimal::from_units(10_000);
 
 /// Prices that a symbol has had since 2020, or may come to. An entry outside is a placeholder.
 ///
@@ -54,80 +49,53 @@ const TRADED: [(&str, &str, &str); 16] = [
     ("AVAXUSD", "2", "2000"),
 ];
 
-/// Decides what the stated numbers mean.
+/// Decides what the stated numbers mean; the note says what had to be put right: at most one thing is wrong with a real
+/// file's levels.
 ///
 /// # Errors
 ///
 /// [`Refusal`] where a number is missing, or where it can not be decided.
-pub(super) fn decide(
-    stated: Stated,
+pub(super) fn decide_levels(
+    stated: StatedLevels,
     direction: Direction,
     symbol: &Symbol,
     instrument: Option<&Instrument>,
-) -> Result<Found, Refusal> {
+) -> Result<(Levels, Option<Note>), Refusal> {
     let positive = |number: &Quantity| number.value.is_positive();
     let entry = stated.entry.filter(positive).map(|entry| entry.value);
-    let pip_distances = || {
-        let stop = stated.stop_pips.filter(|pips| pips.is_positive())?;
-        Some((stop, stated.target_pips.filter(|pips| pips.is_positive())))
-    };
     let is_placeholder = entry.is_some_and(|entry| is_placeholder(symbol, instrument, entry));
-    // Distances stay right when the entry is made up; the entry then only misleads, so that it is left out.
-    let honest_entry = entry.filter(|_| !is_placeholder);
-    let entry_note = is_placeholder.then_some(Note::PlaceholderEntry);
+    // Distances stay right when the entry is made up, but the entry would mislead: it is left out.
+    let (honest_entry, entry_note) = if is_placeholder { (None, Some(Note::PlaceholderEntry)) } else { (entry, None) };
+    let pips = |stop: Decimal, target: Option<Decimal>, note: Option<Note>| {
+        Ok((Levels::Pips { entry: honest_entry, stop, target }, entry_note.or(note)))
+    };
+    let stated_pips_or = |refusal: Refusal| match stated.stop_pips.filter(|pips| pips.is_positive()) {
+        Some(stop) => pips(stop, stated.target_pips.filter(|pips| pips.is_positive()), None),
+        None => Err(refusal),
+    };
 
     let Some(stop) = stated.stop.filter(positive) else {
-        let Some((stop, target)) = pip_distances() else {
-            return Err(if stated.target.is_some() || entry.is_some() { Refusal::NoStop } else { Refusal::NoLevels });
-        };
-        return Ok(Found { levels: Levels::Pips { entry: honest_entry, stop, target }, note: entry_note });
+        let has_other = stated.target.is_some() || entry.is_some();
+        return stated_pips_or(if has_other { Refusal::NoStop } else { Refusal::NoLevels });
     };
     let target = stated.target.filter(positive);
     if stop.unit == Unit::Pips {
         let target = target.filter(|target| target.unit == Unit::Pips).map(|target| target.value);
-        return Ok(Found {
-            levels: Levels::Pips { entry: honest_entry, stop: stop.value, target },
-            note: entry_note.or(Some(Note::StopInPips)),
-        });
+        return pips(stop.value, target, Some(Note::StopInPips));
     }
-    let (stop, target) = (stop.value, target.map(|target| target.value));
-    let Some(entry) = entry else {
-        // Without an entry a number can only be a distance if it is said to be one.
-        return match pip_distances() {
-            Some((stop, target)) => Ok(Found { levels: Levels::Pips { entry: None, stop, target }, note: None }),
-            None => Err(Refusal::NoEntry),
-        };
-    };
-
-    match proved(&stated, reading(direction, entry, stop, target, instrument), entry, stop, target, instrument) {
-        Reading::Price if is_placeholder => match pip_distances() {
-            Some((stop, target)) => {
-                Ok(Found { levels: Levels::Pips { entry: None, stop, target }, note: Some(Note::PlaceholderEntry) })
-            }
-            None => Err(Refusal::PlaceholderEntry),
-        },
-        Reading::Price => {
-            if let Some(levels) = shrunk(&stated, entry, stop, target, instrument) {
-                return Ok(Found { levels, note: Some(Note::PipOfAnotherSymbol) });
-            }
-            let levels = Levels::prices(direction, entry, stop, target).map_err(|_| Refusal::StopWrongSide)?;
-            if let (Some(instrument), Some(distance)) = (instrument, entry.distance(stop))
-                && distance < instrument.pip
-            {
-                return Err(Refusal::StopBelowOnePip);
-            }
-            Ok(Found { levels, note: None })
-        }
+    // Without an entry a number can only be a distance if it is said to be one.
+    let Some(entry) = entry else { return stated_pips_or(Refusal::NoEntry) };
+    let numbers = Numbers { direction, entry, stop: stop.value, target: target.map(|target| target.value), instrument };
+    match numbers.proved_meaning(&stated) {
+        Meaning::Prices if is_placeholder => stated_pips_or(Refusal::PlaceholderEntry),
+        Meaning::Prices => numbers.prices(&stated),
         // A stop that is a price of the symbol is no distance: the entry is wrong.
-        Reading::Pips if is_placeholder && is_price_of(symbol, stop) => Err(Refusal::PlaceholderEntry),
-        Reading::Pips => Ok(Found {
-            levels: Levels::Pips { entry: honest_entry, stop, target },
-            note: entry_note.or(Some(Note::StopInPips)),
-        }),
-        Reading::Both => Err(Refusal::AmbiguousLevels),
-        Reading::Neither if is_placeholder => Err(Refusal::PlaceholderEntry),
-        Reading::Unknown => Err(Refusal::UnknownInstrument),
-        Reading::Neither => Err(Refusal::StopWrongSide),
+        Meaning::Pips if is_placeholder && is_price_of(symbol, numbers.stop) => Err(Refusal::PlaceholderEntry),
+        Meaning::Pips => pips(numbers.stop, numbers.target, Some(Note::StopInPips)),
+        Meaning::Both => Err(Refusal::AmbiguousLevels),
+        Meaning::Neither if is_placeholder => Err(Refusal::PlaceholderEntry),
+        Meaning::Neither => Err(Refusal::StopWrongSide),
+        Meaning::Unknown => Err(Refusal::UnknownInstrument),
     }
 }
 
@@ -153,8 +121,8 @@ fn is_price_of(symbol: &Symbol, number: Decimal) -> bool {
 
 /// What a stop and target may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    Price,
+enum Meaning {
+    Prices,
     Pips,
     Both,
     Neither,
@@ -162,131 +130,139 @@ enum Reading {
     Unknown,
 }
 
-/// A distance within a part of the entry.
-fn within(entry: Decimal, distance: Option<Decimal>, part: i64) -> bool {
-    let bound = Decimal::from_int(part).and_then(|part| entry.checked_div(part, Round::Down));
+/// Whether a distance is within a part of a number.
+fn is_within(whole: Decimal, distance: Option<Decimal>, part: i64) -> bool {
+    let bound = Decimal::from_int(part).and_then(|part| whole.checked_div(part, Round::Down));
     distance.zip(bound).is_some_and(|(distance, bound)| distance <= bound)
 }
 
-fn reading(
+/// An entry, and the numbers in the fields of the stop and the target: prices, or numbers of pips.
+struct Numbers<'i> {
     direction: Direction,
     entry: Decimal,
     stop: Decimal,
     target: Option<Decimal>,
-    instrument: Option<&Instrument>,
-) -> Reading {
-    /// A stop within a twentieth of the entry is a price: no trader sets so many pips. So is a number of pips that
-    /// comes to more than that, where prices make sense.
-    const NEAR: i64 = 20;
-    /// A price beyond half the entry is no stop, and one of half the entry or twice as much no target.
-    const FAR: i64 = 2;
-    /// More than a fifth of the entry is no distance in pips.
-    const PIPS_WITHIN: i64 = 5;
-    /// A number within a third of the entry looks like a price, also on the wrong side: then it is no number of pips.
-    const PRICE_LIKE: i64 = 3;
-
-    let is_target_far = target.is_some_and(|target| within(entry.max(target), Some(entry.min(target)), FAR));
-    let sides_fit = !is_target_far && Levels::prices(direction, entry, stop, target).is_ok();
-    let stop_distance = entry.distance(stop);
-    let is_near_stop = within(entry, stop_distance, NEAR) && Levels::prices(direction, entry, stop, None).is_ok();
-    if sides_fit && is_near_stop {
-        return Reading::Price;
-    }
-    let is_far_price = sides_fit && within(entry, stop_distance, FAR);
-    let is_near_target = target.is_some_and(|target| {
-        let is_beyond = if direction == Direction::Buy { target > entry } else { target < entry };
-        is_beyond && within(entry, entry.distance(target), NEAR)
-    });
-    let looks_like_price = within(entry, stop_distance, PRICE_LIKE)
-        && target.is_none_or(|target| within(entry, entry.distance(target), PRICE_LIKE));
-    let Some(instrument) = instrument else {
-        return if is_far_price {
-            Reading::Both
-        } else if looks_like_price {
-            Reading::Neither
-        } else {
-            Reading::Unknown
-        };
-    };
-    let are_pips = |part: i64| {
-        let fits = |number: Decimal| within(entry, number.checked_mul(instrument.pip, Round::Up), part);
-        stop >= Decimal::ONE && target.is_none_or(|target| target >= Decimal::ONE && fits(target)) && fits(stop)
-    };
-    match (is_far_price, are_pips(PIPS_WITHIN)) {
-        // A price and a number of pips are no pair.
-        (false, true) if looks_like_price || is_near_stop => Reading::Neither,
-        (false, true) if is_near_target => Reading::Both,
-        (true, true) if are_pips(NEAR) => Reading::Both,
-        (true, _) => Reading::Price,
-        (false, true) => Reading::Pips,
-        (false, false) => Reading::Neither,
-    }
+    instrument: Option<&'i Instrument>,
 }
 
-/// Decides between two readings that both make sense, by what else the file says: the pips, or the ratio of the
-/// distances.
-fn proved(
-    stated: &Stated,
-    reading: Reading,
-    entry: Decimal,
-    stop: Decimal,
-    target: Option<Decimal>,
-    instrument: Option<&Instrument>,
-) -> Reading {
-    /// Ratios are written with one or two decimals: what differs by less than a twentieth is the same.
-    const SAME_WITHIN: i64 = 20;
-    if reading != Reading::Both {
-        return reading;
-    }
-    let pick = |is_price: bool, are_pips: bool| match (is_price, are_pips) {
-        (true, false) => Some(Reading::Price),
-        (false, true) => Some(Reading::Pips),
-        _ => None,
-    };
-    let distance = entry.distance(stop);
-    let by_pips = stated.stop_pips.filter(|pips| pips.is_positive()).and_then(|pips| {
-        let as_price = instrument.and_then(|known| pips.checked_mul(known.pip, Round::HalfEven));
-        let is_price =
-            as_price.zip(distance).is_some_and(|(pips, stop)| within(stop, stop.distance(pips), SAME_WITHIN));
-        pick(is_price, pips == stop)
-    });
-    let by_ratio = || {
-        let ratio = stated.risk_reward.filter(|ratio| ratio.is_positive())?;
-        let target = target?;
-        let is_ratio = |reward: Option<Decimal>, risk: Option<Decimal>| {
-            let found = reward?.checked_div(risk?, Round::HalfEven)?;
-            Some(within(ratio, ratio.distance(found), SAME_WITHIN))
-        };
-        let is_price = is_ratio(entry.distance(target), distance) == Some(true);
-        pick(is_price, is_ratio(Some(target), Some(stop)) == Some(true))
-    };
-    by_pips.or_else(by_ratio).unwrap_or(Reading::Both)
-}
+impl Numbers<'_> {
+    /// What the numbers may be, by how they lie to each other.
+    fn meaning(&self) -> Meaning {
+        /// A stop within a twentieth of the entry is a price: no trader sets so many pips. So is a number of pips that
+        /// comes to more than that, where prices make sense.
+        const NEAR: i64 = 20;
+        /// A price beyond half the entry is no stop, and one of half the entry or twice as much no target.
+        const FAR: i64 = 2;
+        /// More than a fifth of the entry is no distance in pips.
+        const PIPS_WITHIN: i64 = 5;
+        /// A number within a third of the entry looks like a price, also on the wrong side: then it is no number of
+        /// pips.
+        const PRICE_LIKE: i64 = 3;
 
-/// Finds the distances of a stop that was set with a pip of 0.0001, where the symbol's pip is larger.
-///
-/// The proof is one of two: the file states the pips too, and they are the distance by 0.0001; or the stop has more
-/// decimals than the symbol is quoted in, so that it can not be a price, and lies a whole number of those pips away.
-fn shrunk(
-    stated: &Stated,
-    entry: Decimal,
-    stop: Decimal,
-    target: Option<Decimal>,
-    instrument: Option<&Instrument>,
-) -> Option<Levels> {
-    /// What the old writers took for a pip, in units of a [`Decimal`].
-    const OLD_PIP: Decimal = Decimal::from_units(10_000);
-    let instrument = instrument.filter(|known| known.pip > OLD_PIP)?;
-    let distance = entry.distance(stop).filter(|distance| *distance < instrument.pip)?;
-    let old_pips = |distance: Decimal| distance.checked_div(OLD_PIP, Round::HalfEven);
-    let stop_pips = old_pips(distance)?;
-    let target_pips = target.and_then(|target| entry.distance(target)).and_then(old_pips);
-    let is_stated = stated.stop_pips.is_some_and(|pips| pips == stop_pips);
-    let tick = (0..instrument.digits)
-        .try_fold(Decimal::ONE, |tick, _| Decimal::from_int(10).and_then(|ten| tick.checked_div(ten, Round::Down)))?;
-    let is_whole = |pips: Decimal| pips >= Decimal::ONE && pips.floor_to(Decimal::ONE) == pips;
-    let is_no_price = stop.floor_to(tick) != stop && is_whole(stop_pips) && target_pips.is_none_or(is_whole);
-    (is_stated || is_no_price).then_some(Levels::Pips { entry: Some(entry), stop: stop_pips, target: target_pips })
+        let Self { direction, entry, stop, target, instrument } = *self;
+        let is_target_far = target.is_some_and(|target| is_within(entry.max(target), Some(entry.min(target)), FAR));
+        let sides_fit = !is_target_far && Levels::prices(direction, entry, stop, target).is_ok();
+        let is_stop_within = |part: i64| is_within(entry, entry.distance(stop), part);
+        let is_target_within = |target: Decimal, part: i64| is_within(entry, entry.distance(target), part);
+        let is_near_stop = is_stop_within(NEAR) && Levels::prices(direction, entry, stop, None).is_ok();
+        if sides_fit && is_near_stop {
+            return Meaning::Prices;
+        }
+        let is_far_price = sides_fit && is_stop_within(FAR);
+        let is_near_target = target.is_some_and(|target| {
+            let is_beyond = if direction == Direction::Buy { target > entry } else { target < entry };
+            is_beyond && is_target_within(target, NEAR)
+        });
+        let looks_like_price =
+            is_stop_within(PRICE_LIKE) && target.is_none_or(|target| is_target_within(target, PRICE_LIKE));
+        let Some(instrument) = instrument else {
+            return match (is_far_price, looks_like_price) {
+                (true, _) => Meaning::Both,
+                (false, true) => Meaning::Neither,
+                (false, false) => Meaning::Unknown,
+            };
+        };
+        let are_pips = |part: i64| {
+            let fits = |number: Decimal| is_within(entry, number.checked_mul(instrument.pip, Round::Up), part);
+            stop >= Decimal::ONE && target.is_none_or(|target| target >= Decimal::ONE && fits(target)) && fits(stop)
+        };
+        match (is_far_price, are_pips(PIPS_WITHIN)) {
+            // A price and a number of pips are no pair.
+            (false, true) if looks_like_price || is_near_stop => Meaning::Neither,
+            (false, true) if is_near_target => Meaning::Both,
+            (true, true) if are_pips(NEAR) => Meaning::Both,
+            (true, _) => Meaning::Prices,
+            (false, true) => Meaning::Pips,
+            (false, false) => Meaning::Neither,
+        }
+    }
+
+    /// Decides between two meanings that both make sense, by what else the file says: the pips, or the ratio of the
+    /// distances.
+    fn proved_meaning(&self, stated: &StatedLevels) -> Meaning {
+        /// Ratios are written with one or two decimals: what differs by less than a twentieth is the same.
+        const SAME_WITHIN: i64 = 20;
+        let meaning = self.meaning();
+        if meaning != Meaning::Both {
+            return meaning;
+        }
+        let pick = |are_prices: bool, are_pips: bool| match (are_prices, are_pips) {
+            (true, false) => Some(Meaning::Prices),
+            (false, true) => Some(Meaning::Pips),
+            _ => None,
+        };
+        let distance = self.entry.distance(self.stop);
+        let by_pips = stated.stop_pips.filter(|pips| pips.is_positive()).and_then(|pips| {
+            let as_price = self.instrument.and_then(|known| pips.checked_mul(known.pip, Round::HalfEven));
+            let is_price =
+                as_price.zip(distance).is_some_and(|(pips, stop)| is_within(stop, stop.distance(pips), SAME_WITHIN));
+            pick(is_price, pips == self.stop)
+        });
+        let by_ratio = || {
+            let ratio = stated.risk_reward.filter(|ratio| ratio.is_positive())?;
+            let target = self.target?;
+            let is_ratio = |reward: Option<Decimal>, risk: Option<Decimal>| {
+                let found = reward.zip(risk).and_then(|(reward, risk)| reward.checked_div(risk, Round::HalfEven));
+                found.is_some_and(|found| is_within(ratio, ratio.distance(found), SAME_WITHIN))
+            };
+            pick(is_ratio(self.entry.distance(target), distance), is_ratio(Some(target), Some(self.stop)))
+        };
+        by_pips.or_else(by_ratio).unwrap_or(Meaning::Both)
+    }
+
+    /// Takes the numbers as prices.
+    fn prices(&self, stated: &StatedLevels) -> Result<(Levels, Option<Note>), Refusal> {
+        let Self { direction, entry, stop, target, instrument } = *self;
+        if let Some(levels) = self.in_old_pips(stated) {
+            return Ok((levels, Some(Note::PipOfAnotherSymbol)));
+        }
+        let levels = Levels::prices(direction, entry, stop, target).map_err(|_| Refusal::StopWrongSide)?;
+        let distance = entry.distance(stop);
+        if instrument.zip(distance).is_some_and(|(instrument, distance)| distance < instrument.pip) {
+            return Err(Refusal::StopBelowOnePip);
+        }
+        Ok((levels, None))
+    }
+
+    /// The distances of a stop that was set with a pip of 0.0001, where the symbol's pip is larger.
+    ///
+    /// The proof is one of two: the file states the pips too, and they are the distance by 0.0001; or the stop has more
+    /// decimals than the symbol is quoted in, so that it can not be a price, and lies a whole number of those pips
+    /// away.
+    fn in_old_pips(&self, stated: &StatedLevels) -> Option<Levels> {
+        let Self { entry, stop, target, .. } = *self;
+        let instrument = self.instrument.filter(|known| known.pip > OLD_PIP)?;
+        let distance = entry.distance(stop).filter(|distance| *distance < instrument.pip)?;
+        let old_pips = |distance: Decimal| distance.checked_div(OLD_PIP, Round::HalfEven);
+        let stop_pips = old_pips(distance)?;
+        let target_pips = target.and_then(|target| entry.distance(target)).and_then(old_pips);
+        let is_stated = stated.stop_pips.is_some_and(|pips| pips == stop_pips);
+        let ten = Decimal::from_int(10)?;
+        let tick = (0..instrument.digits).try_fold(Decimal::ONE, |tick, _| tick.checked_div(ten, Round::Down))?;
+        let is_whole = |pips: Decimal| pips >= Decimal::ONE && pips.floor_to(Decimal::ONE) == pips;
+        let is_no_price = stop.floor_to(tick) != stop && is_whole(stop_pips) && target_pips.is_none_or(is_whole);
+        (is_stated || is_no_price).then_some(Levels::Pips { entry: Some(entry), stop: stop_pips, target: target_pips })
+    }
 }
 
 #[cfg(test)]
@@ -300,7 +276,7 @@ mod tests {
         let mut parts = numbers.split(' ').map(|text| Decimal::parse(text).ok());
         let mut next = || parts.next().flatten();
         let quantity = |value| Quantity { value, unit: Unit::None, is_for_people: false };
-        let stated = Stated {
+        let stated = StatedLevels {
             entry: next().map(quantity),
             stop: next().map(quantity),
             target: next().map(quantity),
@@ -312,8 +288,8 @@ mod tests {
         let symbol = Symbol::parse(symbol).unwrap();
         let direction = Direction::parse(direction).unwrap();
         let show = |number: Option<Decimal>| number.map_or("-".to_owned(), |number| number.to_string());
-        let shown = match decide(stated, direction, &symbol, table.get(&symbol)) {
-            Ok(Found { levels, note }) => {
+        let shown = match decide_levels(stated, direction, &symbol, table.get(&symbol)) {
+            Ok((levels, note)) => {
                 let note = note.map_or(String::new(), |note| format!(" {}", note.as_str()));
                 match levels {
                     Levels::Prices { entry, stop, target } => format!("prices {entry} {stop} {}{note}", show(target)),

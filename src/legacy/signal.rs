@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::json::{Member, Value, json_text};
-use super::levels::{Found, Stated, decide};
+use super::levels::{StatedLevels, decide_levels};
 use super::members::Members;
 use super::names::{Meaning, NameId, Names};
 use super::part::{Quarantine, SignalPart};
@@ -182,30 +182,31 @@ fn levels_of(
     symbol: &Symbol,
     notes: &mut Vec<Note>,
 ) -> Result<Levels, Quarantine> {
-    let all: Vec<Stated> = level_objects(record).map(|value| stated(value, record)).collect::<Result<_, _>>()?;
+    let all: Vec<StatedLevels> =
+        level_objects(record).map(|value| stated_levels(value, record)).collect::<Result<_, _>>()?;
     // Pips that another object states prove what a price means.
     let stop_pips = all.iter().find_map(|stated| stated.stop_pips);
     let target_pips = all.iter().find_map(|stated| stated.target_pips);
     let entry = all.iter().find_map(|stated| stated.entry);
     let risk_reward = all.iter().find_map(|stated| stated.risk_reward);
-    let mut best: Option<Result<Found, Refusal>> = None;
+    let mut best: Option<Result<(Levels, Option<Note>), Refusal>> = None;
     for stated in all {
         if stated.stop.is_none() && stated.stop_pips.is_none() && stated.target.is_none() {
             continue;
         }
-        let whole = Stated {
+        let whole = StatedLevels {
             entry: stated.entry.or(entry),
             stop_pips: stated.stop_pips.or(stop_pips),
             target_pips: stated.target_pips.or(target_pips),
             risk_reward: stated.risk_reward.or(risk_reward),
             ..stated
         };
-        let found = decide(whole, direction, symbol, record.context.instruments.get(symbol));
+        let found = decide_levels(whole, direction, symbol, record.context.instruments.get(symbol));
         best = Some(match (best, found) {
             (None | Some(Err(Refusal::NoStop | Refusal::NoLevels)), found) => found,
             (Some(Ok(old)), Ok(new)) => {
-                let is_priced = |found: &Found| matches!(found.levels, Levels::Prices { .. });
-                if is_priced(&old) && is_priced(&new) && old.levels != new.levels {
+                let is_priced = |(levels, _): &(Levels, _)| matches!(levels, Levels::Prices { .. });
+                if is_priced(&old) && is_priced(&new) && old.0 != new.0 {
                     return Err(Refusal::LevelsConflict.into());
                 }
                 Ok(if is_priced(&new) && !is_priced(&old) { new } else { old })
@@ -216,13 +217,13 @@ fn levels_of(
             (Some(Ok(_)), Err(new)) => Err(new),
         });
     }
-    let found = best.unwrap_or(Err(if entry.is_some() { Refusal::NoStop } else { Refusal::NoLevels }))?;
-    notes.extend(found.note);
-    Ok(found.levels)
+    let (levels, note) = best.unwrap_or(Err(if entry.is_some() { Refusal::NoStop } else { Refusal::NoLevels }))?;
+    notes.extend(note);
+    Ok(levels)
 }
 
 /// Reads what one object says of the levels; two numbers for one level are a refusal.
-fn stated(value: &Value<'_>, record: Record<'_>) -> Result<Stated, Quarantine> {
+fn stated_levels(value: &Value<'_>, record: Record<'_>) -> Result<StatedLevels, Quarantine> {
     let only = |meaning: Meaning| -> Result<Option<Quantity>, Quarantine> {
         let mut found: Option<(NameId, Quantity)> = None;
         for id in record.names(meaning) {
@@ -240,7 +241,7 @@ fn stated(value: &Value<'_>, record: Record<'_>) -> Result<Stated, Quarantine> {
         }
         Ok(found.map(|(_, found)| found))
     };
-    Ok(Stated {
+    Ok(StatedLevels {
         entry: only(Meaning::Entry)?,
         stop: only(Meaning::Stop)?,
         target: only(Meaning::Target)?,
