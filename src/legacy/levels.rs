@@ -86,16 +86,16 @@ pub(super) fn decide_levels(
     // Without an entry a number can only be a distance if it is said to be one.
     let Some(entry) = entry else { return stated_pips_or(Refusal::NoEntry) };
     let numbers = Numbers { direction, entry, stop: stop.value, target: target.map(|target| target.value), instrument };
-    match numbers.proved_meaning(&stated) {
-        Meaning::Prices if is_placeholder => stated_pips_or(Refusal::PlaceholderEntry),
-        Meaning::Prices => numbers.prices(&stated),
+    match numbers.proved_kind(&stated) {
+        LevelKind::Prices if is_placeholder => stated_pips_or(Refusal::PlaceholderEntry),
+        LevelKind::Prices => numbers.prices(&stated),
         // A stop that is a price of the symbol is no distance: the entry is wrong.
-        Meaning::Pips if is_placeholder && is_price_of(symbol, numbers.stop) => Err(Refusal::PlaceholderEntry),
-        Meaning::Pips => pips(numbers.stop, numbers.target, Some(Note::StopInPips)),
-        Meaning::Both => Err(Refusal::AmbiguousLevels),
-        Meaning::Neither if is_placeholder => Err(Refusal::PlaceholderEntry),
-        Meaning::Neither => Err(Refusal::StopWrongSide),
-        Meaning::Unknown => Err(Refusal::UnknownInstrument),
+        LevelKind::Pips if is_placeholder && is_price_of(symbol, numbers.stop) => Err(Refusal::PlaceholderEntry),
+        LevelKind::Pips => pips(numbers.stop, numbers.target, Some(Note::StopInPips)),
+        LevelKind::Both => Err(Refusal::AmbiguousLevels),
+        LevelKind::Neither if is_placeholder => Err(Refusal::PlaceholderEntry),
+        LevelKind::Neither => Err(Refusal::StopWrongSide),
+        LevelKind::Unknown => Err(Refusal::UnknownInstrument),
     }
 }
 
@@ -121,7 +121,7 @@ fn is_price_of(symbol: &Symbol, number: Decimal) -> bool {
 
 /// What a stop and target may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
+enum LevelKind {
     Prices,
     Pips,
     Both,
@@ -147,7 +147,7 @@ struct Numbers<'i> {
 
 impl Numbers<'_> {
     /// What the numbers may be, by how they lie to each other.
-    fn meaning(&self) -> Meaning {
+    fn kind(&self) -> LevelKind {
         /// A stop within a twentieth of the entry is a price: no trader sets so many pips. So is a number of pips that
         /// comes to more than that, where prices make sense.
         const NEAR: i64 = 20;
@@ -166,7 +166,7 @@ impl Numbers<'_> {
         let is_target_within = |target: Decimal, part: i64| is_within(entry, entry.distance(target), part);
         let is_near_stop = is_stop_within(NEAR) && Levels::prices(direction, entry, stop, None).is_ok();
         if sides_fit && is_near_stop {
-            return Meaning::Prices;
+            return LevelKind::Prices;
         }
         let is_far_price = sides_fit && is_stop_within(FAR);
         let is_near_target = target.is_some_and(|target| {
@@ -177,9 +177,9 @@ impl Numbers<'_> {
             is_stop_within(PRICE_LIKE) && target.is_none_or(|target| is_target_within(target, PRICE_LIKE));
         let Some(instrument) = instrument else {
             return match (is_far_price, looks_like_price) {
-                (true, _) => Meaning::Both,
-                (false, true) => Meaning::Neither,
-                (false, false) => Meaning::Unknown,
+                (true, _) => LevelKind::Both,
+                (false, true) => LevelKind::Neither,
+                (false, false) => LevelKind::Unknown,
             };
         };
         let are_pips = |part: i64| {
@@ -188,27 +188,27 @@ impl Numbers<'_> {
         };
         match (is_far_price, are_pips(PIPS_WITHIN)) {
             // A price and a number of pips are no pair.
-            (false, true) if looks_like_price || is_near_stop => Meaning::Neither,
-            (false, true) if is_near_target => Meaning::Both,
-            (true, true) if are_pips(NEAR) => Meaning::Both,
-            (true, _) => Meaning::Prices,
-            (false, true) => Meaning::Pips,
-            (false, false) => Meaning::Neither,
+            (false, true) if looks_like_price || is_near_stop => LevelKind::Neither,
+            (false, true) if is_near_target => LevelKind::Both,
+            (true, true) if are_pips(NEAR) => LevelKind::Both,
+            (true, _) => LevelKind::Prices,
+            (false, true) => LevelKind::Pips,
+            (false, false) => LevelKind::Neither,
         }
     }
 
     /// Decides between two meanings that both make sense, by what else the file says: the pips, or the ratio of the
     /// distances.
-    fn proved_meaning(&self, stated: &StatedLevels) -> Meaning {
+    fn proved_kind(&self, stated: &StatedLevels) -> LevelKind {
         /// Ratios are written with one or two decimals: what differs by less than a twentieth is the same.
         const SAME_WITHIN: i64 = 20;
-        let meaning = self.meaning();
-        if meaning != Meaning::Both {
-            return meaning;
+        let kind = self.kind();
+        if kind != LevelKind::Both {
+            return kind;
         }
         let pick = |are_prices: bool, are_pips: bool| match (are_prices, are_pips) {
-            (true, false) => Some(Meaning::Prices),
-            (false, true) => Some(Meaning::Pips),
+            (true, false) => Some(LevelKind::Prices),
+            (false, true) => Some(LevelKind::Pips),
             _ => None,
         };
         let distance = self.entry.distance(self.stop);
@@ -227,7 +227,7 @@ impl Numbers<'_> {
             };
             pick(is_ratio(self.entry.distance(target), distance), is_ratio(Some(target), Some(self.stop)))
         };
-        by_pips.or_else(by_ratio).unwrap_or(Meaning::Both)
+        by_pips.or_else(by_ratio).unwrap_or(LevelKind::Both)
     }
 
     /// Takes the numbers as prices.

@@ -17,6 +17,7 @@ use strum::EnumMessage;
 
 use super::database::Database;
 use super::group::SAME_TRADE_MS;
+use super::levels::OLD_PIP;
 use super::members::accept;
 use super::part::{Claims, Part, TradeKey};
 use super::progress::Progress;
@@ -121,172 +122,166 @@ pub fn verify(
     let rates = database.rates()?;
     let market = Market { instruments: context.instruments, tiers, rates: &rates };
     let mut progress = Progress::over("comparing", tree);
-    reported(report, |out| compare(tree, context, market, database, out, |files| progress.set(files)))
-}
-
-fn compare(
-    tree: &Tree,
-    context: Context<'_>,
-    market: Market<'_>,
-    database: &Database,
-    mut report: Option<&mut dyn Write>,
-    mut progress: impl FnMut(u64),
-) -> Result<Verified> {
     let mut verified = Verified::default();
-    let mut volumes = Volumes::default();
+    let mut volumes = SharedVolumes::default();
     let read = |Loaded { entry, stat, content }: Loaded| {
         let read = content.map(|bytes| recognise(&bytes, &entry.path, stat.modified(), context).unwrap_or_default());
         (entry.path, read)
     };
-    tree.for_each(read, |(path, read): (_, Result<Vec<Part>, Refusal>)| {
-        verified.files += 1;
-        progress(verified.files);
-        let parts = read.unwrap_or_else(|refusal| {
-            verified.unreadable.note(&path, refusal);
-            Vec::new()
-        });
-        for part in &parts {
-            let mut comparison = Comparison { path: &path, same: 0, differences: Vec::new(), volumes: &mut volumes };
-            comparison.part(part, market, database)?;
-            verified.missions += u64::from(part.signal.is_some());
-            verified.same += comparison.same;
-            for difference in comparison.differences {
-                verified.add(difference, &mut report)?;
+    reported(report, |mut out| {
+        tree.for_each(read, |(path, read): (_, Result<Vec<Part>, Refusal>)| {
+            verified.files += 1;
+            progress.set(verified.files);
+            let parts = read.unwrap_or_else(|refusal| {
+                verified.unreadable.note(&path, refusal);
+                Vec::new()
+            });
+            for part in &parts {
+                let mut comparison = Comparison { path: &path, part, same: 0, differences: Vec::new() };
+                comparison.run(market, database, &mut volumes)?;
+                verified.missions += u64::from(part.signal.is_some());
+                verified.same += comparison.same;
+                verified.add(comparison.differences, &mut out)?;
             }
-        }
-        Ok(())
-    })?;
-    for difference in volumes.alone() {
-        verified.add(difference, &mut report)?;
-    }
-    Ok(verified)
+            Ok(())
+        })?;
+        verified.add(volumes.into_unproved(), &mut out)?;
+        Ok(verified)
+    })
 }
 
 impl Verified {
-    fn add(&mut self, difference: Difference, report: &mut Option<&mut dyn Write>) -> Result<()> {
-        *self.causes.entry(difference.cause).or_default() += 1;
-        if let Some(report) = report {
-            serde_json::to_writer(&mut *report, &difference)?;
-            report.write_all(b"\n")?;
-        }
-        if difference.cause == Cause::Unexplained && self.unexplained.len() < UNEXPLAINED_MAX {
-            self.unexplained.push(difference);
+    fn add(
+        &mut self,
+        differences: impl IntoIterator<Item = Difference>,
+        report: &mut Option<&mut dyn Write>,
+    ) -> Result<()> {
+        for difference in differences {
+            *self.causes.entry(difference.cause).or_default() += 1;
+            if let Some(report) = report {
+                serde_json::to_writer(&mut *report, &difference)?;
+                report.write_all(b"\n")?;
+            }
+            if difference.cause == Cause::Unexplained && self.unexplained.len() < UNEXPLAINED_MAX {
+                self.unexplained.push(difference);
+            }
         }
         Ok(())
     }
 }
 
 /// What a size comes from: balance, risk, distance to the stop.
-type Basis = [Option<Decimal>; 3];
+type SizeBasis = [Option<Decimal>; 3];
 
 /// Sizes that the engine put into every copy alike: one is proved to be so by another mission that has it on another
 /// basis.
 ///
-/// The first of each waits here for the second.
+/// Differences on the first basis wait here for one on another.
 #[derive(Debug, Default)]
-struct Volumes {
-    seen: BTreeMap<Decimal, (Basis, Vec<Difference>)>,
+struct SharedVolumes {
+    seen: BTreeMap<Decimal, (SizeBasis, Vec<Difference>)>,
 }
 
-impl Volumes {
-    /// Takes a difference; returns those that are proved now.
-    fn add(&mut self, volume: Decimal, basis: Basis, difference: Difference) -> Vec<Difference> {
+impl SharedVolumes {
+    /// Takes a difference; returns those that are proved now, and those that there is no room for.
+    fn add(&mut self, volume: Decimal, basis: SizeBasis, difference: Difference) -> Vec<Difference> {
         /// Real trees have a dozen different ones.
         const VOLUMES_MAX: usize = 4_096;
         /// Enough to prove nothing with; the rest is listed at once.
         const WAITING_MAX: usize = 1_024;
-        let proved = |difference| Difference { cause: Cause::SharedVolume, ..difference };
         if !self.seen.contains_key(&volume) && self.seen.len() >= VOLUMES_MAX {
             return vec![difference];
         }
         let (first, waiting) = self.seen.entry(volume).or_insert_with(|| (basis, Vec::new()));
-        if *first == basis && waiting.len() < WAITING_MAX {
-            waiting.push(difference);
-            return Vec::new();
+        if *first != basis {
+            let proved = waiting.drain(..).chain([difference]);
+            return proved.map(|difference| Difference { cause: Cause::SharedVolume, ..difference }).collect();
         }
-        if *first == basis {
+        if waiting.len() >= WAITING_MAX {
             return vec![difference];
         }
-        let mut all: Vec<Difference> = waiting.drain(..).map(proved).collect();
-        all.push(proved(difference));
-        all
+        waiting.push(difference);
+        Vec::new()
     }
 
-    /// Those that nothing proved.
-    fn alone(self) -> impl Iterator<Item = Difference> {
+    /// The differences that nothing proved.
+    fn into_unproved(self) -> impl Iterator<Item = Difference> {
         self.seen.into_values().flat_map(|(_, waiting)| waiting)
     }
 }
 
-/// One record and what was found about it.
+/// One record of a file, and what was found about it.
 struct Comparison<'p> {
     path: &'p Path,
+    part: &'p Part,
     same: u64,
     differences: Vec<Difference>,
-    volumes: &'p mut Volumes,
 }
 
 impl Comparison<'_> {
-    /// Notes a number; `cause` is asked only if it differs.
+    /// Compares a number, if the file has it; `cause` is asked only if it differs, and gets the file's number.
     fn number(
         &mut self,
         field: &'static str,
         file: Option<Decimal>,
         now: Option<Decimal>,
-        cause: impl FnOnce() -> Cause,
+        cause: impl FnOnce(Decimal) -> Cause,
     ) {
         let Some(file) = file else { return };
         if Some(file) == now {
             self.same += 1;
-            return;
+        } else {
+            let difference = self.difference(field, &file, now, cause(file));
+            self.differences.push(difference);
         }
+    }
+
+    fn difference(&self, field: &'static str, file: &dyn ToString, now: Option<Decimal>, cause: Cause) -> Difference {
         let now = now.map_or_else(|| "none".to_owned(), |now| now.to_string());
-        self.differ(field, file.to_string(), now, cause());
+        Difference { path: PathText::of(self.path), field, file: file.to_string(), now, cause }
     }
 
-    fn differ(&mut self, field: &'static str, file: String, now: String, cause: Cause) {
-        self.differences.push(Difference { path: PathText::of(self.path), field, file, now, cause });
+    /// Notes a record that should be stored and is not.
+    fn is_lost(&mut self, field: &'static str, id: &dyn ToString) {
+        let difference = self.difference(field, id, None, Cause::Unexplained);
+        self.differences.push(difference);
     }
 
-    fn part(&mut self, part: &Part, market: Market<'_>, database: &Database) -> Result<()> {
-        let overlay = match &part.overlay {
-            Some(facts) => database.overlay(&facts.user)?,
-            None => None,
-        };
-        if let Some(facts) = &part.overlay {
+    fn run(&mut self, market: Market<'_>, database: &Database, volumes: &mut SharedVolumes) -> Result<()> {
+        let Part { signal, overlay: facts, claims, notes, .. } = self.part;
+        let mut overlay = None;
+        if let Some(facts) = facts {
+            overlay = database.overlay(&facts.user)?;
             match &overlay {
-                Some(stored) => self.facts(part, stored),
-                None => self.differ("user", facts.user.to_string(), "none".to_owned(), Cause::Unexplained),
+                Some(stored) => self.facts(stored),
+                None => self.is_lost("user", &facts.user),
             }
         }
-        let Some(found) = &part.signal else { return Ok(()) };
+        let Some(found) = signal else { return Ok(()) };
         let key = TradeKey::of(&found.signal);
         let is_same = |stored: &Signal| {
             let apart = stored.created_at.millis().abs_diff(found.signal.created_at.millis());
             key.agrees_with(&TradeKey::of(stored)) && (!found.is_dated || apart <= SAME_TRADE_MS.unsigned_abs() * 24)
         };
         let Some(signal) = database.signals(&found.signal.id)?.into_iter().find(is_same) else {
-            self.differ("signal", found.signal.id.to_string(), "none".to_owned(), Cause::Unexplained);
+            self.is_lost("signal", &found.signal.id);
             return Ok(());
         };
         self.same += 1;
-        self.levels(part, &signal);
-        if let (Some(overlay), Some(facts)) = (&overlay, &part.overlay)
+        self.levels(&signal);
+        if let (Some(overlay), Some(facts)) = (&overlay, facts)
             && let Some(then) = as_of_then(&facts.members, overlay)
         {
             let mission = compute(&signal, &then, None, market, found.signal.created_at);
-            self.sizes(part, &signal, &then, &mission, market);
+            self.sizes(&signal, &then, &mission, market, volumes);
         }
         let left = signal.expires_at.millis().saturating_sub(signal.created_at.millis()) / 1_000;
         let left = Decimal::from_int(left);
-        self.number("time_remaining", part.claims.time_remaining, left, || {
+        self.number("time_remaining", claims.time_remaining, left, |file| {
             // Whole seconds, cut off or rounded up.
-            let is_within = part
-                .claims
-                .time_remaining
-                .zip(left)
-                .is_some_and(|(file, life)| file.checked_sub(life).is_some_and(|over| over <= Decimal::ONE));
-            if is_within || part.notes.contains(&Note::ExpiryNotAfterCreation) {
+            let over = left.and_then(|life| file.checked_sub(life));
+            let is_within = over.is_some_and(|over| over <= Decimal::ONE);
+            if is_within || notes.contains(&Note::ExpiryNotAfterCreation) {
                 Cause::TimeStoodStill
             } else {
                 Cause::Unexplained
@@ -295,31 +290,27 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// The user's facts against the overlay, which has the newest.
-    fn facts(&mut self, part: &Part, stored: &Overlay) {
-        let is_older =
-            part.overlay.as_ref().and_then(|facts| facts.at).is_none_or(|at| at.millis() < stored.updated_at.millis());
-        // What the file says of the amount must come from its own facts: then these were the ones that held.
-        let claims = &part.claims;
+    /// Compares the user's facts with the overlay, which has the newest.
+    fn facts(&mut self, stored: &Overlay) {
+        let Part { overlay, claims, .. } = self.part;
+        let at = overlay.as_ref().and_then(|facts| facts.at);
+        let is_older = at.is_none_or(|at| at < stored.updated_at);
+        // The file's amount must come from its own facts: then these were the ones that held.
         let budget = claims.balance.zip(claims.risk_percent).and_then(|(balance, risk)| budget(balance, risk));
-        let is_own =
-            claims.risk_amount.is_none_or(|amount| budget.is_some_and(|budget| is_near(budget, amount, 1_000_000)));
-        let cause = || if is_older && is_own { Cause::StaleBalance } else { Cause::Unexplained };
-        self.number("account_balance", part.claims.balance, stored.account_balance, cause);
-        self.number("risk_percent", part.claims.risk_percent, stored.risk_percent, cause);
+        let is_own = claims.risk_amount.is_none() || is_near(budget, claims.risk_amount, 1_000_000);
+        let cause = |_| if is_older && is_own { Cause::StaleBalance } else { Cause::Unexplained };
+        self.number("account_balance", claims.balance, stored.account_balance, cause);
+        self.number("risk_percent", claims.risk_percent, stored.risk_percent, cause);
     }
 
-    fn levels(&mut self, part: &Part, signal: &Signal) {
-        /// What the old writers took for a pip, in units of a [`Decimal`].
-        const OLD_PIP: Decimal = Decimal::from_units(10_000);
-        let claims = &part.claims;
-        let has = |note: Note| part.notes.contains(&note);
-        let level = |file: Option<Decimal>, pips: Option<Decimal>| {
-            let Some((file, pips)) = file.zip(pips) else { return Cause::Unexplained };
+    fn levels(&mut self, signal: &Signal) {
+        let Part { claims, notes, .. } = self.part;
+        let level = |file: Decimal, pips: Option<Decimal>| {
             let distance = claims.entry.and_then(|entry| entry.distance(file));
-            if file == pips {
+            let in_old_pips = || pips.is_some_and(|pips| pips.checked_mul(OLD_PIP, Round::HalfEven) == distance);
+            if Some(file) == pips {
                 Cause::StopInPips
-            } else if has(Note::PipOfAnotherSymbol) && pips.checked_mul(OLD_PIP, Round::HalfEven) == distance {
+            } else if notes.contains(&Note::PipOfAnotherSymbol) && in_old_pips() {
                 Cause::PipOfAnotherSymbol
             } else {
                 Cause::Unexplained
@@ -329,19 +320,25 @@ impl Comparison<'_> {
             Levels::Prices { entry, stop, target } => (Some(entry), Some(stop), target, (None, None)),
             Levels::Pips { entry, stop, target } => (entry, None, None, (Some(stop), target)),
         };
-        let placeholder = || {
-            if entry.is_none() && has(Note::PlaceholderEntry) { Cause::PlaceholderEntry } else { Cause::Unexplained }
-        };
-        self.number("entry_price", claims.entry, entry, placeholder);
-        self.number("stop_loss", claims.stop, stop, || level(claims.stop, pips.0));
-        self.number("take_profit", claims.target, target, || level(claims.target, pips.1));
+        let is_left_out = entry.is_none() && notes.contains(&Note::PlaceholderEntry);
+        let entry_cause = if is_left_out { Cause::PlaceholderEntry } else { Cause::Unexplained };
+        self.number("entry_price", claims.entry, entry, |_| entry_cause);
+        self.number("stop_loss", claims.stop, stop, |file| level(file, pips.0));
+        self.number("take_profit", claims.target, target, |file| level(file, pips.1));
     }
 
-    fn sizes(&mut self, part: &Part, signal: &Signal, then: &Overlay, mission: &Mission, market: Market<'_>) {
-        let claims = &part.claims;
-        let old = OldMission::of(part, then);
-        let size_cause = |size: Decimal| {
-            if old.size().is_some_and(|old| is_near(old, size, 600_000)) {
+    fn sizes(
+        &mut self,
+        signal: &Signal,
+        then: &Overlay,
+        mission: &Mission,
+        market: Market<'_>,
+        volumes: &mut SharedVolumes,
+    ) {
+        let claims = &self.part.claims;
+        let old = OldMission::of(claims, then);
+        self.number("position_size", claims.size, mission.lots, |size| {
+            if is_near(old.size(), Some(size), 600_000) {
                 Cause::OldPipFormula
             } else if mission.lots.is_none() && matches!(signal.levels, Levels::Pips { entry: None, .. }) {
                 Cause::MissingStop
@@ -349,65 +346,49 @@ impl Comparison<'_> {
                 Cause::NoConversionRate
             } else if mission.lots.is_none() {
                 Cause::NotSized
-            } else if mission.lots_raw.is_some_and(|raw| is_near(raw, size, 1_000_000)) {
-                let is_cut = mission.reasons.contains(Reason::BelowMinimumLot);
-                let is_limited = limit(signal, then, market).is_some_and(|most| mission.lots == Some(most));
-                if is_cut {
-                    Cause::BelowMinimumLot
-                } else if is_limited {
-                    Cause::LotLimit
-                } else {
-                    Cause::Rounding
-                }
-            } else {
+            } else if !is_near(mission.lots_raw, Some(size), 1_000_000) {
                 Cause::Unexplained
+            } else if mission.reasons.contains(Reason::BelowMinimumLot) {
+                Cause::BelowMinimumLot
+            } else if limit(signal, then, market).is_some_and(|most| mission.lots == Some(most)) {
+                Cause::LotLimit
+            } else {
+                Cause::Rounding
             }
-        };
-        self.number("position_size", claims.size, mission.lots, || claims.size.map_or(Cause::Unexplained, size_cause));
-        self.volume(claims, &old, mission);
-        self.number("risk_amount", claims.risk_amount, mission.risk_amount, || {
-            let is_budget = claims.risk_amount.zip(mission.risk_budget).is_some_and(|(a, b)| is_near(a, b, 1_000_000));
+        });
+        if let Some(volume) = claims.volume {
+            if Some(volume) == mission.lots {
+                self.same += 1;
+            } else {
+                let difference = self.difference("volume", &volume, mission.lots, Cause::Unexplained);
+                let basis = [claims.balance, claims.risk_percent, old.stop];
+                self.differences.extend(volumes.add(volume, basis, difference));
+            }
+        }
+        self.number("risk_amount", claims.risk_amount, mission.risk_amount, |file| {
+            let is_budget = is_near(Some(file), mission.risk_budget, 1_000_000);
             if is_budget { Cause::BudgetAsRisk } else { Cause::Unexplained }
         });
-        self.number("reward_amount", claims.reward_amount, mission.reward_amount, || {
-            let is_old = claims.reward_amount.zip(old.reward()).is_some_and(|(a, b)| is_near(a, b, 100_000_000));
+        self.number("reward_amount", claims.reward_amount, mission.reward_amount, |file| {
+            let is_old = is_near(Some(file), old.reward(), 100_000_000);
             if is_old { Cause::OldPipFormula } else { Cause::Unexplained }
         });
-        self.number("risk_reward", claims.risk_reward, mission.risk_reward, || {
-            let near =
-                |ratio: Option<Decimal>| ratio.zip(claims.risk_reward).is_some_and(|(a, b)| is_near(a, b, 1_000_000));
-            if near(mission.risk_reward) {
+        self.number("risk_reward", claims.risk_reward, mission.risk_reward, |file| {
+            if is_near(mission.risk_reward, Some(file), 1_000_000) {
                 Cause::Rounding
-            } else if near(old.ratio()) {
+            } else if is_near(old.ratio(), Some(file), 1_000_000) {
                 Cause::OldPipFormula
-            } else if claims.risk_reward.is_some_and(is_stated) {
+            } else if is_constant_ratio(file) {
                 Cause::StatedRatio
             } else {
                 Cause::Unexplained
             }
         });
     }
-
-    fn volume(&mut self, claims: &Claims, old: &OldMission, mission: &Mission) {
-        let Some(volume) = claims.volume else { return };
-        if Some(volume) == mission.lots {
-            self.same += 1;
-            return;
-        }
-        let difference = Difference {
-            path: PathText::of(self.path),
-            field: "volume",
-            file: volume.to_string(),
-            now: mission.lots.map_or_else(|| "none".to_owned(), |lots| lots.to_string()),
-            cause: Cause::Unexplained,
-        };
-        let basis = [claims.balance, claims.risk_percent, old.stop];
-        self.differences.extend(self.volumes.add(volume, basis, difference));
-    }
 }
 
 /// Whether a ratio is one that the writers had as a constant: the engine 2, its tests 1.5 and 3, the briefing 1.
-fn is_stated(ratio: Decimal) -> bool {
+fn is_constant_ratio(ratio: Decimal) -> bool {
     [100_000_000, 150_000_000, 200_000_000, 300_000_000].into_iter().any(|units| ratio == Decimal::from_units(units))
 }
 
@@ -416,8 +397,9 @@ fn budget(balance: Decimal, risk: Decimal) -> Option<Decimal> {
     balance.checked_mul(risk, Round::HalfEven)?.checked_div(Decimal::HUNDRED, Round::HalfEven)
 }
 
-fn is_near(a: Decimal, b: Decimal, units: u64) -> bool {
-    a.units().abs_diff(b.units()) <= units
+/// Whether two numbers are there and differ by no more than so many units of a [`Decimal`].
+fn is_near(a: Option<Decimal>, b: Option<Decimal>, units: u64) -> bool {
+    a.zip(b).is_some_and(|(a, b)| a.units().abs_diff(b.units()) <= units)
 }
 
 /// The overlay as the file saw it: its own facts, and the rest as stored.
@@ -444,10 +426,10 @@ struct OldMission {
 }
 
 impl OldMission {
-    fn of(part: &Part, then: &Overlay) -> Self {
-        let distance = |to: Option<Decimal>| part.claims.entry.zip(to).and_then(|(entry, to)| entry.distance(to));
+    fn of(claims: &Claims, then: &Overlay) -> Self {
+        let distance = |to: Option<Decimal>| claims.entry.zip(to).and_then(|(entry, to)| entry.distance(to));
         let budget = then.account_balance.zip(then.risk_percent).and_then(|(balance, risk)| budget(balance, risk));
-        Self { stop: distance(part.claims.stop), target: distance(part.claims.target), budget }
+        Self { stop: distance(claims.stop), target: distance(claims.target), budget }
     }
 
     /// Distance × 10,000 × $10.
