@@ -52,6 +52,8 @@ pub(super) enum Meaning {
     Order,
     Size,
     Computed,
+    SignalExcluded,
+    OverlayExcluded,
     Containers,
 }
 
@@ -71,7 +73,7 @@ const OTHER_FACTS: [Meaning; 4] = [Meaning::Equity, Meaning::MarginFree, Meaning
 /// Objects and ids of the user.
 const OF_USER: [Meaning; 4] = [Meaning::Persons, Meaning::Accounts, Meaning::TelegramId, Meaning::UserId];
 /// Members that are read into a signal, or are no part of one.
-const NOT_IN_SIGNAL: [Meaning; 14] = [
+const NOT_IN_SIGNAL: [Meaning; 15] = [
     Meaning::SignalId,
     Meaning::Symbol,
     Meaning::Entry,
@@ -86,14 +88,18 @@ const NOT_IN_SIGNAL: [Meaning; 14] = [
     Meaning::Order,
     Meaning::Size,
     Meaning::Computed,
+    Meaning::SignalExcluded,
 ];
-/// Names without a list that are no part of a signal.
-const NEVER_IN_SIGNAL: [&str; 6] = ["direction", "mission_type", "side", "id", "volume", "timing"];
 /// Members that are read into an overlay, or are no part of one, beside [`FACTS`].
-const NOT_IN_OVERLAY: [Meaning; 6] =
-    [Meaning::Observed, Meaning::Persons, Meaning::Accounts, Meaning::UserId, Meaning::Size, Meaning::Computed];
-/// Names without a list that are no part of an overlay.
-const NEVER_IN_OVERLAY: [&str; 3] = ["stats", "risk_profile", "id"];
+const NOT_IN_OVERLAY: [Meaning; 7] = [
+    Meaning::Observed,
+    Meaning::Persons,
+    Meaning::Accounts,
+    Meaning::UserId,
+    Meaning::Size,
+    Meaning::Computed,
+    Meaning::OverlayExcluded,
+];
 
 /// A known name, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +113,7 @@ pub struct Names {
     /// By spelling, and by the name without case, `_`, `-` and spaces.
     numbers: HashMap<String, NameId>,
     /// By meaning.
-    lists: Vec<Vec<NameId>>,
+    lists: BTreeMap<Meaning, Vec<NameId>>,
     /// How names begin that are not known and belong to the user.
     private_prefixes: Vec<String>,
     /// Members of the user, wherever they stand.
@@ -144,18 +150,8 @@ impl Names {
             }
             for name in &more {
                 let id = self.number(name)?;
-                let at = meaning as usize;
-                self.lists.resize_with(self.lists.len().max(at + 1), Vec::new);
-                self.lists.get_mut(at).into_iter().for_each(|list| list.push(id));
+                self.lists.entry(meaning).or_default().push(id);
             }
-        }
-        for name in NEVER_IN_SIGNAL {
-            let id = self.number(name)?;
-            self.not_in_signal.insert(id);
-        }
-        for name in NEVER_IN_OVERLAY {
-            let id = self.number(name)?;
-            self.not_in_overlay.insert(id);
         }
         for (set, meanings) in [
             (&mut self.of_user, &[&FACTS[..], &OTHER_FACTS, &OF_USER][..]),
@@ -163,7 +159,7 @@ impl Names {
             (&mut self.not_in_signal, &[&NOT_IN_SIGNAL]),
             (&mut self.not_in_overlay, &[&FACTS, &NOT_IN_OVERLAY]),
         ] {
-            let lists = meanings.iter().copied().flatten().filter_map(|meaning| self.lists.get(*meaning as usize));
+            let lists = meanings.iter().copied().flatten().filter_map(|meaning| self.lists.get(meaning));
             set.extend(lists.flatten());
         }
         Ok(())
@@ -182,7 +178,7 @@ impl Names {
 
     /// The names of a meaning, in the order in which they count.
     pub(super) fn of(&self, meaning: Meaning) -> &[NameId] {
-        self.lists.get(meaning as usize).map_or(&[], Vec::as_slice)
+        self.lists.get(&meaning).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a name has a meaning.
