@@ -290,7 +290,7 @@ mod tests {
         let show = |number: Option<Decimal>| number.map_or("-".to_owned(), |number| number.to_string());
         let shown = match decide_levels(stated, direction, &symbol, table.get(&symbol)) {
             Ok((levels, note)) => {
-                let note = note.map_or(String::new(), |note| format!(" {}", note.as_str()));
+                let note = note.map_or(String::new(), |note| format!(" {note}"));
                 match levels {
                     Levels::Prices { entry, stop, target } => format!("prices {entry} {stop} {}{note}", show(target)),
                     Levels::Pips { entry, stop, target } => {
@@ -298,7 +298,7 @@ mod tests {
                     }
                 }
             }
-            Err(refusal) => refusal.as_str().to_owned(),
+            Err(refusal) => refusal.to_string(),
         };
         assert_eq!(shown, expected, "{symbol} {numbers}");
     }

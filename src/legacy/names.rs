@@ -4,7 +4,7 @@
 //! as it is: with the user's overlay if it stands among the user's members or its name begins as theirs do, else with
 //! the signal, which everybody reads.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -110,18 +110,14 @@ pub(super) struct NameId(u16);
 pub struct Names {
     /// By number.
     spellings: Vec<String>,
+    /// By number.
+    meanings: Vec<Vec<Meaning>>,
     /// By spelling, and by the name without case, `_`, `-` and spaces.
     numbers: HashMap<String, NameId>,
     /// By meaning.
     lists: BTreeMap<Meaning, Vec<NameId>>,
     /// How names begin that are not known and belong to the user.
     private_prefixes: Vec<String>,
-    /// Members of the user, wherever they stand.
-    of_user: HashSet<NameId>,
-    /// Of these, the ones that may stand at the root of a mission and are kept as they are.
-    other_facts: HashSet<NameId>,
-    not_in_signal: HashSet<NameId>,
-    not_in_overlay: HashSet<NameId>,
 }
 
 impl Names {
@@ -151,16 +147,8 @@ impl Names {
             for name in &more {
                 let id = self.number(name)?;
                 self.lists.entry(meaning).or_default().push(id);
+                self.meanings.get_mut(usize::from(id.0)).into_iter().for_each(|meanings| meanings.push(meaning));
             }
-        }
-        for (set, meanings) in [
-            (&mut self.of_user, &[&FACTS[..], &OTHER_FACTS, &OF_USER][..]),
-            (&mut self.other_facts, &[&OTHER_FACTS]),
-            (&mut self.not_in_signal, &[&NOT_IN_SIGNAL]),
-            (&mut self.not_in_overlay, &[&FACTS, &NOT_IN_OVERLAY]),
-        ] {
-            let lists = meanings.iter().copied().flatten().filter_map(|meaning| self.lists.get(meaning));
-            set.extend(lists.flatten());
         }
         Ok(())
     }
@@ -172,6 +160,7 @@ impl Names {
         }
         let id = NameId(u16::try_from(self.spellings.len()).context("too many names")?);
         self.spellings.push(name.to_owned());
+        self.meanings.push(Vec::new());
         self.numbers.extend([(name.to_owned(), id), (letters_of(name), id)]);
         Ok(id)
     }
@@ -183,7 +172,12 @@ impl Names {
 
     /// Whether a name has a meaning.
     pub(super) fn has(&self, meaning: Meaning, id: Option<NameId>) -> bool {
-        id.is_some_and(|id| self.of(meaning).contains(&id))
+        id.is_some_and(|id| self.has_any(&[&[meaning]], id))
+    }
+
+    fn has_any(&self, sets: &[&[Meaning]], id: NameId) -> bool {
+        let meanings = self.meanings.get(usize::from(id.0)).into_iter().flatten();
+        meanings.into_iter().any(|meaning| sets.iter().any(|set| set.contains(meaning)))
     }
 
     /// Looks a name up in any spelling.
@@ -198,22 +192,22 @@ impl Names {
 
     /// Whether a member is the user's, wherever it stands.
     pub(super) fn is_of_user(&self, name: &str, id: Option<NameId>) -> bool {
-        id.map_or_else(|| self.has_private_prefix(name), |id| self.of_user.contains(&id))
+        id.map_or_else(|| self.has_private_prefix(name), |id| self.has_any(&[&FACTS, &OTHER_FACTS, &OF_USER], id))
     }
 
     /// Whether a member at the root of a mission goes into the overlay as it is.
     pub(super) fn is_other_fact(&self, name: &str, id: Option<NameId>) -> bool {
-        id.map_or_else(|| self.has_private_prefix(name), |id| self.other_facts.contains(&id))
+        id.map_or_else(|| self.has_private_prefix(name), |id| self.has_any(&[&OTHER_FACTS], id))
     }
 
     /// Whether a member is kept with a signal as it is.
     pub(super) fn is_kept_in_signal(&self, name: &str, id: Option<NameId>) -> bool {
-        !self.is_of_user(name, id) && id.is_none_or(|id| !self.not_in_signal.contains(&id))
+        !self.is_of_user(name, id) && id.is_none_or(|id| !self.has_any(&[&NOT_IN_SIGNAL], id))
     }
 
     /// Whether a member that is the user's is kept with the overlay as it is.
     pub(super) fn is_kept_in_overlay(&self, id: Option<NameId>) -> bool {
-        id.is_none_or(|id| !self.not_in_overlay.contains(&id))
+        id.is_none_or(|id| !self.has_any(&[&FACTS, &NOT_IN_OVERLAY], id))
     }
 
     fn has_private_prefix(&self, name: &str) -> bool {

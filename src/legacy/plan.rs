@@ -13,7 +13,6 @@ use super::report::{ReportFile, Tally, reported};
 use super::resolve::{Batch, Imported, Target, resolve};
 use super::sorter::nameless_file;
 use super::walk::Tree;
-use crate::domain::{Outcome, Overlay, Signal, SignalId, UserId};
 use crate::render::{outcome_json, overlay_json, signal_json};
 
 /// What an import would come to.
@@ -53,9 +52,9 @@ pub fn plan(tree: &Tree, context: Context<'_>, report: Option<&ReportFile>) -> R
     let groups = group(tree, context, report.is_some(), |files| progress.set(files))?;
     let pack_bytes = groups.tally.bytes * PACKED_PERCENT / 100;
     let inodes = 1 + 2 * groups.days.len() as u64;
-    let mut nowhere = Nowhere::default();
-    let Imported { tally, .. } = reported(report, |out| resolve(groups, &mut nowhere, out))?;
-    let database_bytes = DATABASE_BYTES_MIN.max(nowhere.bytes * RECORD_PERCENT / 100);
+    let mut target = SizingTarget::default();
+    let Imported { tally, .. } = reported(report, |out| resolve(groups, &mut target, out))?;
+    let database_bytes = DATABASE_BYTES_MIN.max(target.bytes * RECORD_PERCENT / 100);
     Ok(Plan { tally, after: After { database_bytes, pack_bytes, inodes } })
 }
 
@@ -64,32 +63,20 @@ pub(super) fn report_of(tree: &Tree, context: Context<'_>) -> Result<BufReader<F
     let mut progress = Progress::over("reading", tree);
     let groups = group(tree, context, true, |files| progress.set(files))?;
     let mut report = BufWriter::with_capacity(1 << 18, nameless_file()?);
-    resolve(groups, &mut Nowhere::default(), Some(&mut report))?;
+    resolve(groups, &mut SizingTarget::default(), Some(&mut report))?;
     let mut file = report.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     file.rewind().context("cannot read the report")?;
     Ok(BufReader::new(file))
 }
 
-/// A target that has nothing and only weighs what comes.
+/// A target that holds no records and sums up the sizes of those that are written.
 #[derive(Clone, Copy, Debug, Default)]
-struct Nowhere {
+struct SizingTarget {
     /// JSON text.
     bytes: u64,
 }
 
-impl Target for Nowhere {
-    fn signal(&self, _: &SignalId) -> Result<Option<Signal>> {
-        Ok(None)
-    }
-
-    fn overlay(&self, _: &UserId) -> Result<Option<Overlay>> {
-        Ok(None)
-    }
-
-    fn outcome(&self, _: &SignalId, _: &UserId) -> Result<Option<Outcome>> {
-        Ok(None)
-    }
-
+impl Target for SizingTarget {
     fn write(&mut self, batch: &Batch, _: &str) -> Result<()> {
         let signals = batch.signals.iter().map(|signal| signal_json(signal).len());
         let overlays = batch.overlays.iter().map(|overlay| overlay_json(overlay).len());

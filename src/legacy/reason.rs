@@ -4,10 +4,10 @@
 //! file that nothing can be taken from is quarantined under exactly one of these; it is archived like any other.
 
 use serde::Serialize;
-use strum::{EnumMessage, IntoStaticStr};
+use strum::{Display, EnumMessage};
 
 /// Why nothing, or no signal, was taken from a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumMessage, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumMessage, Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 #[cfg_attr(test, derive(strum::VariantArray))]
@@ -105,7 +105,7 @@ pub enum Refusal {
 }
 
 /// What had to be decided or put right in a file that was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumMessage, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumMessage, Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 #[cfg_attr(test, derive(strum::VariantArray))]
@@ -170,22 +170,6 @@ pub enum Note {
     MemberRenamed,
 }
 
-impl Refusal {
-    /// The stable name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
-impl Note {
-    /// The stable name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
 /// The sentence for an operator of a reason, note or cause.
 pub fn sentence(named: &impl EnumMessage) -> &'static str {
     named.get_documentation().unwrap_or_default()
@@ -201,6 +185,6 @@ mod tests {
     fn every_reason_has_a_sentence() {
         assert!(Refusal::VARIANTS.iter().all(|reason| sentence(reason).ends_with('.')));
         assert!(Note::VARIANTS.iter().all(|note| sentence(note).ends_with('.')));
-        assert_eq!(Refusal::NotUtf8.as_str(), "not_utf8");
+        assert_eq!(Refusal::NotUtf8.to_string(), "not_utf8");
     }
 }

@@ -105,12 +105,12 @@ impl Line {
             bytes,
             class: Class::of(recognised),
             day: parts.iter().find_map(Part::moment).map(day_of),
-            reason: refused.map(|refused| refused.refusal.as_str().to_owned()),
+            reason: refused.map(|refused| refused.refusal.to_string()),
             detail: refused.map(|refused| refused.detail.clone()).unwrap_or_default(),
             signals: each(|part| Some(part.signal.as_ref()?.signal.id.as_str())),
             overlays: each(|part| Some(part.overlay.as_ref()?.user.as_str())),
             outcomes: each(|part| Some(part.outcome.as_ref()?.user.as_str())),
-            notes: parts.iter().flat_map(|part| &part.notes).map(|note| note.as_str().to_owned()).collect(),
+            notes: parts.iter().flat_map(|part| &part.notes).map(Note::to_string).collect(),
         }
     }
 }

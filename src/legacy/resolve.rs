@@ -23,14 +23,20 @@ use crate::store::IMPORT_RECORDS_MAX;
 ///
 /// A batch is written in one transaction together with how far the import is: both are there after a crash, or neither.
 pub(super) trait Target {
-    /// Reads a signal.
-    fn signal(&self, id: &SignalId) -> Result<Option<Signal>>;
+    /// Reads a signal; there is none, as in the next two, where the target does not say otherwise.
+    fn signal(&self, _: &SignalId) -> Result<Option<Signal>> {
+        Ok(None)
+    }
 
     /// Reads an overlay.
-    fn overlay(&self, id: &UserId) -> Result<Option<Overlay>>;
+    fn overlay(&self, _: &UserId) -> Result<Option<Overlay>> {
+        Ok(None)
+    }
 
     /// Reads an outcome.
-    fn outcome(&self, signal: &SignalId, user: &UserId) -> Result<Option<Outcome>>;
+    fn outcome(&self, _: &SignalId, _: &UserId) -> Result<Option<Outcome>> {
+        Ok(None)
+    }
 
     /// Writes a batch and how far the import is, in words; nothing of it if it can not be written.
     fn write(&mut self, batch: &Batch, reached: &str) -> Result<()>;
