@@ -65,5 +65,5 @@ pub fn import(
 ) -> Result<Imported> {
     let mut progress = progress::Progress::over("reading", tree);
     let groups = group::group(tree, context, report.is_some(), |files| progress.set(files))?;
-    report::reported(report, |out| resolve::resolve(groups, database, out))
+    report::with_report(report, |out| resolve::resolve(groups, database, out))
 }

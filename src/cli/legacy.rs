@@ -203,9 +203,9 @@ impl Input {
         reading.tree.exclude_file(&path);
         let mut database = Database::new(store, &reading.tree)?;
         if let Some(reached) = database.interrupted_at()? {
-            let told =
+            let message =
                 "an earlier import of this tree was interrupted; its files are read again, and what is stored stays";
-            writeln!(io::stderr(), "{told} ({reached})")?;
+            writeln!(io::stderr(), "{message} ({reached})")?;
         }
         let imported = legacy::import(&reading.tree, reading.context(), &mut database, report.as_ref())?;
         let mut out = io::stdout().lock();
@@ -253,7 +253,7 @@ impl Archive {
                 write_row(&mut out, &name.replace('_', " "), count)?;
             }
         }
-        Ok(list_left(&done))
+        Ok(list_unpacked(&done))
     }
 }
 
@@ -336,8 +336,8 @@ fn list_unreadable(unreadable: &Unreadable) -> Answer {
 }
 
 /// Lists the files that stay in a tree that was to be packed.
-fn list_left(done: &Archived) -> Answer {
-    list(done.stays.iter().map(|(path, why)| format!("{} {why}: it stays", path.display())), done.left())
+fn list_unpacked(done: &Archived) -> Answer {
+    list(done.unpacked.iter().map(|(path, why)| format!("{} {why}: it stays", path.display())), done.unpacked_count())
 }
 
 /// Writes the first of `count` lines to standard error; the answer is no if there are any.
@@ -374,9 +374,9 @@ impl Packs {
             Self::Extract { folder, path, to } => {
                 let done = legacy::extract(folder, path.as_deref().unwrap_or(Path::new("")), to)?;
                 write_extracted(&mut out, &done)?;
-                if let Some(half) = done.half {
+                if let Some(incomplete) = done.incomplete {
                     out.flush()?;
-                    anyhow::bail!(half);
+                    anyhow::bail!(incomplete);
                 }
                 if done.files > 0 { Answer::Done } else { Answer::No }
             }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use index::Folder;
+use index::PackFolder;
 pub use index::{Item, Kind};
 pub use pack::Check;
 
@@ -33,7 +33,7 @@ use super::sorter::Sorter;
 use super::walk::{Stat, Tree};
 use crate::store::make_private_folder;
 use pack::hash_reader;
-use versions::{LIST_BYTES_MAX, Older, RANK_BYTES, order_of, rank};
+use versions::{LIST_BYTES_MAX, ORDER_BYTES, OlderVersions, pack_order, walk_order};
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Archived {
     /// Where originals were to be removed: those that stay.
     pub kept: u64,
     /// The first hundred that stay unpacked or could not be removed, each with the reason.
-    pub stays: BTreeMap<PathBuf, String>,
+    pub unpacked: BTreeMap<PathBuf, String>,
 }
 
 impl Archived {
@@ -83,16 +83,16 @@ impl Archived {
 
     /// How many stay although they were to be packed, or to be removed.
     #[must_use]
-    pub const fn left(&self) -> u64 {
+    pub const fn unpacked_count(&self) -> u64 {
         let unpacked = self.links_left + self.databases_left + self.listed_only + self.changed_meanwhile;
         if self.kept > unpacked { self.kept } else { unpacked }
     }
 
-    fn note_left(&mut self, path: &Path, why: impl Into<String>) {
+    fn list_unpacked(&mut self, path: &Path, why: impl Into<String>) {
         /// All are counted.
         const NAMED_MAX: usize = 100;
-        if self.stays.len() < NAMED_MAX {
-            self.stays.entry(path.to_owned()).or_insert_with(|| why.into());
+        if self.unpacked.len() < NAMED_MAX {
+            self.unpacked.entry(path.to_owned()).or_insert_with(|| why.into());
         }
     }
 }
@@ -106,7 +106,7 @@ pub struct Extracted {
     pub older: u64,
     /// A pack without an index, or an index without its pack, if there is one: what that holds is left out, and this
     /// sentence says so.
-    pub half: Option<String>,
+    pub incomplete: Option<String>,
 }
 
 /// Packs a tree into a folder; removes the originals if `delete`, once every pack was read back.
@@ -137,9 +137,9 @@ pub fn archive(tree: &Tree, context: Context<'_>, out: &Path, delete: bool, repo
         bail!("another run packs into {}: wait until it is done", out.display());
     }
     index::remove_leftovers(&out)?;
-    Folder::of(&out)?.require_whole()?;
+    PackFolder::of(&out)?.require_whole()?;
     let mut run = Run { tree, out: &out, reported_ns, number: 1, done: Archived::default() };
-    let todo = run.list(Lines::new(lines))?;
+    let todo = run.list(ReportLines::new(lines))?;
     run.pack_all(todo)?;
     if delete {
         run.delete_originals()?;
@@ -160,14 +160,15 @@ struct Run<'r> {
 
 impl Run<'_> {
     /// Sorts the files that are not packed yet by day and path.
-    fn list(&mut self, mut lines: Lines) -> Result<Sorter> {
+    fn list(&mut self, mut lines: ReportLines) -> Result<Sorter> {
         let mut packed = Sorter::new(LIST_BYTES_MAX);
         for (pack, name) in (0..).zip(index::packs(self.out)?) {
             for (nth, item) in (0..).zip(index::read(self.out, &name)?) {
                 let item = item?;
                 self.number = self.number.max(item.run.saturating_add(1));
                 if item.kind == Kind::File {
-                    packed.push(&order_of(&item.path()?), &[rank(&item, pack, nth), item.version()].concat())?;
+                    packed
+                        .push(&walk_order(&item.path()?), &[pack_order(&item, pack, nth), item.version()].concat())?;
                 }
             }
         }
@@ -176,7 +177,7 @@ impl Run<'_> {
         for entry in self.tree.walk()? {
             let entry = entry?;
             self.done.files += 1;
-            let order = order_of(&entry.path);
+            let order = walk_order(&entry.path);
             let mut last = None;
             while packed.peek().is_some_and(|(key, _)| *key <= *order) {
                 let Some(pair) = packed.next() else { break };
@@ -185,19 +186,19 @@ impl Run<'_> {
                 // this.
                 last = (*key == *order).then_some(version);
             }
-            let line = lines.of(&order)?;
+            let line = lines.line_of(&order)?;
             let original = self.tree.root().join(&entry.path);
             let metadata = fs::symlink_metadata(&original);
             let stat = metadata.as_ref().map(Stat::of).unwrap_or_default();
             if let Some(refusal) = entry.refusal {
-                self.leave(&entry.path, refusal);
+                self.count_unpacked(&entry.path, refusal);
             } else if metadata.is_ok_and(|found| self.tree.is_database(&original, &found)) {
-                self.leave(&entry.path, Refusal::Database);
+                self.count_unpacked(&entry.path, Refusal::Database);
             } else if self.is_changed(&stat, line.as_ref()) {
                 self.done.changed_meanwhile += 1;
-                self.done.note_left(&entry.path, "is not what the report speaks of");
+                self.done.list_unpacked(&entry.path, "is not what the report speaks of");
             } else if last
-                .and_then(|last| Some(last.get(RANK_BYTES..)? == index::version(stat.bytes, stat.modified_ns)))
+                .and_then(|last| Some(last.get(ORDER_BYTES..)? == index::version(stat.bytes, stat.modified_ns)))
                 == Some(true)
             {
                 self.done.packed_before += 1;
@@ -211,13 +212,13 @@ impl Run<'_> {
     }
 
     /// Counts an entry that is not packed.
-    fn leave(&mut self, path: &Path, refusal: Refusal) {
+    fn count_unpacked(&mut self, path: &Path, refusal: Refusal) {
         *match refusal {
             Refusal::Symlink | Refusal::SymlinkLoop | Refusal::SymlinkDangling => &mut self.done.links_left,
             Refusal::Database => &mut self.done.databases_left,
             _ => &mut self.done.listed_only,
         } += 1;
-        self.done.note_left(path, why_not(refusal));
+        self.done.list_unpacked(path, unpacked_reason(refusal));
     }
 
     fn is_changed(&self, stat: &Stat, line: Option<&Line>) -> bool {
@@ -238,7 +239,7 @@ impl Run<'_> {
             // A link may have taken the file's place meanwhile: it is not followed.
             let is_file = fs::symlink_metadata(&original).is_ok_and(|metadata| metadata.is_file());
             let Some(file) = is_file.then(|| File::open(&original).ok()).flatten() else {
-                self.leave(&path, Refusal::Unreadable);
+                self.count_unpacked(&path, Refusal::Unreadable);
                 continue;
             };
             if let Some((_, writer)) = open.take_if(|(known, writer)| known != day || writer.is_full()) {
@@ -255,7 +256,7 @@ impl Run<'_> {
                 self.done.packed += 1;
             } else {
                 self.done.changed_meanwhile += 1;
-                self.done.note_left(&path, "changed while it was packed");
+                self.done.list_unpacked(&path, "changed while it was packed");
             }
             progress.set(done);
         }
@@ -280,7 +281,7 @@ impl Run<'_> {
         for entry in self.tree.walk()? {
             let entry = entry?;
             self.done.kept += 1;
-            self.done.note_left(&entry.path, entry.refusal.map_or("is not what was packed", why_not));
+            self.done.list_unpacked(&entry.path, entry.refusal.map_or("is not what was packed", unpacked_reason));
         }
         Ok(())
     }
@@ -299,14 +300,15 @@ impl Run<'_> {
             let Ok(metadata) = fs::symlink_metadata(&original) else { continue };
             let is_later = self.reported_ns.is_some_and(|reported_ns| Stat::of(&metadata).modified_ns > reported_ns);
             // A database is never removed, whatever a pack says of it.
-            let may_go = item.kind == Kind::File
+            let is_removable = item.kind == Kind::File
                 && metadata.is_file()
                 && !is_later
                 && !self.tree.is_database(&original, &metadata);
-            if may_go && File::open(&original).and_then(hash_reader).ok().is_some_and(|hash| hash == item.blake3) {
+            if is_removable && File::open(&original).and_then(hash_reader).ok().is_some_and(|hash| hash == item.blake3)
+            {
                 match fs::remove_file(&original) {
                     Ok(()) => self.done.deleted += 1,
-                    Err(error) => self.done.note_left(&path, format!("can not be removed ({error})")),
+                    Err(error) => self.done.list_unpacked(&path, format!("can not be removed ({error})")),
                 }
             }
             let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -321,7 +323,7 @@ impl Run<'_> {
 }
 
 /// Why an entry is not packed.
-const fn why_not(refusal: Refusal) -> &'static str {
+const fn unpacked_reason(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Symlink | Refusal::SymlinkLoop | Refusal::SymlinkDangling => "is a symbolic link",
         Refusal::Database => "is a database",
@@ -339,18 +341,18 @@ fn remove_empty(root: &Path, folder: &Path) {
 }
 
 /// The lines of a report, taken in the order of the walk.
-struct Lines {
+struct ReportLines {
     report: BufReader<File>,
     next: Option<(Vec<u8>, Line)>,
 }
 
-impl Lines {
+impl ReportLines {
     fn new(report: BufReader<File>) -> Self {
         Self { report, next: None }
     }
 
     /// Returns the line of a path; those of files that are gone are passed over.
-    fn of(&mut self, order: &[u8]) -> Result<Option<Line>> {
+    fn line_of(&mut self, order: &[u8]) -> Result<Option<Line>> {
         loop {
             match &self.next {
                 Some((key, _)) if key.as_slice() > order => return Ok(None),
@@ -364,7 +366,7 @@ impl Lines {
             }
             let line: Line = serde_json::from_str(&text).context("a line of the report is damaged")?;
             let path = line.path.path().context("a line of the report is damaged")?;
-            self.next = Some((order_of(&path), line));
+            self.next = Some((walk_order(&path), line));
         }
     }
 }
@@ -376,7 +378,7 @@ impl Lines {
 /// If an index can not be read, or `each` fails; after all others were called, if a pack has no index or an index no
 /// pack; if there are no packs.
 pub fn list(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result<()> {
-    let folder = Folder::of_packs(out)?;
+    let folder = PackFolder::with_packs(out)?;
     for pack in &folder.packs {
         for item in index::read(out, pack)? {
             each(&item?)?;
@@ -394,13 +396,13 @@ pub fn list(out: &Path, each: &mut dyn FnMut(&Item) -> Result<()>) -> Result<()>
 pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
     let mut found: Option<(Vec<u8>, String, usize, Item)> = None;
     let wanted = PathText::of(path);
-    let folder = Folder::of_packs(out)?;
+    let folder = PackFolder::with_packs(out)?;
     for (number, pack) in (0..).zip(&folder.packs) {
         for (nth, item) in (0..).zip(index::read(out, pack)?) {
             let item = item?;
             if item.path == wanted && item.kind == Kind::File {
-                let rank = rank(&item, number, nth as u64);
-                found = found.filter(|(known, ..)| *known > rank).or(Some((rank, pack.clone(), nth, item)));
+                let pack_order = pack_order(&item, number, nth as u64);
+                found = found.filter(|(known, ..)| *known > pack_order).or(Some((pack_order, pack.clone(), nth, item)));
             }
         }
     }
@@ -408,13 +410,13 @@ pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
         folder.require_whole()?;
         return Ok(false);
     };
-    if let Some(told) = folder.missing.get(&pack) {
-        bail!("{told}; {} is in it", path.display());
+    if let Some(message) = folder.without_pack.get(&pack) {
+        bail!("{message}; {} is in it", path.display());
     }
     to.write_all(&pack::content(out, &pack, nth, &item)?)?;
-    if let Some(told) = folder.alone.values().next() {
+    if let Some(message) = folder.without_index.values().next() {
         to.flush()?;
-        bail!("{told}; it might hold what was packed last of {}", path.display());
+        bail!("{message}; it might hold what was packed last of {}", path.display());
     }
     Ok(true)
 }
@@ -426,25 +428,25 @@ pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
 ///
 /// If a pack is damaged, names a path outside of the folder, or a file can not be written; if there are no packs.
 pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<Extracted> {
-    let folder = Folder::of_packs(out)?;
+    let folder = PackFolder::with_packs(out)?;
     make_private_folder(to).with_context(|| format!("cannot create {}", to.display()))?;
     let to = fs::canonicalize(to)?;
-    let mut versions = Older::find(out, &folder.packs, prefix)?;
+    let mut versions = OlderVersions::find(out, &folder.packs, prefix)?;
     let (mut files, mut older) = (0, 0);
     for (number, pack) in (0..).zip(&folder.packs) {
-        if folder.missing.contains_key(pack) {
+        if folder.without_pack.contains_key(pack) {
             continue;
         }
         files += pack::extract(out, pack, &to, &mut |nth, item, path| {
             if !path.starts_with(prefix) {
                 return Ok(false);
             }
-            let is_older = versions.has(number, nth)?;
+            let is_older = versions.contains(number, nth)?;
             older += u64::from(is_older);
             Ok(item.kind == Kind::File && !is_older)
         })?;
     }
-    Ok(Extracted { files, older, half: folder.halves() })
+    Ok(Extracted { files, older, incomplete: folder.incomplete() })
 }
 
 /// Reads every pack back and compares it with its index.
@@ -454,11 +456,12 @@ pub fn extract(out: &Path, prefix: &Path, to: &Path) -> Result<Extracted> {
 /// If a folder can not be read or holds no packs. A damaged pack is an answer, and so is a pack without an index or an
 /// index without its pack: it is in the result.
 pub fn check(out: &Path) -> Result<BTreeMap<String, Check>> {
-    let Folder { packs, alone, mut missing } = Folder::of_packs(out)?;
-    let of_half = |told: String| Check { whole: 0, damage: vec![told] };
-    let mut checks: BTreeMap<String, Check> = alone.into_iter().map(|(pack, told)| (pack, of_half(told))).collect();
+    let PackFolder { packs, without_index, mut without_pack } = PackFolder::with_packs(out)?;
+    let of_incomplete = |message: String| Check { whole: 0, damage: vec![message] };
+    let mut checks: BTreeMap<String, Check> =
+        without_index.into_iter().map(|(pack, message)| (pack, of_incomplete(message))).collect();
     for pack in packs {
-        let check = missing.remove(&pack).map_or_else(|| pack::check(out, &pack), of_half);
+        let check = without_pack.remove(&pack).map_or_else(|| pack::check(out, &pack), of_incomplete);
         checks.insert(pack, check);
     }
     Ok(checks)

@@ -17,7 +17,7 @@ use super::recognise::recognise;
 use super::record::Context;
 use super::report::{Class, Line, Tally};
 use super::sorter::{Sorter, nameless_file};
-use super::walk::{Loaded, Stat, Tree};
+use super::walk::{LoadedEntry, Stat, Tree};
 use crate::domain::{Signal, SignalId, UnixMillis, UserId};
 use crate::render::signal_json;
 
@@ -126,8 +126,8 @@ struct RecognisedFile {
 }
 
 impl RecognisedFile {
-    fn of(loaded: Loaded, context: Context<'_>) -> Self {
-        let Loaded { entry, stat, content } = loaded;
+    fn of(loaded: LoadedEntry, context: Context<'_>) -> Self {
+        let LoadedEntry { entry, stat, content } = loaded;
         let hash = |content: &Vec<u8>| blake3::hash(content).as_bytes().first_chunk::<16>().copied();
         let hash = content.as_ref().ok().and_then(hash);
         let recognised = match &content {
@@ -180,7 +180,7 @@ impl Groups {
             let variants = self.signals.entry(signal.signal.id.clone()).or_default();
             let mut new = Variant::new(signal, outcome, file);
             // A new one may lie between two that were too far apart: then all three are one.
-            while let Some(at) = variants.iter().position(|known| known.is_near(&new)) {
+            while let Some(at) = variants.iter().position(|known| known.is_same_trade(&new)) {
                 new = variants.swap_remove(at).merged(new);
             }
             variants.push(new);
@@ -200,14 +200,14 @@ impl Variant {
     }
 
     /// Whether both are the same trade. Undated files are one trade, whatever their own times are.
-    fn is_near(&self, other: &Self) -> bool {
+    fn is_same_trade(&self, other: &Self) -> bool {
         self.key == other.key
             && self.is_dated == other.is_dated
-            && (!self.is_dated || (other.is_within_reach(self.first, self.last)))
+            && (!self.is_dated || (other.is_close_in_time(self.first, self.last)))
     }
 
     /// Whether a time span lies near enough to be that of the same trade.
-    pub(super) fn is_within_reach(&self, first: UnixMillis, last: UnixMillis) -> bool {
+    pub(super) fn is_close_in_time(&self, first: UnixMillis, last: UnixMillis) -> bool {
         first <= self.last.plus_millis(SAME_TRADE_MS) && self.first.plus_millis(-SAME_TRADE_MS) <= last
     }
 
@@ -219,12 +219,12 @@ impl Variant {
             order => order.is_lt(),
         };
         let last = self.last.max(other.last);
-        let joined = if is_earlier { other.absorbed(self) } else { self.absorbed(other) };
+        let joined = if is_earlier { other.with_files_of(self) } else { self.with_files_of(other) };
         Self { last, ..joined }
     }
 
     /// Adds another's files and outcomes, without letting it change the signal or its times.
-    pub(super) fn absorbed(mut self, mut other: Self) -> Self {
+    pub(super) fn with_files_of(mut self, mut other: Self) -> Self {
         for (user, outcome) in other.outcomes {
             let order = |outcome: &OutcomePart| (outcome.at, outcome.status.as_str(), outcome.members.to_json());
             let known = self.outcomes.get(&user);

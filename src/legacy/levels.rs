@@ -275,7 +275,7 @@ mod tests {
     fn check(symbol: &str, direction: &str, numbers: &str, expected: &str) {
         let mut parts = numbers.split(' ').map(|text| Decimal::parse(text).ok());
         let mut next = || parts.next().flatten();
-        let quantity = |value| Quantity { value, unit: Unit::None, is_for_people: false };
+        let quantity = |value| Quantity { value, unit: Unit::None, is_display_string: false };
         let stated = StatedLevels {
             entry: next().map(quantity),
             stop: next().map(quantity),

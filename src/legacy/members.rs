@@ -49,7 +49,7 @@ impl Members {
 /// # Errors
 ///
 /// If the domain refuses the members for any other reason.
-pub(super) fn accept<T>(
+pub(super) fn read_renaming_slips<T>(
     mut members: Vec<(String, String)>,
     read: impl Fn(Object) -> Result<T, Invalid>,
 ) -> Result<(T, bool), Invalid> {
@@ -89,7 +89,8 @@ mod tests {
         let user = UserId::parse("7").unwrap();
         let read = |names: &[&str]| {
             let members = names.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
-            let (draft, is_renamed) = accept(members, |object| OverlayDraft::from_object(object, Some(&user))).unwrap();
+            let (draft, is_renamed) =
+                read_renaming_slips(members, |object| OverlayDraft::from_object(object, Some(&user))).unwrap();
             let overlay = draft.resolve(UnixMillis::MIN);
             (overlay.members.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), is_renamed)
         };
@@ -98,7 +99,7 @@ mod tests {
         assert!(is_renamed);
         assert_eq!(read(&["broker"]), (vec!["broker".to_owned()], false));
         let invalid = vec![("account_balance".to_owned(), "-1".to_owned())];
-        assert!(accept(invalid, |object| OverlayDraft::from_object(object, Some(&user))).is_err());
+        assert!(read_renaming_slips(invalid, |object| OverlayDraft::from_object(object, Some(&user))).is_err());
     }
 
     #[test]

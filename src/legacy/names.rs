@@ -161,7 +161,7 @@ impl Names {
         let id = NameId(u16::try_from(self.spellings.len()).context("too many names")?);
         self.spellings.push(name.to_owned());
         self.meanings.push(Vec::new());
-        self.numbers.extend([(name.to_owned(), id), (letters_of(name), id)]);
+        self.numbers.extend([(name.to_owned(), id), (normalized(name), id)]);
         Ok(id)
     }
 
@@ -182,7 +182,7 @@ impl Names {
 
     /// Looks a name up in any spelling.
     pub(super) fn find(&self, name: &str) -> Option<NameId> {
-        self.numbers.get(name).or_else(|| self.numbers.get(&letters_of(name))).copied()
+        self.numbers.get(name).or_else(|| self.numbers.get(&normalized(name))).copied()
     }
 
     /// The one spelling of a known name.
@@ -216,7 +216,7 @@ impl Names {
 }
 
 /// A name without case, `_`, `-` and spaces.
-fn letters_of(name: &str) -> String {
+fn normalized(name: &str) -> String {
     let mut letters = name.to_ascii_lowercase();
     letters.retain(|letter| !matches!(letter, '_' | '-' | ' '));
     letters

@@ -42,7 +42,7 @@ pub(super) struct Part {
     /// What had to be decided or put right.
     pub(super) notes: Vec<Note>,
     /// The numbers that the old computation wrote down.
-    pub(super) claims: Claims,
+    pub(super) numbers: OldNumbers,
 }
 
 impl Part {
@@ -88,7 +88,7 @@ pub(super) struct OutcomePart {
 
 /// Numbers of an old file that the new computation is compared with; never imported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Claims {
+pub(super) struct OldNumbers {
     /// Price to get in at.
     pub(super) entry: Option<Decimal>,
     /// What the stop's field says.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::group::group;
 use super::progress::Progress;
 use super::record::Context;
-use super::report::{ReportFile, Tally, reported};
+use super::report::{ReportFile, Tally, with_report};
 use super::resolve::{Batch, Imported, Target, resolve};
 use super::sorter::nameless_file;
 use super::walk::Tree;
@@ -53,7 +53,7 @@ pub fn plan(tree: &Tree, context: Context<'_>, report: Option<&ReportFile>) -> R
     let pack_bytes = groups.tally.bytes * PACKED_PERCENT / 100;
     let inodes = 1 + 2 * groups.days.len() as u64;
     let mut target = SizingTarget::default();
-    let Imported { tally, .. } = reported(report, |out| resolve(groups, &mut target, out))?;
+    let Imported { tally, .. } = with_report(report, |out| resolve(groups, &mut target, out))?;
     let database_bytes = DATABASE_BYTES_MIN.max(target.bytes * RECORD_PERCENT / 100);
     Ok(Plan { tally, after: After { database_bytes, pack_bytes, inodes } })
 }

@@ -9,10 +9,10 @@ use std::path::Path;
 use super::json::{JsonError, Value, quote_non_numbers};
 use super::names::Meaning;
 use super::outcome::outcome_of;
-use super::part::{Claims, Part, Quarantine};
+use super::part::{OldNumbers, Part, Quarantine};
 use super::reason::{Note, Refusal};
 use super::record::{Context, Record};
-use super::signal::{has_levels, has_signal, own_id, signal_of};
+use super::signal::{has_levels, has_signal, signal_of, stated_id};
 use super::user::{User, has_facts, other_user, overlay_of, user_of, user_of_name};
 use crate::domain::UnixMillis;
 
@@ -114,7 +114,8 @@ fn mission(record: Record<'_>) -> Result<Part, Quarantine> {
     if let Some(other) = other_user(record) {
         return Err(Quarantine::new(Refusal::UserConflict, other));
     }
-    let user = user_of(Record { key: None, ..record }).or_else(|| user_of_name(record.path, own_id(record).as_deref()));
+    let user =
+        user_of(Record { key: None, ..record }).or_else(|| user_of_name(record.path, stated_id(record).as_deref()));
     let signal = signal_of(record, user.as_ref(), &mut notes);
     let overlay = match user.as_ref().map(|user| overlay_of(record, user, false, &mut notes)) {
         Some(Ok(overlay)) => overlay,
@@ -143,7 +144,7 @@ fn mission(record: Record<'_>) -> Result<Part, Quarantine> {
     }
     notes.sort_unstable();
     notes.dedup();
-    Ok(Part { signal, overlay, outcome, refused, notes, claims: claims_of(record) })
+    Ok(Part { signal, overlay, outcome, refused, notes, numbers: old_numbers_of(record) })
 }
 
 /// Reads a record that has facts of a user and no signal.
@@ -222,14 +223,14 @@ fn no_user(root: &Value<'_>) -> Quarantine {
 }
 
 /// Gathers the numbers that are compared, never imported.
-fn claims_of(record: Record<'_>) -> Claims {
+fn old_numbers_of(record: Record<'_>) -> OldNumbers {
     const OBJECTS: [&str; 6] = ["enhanced_signal", "signal", "account", "user", "timing", "personalization_data"];
     let objects: Vec<&Value<'_>> = OBJECTS.iter().filter_map(|name| record.root.get(name)).collect();
     let places = || std::iter::once(record.root).chain(objects.iter().copied());
     let number = |value: &Value<'_>| value.quantity().map(|found| found.value);
     let meant = |meaning: Meaning| places().flat_map(|value| value.all(record.names(meaning))).find_map(number);
     let named = |name: &str| places().filter_map(|value| value.get(name)).find_map(number);
-    Claims {
+    OldNumbers {
         entry: meant(Meaning::Entry),
         stop: meant(Meaning::Stop),
         target: meant(Meaning::Target),

@@ -272,7 +272,7 @@ impl ReportFile {
 }
 
 /// Calls `work` with the report, if there is to be one.
-pub(super) fn reported<T>(
+pub(super) fn with_report<T>(
     report: Option<&ReportFile>,
     work: impl FnOnce(Option<&mut dyn Write>) -> Result<T>,
 ) -> Result<T> {

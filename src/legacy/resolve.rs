@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 
 use super::group::{Groups, UserFacts, Variant};
-use super::members::accept;
+use super::members::read_renaming_slips;
 use super::part::TradeKey;
 use super::reason::Note;
 use super::report::{Class, Line, Tally};
@@ -83,17 +83,17 @@ pub(super) fn resolve(groups: Groups, target: &mut dyn Target, report: Option<&m
     let mut writer = Writer { target, batch: Batch::default(), reached: "nothing".to_owned(), written: 0, renamed: 0 };
     let mut renamed: Vec<(usize, SignalId, SignalId)> = Vec::new();
     for (id, variants) in signals {
-        for made in split(&id, variants, writer.target)? {
+        for trade in assign_ids(&id, variants, writer.target)? {
             tally.signals += 1;
-            if made.id != id {
+            if trade.id != id {
                 tally.signal_conflicts += 1;
-                for file in &made.variant.files {
-                    renamed.push((*file, id.clone(), made.id.clone()));
-                    mark(&mut classes, *file, Class::Conflict);
+                for file in &trade.variant.files {
+                    renamed.push((*file, id.clone(), trade.id.clone()));
+                    set_class(&mut classes, *file, Class::Conflict);
                 }
             }
-            tally.outcomes += made.variant.outcomes.len() as u64;
-            writer.put_signal(made)?;
+            tally.outcomes += trade.variant.outcomes.len() as u64;
+            writer.put_signal(trade)?;
         }
         writer.reached = format!("signals up to {id}");
     }
@@ -121,7 +121,7 @@ pub(super) fn resolve(groups: Groups, target: &mut dyn Target, report: Option<&m
     Ok(Imported { tally, written })
 }
 
-fn mark(classes: &mut [Class], file: usize, class: Class) {
+fn set_class(classes: &mut [Class], file: usize, class: Class) {
     if let Some(known) = classes.get_mut(file) {
         *known = class;
     }
@@ -142,7 +142,7 @@ fn mark_duplicates(sorted: Sorted, classes: &mut [Class]) -> Result<u64> {
         }
         let file = usize::from_be_bytes((*file).try_into().context("a sorted run is damaged")?);
         if classes.get(file) != Some(&Class::Quarantined) {
-            mark(classes, file, Class::Duplicate);
+            set_class(classes, file, Class::Duplicate);
         }
     }
     Ok(contents)
@@ -171,7 +171,7 @@ fn write_report(
 }
 
 /// One trade with the id that it gets.
-struct Made {
+struct IdentifiedTrade {
     id: SignalId,
     variant: Variant,
     /// Whether the target has it already.
@@ -179,38 +179,41 @@ struct Made {
 }
 
 /// Decides which trade keeps an id.
-fn split(id: &SignalId, variants: Vec<Variant>, target: &dyn Target) -> Result<Vec<Made>> {
-    let mut variants = join(variants);
+fn assign_ids(id: &SignalId, variants: Vec<Variant>, target: &dyn Target) -> Result<Vec<IdentifiedTrade>> {
+    let mut variants = merge_bare_trades(variants);
     variants.sort_by_cached_key(|variant| (variant.first, variant.key.to_string()));
     let known = target.signal(id)?;
     let keeper = match &known {
-        Some(known) => variants.iter().position(|variant| is_same(variant, known)),
+        Some(known) => variants.iter().position(|variant| is_stored_as(variant, known)),
         None => Some(0),
     };
-    let mut made: Vec<Made> = Vec::with_capacity(variants.len());
+    let mut trades: Vec<IdentifiedTrade> = Vec::with_capacity(variants.len());
     for (index, variant) in variants.into_iter().enumerate() {
-        let (id, is_known) =
-            if keeper == Some(index) { (id.clone(), known.is_some()) } else { other_id(id, &variant, &made, target)? };
-        made.push(Made { id, variant, is_known });
+        let (id, is_known) = if keeper == Some(index) {
+            (id.clone(), known.is_some())
+        } else {
+            other_id(id, &variant, &trades, target)?
+        };
+        trades.push(IdentifiedTrade { id, variant, is_known });
     }
-    Ok(made)
+    Ok(trades)
 }
 
 /// Joins trades that are the same although one of them says less: no time, no confidence.
-fn join(mut variants: Vec<Variant>) -> Vec<Variant> {
+fn merge_bare_trades(mut variants: Vec<Variant>) -> Vec<Variant> {
     variants.sort_by_cached_key(|variant| (!variant.is_dated, variant.first, variant.key.to_string()));
     // Those that say more come first, so that each of the others finds them.
-    let says_all = |variant: &Variant| variant.is_dated && variant.key.confidence.is_some();
-    let (full, bare): (Vec<_>, Vec<_>) = variants.into_iter().partition(says_all);
+    let is_full = |variant: &Variant| variant.is_dated && variant.key.confidence.is_some();
+    let (full, bare): (Vec<_>, Vec<_>) = variants.into_iter().partition(is_full);
     let mut joined: Vec<Variant> = Vec::new();
     for new in full.into_iter().chain(bare) {
-        let says_no_more = |known: &Variant| {
-            new.key.agrees_with(&known.key) && (!new.is_dated || known.is_within_reach(new.first, new.last))
+        let is_part_of = |known: &Variant| {
+            new.key.agrees_with(&known.key) && (!new.is_dated || known.is_close_in_time(new.first, new.last))
         };
-        match joined.iter().position(says_no_more) {
+        match joined.iter().position(is_part_of) {
             Some(at) => {
                 let known = joined.swap_remove(at);
-                joined.push(known.absorbed(new));
+                joined.push(known.with_files_of(new));
             }
             None => joined.push(new),
         }
@@ -219,27 +222,32 @@ fn join(mut variants: Vec<Variant>) -> Vec<Variant> {
 }
 
 /// Whether the target's signal is this trade.
-fn is_same(variant: &Variant, known: &Signal) -> bool {
+fn is_stored_as(variant: &Variant, known: &Signal) -> bool {
     variant.key == TradeKey::of(known)
-        && (!variant.is_dated || variant.is_within_reach(known.created_at, known.created_at))
+        && (!variant.is_dated || variant.is_close_in_time(known.created_at, known.created_at))
 }
 
 /// Makes another id for a trade, as a different trade keeps its id; tells whether the target has the trade already.
 ///
 /// The id is made of the trade's key, so that it stays the same when an earlier file of the trade is found. Only where
 /// a third trade has that id already, the time is part of it.
-fn other_id(id: &SignalId, variant: &Variant, made: &[Made], target: &dyn Target) -> Result<(SignalId, bool)> {
+fn other_id(
+    id: &SignalId,
+    variant: &Variant,
+    others: &[IdentifiedTrade],
+    target: &dyn Target,
+) -> Result<(SignalId, bool)> {
     let of = |text: &str| {
         let digits: String = blake3::hash(text.as_bytes()).to_hex().chars().take(10).collect();
         SignalId::parse(&format!("{}{digits}", other_prefix(id))).map_err(|error| anyhow!("{error}"))
     };
     let (plain, timed) = (of(&variant.key.to_string())?, of(&format!("{} {}", variant.first.millis(), variant.key))?);
     for other in [&timed, &plain] {
-        if target.signal(other)?.is_some_and(|known| is_same(variant, &known)) {
+        if target.signal(other)?.is_some_and(|known| is_stored_as(variant, &known)) {
             return Ok((other.clone(), true));
         }
     }
-    let is_free = made.iter().all(|made| made.id != plain) && target.signal(&plain)?.is_none();
+    let is_free = others.iter().all(|other| other.id != plain) && target.signal(&plain)?.is_none();
     Ok((if is_free { plain } else { timed }, false))
 }
 
@@ -261,23 +269,23 @@ struct Writer<'t> {
 }
 
 impl Writer<'_> {
-    fn put_signal(&mut self, made: Made) -> Result<()> {
-        let Made { id, variant, is_known } = made;
+    fn put_signal(&mut self, trade: IdentifiedTrade) -> Result<()> {
+        let IdentifiedTrade { id, variant, is_known } = trade;
         if !is_known && self.target.signal(&id)?.is_none() {
             let signal = Signal { id: id.clone(), ..variant.signal };
             let members = Object::parse(&signal_json(&signal)).map_err(|error| anyhow!("{id}: {error}"))?;
             let members = members.iter().map(|(name, json)| (name.to_owned(), json.to_owned())).collect();
             let read = |object| SignalDraft::from_object(object, None)?.resolve(signal.created_at, 1);
-            let (signal, is_renamed) = accept(members, read).map_err(|error| anyhow!("{id}: {error}"))?;
+            let (signal, is_renamed) = read_renaming_slips(members, read).map_err(|error| anyhow!("{id}: {error}"))?;
             self.renamed += u64::from(is_renamed);
-            self.make_room()?;
+            self.flush_if_full()?;
             self.batch.signals.push(signal);
         }
         for (user_id, part) in variant.outcomes {
             let known = self.target.outcome(&id, &user_id)?;
             if known.is_none_or(|known| known.at < part.at) {
                 let (status, at, members) = (part.status, part.at, part.members);
-                self.make_room()?;
+                self.flush_if_full()?;
                 self.batch.outcomes.push(Outcome { signal_id: id.clone(), user_id, status, at, members });
             }
         }
@@ -286,10 +294,10 @@ impl Writer<'_> {
 
     fn put_overlay(&mut self, user: &UserId, facts: UserFacts) -> Result<()> {
         let known = self.target.overlay(user)?;
-        let (overlay, is_renamed) = overlay_of(user, facts, known.as_ref())?;
+        let (overlay, is_renamed) = merged_overlay(user, facts, known.as_ref())?;
         self.renamed += u64::from(is_renamed);
         if known.is_none_or(|known| known.updated_at != overlay.updated_at || !known.says_the_same(&overlay)) {
-            self.make_room()?;
+            self.flush_if_full()?;
             self.batch.overlays.push(overlay);
         }
         Ok(())
@@ -297,7 +305,7 @@ impl Writer<'_> {
 
     /// Writes the batch if one record more would be too many: also in the middle of a signal, which may have any number
     /// of outcomes. A run that is cut off there begins again with that signal.
-    fn make_room(&mut self) -> Result<()> {
+    fn flush_if_full(&mut self) -> Result<()> {
         if self.batch.len() >= IMPORT_RECORDS_MAX { self.flush() } else { Ok(()) }
     }
 
@@ -310,7 +318,7 @@ impl Writer<'_> {
 }
 
 /// Makes the overlay. Members in the target count as of its `updated_at`, so that no newer one is replaced.
-fn overlay_of(user: &UserId, facts: UserFacts, known: Option<&Overlay>) -> Result<(Overlay, bool)> {
+fn merged_overlay(user: &UserId, facts: UserFacts, known: Option<&Overlay>) -> Result<(Overlay, bool)> {
     let mut members = facts.members;
     if let Some(known) = known {
         let object = Object::parse(&overlay_json(known)).map_err(|error| anyhow!("{error}"))?;
@@ -324,7 +332,7 @@ fn overlay_of(user: &UserId, facts: UserFacts, known: Option<&Overlay>) -> Resul
     let newest = members.values().filter_map(|(at, _)| *at).max().unwrap_or(UnixMillis::MIN);
     let members = members.into_iter().map(|(name, (_, value))| (name, value)).collect();
     let read = |object| OverlayDraft::from_object(object, Some(user));
-    let (draft, is_renamed) = accept(members, read).map_err(|error| anyhow!("{user}: {error}"))?;
+    let (draft, is_renamed) = read_renaming_slips(members, read).map_err(|error| anyhow!("{user}: {error}"))?;
     let mut overlay = draft.resolve(UnixMillis::MIN);
     overlay.updated_at = newest;
     Ok((overlay, is_renamed))

@@ -24,7 +24,7 @@ impl Value<'_> {
     pub(super) fn quantity(&self) -> Option<Quantity> {
         match self.number() {
             Some(number) => {
-                Some(Quantity { value: Decimal::parse(number).ok()?, unit: Unit::None, is_for_people: false })
+                Some(Quantity { value: Decimal::parse(number).ok()?, unit: Unit::None, is_display_string: false })
             }
             None => Quantity::of_text(self.text()?),
         }
@@ -101,7 +101,7 @@ pub(super) struct Quantity {
     pub(super) value: Decimal,
     pub(super) unit: Unit,
     /// Whether it was written for people: `$2,913.25`.
-    pub(super) is_for_people: bool,
+    pub(super) is_display_string: bool,
 }
 
 /// What a number counts.
@@ -120,7 +120,7 @@ impl Quantity {
     fn of_text(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(value) = Decimal::parse(text) {
-            return Some(Self { value, unit: Unit::None, is_for_people: false });
+            return Some(Self { value, unit: Unit::None, is_display_string: false });
         }
         let lower = text.to_ascii_lowercase();
         let suffixes = [
@@ -135,7 +135,7 @@ impl Quantity {
         let begins = prefixes.iter().filter_map(|(start, unit)| Some((lower.strip_prefix(start)?, *unit)));
         let (number, unit) = ends.chain(begins).next().unwrap_or((&lower, Unit::None));
         let value = Decimal::parse(&ungrouped(number.trim())?).ok()?;
-        Some(Self { value, unit, is_for_people: true })
+        Some(Self { value, unit, is_display_string: true })
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn signal_of(
 }
 
 /// The signal's own id, where the body has one.
-pub(super) fn own_id(record: Record<'_>) -> Option<String> {
+pub(super) fn stated_id(record: Record<'_>) -> Option<String> {
     let own = |value: &Value<'_>| value.all(record.names(Meaning::SignalId)).find_map(id_text);
     let in_object = |value: &Value<'_>| own(value).or_else(|| value.get("id").and_then(id_text));
     own(record.root).or_else(|| record.objects(Meaning::SignalObjects).find_map(in_object))
@@ -92,7 +92,7 @@ fn id_text(value: &Value<'_>) -> Option<String> {
 /// Finds the signal's id: in the body, else in the mission's id, else in the key or the file's name.
 fn id_of(record: Record<'_>, user: Option<&User>, notes: &mut Vec<Note>) -> Result<SignalId, Quarantine> {
     let root = |name: &str| record.root.get(name).and_then(id_text);
-    let own = own_id(record).or_else(|| Some(without_user(&root("mission_id")?, user))).or_else(|| root("id"));
+    let own = stated_id(record).or_else(|| Some(without_user(&root("mission_id")?, user))).or_else(|| root("id"));
     let text = own.or_else(|| {
         notes.push(Note::IdFromName);
         let name = record.key.map(Cow::Borrowed).or_else(|| id_in_name(record.path));

@@ -139,8 +139,9 @@ fn user_beside_number(stem: &str) -> Option<User> {
     let (_, number) = rest.rsplit_once('_')?;
     // Behind a counter or a time of day, what may be a moment is one.
     let may_be_moment = is_unix(last) && last.starts_with('1');
-    let is_behind = is_unix(number) || (stem.starts_with("mission_") && is_number(&plain_id(number)) && !may_be_moment);
-    user(last).filter(|_| is_behind)
+    let follows_number =
+        is_unix(number) || (stem.starts_with("mission_") && is_number(&plain_id(number)) && !may_be_moment);
+    user(last).filter(|_| follows_number)
 }
 
 /// Takes the user off a mission's id or file name: `APEX5_EURUSD_1752645049_USER123` is a user's view of the rest.
@@ -185,8 +186,8 @@ pub(super) fn overlay_of(
     let stats = record.root.get("user").and_then(|value| value.get("stats"));
     let places = std::iter::once(record.root).chain(objects).chain(stats).chain(record.root.get("risk_profile"));
     let mut facts = Facts { record, places: places.collect(), members: Members::default(), notes };
-    facts.known();
-    facts.others(is_whole);
+    facts.take_known();
+    facts.take_others(is_whole);
     let members = facts.members.into_list()?;
     if members.is_empty() {
         return Ok(None);
@@ -217,18 +218,18 @@ impl<'r> Facts<'r, '_> {
     }
 
     /// Takes what an overlay knows by name.
-    fn known(&mut self) {
+    fn take_known(&mut self) {
         if let Some(stated) = self.find(&[Meaning::Tier]) {
             let tier = stated.text().and_then(|text| TierName::parse(text.trim()).ok());
-            self.checked("tier", stated, tier.map(|tier| json_text(tier.as_str())));
+            self.take_checked("tier", stated, tier.map(|tier| json_text(tier.as_str())));
         }
-        self.risk();
+        self.take_risk();
         if let Some(stated) = self.find(&[Meaning::Balance]) {
-            self.number("account_balance", stated, None, Unit::Money);
+            self.take_number("account_balance", stated, None, Unit::Money);
         }
         if let Some(stated) = self.find(&[Meaning::Currency]).filter(|stated| stated.text() != Some("")) {
             let currency = stated.text().and_then(|text| Currency::parse(text.trim()).ok());
-            self.checked("account_currency", stated, currency.map(|currency| json_text(currency.as_str())));
+            self.take_checked("account_currency", stated, currency.map(|currency| json_text(currency.as_str())));
         }
         if let Some(stated) = self.find(&[Meaning::WinRate]) {
             let is_unclear =
@@ -237,15 +238,15 @@ impl<'r> Facts<'r, '_> {
                 self.notes.push(Note::WinRateUnclear);
                 self.members.put("legacy_win_rate", stated.json());
             } else {
-                self.number("win_rate", stated, Some(Decimal::HUNDRED), Unit::Percent);
+                self.take_number("win_rate", stated, Some(Decimal::HUNDRED), Unit::Percent);
             }
         }
         if let Some(stated) = self.find(&[Meaning::Trades]) {
             let is_whole = |found: Quantity| found.value.floor_to(Decimal::ONE) == found.value;
             if stated.quantity().is_some_and(is_whole) {
-                self.number("trades_remaining", stated, Decimal::from_int(1_000_000), Unit::None);
+                self.take_number("trades_remaining", stated, Decimal::from_int(1_000_000), Unit::None);
             } else {
-                self.checked("trades_remaining", stated, None);
+                self.take_checked("trades_remaining", stated, None);
             }
         }
     }
@@ -254,17 +255,17 @@ impl<'r> Facts<'r, '_> {
     ///
     /// 0.02 may be two percent or a fiftieth of one: only a name that is known for fractions, or a percent sign,
     /// decides.
-    fn risk(&mut self) {
+    fn take_risk(&mut self) {
         /// A tenth, in units of a [`Decimal`]: no user risks a tenth of a percent, or a tenth of the account.
         const TENTH: Decimal = Decimal::from_units(10_000_000);
         let percent = self.find(&[Meaning::Risk]);
         let Some(stated) = percent.or_else(|| self.find(&[Meaning::RiskOther, Meaning::RiskFraction])) else { return };
-        let Some(found) = stated.quantity() else { return self.checked("risk_percent", stated, None) };
+        let Some(found) = stated.quantity() else { return self.take_checked("risk_percent", stated, None) };
         let is_named = percent.is_some();
         let is_small = found.value.is_positive() && found.value < if is_named { TENTH } else { Decimal::ONE };
         let is_large = !is_named && Decimal::from_int(10).is_some_and(|ten| found.value > ten);
         if found.unit != Unit::None || !(is_small || is_large) {
-            return self.number("risk_percent", stated, Some(Decimal::HUNDRED), Unit::Percent);
+            return self.take_number("risk_percent", stated, Some(Decimal::HUNDRED), Unit::Percent);
         }
         let fraction = if is_named { None } else { self.find(&[Meaning::RiskFraction]) };
         let fraction = fraction.and_then(Value::quantity).filter(|found| found.value <= TENTH);
@@ -278,21 +279,21 @@ impl<'r> Facts<'r, '_> {
     }
 
     /// Takes a number of at least zero without a unit, or with this one.
-    fn number(&mut self, name: &str, stated: &Value<'_>, most: Option<Decimal>, unit: Unit) {
+    fn take_number(&mut self, name: &str, stated: &Value<'_>, most: Option<Decimal>, unit: Unit) {
         let fits = |found: &Quantity| {
             found.value >= Decimal::ZERO
                 && most.is_none_or(|most| found.value <= most)
                 && (found.unit == Unit::None || found.unit == unit)
         };
         let found = stated.quantity().filter(fits);
-        if found.is_some_and(|found| found.is_for_people) {
+        if found.is_some_and(|found| found.is_display_string) {
             self.notes.push(Note::DisplayString);
         }
-        self.checked(name, stated, found.map(|found| found.value.to_string()));
+        self.take_checked(name, stated, found.map(|found| found.value.to_string()));
     }
 
     /// Takes a value, or keeps what was stated under another name.
-    fn checked(&mut self, name: &str, stated: &Value<'_>, read: Option<String>) {
+    fn take_checked(&mut self, name: &str, stated: &Value<'_>, read: Option<String>) {
         if let Some(read) = read {
             self.members.put(name, read);
         } else {
@@ -302,7 +303,7 @@ impl<'r> Facts<'r, '_> {
     }
 
     /// Takes everything else that is the user's, as it stands there.
-    fn others(&mut self, is_whole: bool) {
+    fn take_others(&mut self, is_whole: bool) {
         let names = self.record.context.names;
         let balance = self.find(&[Meaning::Balance]).and_then(Value::quantity);
         let has_no_balance = balance.is_some_and(|balance| balance.value.is_zero());

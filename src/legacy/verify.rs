@@ -18,15 +18,15 @@ use strum::EnumMessage;
 use super::database::Database;
 use super::group::SAME_TRADE_MS;
 use super::levels::OLD_PIP;
-use super::members::accept;
-use super::part::{Claims, Part, TradeKey};
+use super::members::read_renaming_slips;
+use super::part::{OldNumbers, Part, TradeKey};
 use super::progress::Progress;
 use super::reason::{Note, Refusal};
 use super::recognise::recognise;
 use super::record::Context;
-use super::report::{PathText, ReportFile, Unreadable, reported};
+use super::report::{PathText, ReportFile, Unreadable, with_report};
 use super::resolve::Target as _;
-use super::walk::{Loaded, Tree};
+use super::walk::{LoadedEntry, Tree};
 use crate::domain::{
     Decimal, Levels, Market, Mission, Overlay, OverlayDraft, Reason, Round, Signal, Tiers, UnixMillis, compute,
 };
@@ -124,11 +124,11 @@ pub fn verify(
     let mut progress = Progress::over("comparing", tree);
     let mut verified = Verified::default();
     let mut volumes = SharedVolumes::default();
-    let read = |Loaded { entry, stat, content }: Loaded| {
+    let read = |LoadedEntry { entry, stat, content }: LoadedEntry| {
         let read = content.map(|bytes| recognise(&bytes, &entry.path, stat.modified(), context).unwrap_or_default());
         (entry.path, read)
     };
-    reported(report, |mut out| {
+    with_report(report, |mut out| {
         tree.for_each(read, |(path, read): (_, Result<Vec<Part>, Refusal>)| {
             verified.files += 1;
             progress.set(verified.files);
@@ -248,7 +248,7 @@ impl Comparison<'_> {
     }
 
     fn run(&mut self, market: Market<'_>, database: &Database, volumes: &mut SharedVolumes) -> Result<()> {
-        let Part { signal, overlay: facts, claims, notes, .. } = self.part;
+        let Part { signal, overlay: facts, numbers, notes, .. } = self.part;
         let mut overlay = None;
         if let Some(facts) = facts {
             overlay = database.overlay(&facts.user)?;
@@ -277,7 +277,7 @@ impl Comparison<'_> {
         }
         let left = signal.expires_at.millis().saturating_sub(signal.created_at.millis()) / 1_000;
         let left = Decimal::from_int(left);
-        self.number("time_remaining", claims.time_remaining, left, |file| {
+        self.number("time_remaining", numbers.time_remaining, left, |file| {
             // Whole seconds, cut off or rounded up.
             let over = left.and_then(|life| file.checked_sub(life));
             let is_within = over.is_some_and(|over| over <= Decimal::ONE);
@@ -292,21 +292,21 @@ impl Comparison<'_> {
 
     /// Compares the user's facts with the overlay, which has the newest.
     fn facts(&mut self, stored: &Overlay) {
-        let Part { overlay, claims, .. } = self.part;
+        let Part { overlay, numbers, .. } = self.part;
         let at = overlay.as_ref().and_then(|facts| facts.at);
         let is_older = at.is_none_or(|at| at < stored.updated_at);
         // The file's amount must come from its own facts: then these were the ones that held.
-        let budget = claims.balance.zip(claims.risk_percent).and_then(|(balance, risk)| budget(balance, risk));
-        let is_own = claims.risk_amount.is_none() || is_near(budget, claims.risk_amount, 1_000_000);
+        let budget = numbers.balance.zip(numbers.risk_percent).and_then(|(balance, risk)| budget(balance, risk));
+        let is_own = numbers.risk_amount.is_none() || is_near(budget, numbers.risk_amount, 1_000_000);
         let cause = |_| if is_older && is_own { Cause::StaleBalance } else { Cause::Unexplained };
-        self.number("account_balance", claims.balance, stored.account_balance, cause);
-        self.number("risk_percent", claims.risk_percent, stored.risk_percent, cause);
+        self.number("account_balance", numbers.balance, stored.account_balance, cause);
+        self.number("risk_percent", numbers.risk_percent, stored.risk_percent, cause);
     }
 
     fn levels(&mut self, signal: &Signal) {
-        let Part { claims, notes, .. } = self.part;
+        let Part { numbers, notes, .. } = self.part;
         let level = |file: Decimal, pips: Option<Decimal>| {
-            let distance = claims.entry.and_then(|entry| entry.distance(file));
+            let distance = numbers.entry.and_then(|entry| entry.distance(file));
             let in_old_pips = || pips.is_some_and(|pips| pips.checked_mul(OLD_PIP, Round::HalfEven) == distance);
             if Some(file) == pips {
                 Cause::StopInPips
@@ -322,9 +322,9 @@ impl Comparison<'_> {
         };
         let is_left_out = entry.is_none() && notes.contains(&Note::PlaceholderEntry);
         let entry_cause = if is_left_out { Cause::PlaceholderEntry } else { Cause::Unexplained };
-        self.number("entry_price", claims.entry, entry, |_| entry_cause);
-        self.number("stop_loss", claims.stop, stop, |file| level(file, pips.0));
-        self.number("take_profit", claims.target, target, |file| level(file, pips.1));
+        self.number("entry_price", numbers.entry, entry, |_| entry_cause);
+        self.number("stop_loss", numbers.stop, stop, |file| level(file, pips.0));
+        self.number("take_profit", numbers.target, target, |file| level(file, pips.1));
     }
 
     fn sizes(
@@ -335,9 +335,9 @@ impl Comparison<'_> {
         market: Market<'_>,
         volumes: &mut SharedVolumes,
     ) {
-        let claims = &self.part.claims;
-        let old = OldMission::of(claims, then);
-        self.number("position_size", claims.size, mission.lots, |size| {
+        let numbers = &self.part.numbers;
+        let old = OldMission::of(numbers, then);
+        self.number("position_size", numbers.size, mission.lots, |size| {
             if is_near(old.size(), Some(size), 600_000) {
                 Cause::OldPipFormula
             } else if mission.lots.is_none() && matches!(signal.levels, Levels::Pips { entry: None, .. }) {
@@ -356,24 +356,24 @@ impl Comparison<'_> {
                 Cause::Rounding
             }
         });
-        if let Some(volume) = claims.volume {
+        if let Some(volume) = numbers.volume {
             if Some(volume) == mission.lots {
                 self.same += 1;
             } else {
                 let difference = self.difference("volume", &volume, mission.lots, Cause::Unexplained);
-                let basis = [claims.balance, claims.risk_percent, old.stop];
+                let basis = [numbers.balance, numbers.risk_percent, old.stop];
                 self.differences.extend(volumes.add(volume, basis, difference));
             }
         }
-        self.number("risk_amount", claims.risk_amount, mission.risk_amount, |file| {
+        self.number("risk_amount", numbers.risk_amount, mission.risk_amount, |file| {
             let is_budget = is_near(Some(file), mission.risk_budget, 1_000_000);
             if is_budget { Cause::BudgetAsRisk } else { Cause::Unexplained }
         });
-        self.number("reward_amount", claims.reward_amount, mission.reward_amount, |file| {
+        self.number("reward_amount", numbers.reward_amount, mission.reward_amount, |file| {
             let is_old = is_near(Some(file), old.reward(), 100_000_000);
             if is_old { Cause::OldPipFormula } else { Cause::Unexplained }
         });
-        self.number("risk_reward", claims.risk_reward, mission.risk_reward, |file| {
+        self.number("risk_reward", numbers.risk_reward, mission.risk_reward, |file| {
             if is_near(mission.risk_reward, Some(file), 1_000_000) {
                 Cause::Rounding
             } else if is_near(old.ratio(), Some(file), 1_000_000) {
@@ -405,7 +405,7 @@ fn is_near(a: Option<Decimal>, b: Option<Decimal>, units: u64) -> bool {
 /// The overlay as the file saw it: its own facts, and the rest as stored.
 fn as_of_then(facts: &[(String, String)], stored: &Overlay) -> Option<Overlay> {
     let read = |object| OverlayDraft::from_object(object, Some(&stored.user_id));
-    let (then, _) = accept(facts.to_vec(), read).ok()?;
+    let (then, _) = read_renaming_slips(facts.to_vec(), read).ok()?;
     let then = then.resolve(UnixMillis::MIN);
     Some(Overlay { account_currency: stored.account_currency.clone(), ..then })
 }
@@ -426,10 +426,10 @@ struct OldMission {
 }
 
 impl OldMission {
-    fn of(claims: &Claims, then: &Overlay) -> Self {
-        let distance = |to: Option<Decimal>| claims.entry.zip(to).and_then(|(entry, to)| entry.distance(to));
+    fn of(numbers: &OldNumbers, then: &Overlay) -> Self {
+        let distance = |to: Option<Decimal>| numbers.entry.zip(to).and_then(|(entry, to)| entry.distance(to));
         let budget = then.account_balance.zip(then.risk_percent).and_then(|(balance, risk)| budget(balance, risk));
-        Self { stop: distance(claims.stop), target: distance(claims.target), budget }
+        Self { stop: distance(numbers.stop), target: distance(numbers.target), budget }
     }
 
     /// Distance × 10,000 × $10.

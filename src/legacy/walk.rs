@@ -136,7 +136,7 @@ impl Tree {
     /// If the root can not be read, a folder not be sorted, or `each` fails.
     pub(super) fn for_each<T: Send>(
         &self,
-        work: impl Fn(Loaded) -> T + Sync,
+        work: impl Fn(LoadedEntry) -> T + Sync,
         mut each: impl FnMut(T) -> Result<()>,
     ) -> Result<u64> {
         /// Files that are read at once: enough that starting threads for them costs nothing.
@@ -165,15 +165,15 @@ impl Tree {
     }
 
     /// Reads one entry. A file that can not be read is an answer, not an error.
-    fn load(&self, entry: &Entry) -> Loaded {
+    fn load(&self, entry: &Entry) -> LoadedEntry {
         let path = self.root.join(&entry.path);
         let entry = entry.clone();
         if let Some(refusal) = entry.refusal {
             let stat = fs::symlink_metadata(&path).map(|metadata| Stat::of(&metadata)).unwrap_or_default();
-            return Loaded { entry, stat, content: Err(refusal) };
+            return LoadedEntry { entry, stat, content: Err(refusal) };
         }
         let (stat, content) = read(&path).unwrap_or((Stat::default(), Err(Refusal::Unreadable)));
-        Loaded { entry, stat, content }
+        LoadedEntry { entry, stat, content }
     }
 }
 
@@ -282,7 +282,7 @@ impl Stat {
 
 /// One entry with its bytes.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(super) struct LoadedEntry {
     /// Which.
     pub(super) entry: Entry,
     /// What its inode says; of a link, that of the link.

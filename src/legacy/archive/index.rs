@@ -89,57 +89,58 @@ pub(super) fn is_safe(path: &Path) -> bool {
 
 /// What a folder of packs holds.
 #[derive(Debug, Default)]
-pub(super) struct Folder {
+pub(super) struct PackFolder {
     /// The packs that have an index, in order.
     pub packs: Vec<String>,
     /// Packs without an index, each with a sentence that says so.
-    pub alone: BTreeMap<String, String>,
+    pub without_index: BTreeMap<String, String>,
     /// Of the packs that have an index, those that are not there themselves, each with a sentence that says so.
-    pub missing: BTreeMap<String, String>,
+    pub without_pack: BTreeMap<String, String>,
 }
 
-impl Folder {
+impl PackFolder {
     /// Looks what there is. What a killed run left is passed over: it never counted.
     pub(super) fn of(out: &Path) -> Result<Self> {
         let packs = packs(out)?;
         let path = |pack: &str, end: &str| out.join(format!("{pack}{end}"));
-        let mut alone = BTreeMap::new();
+        let mut without_index = BTreeMap::new();
         for pack in names(out, PACK)? {
             if !path(&pack, INDEX).exists() && !is_leftover(out, &pack) {
                 let shown = path(&pack, PACK).display().to_string();
-                let told = format!("{shown} has no index {pack}{INDEX}: put that back, or move the pack elsewhere");
-                alone.insert(pack, told);
+                let message = format!("{shown} has no index {pack}{INDEX}: put that back, or move the pack elsewhere");
+                without_index.insert(pack, message);
             }
         }
-        let mut missing = BTreeMap::new();
+        let mut without_pack = BTreeMap::new();
         for pack in packs.iter().filter(|pack| !path(pack, PACK).exists()) {
             let shown = path(pack, PACK).display().to_string();
-            let told = format!("{shown} is missing, its index is there: put it back, or move {pack}{INDEX} elsewhere");
-            missing.insert(pack.clone(), told);
+            let message =
+                format!("{shown} is missing, its index is there: put it back, or move {pack}{INDEX} elsewhere");
+            without_pack.insert(pack.clone(), message);
         }
-        Ok(Self { packs, alone, missing })
+        Ok(Self { packs, without_index, without_pack })
     }
 
     /// The same, of a folder that must hold packs.
-    pub(super) fn of_packs(out: &Path) -> Result<Self> {
+    pub(super) fn with_packs(out: &Path) -> Result<Self> {
         let folder = Self::of(out)?;
-        if folder.packs.is_empty() && folder.alone.is_empty() {
+        if folder.packs.is_empty() && folder.without_index.is_empty() {
             bail!("{} holds no packs: neither *{PACK} nor *{INDEX}", out.display());
         }
         Ok(folder)
     }
 
     /// What stands alone, pack or index, in a sentence.
-    pub(super) fn halves(&self) -> Option<String> {
-        let mut told = self.alone.values().chain(self.missing.values());
-        let first = told.next()?;
-        let more = told.count();
+    pub(super) fn incomplete(&self) -> Option<String> {
+        let mut message = self.without_index.values().chain(self.without_pack.values());
+        let first = message.next()?;
+        let more = message.count();
         Some(if more == 0 { first.clone() } else { format!("{first} (and {more} more like it; `check` names all)") })
     }
 
     /// An error if a pack or an index stands alone.
     pub(super) fn require_whole(&self) -> Result<()> {
-        self.halves().map_or(Ok(()), |told| bail!(told))
+        self.incomplete().map_or(Ok(()), |message| bail!(message))
     }
 }
 
@@ -151,7 +152,7 @@ fn is_leftover(out: &Path, pack: &str) -> bool {
 /// The packs that count, in order: those with an index.
 pub(super) fn packs(out: &Path) -> Result<Vec<String>> {
     let mut packs = names(out, INDEX)?;
-    packs.sort_by(|a, b| order_of_name(a).cmp(&order_of_name(b)));
+    packs.sort_by(|a, b| by_day_and_number(a).cmp(&by_day_and_number(b)));
     Ok(packs)
 }
 
@@ -166,7 +167,7 @@ fn names(out: &Path, end: &str) -> Result<Vec<String>> {
 }
 
 /// By day, and then by number, which has more than three digits after 999.
-fn order_of_name(pack: &str) -> (&str, Option<u32>, &str) {
+fn by_day_and_number(pack: &str) -> (&str, Option<u32>, &str) {
     let (day, number) = pack.rsplit_once('-').unwrap_or((pack, ""));
     (day, number.parse().ok(), pack)
 }
