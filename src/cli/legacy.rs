@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Answer, explain_open, settings};
 use crate::config::Config;
 use crate::legacy::{
-    self, Archived, Check, Context, Database, Extracted, Item, Names, ReportFile, Tally, Tree, Unreadable, Verified,
+    self, Archived, Check, Context, Database, Extracted, Item, Line, Names, ReportFile, Tally, Tree, Unreadable, Verified,
     sentence,
 };
 use crate::service::Settings;
@@ -410,6 +410,6 @@ fn write_extracted(out: &mut impl Write, done: &Extracted) -> io::Result<()> {
 }
 
 fn write_item(out: &mut impl Write, item: &Item) -> io::Result<()> {
-    let class = item.class.map_or("-", |class| class.as_str());
-    writeln!(out, "{:>9} {class:<11} {}", item.bytes, item.path.as_str())
+    let Line { bytes, class, path, .. } = &item.line;
+    writeln!(out, "{bytes:>9} {:<11} {}", class.as_str(), path.as_str())
 }

@@ -194,18 +194,17 @@ impl Run<'_> {
                 self.count_unpacked(&entry.path, refusal);
             } else if metadata.is_ok_and(|found| self.tree.is_database(&original, &found)) {
                 self.count_unpacked(&entry.path, Refusal::Database);
-            } else if self.is_changed(&stat, line.as_ref()) {
+            } else if let Some(line) = line.filter(|line| self.is_unchanged(line, &stat)) {
+                let version = last.as_deref().and_then(|last| last.get(ORDER_BYTES..));
+                if version == Some(&index::version(stat.bytes, stat.modified_ns)) {
+                    self.done.packed_before += 1;
+                    continue;
+                }
+                let day = line.day.clone().unwrap_or_else(|| day_of(stat.modified()));
+                todo.push(&[day.as_bytes(), b"\0", &order].concat(), &serde_json::to_vec(&line)?)?;
+            } else {
                 self.done.changed_meanwhile += 1;
                 self.done.list_unpacked(&entry.path, "is not what the report speaks of");
-            } else if last
-                .and_then(|last| Some(last.get(ORDER_BYTES..)? == index::version(stat.bytes, stat.modified_ns)))
-                == Some(true)
-            {
-                self.done.packed_before += 1;
-            } else {
-                let day = line.as_ref().and_then(|line| line.day.clone()).unwrap_or_else(|| day_of(stat.modified()));
-                let key = [day.as_bytes(), b"\0", &order].concat();
-                todo.push(&key, &serde_json::to_vec(&(PathText::of(&entry.path), line))?)?;
             }
         }
         Ok(todo)
@@ -221,20 +220,20 @@ impl Run<'_> {
         self.done.list_unpacked(path, unpacked_reason(refusal));
     }
 
-    fn is_changed(&self, stat: &Stat, line: Option<&Line>) -> bool {
-        let is_of_report = || line.is_some_and(|line| line.bytes == stat.bytes);
-        self.reported_ns.is_some_and(|reported_ns| stat.modified_ns > reported_ns || !is_of_report())
+    /// Whether a file is still what a report speaks of that was written before this run.
+    fn is_unchanged(&self, line: &Line, stat: &Stat) -> bool {
+        self.reported_ns.is_none_or(|reported_ns| stat.modified_ns <= reported_ns && line.bytes == stat.bytes)
     }
 
     fn pack_all(&mut self, todo: Sorter) -> Result<()> {
         let mut progress = Progress::over("packing", self.tree);
         let mut open: Option<(String, pack::Writer)> = None;
         for (done, pair) in (1..).zip(todo.finish()?) {
-            let (key, todo) = pair?;
+            let (key, line) = pair?;
             let day = key.split(|byte| *byte == 0).next().unwrap_or_default();
             let day = std::str::from_utf8(day).context("a sorted run is damaged")?;
-            let (path, line): (PathText, _) = serde_json::from_slice(&todo).context("a sorted run is damaged")?;
-            let path = path.path().context("a sorted run is damaged")?;
+            let line: Line = serde_json::from_slice(&line).context("a sorted run is damaged")?;
+            let path = line.path.path().context("a sorted run is damaged")?;
             let original = self.tree.root().join(&path);
             // A link may have taken the file's place meanwhile: it is not followed.
             let is_file = fs::symlink_metadata(&original).is_ok_and(|metadata| metadata.is_file());
@@ -400,7 +399,7 @@ pub fn cat(out: &Path, path: &Path, to: &mut dyn Write) -> Result<bool> {
     for (number, pack) in (0..).zip(&folder.packs) {
         for (nth, item) in (0..).zip(index::read(out, pack)?) {
             let item = item?;
-            if item.path == wanted && item.kind == Kind::File {
+            if item.line.path == wanted && item.kind == Kind::File {
                 let pack_order = pack_order(&item, number, nth as u64);
                 found = found.filter(|(known, ..)| *known > pack_order).or(Some((pack_order, pack.clone(), nth, item)));
             }

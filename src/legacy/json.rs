@@ -51,7 +51,7 @@ enum Kind<'a> {
     Number,
     /// One of [`NON_NUMBERS`], as a string.
     NonNumber,
-    Text(Cow<'a, str>),
+    Text(String),
     Array(Vec<Value<'a>>),
     Object(Vec<Member<'a>>),
 }
@@ -91,9 +91,9 @@ impl<'a> Value<'a> {
                 let items = items.into_iter().map(|item| Self::read(item.get(), names, depth + 1));
                 Kind::Array(items.collect::<Result<_, _>>()?)
             }
-            Some(b'"') => match serde_json::from_str(raw)? {
-                Text(text) if NON_NUMBERS.contains(&&*text) => Kind::NonNumber,
-                Text(text) => Kind::Text(text),
+            Some(b'"') => match serde_json::from_str::<String>(raw)? {
+                text if NON_NUMBERS.contains(&&*text) => Kind::NonNumber,
+                text => Kind::Text(text),
             },
             Some(b'n') => Kind::Null,
             Some(b't' | b'f') => Kind::Bool,
@@ -107,11 +107,6 @@ impl<'a> Value<'a> {
     /// The value as compact JSON text, as a record keeps it.
     pub(super) fn json(&self) -> String {
         compact(self.raw)
-    }
-
-    /// The text of the value as it stands in the file.
-    pub(super) const fn raw(&self) -> &'a str {
-        self.raw
     }
 
     /// Whether this is an object.

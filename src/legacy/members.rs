@@ -16,14 +16,9 @@ impl Members {
     /// Adds a member unless there is one of the name already.
     pub(super) fn put(&mut self, name: &str, json: impl Into<String>) {
         // One too many is as bad as thousands, and each is compared with all before it.
-        if self.0.len() <= MEMBERS_MAX && !self.has(name) {
+        if self.0.len() <= MEMBERS_MAX && !self.0.iter().any(|(known, _)| known == name) {
             self.0.push((name.to_owned(), json.into()));
         }
-    }
-
-    /// Whether there is a member of the name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| known == name)
     }
 
     /// The members.

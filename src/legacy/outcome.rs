@@ -91,7 +91,7 @@ fn status_of<'s>(
     };
     let succeeded = || {
         let said = result?.get("success")?;
-        match said.text().unwrap_or(said.raw()) {
+        match said.text().unwrap_or(&said.json()) {
             "true" => Some(OutcomeStatus::Fired),
             "false" => Some(OutcomeStatus::Failed),
             _ => None,

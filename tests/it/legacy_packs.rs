@@ -232,7 +232,7 @@ pub(crate) fn write_pack(out: &Path, pack: &str, run: u64, entries: &[(&str, &st
         header.set_size(content.len() as u64);
         header.set_cksum();
         tar.append(&header, content).unwrap();
-        let line = serde_json::json!({"path": path, "kind": kind, "bytes": content.len(), "modified_ns": 0,
+        let line = serde_json::json!({"path": path, "bytes": content.len(), "class": "signal", "kind": kind, "modified_ns": 0,
             "mode": 0o644, "blake3": blake3::hash(content).to_hex().to_string(), "run": run, "pack": pack});
         lines.push(line.to_string() + "\n");
     }

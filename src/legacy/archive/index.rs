@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::super::report::{Class, PathText};
+use super::super::report::Line;
 
 /// How a pack's name ends.
 pub(super) const PACK: &str = ".tar.zst";
@@ -27,16 +27,14 @@ pub enum Kind {
     Changed,
 }
 
-/// One line of an index.
+/// One line of an index: the line of the report, and how the file is packed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// Where the file lay in the tree.
+    /// Where the file lay in the tree, its size, and what it became.
     #[serde(flatten)]
-    pub path: PathText,
-    /// What it is.
+    pub line: Line,
+    /// Whether it counts.
     pub kind: Kind,
-    /// Its size.
-    pub bytes: u64,
     /// Its last change, in nanoseconds since 1970.
     pub modified_ns: i64,
     /// Its permissions, as `chmod` takes them.
@@ -47,18 +45,6 @@ pub struct Item {
     pub run: u64,
     /// The pack, without its ending.
     pub pack: String,
-    /// Its class in the report, where there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<Class>,
-    /// Why nothing was taken from it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The signals that it went into.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub signals: Vec<String>,
-    /// The overlays that it went into.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub overlays: Vec<String>,
 }
 
 impl Item {
@@ -68,12 +54,12 @@ impl Item {
     ///
     /// If the line is damaged.
     pub fn path(&self) -> Result<PathBuf> {
-        self.path.path().context("a path in an index is damaged")
+        self.line.path.path().context("a path in an index is damaged")
     }
 
     /// What tells whether a file is still the one that is in the pack, short of reading it.
     pub(super) fn version(&self) -> Vec<u8> {
-        version(self.bytes, self.modified_ns)
+        version(self.line.bytes, self.modified_ns)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::report::{Line, PathText};
+use super::super::report::Line;
 use super::super::walk::Stat;
 use super::index::{self, INDEX, Item, Kind, PACK, PARTIAL};
 use crate::store::{make_private_file, make_private_folder};
@@ -48,8 +48,8 @@ impl Writer {
         self.files >= PACK_FILES_MAX || self.bytes >= PACK_BYTES_MAX
     }
 
-    /// Packs an open file; `line` is what the report says of it. Returns what the index says.
-    pub(super) fn add(&mut self, file: &File, path: &Path, run: u64, line: Option<Line>) -> Result<Kind> {
+    /// Packs an open file; `line` is that of the report. Returns whether the packed file counts.
+    pub(super) fn add(&mut self, file: &File, path: &Path, run: u64, line: Line) -> Result<Kind> {
         let before = Stat::of(&file.metadata()?);
         // The header promises a size: a file that has become longer is cut, one that has become shorter gets zeros.
         let mut content = file.take(before.bytes);
@@ -61,18 +61,13 @@ impl Writer {
         let after = Stat::of(&file.metadata()?);
         let is_changed = is_short || (after.bytes, after.modified_ns) != (before.bytes, before.modified_ns);
         let item = Item {
-            path: PathText::of(path),
+            line: Line { bytes: before.bytes, ..line },
             kind: if is_changed { Kind::Changed } else { Kind::File },
-            bytes: before.bytes,
             modified_ns: before.modified_ns,
             mode: before.mode,
             blake3,
             run,
             pack: self.name.clone(),
-            class: line.as_ref().map(|line| line.class),
-            reason: line.as_ref().and_then(|line| line.reason.clone()),
-            signals: line.as_ref().map(|line| line.signals.clone()).unwrap_or_default(),
-            overlays: line.map(|line| line.overlays).unwrap_or_default(),
         };
         self.files += 1;
         self.bytes += before.bytes;
