@@ -13,8 +13,8 @@ use serde_json::json;
 use super::{Answer, explain_open, settings};
 use crate::config::Config;
 use crate::legacy::{
-    self, Archived, Check, Context, Database, Extracted, Item, Line, Names, ReportFile, Tally, Tree, Unreadable, Verified,
-    sentence,
+    self, Archived, Check, Context, Database, Extracted, Item, Line, Names, ReportFile, Tally, Tree, Unreadable,
+    Verified, sentence,
 };
 use crate::service::Settings;
 use crate::store::Store;

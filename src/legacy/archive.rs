@@ -29,7 +29,7 @@ use super::progress::Progress;
 use super::reason::Refusal;
 use super::record::Context;
 use super::report::{Line, PathText, day_of};
-use super::sorter::Sorter;
+use super::sorter::{Sorter, take_at};
 use super::walk::{Stat, Tree};
 use crate::store::make_private_folder;
 use pack::hash_reader;
@@ -121,7 +121,7 @@ pub struct Extracted {
 /// the tree, or another run writes to it.
 pub fn archive(tree: &Tree, context: Context<'_>, out: &Path, delete: bool, report: Option<&Path>) -> Result<Archived> {
     tree.require_outside(out)?;
-    let (lines, reported_ns) = match report {
+    let (report, reported_ns) = match report {
         Some(path) => {
             let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
             let reported_ns = Stat::of(&file.metadata()?).modified_ns;
@@ -139,7 +139,7 @@ pub fn archive(tree: &Tree, context: Context<'_>, out: &Path, delete: bool, repo
     index::remove_leftovers(&out)?;
     PackFolder::of(&out)?.require_whole()?;
     let mut run = Run { tree, out: &out, reported_ns, number: 1, done: Archived::default() };
-    let todo = run.list(ReportLines::new(lines))?;
+    let todo = run.list(report)?;
     run.pack_all(todo)?;
     if delete {
         run.delete_originals()?;
@@ -160,7 +160,7 @@ struct Run<'r> {
 
 impl Run<'_> {
     /// Sorts the files that are not packed yet by day and path.
-    fn list(&mut self, mut lines: ReportLines) -> Result<Sorter> {
+    fn list(&mut self, report: BufReader<File>) -> Result<Sorter> {
         let mut packed = Sorter::new(LIST_BYTES_MAX);
         for (pack, name) in (0..).zip(index::packs(self.out)?) {
             for (nth, item) in (0..).zip(index::read(self.out, &name)?) {
@@ -172,21 +172,16 @@ impl Run<'_> {
                 }
             }
         }
-        let mut packed = packed.finish()?;
+        let mut packed = packed.finish()?.peekable();
+        let mut lines = lines_of(report).peekable();
         let mut todo = Sorter::new(LIST_BYTES_MAX);
         for entry in self.tree.walk()? {
             let entry = entry?;
             self.done.files += 1;
             let order = walk_order(&entry.path);
-            let mut last = None;
-            while packed.peek().is_some_and(|(key, _)| *key <= *order) {
-                let Some(pair) = packed.next() else { break };
-                let (key, version) = pair?;
-                // The last one counts: a file that is an older version again is packed again, so as to come back like
-                // this.
-                last = (*key == *order).then_some(version);
-            }
-            let line = lines.line_of(&order)?;
+            // The last version counts: a file that is an older one again is packed again, so as to come back like this.
+            let last = take_at(&mut packed, &order)?;
+            let line = take_at(&mut lines, &order)?;
             let original = self.tree.root().join(&entry.path);
             let metadata = fs::symlink_metadata(&original);
             let stat = metadata.as_ref().map(Stat::of).unwrap_or_default();
@@ -288,7 +283,6 @@ impl Run<'_> {
     /// Removes the originals of a pack, and the folders that are empty then.
     fn delete_originals_of(&mut self, pack: &str) -> Result<()> {
         let root = self.tree.root();
-        let mut last_folder = PathBuf::new();
         for item in index::read(self.out, pack)? {
             let item = item?;
             let path = item.path()?;
@@ -306,17 +300,14 @@ impl Run<'_> {
             if is_removable && File::open(&original).and_then(hash_reader).ok().is_some_and(|hash| hash == item.blake3)
             {
                 match fs::remove_file(&original) {
-                    Ok(()) => self.done.deleted += 1,
+                    Ok(()) => {
+                        self.done.deleted += 1;
+                        remove_empty(root, path.parent().unwrap_or(Path::new("")));
+                    }
                     Err(error) => self.done.list_unpacked(&path, format!("can not be removed ({error})")),
                 }
             }
-            let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-            if folder != last_folder {
-                remove_empty(root, &last_folder);
-                last_folder = folder;
-            }
         }
-        remove_empty(root, &last_folder);
         Ok(())
     }
 }
@@ -339,35 +330,14 @@ fn remove_empty(root: &Path, folder: &Path) {
     }
 }
 
-/// The lines of a report, taken in the order of the walk.
-struct ReportLines {
-    report: BufReader<File>,
-    next: Option<(Vec<u8>, Line)>,
-}
-
-impl ReportLines {
-    fn new(report: BufReader<File>) -> Self {
-        Self { report, next: None }
-    }
-
-    /// Returns the line of a path; those of files that are gone are passed over.
-    fn line_of(&mut self, order: &[u8]) -> Result<Option<Line>> {
-        loop {
-            match &self.next {
-                Some((key, _)) if key.as_slice() > order => return Ok(None),
-                Some((key, _)) if key.as_slice() == order => return Ok(self.next.take().map(|(_, line)| line)),
-                _ => {}
-            }
-            let mut text = String::new();
-            if self.report.read_line(&mut text).context("cannot read the report")? == 0 {
-                self.next = None;
-                return Ok(None);
-            }
-            let line: Line = serde_json::from_str(&text).context("a line of the report is damaged")?;
-            let path = line.path.path().context("a line of the report is damaged")?;
-            self.next = Some((walk_order(&path), line));
-        }
-    }
+/// Reads the lines of a report, each with the place of its path in the order of the walk.
+fn lines_of(report: BufReader<File>) -> impl Iterator<Item = Result<(Vec<u8>, Line)>> {
+    report.lines().map(|line| {
+        let line: Line = serde_json::from_str(&line.context("cannot read the report")?)
+            .context("a line of the report is damaged")?;
+        let path = line.path.path().context("a line of the report is damaged")?;
+        Ok((walk_order(&path), line))
+    })
 }
 
 /// Calls `each` with every packed file, pack by pack.

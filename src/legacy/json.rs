@@ -218,10 +218,6 @@ pub(super) fn quote_non_numbers(text: &str) -> Option<String> {
     (quoted.len() > text.len()).then_some(quoted)
 }
 
-/// A string; one without escapes is borrowed.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 /// A JSON string.
 pub(super) fn json_text(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);

@@ -189,7 +189,9 @@ fn levels_of(
     let target_pips = all.iter().find_map(|stated| stated.target_pips);
     let entry = all.iter().find_map(|stated| stated.entry);
     let risk_reward = all.iter().find_map(|stated| stated.risk_reward);
-    let mut best: Option<Result<(Levels, Option<Note>), Refusal>> = None;
+    let is_priced = |(levels, _): &(Levels, Option<Note>)| matches!(levels, Levels::Prices { .. });
+    let mut best: Option<(Levels, Option<Note>)> = None;
+    let mut missing = if entry.is_some() { Refusal::NoStop } else { Refusal::NoLevels };
     for stated in all {
         if stated.stop.is_none() && stated.stop_pips.is_none() && stated.target.is_none() {
             continue;
@@ -201,23 +203,20 @@ fn levels_of(
             risk_reward: stated.risk_reward.or(risk_reward),
             ..stated
         };
-        let found = decide_levels(whole, direction, symbol, record.context.instruments.get(symbol));
-        best = Some(match (best, found) {
-            (None | Some(Err(Refusal::NoStop | Refusal::NoLevels)), found) => found,
-            (Some(Ok(old)), Ok(new)) => {
-                let is_priced = |(levels, _): &(Levels, _)| matches!(levels, Levels::Prices { .. });
-                if is_priced(&old) && is_priced(&new) && old.0 != new.0 {
+        match decide_levels(whole, direction, symbol, record.context.instruments.get(symbol)) {
+            Err(refusal @ (Refusal::NoStop | Refusal::NoLevels)) => missing = refusal,
+            // A stated level that makes no sense is not passed over for another.
+            Err(refusal) => return Err(refusal.into()),
+            Ok(new) => match &best {
+                Some(old) if is_priced(old) && is_priced(&new) && old.0 != new.0 => {
                     return Err(Refusal::LevelsConflict.into());
                 }
-                Ok(if is_priced(&new) && !is_priced(&old) { new } else { old })
-            }
-            // A stated level that makes no sense is not passed over for another.
-            (Some(Err(old)), _) => Err(old),
-            (Some(Ok(old)), Err(Refusal::NoStop | Refusal::NoLevels)) => Ok(old),
-            (Some(Ok(_)), Err(new)) => Err(new),
-        });
+                Some(old) if is_priced(old) || !is_priced(&new) => {}
+                _ => best = Some(new),
+            },
+        }
     }
-    let (levels, note) = best.unwrap_or(Err(if entry.is_some() { Refusal::NoStop } else { Refusal::NoLevels }))?;
+    let (levels, note) = best.ok_or(missing)?;
     notes.extend(note);
     Ok(levels)
 }

@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Read, Seek, Write};
+use std::iter::Peekable;
 
 use anyhow::{Context as _, Result};
 
@@ -108,11 +109,6 @@ impl Sorted {
         }
         Ok(())
     }
-
-    /// Returns the next pair without taking it.
-    pub(super) fn peek(&self) -> Option<(&[u8], &[u8])> {
-        self.heap.peek().map(|Reverse(((key, value), _))| (&**key, &**value))
-    }
 }
 
 impl Iterator for Sorted {
@@ -122,6 +118,21 @@ impl Iterator for Sorted {
         let Reverse((pair, source)) = self.heap.pop()?;
         Some(self.refill(source).map(|()| pair))
     }
+}
+
+/// Takes all items up to a key from items in order; returns the last one, if it has that key.
+pub(super) fn take_at<K: AsRef<[u8]>, T>(
+    items: &mut Peekable<impl Iterator<Item = Result<(K, T)>>>,
+    key: &[u8],
+) -> Result<Option<T>> {
+    let mut found = None;
+    // An error is taken too, so that it is returned.
+    let is_due = |item: &Result<(K, T)>| item.as_ref().map_or(true, |(known, _)| known.as_ref() <= key);
+    while let Some(item) = items.next_if(is_due) {
+        let (known, value) = item?;
+        found = (known.as_ref() == key).then_some(value);
+    }
+    Ok(found)
 }
 
 fn read_pair(run: &mut BufReader<File>) -> Result<Option<Pair>> {

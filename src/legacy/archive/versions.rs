@@ -4,12 +4,13 @@
 //! which version is the last: the name of a pack is a day that the file speaks of, and the time of a file can be older
 //! than that of the version before.
 
+use std::iter::Peekable;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use anyhow::Result;
 
-use super::super::sorter::{Sorted, Sorter};
+use super::super::sorter::{Sorted, Sorter, take_at};
 use super::index::{self, Item, Kind};
 
 /// Memory for a list of packed files, or of files to pack.
@@ -31,7 +32,7 @@ pub(super) fn walk_order(path: &Path) -> Vec<u8> {
 }
 
 /// The packed files that are not the last version of their path.
-pub(super) struct OlderVersions(Sorted);
+pub(super) struct OlderVersions(Peekable<Sorted>);
 
 impl OlderVersions {
     /// Finds them among the files under `prefix`, in bounded memory.
@@ -47,22 +48,19 @@ impl OlderVersions {
             }
         }
         let mut older = Sorter::new(LIST_BYTES_MAX);
-        let mut versions = versions.finish()?;
+        let mut versions = versions.finish()?.peekable();
         while let Some(pair) = versions.next() {
             let (path, pack_order) = pair?;
-            if versions.peek().is_some_and(|(next, _)| *next == *path) {
+            if versions.peek().is_some_and(|next| next.as_ref().is_ok_and(|(next, _)| *next == path)) {
                 older.push(pack_order.get(PLACE_AT..).unwrap_or_default(), &[])?;
             }
         }
-        Ok(Self(older.finish()?))
+        Ok(Self(older.finish()?.peekable()))
     }
 
     /// Whether the line `nth` of an index is one of them. To be asked pack by pack and line by line.
     pub(super) fn contains(&mut self, pack: u64, nth: u64) -> Result<bool> {
         let place = [pack, nth].map(u64::to_be_bytes).concat();
-        while self.0.peek().is_some_and(|(key, _)| *key < *place) {
-            self.0.next().transpose()?;
-        }
-        Ok(self.0.peek().is_some_and(|(key, _)| *key == *place))
+        Ok(take_at(&mut self.0, &place)?.is_some())
     }
 }
