@@ -1,13 +1,13 @@
-//! Packing old files away, so that nothing is lost and nothing is left.
+//! Packs old files, and removes the originals on request.
 //!
-//! A pack is a `tar.zst` of one day's files. Beside it lies its index: one line a file, with size, time, permissions,
-//! hash and class. The archive writes a pack under a temporary name, syncs it, reads it back, compares it with the
-//! files' hashes, and only then renames it. The index gets its name last and makes the pack count. So a run that is
-//! killed at any moment leaves a pack that counts or one that does not, and the next run goes on.
+//! A pack is a `tar.zst` of one day's files. Its index, a file of its own, has one line a file, with size, time,
+//! permissions, hash and class. The archive writes a pack under a temporary name, syncs it, reads it back, compares it
+//! with the files' hashes, and only then renames it. The index is renamed last; a pack counts from then on. A killed
+//! run leaves a pack that counts or one that does not, and the next run continues.
 //!
-//! Originals go only on request, only once every pack was read back, and only while their hash is still the packed one.
-//! The archive leaves symbolic links where they are: their targets may lie elsewhere, or nowhere once they are packed.
-//! It leaves databases too: the one that the files went into may lie among them.
+//! An original is removed only after every pack was read back, and only if its hash is still the packed one. Symbolic
+//! links stay: their targets may be outside of the tree, or packed by then. Databases stay: one of them may be the one
+//! that the files were imported into.
 
 mod index;
 mod pack;
@@ -167,8 +167,8 @@ impl Run<'_> {
                 let item = item?;
                 self.number = self.number.max(item.run.saturating_add(1));
                 if item.kind == Kind::File {
-                    packed
-                        .push(&walk_order(&item.path()?), &[pack_order(&item, pack, nth), item.version()].concat())?;
+                    let version = index::version(item.line.bytes, item.modified_ns);
+                    packed.push(&walk_order(&item.path()?), &[pack_order(&item, pack, nth), version].concat())?;
                 }
             }
         }
@@ -230,7 +230,7 @@ impl Run<'_> {
             let line: Line = serde_json::from_slice(&line).context("a sorted run is damaged")?;
             let path = line.path.path().context("a sorted run is damaged")?;
             let original = self.tree.root().join(&path);
-            // A link may have taken the file's place meanwhile: it is not followed.
+            // A link that has replaced the file since the walk is not followed.
             let is_file = fs::symlink_metadata(&original).is_ok_and(|metadata| metadata.is_file());
             let Some(file) = is_file.then(|| File::open(&original).ok()).flatten() else {
                 self.count_unpacked(&path, Refusal::Unreadable);
@@ -271,7 +271,7 @@ impl Run<'_> {
         for pack in &packs {
             self.delete_originals_of(pack)?;
         }
-        // A second walk counts the rest: a file may be in two packs, and others may have come meanwhile.
+        // A second walk counts the rest: a file may be in two packs, and the tree may have new files.
         for entry in self.tree.walk()? {
             let entry = entry?;
             self.done.kept += 1;
@@ -292,7 +292,7 @@ impl Run<'_> {
             let original = root.join(&path);
             let Ok(metadata) = fs::symlink_metadata(&original) else { continue };
             let is_later = self.reported_ns.is_some_and(|reported_ns| Stat::of(&metadata).modified_ns > reported_ns);
-            // A database is never removed, whatever a pack says of it.
+            // A database is never removed, even if a pack has it.
             let is_removable = item.kind == Kind::File
                 && metadata.is_file()
                 && !is_later

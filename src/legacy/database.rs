@@ -71,7 +71,7 @@ impl Target for Database {
     }
 
     fn write(&mut self, batch: &Batch, reached: &str) -> Result<()> {
-        // An import that finds everything there leaves the file as it is.
+        // An import whose records are all stored already does not write to the file.
         if batch.len() == 0 && self.snapshot.checkpoint(&self.tree)?.as_deref() == Some(reached) {
             return Ok(());
         }

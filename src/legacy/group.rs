@@ -1,9 +1,8 @@
-//! What all files of a tree hold, by signal and by user.
+//! Everything that the files of a tree say, grouped by signal and by user.
 //!
-//! One thread walks, some read and recognise, the caller's merges; bounded channels lie between them. Signals and users
-//! are merged as they come, with the same result in any order of the files: the set of files decides. They stay in
-//! memory: a year of old files has ten thousand signals and as many users. What grows with the number of files goes
-//! through [`sorter`](super::sorter), but for a class and a number each.
+//! Reading threads recognise the files; the calling thread merges what they found. The result is the same in any order
+//! of the files. Signals and users are kept in memory: a year of old files has ten thousand of each. Hashes of contents
+//! go through [`sorter`](super::sorter), as there is one a file; a class and a number a file are in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -179,7 +178,7 @@ impl Groups {
         if let Some(signal) = signal {
             let variants = self.signals.entry(signal.signal.id.clone()).or_default();
             let mut new = Variant::new(signal, outcome, file);
-            // A new one may lie between two that were too far apart: then all three are one.
+            // A new one may be close in time to two that were too far apart: then all three are one.
             while let Some(at) = variants.iter().position(|known| known.is_same_trade(&new)) {
                 new = variants.swap_remove(at).merged(new);
             }
@@ -199,14 +198,14 @@ impl Variant {
         Self { key: TradeKey::of(&signal), is_dated, first: at, last: at, signal, outcomes, files: vec![file] }
     }
 
-    /// Whether both are the same trade. Undated files are one trade, whatever their own times are.
+    /// Whether both are the same trade. The files' own times do not count: all undated files are one trade.
     fn is_same_trade(&self, other: &Self) -> bool {
         self.key == other.key
             && self.is_dated == other.is_dated
             && (!self.is_dated || (other.is_close_in_time(self.first, self.last)))
     }
 
-    /// Whether a time span lies near enough to be that of the same trade.
+    /// Whether a time span is close enough to be that of the same trade.
     pub(super) fn is_close_in_time(&self, first: UnixMillis, last: UnixMillis) -> bool {
         first <= self.last.plus_millis(SAME_TRADE_MS) && self.first.plus_millis(-SAME_TRADE_MS) <= last
     }

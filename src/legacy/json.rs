@@ -24,7 +24,7 @@ const NON_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 pub(super) enum JsonError {
     /// Not JSON; the text says where.
     Syntax(String),
-    /// A member stands in one object twice.
+    /// An object has a member twice.
     Duplicate(String),
     /// Nested deeper than 32 levels.
     Depth,
@@ -39,7 +39,7 @@ impl From<serde_json::Error> for JsonError {
 /// One JSON value of a file.
 #[derive(Debug)]
 pub(super) struct Value<'a> {
-    /// The text of the value as it stands in the file.
+    /// The text of the value in the file.
     raw: &'a str,
     kind: Kind<'a>,
 }
@@ -157,7 +157,7 @@ impl<'a> Value<'a> {
         matches!(self.kind, Kind::Number).then_some(self.raw)
     }
 
-    /// Whether this stands in the place of a number and is none.
+    /// Whether this is one of [`NON_NUMBERS`].
     pub(super) const fn is_non_number(&self) -> bool {
         matches!(self.kind, Kind::NonNumber)
     }

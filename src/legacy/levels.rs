@@ -1,12 +1,12 @@
 //! Where an old signal gets in and out: prices, or pip distances under the names of prices.
 //!
 //! The old writers put a price or a number of pips into `stop_loss`, under the same name and in the same shape, and
-//! took 0.0001 for a pip of every symbol. What a number is, is decided by the instrument and the entry: a stop must lie
-//! on the losing side, a target on the winning side, both near the entry. Where that decides nothing, the file is
-//! refused with the reason; no reading is preferred silently.
+//! took 0.0001 for a pip of every symbol. The instrument and the entry decide: a price for a stop is on the losing side,
+//! one for a target on the winning side, both near the entry. If they do not decide, the file is refused with the
+//! reason; no reading is preferred silently.
 //!
-//! What decides is how the numbers lie to each other, since that holds in any year and for any symbol. Only whether an
-//! entry is a price of the symbol at all needs prices from outside: [`TRADED`] has wide ones.
+//! The rules compare the numbers with each other, which works in any year and for any symbol. Only the question whether
+//! an entry is a price of the symbol at all needs prices from outside: [`TRADED`] has wide ranges.
 
 use super::reason::{Note, Refusal};
 use super::scalar::{Quantity, Unit};
@@ -146,7 +146,7 @@ struct Numbers<'i> {
 }
 
 impl Numbers<'_> {
-    /// What the numbers may be, by how they lie to each other.
+    /// What the numbers may be, by their sides of the entry and their distances from it.
     fn kind(&self) -> LevelKind {
         /// A stop within a twentieth of the entry is a price: no trader sets so many pips. So is a number of pips that
         /// comes to more than that, where prices make sense.

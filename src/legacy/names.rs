@@ -1,8 +1,8 @@
 //! The names of members in old files: data, one list a meaning.
 //!
-//! Members are recognised by what they mean, not by the shape of the whole file. A member under no known name is kept
-//! as it is: with the user's overlay if it stands among the user's members or its name begins as theirs do, else with
-//! the signal, which everybody reads.
+//! Members are recognised by their meaning, not by the shape of the whole file. A member without a known name is kept
+//! unchanged: with the user's overlay if it is among the user's members or its name begins as theirs do, else with the
+//! signal, which everybody reads.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -190,22 +190,22 @@ impl Names {
         self.spellings.get(usize::from(id.0)).map_or("", String::as_str)
     }
 
-    /// Whether a member is the user's, wherever it stands.
+    /// Whether a member is the user's in any object of the file.
     pub(super) fn is_of_user(&self, name: &str, id: Option<NameId>) -> bool {
         id.map_or_else(|| self.has_private_prefix(name), |id| self.has_any(&[&FACTS, &OTHER_FACTS, &OF_USER], id))
     }
 
-    /// Whether a member at the root of a mission goes into the overlay as it is.
+    /// Whether a member at the root of a mission goes into the overlay unchanged.
     pub(super) fn is_other_fact(&self, name: &str, id: Option<NameId>) -> bool {
         id.map_or_else(|| self.has_private_prefix(name), |id| self.has_any(&[&OTHER_FACTS], id))
     }
 
-    /// Whether a member is kept with a signal as it is.
+    /// Whether a member is kept with a signal unchanged.
     pub(super) fn is_kept_in_signal(&self, name: &str, id: Option<NameId>) -> bool {
         !self.is_of_user(name, id) && id.is_none_or(|id| !self.has_any(&[&NOT_IN_SIGNAL], id))
     }
 
-    /// Whether a member that is the user's is kept with the overlay as it is.
+    /// Whether a member of the user is kept with the overlay unchanged.
     pub(super) fn is_kept_in_overlay(&self, id: Option<NameId>) -> bool {
         id.is_none_or(|id| !self.has_any(&[&FACTS, &NOT_IN_OVERLAY], id))
     }

@@ -117,14 +117,11 @@ fn mission(record: Record<'_>) -> Result<Part, Quarantine> {
     let user =
         user_of(Record { key: None, ..record }).or_else(|| user_of_name(record.path, stated_id(record).as_deref()));
     let signal = signal_of(record, user.as_ref(), &mut notes);
-    let overlay = match user.as_ref().map(|user| overlay_of(record, user, false, &mut notes)) {
-        Some(Ok(overlay)) => overlay,
-        Some(Err(_)) => {
-            notes.push(Note::FactsTooLarge);
-            None
-        }
-        None => None,
-    };
+    let overlay = user.as_ref().map(|user| overlay_of(record, user, false, &mut notes)).transpose();
+    if overlay.is_err() {
+        notes.push(Note::FactsTooLarge);
+    }
+    let overlay = overlay.unwrap_or_default().flatten();
     let names = record.context.names;
     let has_person = || record.objects(Meaning::Persons).next().is_some();
     let has_other_facts = || {
@@ -134,10 +131,8 @@ fn mission(record: Record<'_>) -> Result<Part, Quarantine> {
     if user.is_none() && (has_facts(record) || has_person() || has_other_facts()) {
         notes.push(Note::UserWithoutId);
     }
-    let (signal, refused) = match signal {
-        Ok(signal) => (Some(signal), None),
-        Err(refused) => (None, Some(refused)),
-    };
+    let refused = signal.as_ref().err().cloned();
+    let signal = signal.ok();
     let outcome = outcome_of(record, user.as_ref(), signal.as_ref(), &mut notes);
     if let (None, None, Some(refused)) = (&signal, &overlay, &refused) {
         return Err(refused.clone());
@@ -194,7 +189,7 @@ fn records(map: Record<'_>) -> Result<Vec<Part>, Quarantine> {
 /// Whether a member of a map is a user's account.
 fn is_account(record: Record<'_>) -> bool {
     let is_person = || user_of(Record { key: None, ..record }).is_some();
-    // A profile of risks may stand among the users, as if it were one.
+    // A registry may hold a `risk_profile` among its users.
     has_facts(record) && (record.root.get("risk_mode").is_none() || is_person())
         || record.first(Meaning::AccountMarks).is_some()
 }

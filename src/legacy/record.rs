@@ -22,7 +22,7 @@ pub struct Context<'a> {
 pub(super) struct Record<'r> {
     /// The object.
     pub(super) root: &'r Value<'r>,
-    /// The name under which it stands in a map of records.
+    /// Its key in a map of records.
     pub(super) key: Option<&'r str>,
     /// Where the file lies in the tree: its names are used where the body has no id.
     pub(super) path: &'r Path,
@@ -33,7 +33,7 @@ pub(super) struct Record<'r> {
 }
 
 impl<'r> Record<'r> {
-    /// The same file's record at `root`, which stands under `key` in a map.
+    /// The same file's record at `root`, which a map has under `key`.
     pub(super) fn at<'s>(self, root: &'s Value<'s>, key: Option<&'s str>) -> Record<'s>
     where
         'r: 's,

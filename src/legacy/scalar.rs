@@ -68,7 +68,7 @@ pub(super) fn plain_id(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.split('_').map(plain).collect::<Vec<_>>().join("_"))
 }
 
-/// The digits of a number that is whole, whatever form it has; `None` of anything else.
+/// The digits of a whole number in any form; `None` for anything else.
 fn whole_number(text: &str) -> Option<String> {
     /// No id has more digits.
     const DIGITS_MAX: usize = 32;
@@ -139,7 +139,7 @@ impl Quantity {
     }
 }
 
-/// Takes out the commas between thousands; `None` if a comma stands anywhere else, as it does for a decimal point.
+/// Removes the commas between thousands; `None` if there is a comma elsewhere, as in a number with a decimal comma.
 fn ungrouped(number: &str) -> Option<String> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let mut groups = whole.split(',');

@@ -205,7 +205,7 @@ fn levels_of(
         };
         match decide_levels(whole, direction, symbol, record.context.instruments.get(symbol)) {
             Err(refusal @ (Refusal::NoStop | Refusal::NoLevels)) => missing = refusal,
-            // A stated level that makes no sense is not passed over for another.
+            // A level that makes no sense is not ignored because another object has a better one.
             Err(refusal) => return Err(refusal.into()),
             Ok(new) => match &best {
                 Some(old) if is_priced(old) && is_priced(&new) && old.0 != new.0 => {
@@ -304,7 +304,7 @@ fn created_of(record: Record<'_>, id: &SignalId, notes: &mut Vec<Note>) -> Optio
     created
 }
 
-/// What a record says of its expiry, in whatever words, the first to count first.
+/// The members that may be the expiry of a record, the first to count first.
 fn expiries(record: Record<'_>) -> impl Iterator<Item = &'_ Value<'_>> {
     let objects = record.objects(Meaning::SignalObjects);
     let places = std::iter::once(record.root).chain(record.root.get("timing")).chain(objects);

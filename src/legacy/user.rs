@@ -98,7 +98,7 @@ pub(super) fn user_of_name(path: &Path, signal: Option<&str>) -> Option<User> {
     let user = if let Some(user) = stem.rsplit_once("_USER").and_then(|(_, id)| User::parse_number(id)) {
         Some(user)
     } else if matches!(folder, "user_overlays" | "user_settings") {
-        // A signal may lie there too.
+        // These folders may hold a signal too.
         User::parse(stem.strip_suffix("_settings").unwrap_or(stem)).filter(|_| signal != Some(stem))
     } else if let Some(user) = signal.and_then(|signal| after_signal(stem, signal)) {
         User::parse(user)
@@ -117,7 +117,7 @@ pub(super) fn id_in_name(path: &Path) -> Option<Cow<'_, str>> {
     Some(plain_id(if ends_in_number { name } else { path.file_stem()?.to_str()? }))
 }
 
-/// What stands behind the signal's id in a file's name.
+/// The part of a file's name after the signal's id.
 fn after_signal<'s>(stem: &'s str, signal: &str) -> Option<&'s str> {
     let name = stem.strip_prefix("mission_").unwrap_or(stem);
     name.strip_prefix(signal)?.strip_prefix('_').filter(|user| !user.is_empty())
@@ -203,7 +203,7 @@ pub(super) fn overlay_of(
 /// Facts under construction.
 struct Facts<'r, 'n> {
     record: Record<'r>,
-    /// Where they may stand, the place to prefer first.
+    /// The objects that may hold them, the one to prefer first.
     places: Vec<&'r Value<'r>>,
     members: Members,
     notes: &'n mut Vec<Note>,
@@ -302,7 +302,7 @@ impl<'r> Facts<'r, '_> {
         }
     }
 
-    /// Takes everything else that is the user's, as it stands there.
+    /// Takes all other members of the user, unchanged.
     fn take_others(&mut self, is_whole: bool) {
         let names = self.record.context.names;
         let balance = self.find(&[Meaning::Balance]).and_then(Value::quantity);

@@ -2,8 +2,8 @@
 //!
 //! The order is the same on every run and every machine: by the bytes of the names, folder by folder. A folder with
 //! millions of files is sorted in bounded memory. Every entry that is not a folder is one file seen; links are not
-//! followed, so that no loop can be walked and no file is seen twice under two names. What can not be read is an entry
-//! with a reason, never a gap. A database that lies in the tree is no mission: it is such an entry too.
+//! followed, so that no loop can be walked and no file is seen twice under two names. A file or folder that can not be
+//! read is an entry with a reason, and so is a database in the tree: no entry is left out.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -33,7 +33,7 @@ const DATABASE_BYTES_MIN: u64 = 4_096;
 pub struct Tree {
     /// With all links resolved.
     root: PathBuf,
-    /// The database that the files go into. It may lie in the tree, and to open it is to hold its writer back.
+    /// The database that the files go into. It may be in the tree, and to open it makes its writer wait.
     excluded: Option<FileId>,
 }
 
@@ -56,8 +56,8 @@ impl Tree {
         Ok(Self { root, excluded: None })
     }
 
-    /// Makes every walk leave the file at `path` alone, under whatever name it meets it. A file that is not there needs
-    /// nothing.
+    /// Makes every walk report the file at `path`, under any of its names, as a database that is not opened. Does nothing
+    /// if there is no such file.
     pub fn exclude_file(&mut self, path: &Path) {
         self.excluded = fs::metadata(path).ok().map(|metadata| file_id(&metadata));
     }
@@ -180,7 +180,7 @@ impl Tree {
 /// One entry of the tree that is not a readable folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Where it lies, from the root of the tree.
+    /// Its path from the root of the tree.
     pub(super) path: PathBuf,
     /// `None` for a regular file; else why it is not read.
     pub(super) refusal: Option<Refusal>,
@@ -296,7 +296,7 @@ fn read(path: &Path) -> std::io::Result<(Stat, Result<Vec<u8>, Refusal>)> {
     let mut file = File::open(path)?;
     let stat = Stat::of(&file.metadata()?);
     let is_too_large = stat.bytes > FILE_BYTES_MAX;
-    // One byte more than allowed tells a file that grew meanwhile.
+    // One byte more than allowed tells that the file has grown since.
     let bytes_max = if is_too_large { ENGINE_MAGIC.len() as u64 } else { FILE_BYTES_MAX + 1 };
     let mut bytes = Vec::with_capacity(usize::try_from(stat.bytes.min(bytes_max)).unwrap_or(0) + 1);
     file.by_ref().take(bytes_max).read_to_end(&mut bytes)?;

@@ -56,14 +56,9 @@ impl Item {
     pub fn path(&self) -> Result<PathBuf> {
         self.line.path.path().context("a path in an index is damaged")
     }
-
-    /// What tells whether a file is still the one that is in the pack, short of reading it.
-    pub(super) fn version(&self) -> Vec<u8> {
-        version(self.line.bytes, self.modified_ns)
-    }
 }
 
-/// As [`Item::version`].
+/// What tells whether a file is still the one in a pack, without reading it: its size and last change.
 pub(super) fn version(bytes: u64, modified_ns: i64) -> Vec<u8> {
     format!("{bytes} {modified_ns}").into_bytes()
 }
@@ -85,7 +80,7 @@ pub(super) struct PackFolder {
 }
 
 impl PackFolder {
-    /// Looks what there is. What a killed run left is passed over: it never counted.
+    /// Lists a folder, without what a killed run left: that never counted.
     pub(super) fn of(out: &Path) -> Result<Self> {
         let packs = packs(out)?;
         let path = |pack: &str, end: &str| out.join(format!("{pack}{end}"));
@@ -116,7 +111,7 @@ impl PackFolder {
         Ok(folder)
     }
 
-    /// What stands alone, pack or index, in a sentence.
+    /// Names the packs without an index and the indexes without a pack, in one sentence.
     pub(super) fn incomplete(&self) -> Option<String> {
         let mut message = self.without_index.values().chain(self.without_pack.values());
         let first = message.next()?;
@@ -124,7 +119,7 @@ impl PackFolder {
         Some(if more == 0 { first.clone() } else { format!("{first} (and {more} more like it; `check` names all)") })
     }
 
-    /// An error if a pack or an index stands alone.
+    /// An error if a pack has no index, or an index no pack.
     pub(super) fn require_whole(&self) -> Result<()> {
         self.incomplete().map_or(Ok(()), |message| bail!(message))
     }

@@ -21,7 +21,7 @@ const PACK_FILES_MAX: u64 = 500_000;
 /// Most bytes in a pack, before it is compressed.
 const PACK_BYTES_MAX: u64 = 1 << 30;
 
-/// A pack on its way.
+/// A pack that is being written.
 pub(super) struct Writer {
     out: PathBuf,
     name: String,
@@ -114,7 +114,7 @@ fn header(stat: &Stat) -> tar::Header {
     header
 }
 
-/// A reader that hashes what is read from it.
+/// A reader that hashes the bytes that pass through it.
 struct HashingReader<R> {
     reader: R,
     hasher: blake3::Hasher,
@@ -139,7 +139,7 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// Hashes whatever a reader gives.
+/// Hashes everything that a reader returns.
 pub(super) fn hash_reader(reader: impl Read) -> io::Result<String> {
     let mut reader = HashingReader::new(reader);
     io::copy(&mut reader, &mut io::sink())?;

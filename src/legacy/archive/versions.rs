@@ -26,7 +26,7 @@ pub(super) fn pack_order(item: &Item, pack: u64, nth: u64) -> Vec<u8> {
     [item.run, pack, nth].map(u64::to_be_bytes).concat()
 }
 
-/// The bytes by which paths stand in the order of the walk: folder by folder.
+/// Sort key of a path: orders paths as the walk does, folder by folder.
 pub(super) fn walk_order(path: &Path) -> Vec<u8> {
     path.as_os_str().as_bytes().iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect()
 }
