@@ -63,7 +63,6 @@ pub fn import(
     database: &mut Database,
     report: Option<&ReportFile>,
 ) -> Result<Imported> {
-    let mut progress = progress::Progress::over("reading", tree);
-    let groups = group::group(tree, context, report.is_some(), |files| progress.set(files))?;
+    let groups = group::group(tree, context, report.is_some())?;
     report::with_report(report, |out| resolve::resolve(groups, database, out))
 }

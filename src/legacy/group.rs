@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::part::{OutcomePart, OverlayPart, Part, Quarantine, SignalPart, TradeKey};
+use super::progress::Progress;
 use super::recognise::recognise;
 use super::record::Context;
 use super::report::{Class, Line, Tally};
@@ -78,19 +79,14 @@ pub(super) struct UserFacts {
     pub(super) has_changed: bool,
 }
 
-/// Reads a tree; `has_lines` if a report is to be written. `progress` is called after each file with the files read so
-/// far.
+/// Reads a tree; `has_lines` if a report is to be written.
 ///
 /// # Errors
 ///
 /// If the tree's root can not be read, or a temporary file not be written. A file that can not be read is counted, not
 /// an error.
-pub(super) fn group(
-    tree: &Tree,
-    context: Context<'_>,
-    has_lines: bool,
-    mut progress: impl FnMut(u64),
-) -> Result<Groups> {
+pub(super) fn group(tree: &Tree, context: Context<'_>, has_lines: bool) -> Result<Groups> {
+    let mut progress = Progress::over("reading", tree);
     let mut groups = Groups {
         signals: BTreeMap::new(),
         users: BTreeMap::new(),
@@ -104,7 +100,7 @@ pub(super) fn group(
         |loaded| RecognisedFile::of(loaded, context),
         |file| {
             groups.add_file(file)?;
-            progress(groups.tally.files);
+            progress.set(groups.tally.files);
             Ok(())
         },
     )?;

@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::group::group;
-use super::progress::Progress;
 use super::record::Context;
 use super::report::{ReportFile, Tally, with_report};
 use super::resolve::{Batch, Imported, Target, resolve};
@@ -48,8 +47,7 @@ pub fn plan(tree: &Tree, context: Context<'_>, report: Option<&ReportFile>) -> R
     const RECORD_PERCENT: u64 = 200;
     /// What files take in a pack and its index: a day of missions 11, a tree that holds many files three times 8.
     const PACKED_PERCENT: u64 = 11;
-    let mut progress = Progress::over("reading", tree);
-    let groups = group(tree, context, report.is_some(), |files| progress.set(files))?;
+    let groups = group(tree, context, report.is_some())?;
     let pack_bytes = groups.tally.bytes * PACKED_PERCENT / 100;
     let inodes = 1 + 2 * groups.days.len() as u64;
     let mut target = SizingTarget::default();
@@ -60,8 +58,7 @@ pub fn plan(tree: &Tree, context: Context<'_>, report: Option<&ReportFile>) -> R
 
 /// Reads a tree and returns its report, from the beginning; the file has no name.
 pub(super) fn report_of(tree: &Tree, context: Context<'_>) -> Result<BufReader<File>> {
-    let mut progress = Progress::over("reading", tree);
-    let groups = group(tree, context, true, |files| progress.set(files))?;
+    let groups = group(tree, context, true)?;
     let mut report = BufWriter::with_capacity(1 << 18, nameless_file()?);
     resolve(groups, &mut SizingTarget::default(), Some(&mut report))?;
     let mut file = report.into_inner().map_err(std::io::IntoInnerError::into_error)?;

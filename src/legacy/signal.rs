@@ -289,18 +289,18 @@ fn pattern_of(record: Record<'_>) -> Option<&'_ str> {
 fn created_of(record: Record<'_>, id: &SignalId, notes: &mut Vec<Note>) -> Option<UnixMillis> {
     let places = record.signal_objects().chain(record.root.get("timing"));
     let stated = places.flat_map(|value| value.all(record.names(Meaning::Created)).filter_map(Value::moment)).min();
-    let mut with_note = |moment: Option<UnixMillis>, note: Note| {
-        notes.extend(moment.map(|_| note));
-        moment
-    };
+    if stated.is_some() {
+        return stated;
+    }
+    let in_id = moment_in_id(id.as_str());
     // The file's own time may be that of a copy.
     let before_expiry = || Some(expiries(record).find_map(Value::moment)?.plus_millis(-record.context.lifetime_ms));
-    let created = stated
-        .or_else(|| with_note(moment_in_id(id.as_str()), Note::TimeFromId))
-        .or_else(|| with_note(before_expiry(), Note::TimeFromExpiry));
-    if created.is_none() {
-        notes.push(Note::TimeFromFile);
-    }
+    let created = in_id.or_else(before_expiry);
+    notes.push(match (in_id, created) {
+        (Some(_), _) => Note::TimeFromId,
+        (None, Some(_)) => Note::TimeFromExpiry,
+        (None, None) => Note::TimeFromFile,
+    });
     created
 }
 

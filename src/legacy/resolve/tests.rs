@@ -68,7 +68,7 @@ impl Target for Memory {
 fn import(root: &Path, target: &mut Memory) -> Result<(Tally, u64, Vec<Line>)> {
     let (instruments, names) = (Instruments::built_in().unwrap(), Names::built_in().unwrap());
     let context = Context { instruments: &instruments, names: &names, lifetime_ms: 3_600_000 };
-    let groups = group(&Tree::open(root).unwrap(), context, true, |_| ())?;
+    let groups = group(&Tree::open(root).unwrap(), context, true)?;
     let mut report = Vec::new();
     let Imported { tally, written } = resolve(groups, target, Some(&mut report))?;
     let lines = report.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
