@@ -352,6 +352,26 @@ fn a_file_that_is_not_what_the_index_says_is_not_extracted() {
 }
 
 #[test]
+fn a_line_of_an_index_that_lacks_a_member_is_damaged() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("packs");
+    let index = out.join("2025-07-16-001.ndjson.zst");
+    let [pack, out_text] = ["2025-07-16-001", out.to_str().unwrap()];
+    for member in ["mode", "run", "blake3"] {
+        write_pack(&out, pack, 1, &[("file", "a.json", "1")]);
+        let mut line: serde_json::Value =
+            serde_json::from_reader(zstd::Decoder::new(File::open(&index).unwrap()).unwrap()).unwrap();
+        line.as_object_mut().unwrap().remove(member).unwrap();
+        fs::write(&index, zstd::encode_all(line.to_string().as_bytes(), 1).unwrap()).unwrap();
+        for (command, code) in [("check", 1), ("list", 2)] {
+            let text = shown(&run(folder.path(), &["legacy", "archive", command, out_text]));
+            assert!(text.starts_with(&format!("exit {code}\n")), "{text}");
+            assert!(text.contains("2025-07-16-001.ndjson.zst holds a damaged line"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_file_that_stood_there_before_is_named_and_not_replaced() {
     let (folder, tree) = small();
     let [out, to] = ["packs", "to"].map(|name| folder.path().join(name));
