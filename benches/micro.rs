@@ -112,7 +112,13 @@ fn records(c: &mut Criterion) {
                 cents += 1;
                 let patch = object(&format!(r#"{{"account_balance":5000.{:02}}}"#, cents % 100));
                 let (user, now) = (user.clone(), service.now());
-                Operation::PatchOverlay { user, patch, now, condition: Condition::None }
+                Operation::PatchOverlay {
+                    user,
+                    patch,
+                    now,
+                    condition: Condition::None,
+                    precedence: Precedence::Replace,
+                }
             },
             put,
             BatchSize::SmallInput,

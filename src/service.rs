@@ -50,8 +50,8 @@ use crate::cache::{Cache, CacheSize, CachedSignal};
 use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers, Token, UnixMillis, UserId};
 use crate::metrics::Metrics;
 use crate::store::{
-    Change, Commit, Condition, Counts, Effect, Operation, Receipt, RetryPauses, Snapshot, Store, StoreError,
-    WriteError, Writer,
+    Change, Commit, Condition, Counts, Effect, Operation, Precedence, Receipt, RetryPauses, Snapshot, Store,
+    StoreError, WriteError, Writer,
 };
 
 /// What the operator decides.
@@ -308,8 +308,15 @@ impl Service {
             self.shared.metrics.writes_unchanged.inc();
             return Ok(Patched { effect: Effect::Unchanged, overlay: found });
         }
-        let Receipt { effect, change, .. } =
-            self.write(Operation::PatchOverlay { user: user.clone(), patch, now, condition }).await?;
+        let Receipt { effect, change, .. } = self
+            .write(Operation::PatchOverlay {
+                user: user.clone(),
+                patch,
+                now,
+                condition,
+                precedence: Precedence::Replace,
+            })
+            .await?;
         match change {
             Change::Overlay(_, Some(stored)) => {
                 Ok(Patched { effect, overlay: self.shared.memory.overlays.render(&stored) })

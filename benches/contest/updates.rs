@@ -100,6 +100,7 @@ fn update(library: &Library, number: usize, version: u64) {
         patch: Object::parse(patch.as_bytes()).unwrap(),
         now: library.service.now(),
         condition: Condition::None,
+        precedence: Precedence::Replace,
     };
     library.service.submit(operation).unwrap().done_blocking().unwrap();
 }

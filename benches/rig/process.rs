@@ -120,6 +120,8 @@ impl Overlaid {
     pub(crate) fn start(program: &Path, folder: &Path, cpus: Cpus) -> Self {
         let mut command = command(program, cpus);
         command.arg("--data").arg(folder).args(["--log-format", "json", "serve", "--listen", "127.0.0.1:0"]);
+        // As the configuration of nginx has it here.
+        command.args(["--access-log", "off"]);
         command.env_remove("RUST_LOG").stderr(Stdio::piped()).stdout(Stdio::null());
         let started = Instant::now();
         let mut child = command.spawn().unwrap();

@@ -58,7 +58,8 @@ impl LineReader {
                 let user = patch.take_parsed("user_id", UserId::parse)?.ok_or_else(|| {
                     Invalid::member(InvalidKind::MissingMember, "user_id", "a patch needs the user_id of its overlay")
                 })?;
-                Operation::PatchOverlay { user, patch, now, condition: Condition::None }
+                let precedence = self.precedence(&patch, "updated_at");
+                Operation::PatchOverlay { user, patch, now, condition: Condition::None, precedence }
             }
             "rate" => {
                 let object = inner(value)?;

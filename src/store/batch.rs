@@ -130,7 +130,9 @@ impl<'tx> Batch<'tx> {
             Operation::PutOverlay { draft, now, condition, precedence } => {
                 self.put_overlay(draft, now, &condition, precedence)
             }
-            Operation::PatchOverlay { user, patch, now, condition } => self.patch_overlay(user, patch, now, &condition),
+            Operation::PatchOverlay { user, patch, now, condition, precedence } => {
+                self.patch_overlay(user, patch, now, &condition, precedence)
+            }
             Operation::DeleteOverlay { user, condition } => self.delete_overlay(user, &condition),
             Operation::PutOutcome { outcome, precedence } => self.put_outcome(outcome, precedence),
             Operation::PutRate { draft, now, precedence } => self.put_rate(draft, now, precedence),
@@ -227,13 +229,23 @@ impl<'tx> Batch<'tx> {
         self.write_overlay(overlay, Effect::Created)
     }
 
-    fn patch_overlay(&mut self, user: UserId, patch: Object, now: UnixMillis, condition: &Condition) -> Applied {
+    fn patch_overlay(
+        &mut self,
+        user: UserId,
+        patch: Object,
+        now: UnixMillis,
+        condition: &Condition,
+        precedence: Precedence,
+    ) -> Applied {
         let stored = self.stored_overlay(&user)?;
         check(condition, stored.as_ref().map(|stored| stored.seq))?;
         let stored = stored.ok_or_else(|| Refusal::Absent(format!("overlay for user {user}")))?;
         let overlay = stored.overlay.patched(patch, now)?;
         if overlay.says_the_same(&stored.overlay) {
             return Ok(unchanged(Change::Overlay(user, Some(Arc::new(stored)))));
+        }
+        if !wins(precedence, overlay.updated_at, stored.overlay.updated_at) {
+            return Ok(kept(Change::Overlay(user, Some(Arc::new(stored)))));
         }
         self.write_overlay(overlay, Effect::Changed)
     }

@@ -52,6 +52,8 @@ pub enum Operation {
         now: UnixMillis,
         /// What must hold.
         condition: Condition,
+        /// What becomes of the overlay if the patch names an earlier time.
+        precedence: Precedence,
     },
     /// Deletes an overlay. Outcomes stay: they are history.
     DeleteOverlay {

@@ -245,7 +245,13 @@ impl Model {
         let (user, now) = (write.record.to_string(), tick(write.now));
         let patch = object(&format!(r#"{{"account_balance":{}{}}}"#, balance(write), named(write, "updated_at")));
         let (condition, holds) = self.condition(write, self.overlays.get(&user).map(|(seq, _)| *seq));
-        let operation = Operation::PatchOverlay { user: user_id(&user), patch: patch.clone(), now, condition };
+        let operation = Operation::PatchOverlay {
+            user: user_id(&user),
+            patch: patch.clone(),
+            now,
+            condition,
+            precedence: Precedence::Replace,
+        };
         let (Some((_, old)), true) = (self.overlays.get(&user), holds) else { return (operation, None) };
         let new = old.patched(patch.clone(), now).unwrap();
         if says(&new) == says(old) {

@@ -161,3 +161,34 @@ async fn a_line_without_a_time_is_taken_also_when_the_clock_was_set_back() {
     let older = r#"{"overlay":{"user_id":"7","account_balance":3,"updated_at":"2001-01-01T00:00:00Z"}}"#;
     assert_eq!(load(&world, &mut reader, older).await, [Ok(Some(Effect::Kept))]);
 }
+
+/// A bridge that sends its backlog again after a day must not set balances back.
+#[tokio::test]
+async fn a_patch_line_is_no_older_than_what_it_changes() {
+    let world = World::new();
+    let overlay = r#"{"overlay":{"user_id":"7","account_balance":500,"updated_at":"2026-01-31T11:00:00Z"}}"#;
+    load(&world, &mut world.service.line_reader(Precedence::Newest), overlay).await;
+    let balance = async |precedence: Precedence, lines: &str| {
+        let results = load(&world, &mut world.service.line_reader(precedence), lines).await;
+        let effects: Vec<_> = results.into_iter().filter_map(Result::unwrap).collect();
+        (
+            effects,
+            world.service.overlay(&user_id("7")).await.unwrap().overlay().unwrap().account_balance.unwrap().to_string(),
+        )
+    };
+    let patch = |members: &str| format!(r#"{{"patch":{{"user_id":"7",{members}}}}}"#);
+
+    let old = patch(r#""account_balance":1,"updated_at":"2026-01-31T10:59:59Z""#);
+    assert_eq!(balance(Precedence::Newest, &old).await, (vec![Effect::Kept], "500".to_owned()));
+    let same_time = patch(r#""account_balance":2,"updated_at":"2026-01-31T11:00:00Z""#);
+    assert_eq!(balance(Precedence::Newest, &same_time).await, (vec![Effect::Changed], "2".to_owned()));
+    let timeless = patch(r#""account_balance":3"#);
+    assert_eq!(balance(Precedence::Newest, &timeless).await, (vec![Effect::Changed], "3".to_owned()));
+    let old_after_timeless = patch(r#""account_balance":4,"updated_at":"2026-01-31T11:30:00Z""#);
+    assert_eq!(balance(Precedence::Newest, &old_after_timeless).await, (vec![Effect::Kept], "3".to_owned()));
+
+    let seed = patch(r#""account_balance":5,"updated_at":"2030-01-01T00:00:00Z""#);
+    assert_eq!(balance(Precedence::Seed, &seed).await, (vec![Effect::Kept], "3".to_owned()), "`serve --load`");
+    let sample = format!("{{\"sample_time\":\"2026-01-01T00:00:00Z\"}}\n{seed}");
+    assert_eq!(balance(Precedence::Newest, &sample).await, (vec![Effect::Kept], "3".to_owned()));
+}

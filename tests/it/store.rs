@@ -182,6 +182,7 @@ fn no_two_states_of_a_record_answer_to_the_same_condition() {
         patch: object(r#"{"account_balance":3}"#),
         now: start(),
         condition: Condition::SeqIn(vec![mine]),
+        precedence: Precedence::Replace,
     };
     assert_eq!(refusal(direct.write(on_top)), Refusal::ConditionFailed);
     assert_eq!(direct.overlay("7").unwrap().overlay.account_balance.unwrap().to_string(), "2");
@@ -346,7 +347,7 @@ fn a_condition_holds_or_nothing_is_written() {
     };
     let patch = |condition| {
         let patch = object(r#"{"account_balance":5}"#);
-        Operation::PatchOverlay { user: user_id("7"), patch, now: start(), condition }
+        Operation::PatchOverlay { user: user_id("7"), patch, now: start(), condition, precedence: Precedence::Replace }
     };
     let delete = |condition| Operation::DeleteOverlay { user: user_id("7"), condition };
     let patch_signal =

@@ -134,7 +134,13 @@ pub(crate) fn put_overlay(json: &str, now: UnixMillis) -> Operation {
 }
 
 pub(crate) fn patch_overlay(user: &str, patch: &str, now: UnixMillis) -> Operation {
-    Operation::PatchOverlay { user: user_id(user), patch: object(patch), now, condition: Condition::None }
+    Operation::PatchOverlay {
+        user: user_id(user),
+        patch: object(patch),
+        now,
+        condition: Condition::None,
+        precedence: Precedence::Replace,
+    }
 }
 
 pub(crate) fn delete_overlay(user: &str) -> Operation {
