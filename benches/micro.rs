@@ -7,13 +7,14 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use overlaid::domain::Condition;
 use overlaid::domain::{
     Currency, Instruments, Market, Object, Overlay, OverlayDraft, RateDraft, Rates, Signal, SignalDraft, SignalId,
     Status, Terms, Tiers, UnixMillis, UserId,
 };
 use overlaid::render;
 use overlaid::service::{Service, Settings};
-use overlaid::store::{Condition, Operation, Precedence};
+use overlaid::store::{Operation, Precedence};
 
 const SIGNAL: &str = r#"{"signal_id":"ELITE_RAPID_EURUSD_1763904604","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"pattern_type":"LIQUIDITY_SWEEP_REVERSAL","confidence":89.5,"expires_at":"2099-01-01T00:00:00Z","session":"LONDON","signal_class":"RAPID","xp_reward":122}"#;
 const OVERLAY: &str = r#"{"user_id":"7005","tier":"NIBBLER","risk_percent":2,"account_balance":3200.5,"account_currency":"EUR","win_rate":58.3,"trades_remaining":5,"updated_at":"2025-11-23T11:50:31Z","broker":"Harbour FX","server":"Harbour-Demo"}"#;

@@ -3,6 +3,7 @@
 //! Everything in here is pure. There is no I/O, no clock, no lock, no `async` and no log line, so that every rule can be
 //! tested as a table of values. Input is parsed once, at the edge; a value of one of these types needs no further check.
 
+mod condition;
 mod decimal;
 mod explain;
 mod id;
@@ -19,6 +20,7 @@ mod tier;
 mod time;
 mod token;
 
+pub use condition::Condition;
 pub use decimal::{Decimal, DecimalError, Round};
 pub use explain::{Step, explain};
 pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};

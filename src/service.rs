@@ -39,7 +39,7 @@ pub use missions::{
     ViewTag,
 };
 pub use records::{LineReader, RecordKind, export_lines};
-pub use writes::{Precondition, WrittenSignal};
+pub use writes::WrittenSignal;
 
 pub use overlays::RosterSize;
 use overlays::{Lookup, Overlays};
@@ -47,11 +47,12 @@ use roster::Names;
 pub use roster::RenderedOverlay;
 
 use crate::cache::{Cache, CacheSize, CachedSignal};
+use crate::domain::Condition;
 use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers, Token, UnixMillis, UserId};
 use crate::metrics::Metrics;
 use crate::store::{
-    Change, Commit, Condition, Counts, Effect, Operation, Precedence, Receipt, RetryPauses, Snapshot, Store,
-    StoreError, WriteError, Writer,
+    Change, Commit, Counts, Effect, Operation, Precedence, Receipt, RetryPauses, Snapshot, Store, StoreError,
+    WriteError, Writer,
 };
 
 /// What the operator decides.

@@ -42,9 +42,7 @@ pub use error::StoreError;
 pub(crate) use file::ENGINE_MAGIC;
 pub use file::{Replacement, free_bytes, make_private_file, make_private_folder, remove_leftovers};
 pub use import::{IMPORT_RECORDS_MAX, Imported};
-pub use operation::{
-    Acknowledge, Change, Commit, Condition, Effect, Operation, Precedence, Receipt, Refusal, WriteError,
-};
+pub use operation::{Acknowledge, Change, Commit, Effect, Operation, Precedence, Receipt, Refusal, WriteError};
 pub use recovery::RetryPauses;
 pub use rows::{StoredOutcome, StoredOverlay, StoredSignal};
 pub use snapshot::{Counts, Snapshot};

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::fs;
 use std::io::Write as _;
 
+use overlaid::domain::Condition;
 use overlaid::domain::{Object, SignalDraft, UserId};
-use overlaid::store::{Condition, Operation, Precedence};
+use overlaid::store::{Operation, Precedence};
 
 use super::library::Library;
 use super::redis::Redis;

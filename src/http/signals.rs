@@ -84,8 +84,7 @@ pub(super) async fn patch_signal(
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
     let service = &write.service;
-    let holds = condition.of_record(service);
-    let written = service.patch_signal(&id, patch, holds.as_deref()).await?;
+    let written = service.patch_signal(id, patch, condition.of_record(service.run())).await?;
     let tag = answer::record_tag(service, written.seq);
     if !write.may_read_shared() {
         return Ok(answer::no_content(&tag));

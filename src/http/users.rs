@@ -35,7 +35,7 @@ pub(super) async fn put_overlay(
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
     let draft = OverlayDraft::from_object(body, Some(&user))?;
-    let seq = service.put_overlay(&user, draft, condition.of_record(&service).as_deref()).await?;
+    let seq = service.put_overlay(draft, condition.of_record(service.run())).await?;
     Ok(answer::no_content(&answer::record_tag(&service, seq)))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn patch_overlay(
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
     let service = &write.service;
-    let patched = service.patch_overlay_if(&user, patch, condition.of_record(service).as_deref()).await?;
+    let patched = service.patch_overlay(user.clone(), patch, condition.of_record(service.run())).await?;
     let tag = answer::record_tag(service, patched.overlay.seq());
     if !write.may_read_user(&user) {
         return Ok(answer::no_content(&tag));
@@ -66,7 +66,7 @@ pub(super) async fn delete_overlay(
     Path(user): Path<UserId>,
     condition: WriteCondition,
 ) -> Result<StatusCode, Problem> {
-    service.delete_overlay(&user, condition.of_record(&service).as_deref()).await?;
+    service.delete_overlay(user, condition.of_record(service.run())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

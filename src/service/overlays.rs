@@ -342,9 +342,10 @@ impl Overlays {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Condition;
     use crate::domain::{Object, OverlayDraft};
     use crate::service::{Service, Settings};
-    use crate::store::{Condition, Precedence};
+    use crate::store::Precedence;
 
     /// Writes an overlay, and waits until it is acknowledged.
     fn put(service: &Service, balance: u32) {

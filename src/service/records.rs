@@ -6,11 +6,12 @@
 //! moved so that this moment is now, which keeps sample data from expiring.
 
 use super::Service;
+use crate::domain::Condition;
 use crate::domain::{
     Invalid, InvalidKind, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UnixMillis, UserId,
 };
 use crate::render;
-use crate::store::{Condition, Operation, Precedence, Snapshot, StoreError};
+use crate::store::{Operation, Precedence, Snapshot, StoreError};
 
 /// Turns lines of one file into writes.
 #[derive(Clone, Debug)]

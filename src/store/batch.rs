@@ -6,15 +6,15 @@ use redb::{Key, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
 
 use super::codec::{self, TooLarge};
 use super::error::StoreError;
-use super::operation::{Change, Condition, Effect, Operation, Precedence, Receipt, Refusal};
+use super::operation::{Change, Effect, Operation, Precedence, Receipt, Refusal};
 use super::rows::{
     StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
     stored_token,
 };
 use super::tables;
 use crate::domain::{
-    Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, SignalDraft, SignalId, Token, UnixMillis,
-    UserId,
+    Condition, Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, SignalDraft, SignalId, Token,
+    UnixMillis, UserId,
 };
 
 /// Most operations of one commit: keeps the wait of the first in a batch short.
@@ -168,9 +168,8 @@ impl<'tx> Batch<'tx> {
     }
 
     fn patch_signal(&mut self, id: &SignalId, patch: &Object, condition: &Condition) -> Applied {
-        let stored = self.stored_signal(id)?;
-        check(condition, stored.as_ref().map(|stored| stored.seq))?;
-        let stored = stored.ok_or_else(|| Refusal::Absent(format!("signal {id}")))?;
+        let stored = self.stored_signal(id)?.ok_or_else(|| Refusal::Absent(format!("signal {id}")))?;
+        check(condition, Some(stored.seq))?;
         let signal = stored.signal.patched(patch)?;
         if signal == stored.signal {
             return Ok(unchanged(Change::Signal(Arc::new(stored))));
@@ -365,12 +364,7 @@ fn unchanged(change: Change) -> Receipt {
 }
 
 fn check(condition: &Condition, seq: Option<u64>) -> Result<(), Refusal> {
-    let holds = match (condition, seq) {
-        (Condition::None, _) | (Condition::Exists, Some(_)) | (Condition::Absent, None) => true,
-        (Condition::SeqIn(seqs), Some(seq)) => seqs.contains(&seq),
-        _ => false,
-    };
-    if holds { Ok(()) } else { Err(Refusal::ConditionFailed) }
+    if condition.holds(seq) { Ok(()) } else { Err(Refusal::ConditionFailed) }
 }
 
 /// Whether a new record goes over the stored one, by their times.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::error::StoreError;
 use super::rows::{StoredOutcome, StoredOverlay, StoredSignal};
 use crate::domain::{
-    Invalid, Object, Outcome, OverlayDraft, Rate, RateDraft, SignalDraft, SignalId, Token, UnixMillis, UserId,
+    Condition, Invalid, Object, Outcome, OverlayDraft, Rate, RateDraft, SignalDraft, SignalId, Token, UnixMillis,
+    UserId,
 };
 
 /// One write.
@@ -96,20 +97,6 @@ pub enum Precedence {
     /// It stays. A signal that is expired is renewed by one that is the same but for later times: so sample data can be loaded
     /// again next month.
     Seed,
-}
-
-/// What must hold of the record for a write to happen (RFC 9110 §13).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Condition {
-    /// Nothing.
-    #[default]
-    None,
-    /// It is there.
-    Exists,
-    /// It is not there.
-    Absent,
-    /// It is there, and was written by one of these changes.
-    SeqIn(Vec<u64>),
 }
 
 /// What a write did.

@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
+use overlaid::domain::Condition;
 use overlaid::domain::{Object, OverlayDraft, SignalDraft, SignalId, UnixMillis, UserId};
 use overlaid::service::Stopwatch;
-use overlaid::store::{Condition, Operation, Precedence, Store, Writer, contents};
+use overlaid::store::{Operation, Precedence, Store, Writer, contents};
 
 use crate::disk::{Dice, MemoryDisk, SECTOR, Step, effort, in_parallel, seed};
 

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use overlaid::domain::Condition;
 use overlaid::domain::{
     Market, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Rates, Signal, SignalDraft, UnixMillis, compute,
 };
 use overlaid::render;
 use overlaid::service::{Separator, Service, ServiceError, Settings, ViewTag, export_lines};
-use overlaid::store::{Condition, Counts, Effect, Operation, Precedence, Snapshot};
+use overlaid::store::{Counts, Effect, Operation, Precedence, Snapshot};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use overlaid::domain::Condition;
 use overlaid::service::{
     OVERLAYS_BYTES_MAX, Patched, RosterSize, Separator, Service, ServiceError, Settings, Stopwatch,
 };
-use overlaid::store::{Condition, Effect, Operation, Receipt, Store, StoreError};
+use overlaid::store::{Effect, Operation, Receipt, Store, StoreError};
 use redb::TableDefinition;
 
 use crate::direct::Direct;

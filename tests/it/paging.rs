@@ -281,7 +281,7 @@ async fn a_patch_that_changes_nothing_is_answered_from_memory() {
     drop(world.service.batch(&signal_id("S1"), None).await.unwrap());
     // Stopped, the service has only its memory to answer from.
     let patch = async |json: &str| {
-        world.service.patch_overlay(user_id("7"), object(json), overlaid::store::Condition::None).await
+        world.service.patch_overlay(user_id("7"), object(json), overlaid::domain::Condition::None).await
     };
     assert_eq!(patch(r#"{"account_balance":2000}"#).await.unwrap().effect, Effect::Changed);
     world.service.stop();

@@ -4,10 +4,9 @@ use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
+use overlaid::domain::Condition;
 use overlaid::domain::{InvalidKind, OverlayDraft, SignalDraft, UnixMillis};
-use overlaid::store::{
-    Condition, Counts, Effect, Operation, Precedence, Refusal, Store, StoreError, WriteError, Writer,
-};
+use overlaid::store::{Counts, Effect, Operation, Precedence, Refusal, Store, StoreError, WriteError, Writer};
 use tempfile::TempDir;
 
 use crate::direct::{Direct, Written, effects, seq_of};

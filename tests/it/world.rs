@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use overlaid::domain::Condition;
 use overlaid::domain::{
     Object, Outcome, OverlayDraft, RateDraft, Scope, SignalDraft, SignalId, Token, UnixMillis, UserId,
 };
 use overlaid::service::{
     Clock, MissionView, OVERLAYS_BYTES_MAX, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings, ViewTag,
 };
-use overlaid::store::{Condition, Operation, Precedence, Receipt};
+use overlaid::store::{Operation, Precedence, Receipt};
 use tempfile::TempDir;
 
 /// When every world begins.

@@ -1,5 +1,6 @@
-//! Writes under a precondition are decided as if nobody else wrote.
+//! The writer judges the condition of a write, so that no other write comes between the judgement and the write.
 
+use overlaid::domain::Condition;
 use overlaid::service::ServiceError;
 
 use crate::world::{World, object, user_id};
@@ -14,8 +15,7 @@ async fn a_write_that_needs_any_record_is_not_refused_because_of_another_write()
             let service = world.service.clone();
             tokio::spawn(async move {
                 let patch = object(&format!("{{\"account_balance\":{balance}}}"));
-                let exists = |seq: Option<u64>| seq.is_some();
-                service.patch_overlay_if(&user_id("7"), patch, Some(&exists)).await.map(|_| ())
+                service.patch_overlay(user_id("7"), patch, Condition::Exists).await.map(|_| ())
             })
         })
         .collect();
@@ -30,10 +30,9 @@ async fn of_two_writes_that_rest_on_the_same_state_one_is_refused() {
     let world = World::new();
     world.put_overlay(r#"{"user_id":"7","account_balance":1}"#).await;
     let seq = world.service.overlay(&user_id("7")).await.unwrap().seq();
-    let is_that = |current: Option<u64>| current == Some(seq);
     let patch = |balance: u32| {
         let patch = object(&format!("{{\"account_balance\":{balance}}}"));
-        async { world.service.patch_overlay_if(&user_id("7"), patch, Some(&is_that)).await.map(|_| ()) }
+        async { world.service.patch_overlay(user_id("7"), patch, Condition::SeqIn(vec![seq])).await.map(|_| ()) }
     };
     let (one, other) = tokio::join!(patch(2), patch(3));
     let refused = [one, other].into_iter().filter_map(Result::err).collect::<Vec<_>>();

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use overlaid::domain::Condition;
 use overlaid::domain::{Object, OverlayDraft, SignalDraft, SignalId, UnixMillis, UserId};
 use overlaid::service::Stopwatch;
-use overlaid::store::{Condition, Operation, Precedence, Store, Writer, back_up, compact, verify};
+use overlaid::store::{Operation, Precedence, Store, Writer, back_up, compact, verify};
 
 use crate::disk::Dice;
 
