@@ -148,7 +148,7 @@ fn a_difference_without_a_cause_is_exit_code_1() {
 fn names_of_an_operators_file_are_read_beside_the_known_ones() {
     let folder = TempDir::new().unwrap();
     let [data, tree, names, packs] = ["data", "old", "names.toml", "packs"].map(|name| folder.path().join(name));
-    let body = r#"{"signal_id":"A1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"Invalidation":1.083,"shoeSize":43,"user_id":"7","account_balance":7}"#;
+    let body = r#"{"signal_id":"A1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"Invalidation":1.083,"shoeSize":987654,"user_id":"7","account_balance":7}"#;
     write(&tree, "a.json", body);
     let [tree, names_text, packs] = [&tree, &names, &packs].map(|path| path.to_str().unwrap());
     let refused = json(&run(&data, &["legacy", "plan", tree, "--json"]));
@@ -160,9 +160,9 @@ fn names_of_an_operators_file_are_read_beside_the_known_ones() {
         assert_eq!(output.status.code(), Some(0), "{command:?}: {}", shown(&output));
     }
     let export = String::from_utf8(run(&data, &["export"]).stdout).unwrap();
-    assert!(export.contains("\"stop_loss\":1.083") && export.contains("\"shoe_size\":43"), "{export}");
+    assert!(export.contains("\"stop_loss\":1.083") && export.contains("\"shoe_size\":987654"), "{export}");
     let signal = export.lines().find(|line| line.starts_with("{\"signal\"")).unwrap();
-    assert!(!signal.contains("43"), "what is private is in no signal: {signal}");
+    assert!(!signal.contains("987654"), "what is private is in no signal: {signal}");
     let list = run(&data, &["legacy", "archive", "list", packs]).stdout;
     assert!(String::from_utf8(list).unwrap().contains("mission     a.json"));
 

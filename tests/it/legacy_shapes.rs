@@ -632,7 +632,7 @@ fn what_is_not_taken_of_a_file_that_is_taken_is_noted() {
 
 #[test]
 fn what_is_a_users_own_is_not_in_the_signal_that_everybody_reads() {
-    let body = r#"{"signal_id":"P1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"session":"LONDON","user_id":"7","account_balance":7,"username":"ann","user_email":"ann@x.org","mt5_login":100,"api_token":"secret","ticket":5,"pnl":3,"users":{"8":{"tier":"FANG","account_balance":800}},"mission":{"title":"x","status":"fired","fired_at":"2025-07-16T05:51:00"}}"#;
+    let body = r#"{"signal_id":"P1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"created_at":"2025-07-16T05:50:49","session":"LONDON","user_id":"7","account_balance":7,"username":"ann","user_email":"ann@x.org","mt5_login":100,"api_token":"secret","ticket":5,"pnl":3,"users":{"8":{"tier":"FANG","account_balance":800}},"mission":{"title":"x","status":"fired","fired_at":"2025-07-16T05:51:00"}}"#;
     let (_, export) = import([("m/P1.json", body)]);
     let signal = export.lines().find(|line| line.starts_with("{\"signal\"")).unwrap();
     assert!(signal.contains(r#""session":"LONDON","mission":{"title":"x"}}"#), "{signal}");
