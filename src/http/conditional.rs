@@ -1,8 +1,6 @@
 //! Conditional requests: entity tags, `If-None-Match` and `If-Match` (RFC 9110 §8.8.3 and §13).
 //!
-//! A tag is made of a few numbers that are known before an answer is computed, so a client that holds the current answer costs two
-//! look-ups. Dates (`If-Modified-Since`) are not honoured, as an answer can change twice in a second.
-//!
+//! A tag is made of numbers that are known before an answer is computed. Dates are not honoured: an answer can change twice a second.
 //! Writes compare tags weakly too, which RFC 9110 does not have: a proxy that compresses makes a tag weak, and the tag names the version
 //! of the record, whatever its coding. `headers` compares `If-Match` strongly, and does not say whether a list could be read.
 
@@ -24,9 +22,7 @@ pub(super) struct EntityTag {
 }
 
 impl EntityTag {
-    /// A tag for answers that mean the same, though their bytes may differ (the seconds left, say).
-    ///
-    /// At least one of the numbers has to change whenever the answer does.
+    /// A tag for answers whose bytes may differ in the seconds left. One of the numbers has to change whenever the rest does.
     pub(super) fn weak(numbers: &[u64]) -> Self {
         let digits: Vec<String> = numbers.iter().map(|number| format!("{number:x}")).collect();
         Self { is_weak: true, opaque: digits.join("-") }
@@ -40,18 +36,16 @@ impl EntityTag {
     /// The value of the `ETag` header.
     pub(super) fn to_header(&self) -> HeaderValue {
         let text = format!("{}\"{}\"", if self.is_weak { "W/" } else { "" }, self.opaque);
-        // Digits, hyphens and quotes are always a valid value.
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\""))
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\"")) // never: these bytes are valid
     }
 }
 
-/// The `If-None-Match` header of a request, or its absence. Never refuses a request: what can not be read matches nothing, so the
-/// client gets the full answer.
+/// The `If-None-Match` of a request, or its absence. What can not be read matches nothing, so the client gets the full answer.
 #[derive(Debug)]
 pub(super) struct IfNoneMatch(TagList);
 
 impl IfNoneMatch {
-    /// Whether the client already holds the answer tagged `tag`. Also true for `*`.
+    /// Whether the client holds the answer tagged `tag`; also for `*`.
     pub(super) fn matches(&self, tag: &EntityTag) -> bool {
         match &self.0 {
             TagList::Absent => false,
@@ -69,10 +63,9 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
     }
 }
 
-/// What a write may rest on: the `If-Match` and `If-None-Match` headers of a request, or their absence.
+/// What a write may rest on: `If-Match` and `If-None-Match`, or their absence.
 ///
-/// Refuses a request whose `If-Match` can not be read (400 `malformed-condition`): going ahead without the condition would lose
-/// the update that it was meant to guard.
+/// Refuses an `If-Match` that can not be read (400 `malformed-condition`): the write would lose the update that it guards.
 #[derive(Debug)]
 pub(super) struct WriteCondition {
     if_match: TagList,
@@ -88,13 +81,12 @@ impl WriteCondition {
             TagList::Any => any,
             TagList::Tags { opaque, .. } => among(seqs(opaque)),
         };
-        let if_match = judge(&self.if_match, Condition::Exists, Condition::SeqIn);
         let if_none_match = judge(&self.if_none_match, Condition::Absent, Condition::SeqNotIn);
-        if_match.and(if_none_match)
+        judge(&self.if_match, Condition::Exists, Condition::SeqIn).and(if_none_match)
     }
 }
 
-/// The `seq` in the opaque part of a record's tag; `None` if [`EntityTag::of_record`] of this run does not make such a tag.
+/// The `seq` in a record's tag; `None` if this run makes no such tag.
 fn seq_of(run: u32, opaque: &str) -> Option<u64> {
     let seq = u64::from_str_radix(opaque.rsplit('-').next()?, 16).ok()?;
     (EntityTag::of_record(run, seq).opaque == opaque).then_some(seq)
@@ -132,10 +124,8 @@ impl TagList {
             None => Self::Absent,
             Some(line) if line.trim() == "*" => Self::Any,
             Some(_) => {
-                let (mut opaque, mut is_whole) = (Vec::new(), true);
-                for line in lines {
-                    is_whole &= read_line(line, &mut opaque).is_some();
-                }
+                let mut opaque = Vec::new();
+                let is_whole = lines.fold(true, |is_whole, line| is_whole & read_line(line, &mut opaque).is_some());
                 Self::Tags { opaque, is_whole }
             }
         }
