@@ -16,6 +16,7 @@ mod buffer_pool;
 mod conditional;
 #[cfg(test)]
 mod connection_tests;
+mod entity_tag;
 mod extract;
 mod health;
 mod host;

@@ -133,13 +133,13 @@ impl AccessState {
         if let Some(record) = parts.extensions.get::<Arc<RequestRecord>>() {
             record.admitted(parts.extensions.get().cloned(), caller.token_id());
         }
-        host::require(parts)?;
+        let host = host::require(parts)?;
         let is_health = parts.uri.path() == "/healthz";
         if is_health {
             return Ok(caller);
         }
         if matches!(caller, Caller::Local) {
-            local::require(parts)?;
+            local::require(parts, host.as_ref())?;
         }
         if self.0.is_file_overwritten() { Err(Problem::file_replaced()) } else { Ok(caller) }
     }

@@ -4,7 +4,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::conditional::{EntityTag, IfNoneMatch};
+use super::conditional::IfNoneMatch;
+use super::entity_tag::EntityTag;
 use super::problem::{Code, Problem};
 use crate::service::{Page, Service, ServiceError, ViewTag};
 

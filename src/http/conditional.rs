@@ -1,44 +1,19 @@
-//! Conditional requests: entity tags, `If-None-Match` and `If-Match` (RFC 9110 §8.8.3 and §13).
+//! Conditional requests: `If-None-Match` and `If-Match` (RFC 9110 §13).
 //!
-//! A tag is made of numbers that are known before an answer is computed. Dates are not honoured: an answer can change twice a second.
-//! Writes compare tags weakly too, which RFC 9110 does not have: a proxy that compresses makes a tag weak, and the tag names the version
-//! of the record, whatever its coding. `headers` compares `If-Match` strongly, and does not say whether a list could be read.
+//! Dates (`If-Modified-Since`) are not honoured, as an answer can change twice in a second. Writes compare tags weakly too, which
+//! RFC 9110 does not have: a proxy that compresses makes a tag weak, and the tag names the version of the record, whatever its coding.
+//! `headers` compares `If-Match` strongly, and does not say whether a list could be read, which decides about a write.
 
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName};
 
+use super::entity_tag::{EntityTag, seq_of};
 use super::problem::{Code, Problem};
 use crate::domain::Condition;
-
-/// The entity tag of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EntityTag {
-    is_weak: bool,
-    opaque: String,
-}
-
-impl EntityTag {
-    /// A tag for answers whose bytes may differ in the seconds left. One of the numbers has to change whenever the rest does.
-    pub(super) fn weak(numbers: &[u64]) -> Self {
-        let digits: Vec<String> = numbers.iter().map(|number| format!("{number:x}")).collect();
-        Self { is_weak: true, opaque: digits.join("-") }
-    }
-
-    /// The tag of a single record: it is the same as long as no commit of this run of the server wrote the record again.
-    pub(super) fn of_record(run: u32, seq: u64) -> Self {
-        Self { is_weak: false, ..Self::weak(&[run.into(), seq]) }
-    }
-
-    /// The value of the `ETag` header.
-    pub(super) fn to_header(&self) -> HeaderValue {
-        let text = format!("{}\"{}\"", if self.is_weak { "W/" } else { "" }, self.opaque);
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\"")) // never: these bytes are valid
-    }
-}
 
 /// The `If-None-Match` of a request, or its absence. What can not be read matches nothing, so the client gets the full answer.
 #[derive(Debug)]
@@ -50,7 +25,7 @@ impl IfNoneMatch {
         match &self.0 {
             TagList::Absent => false,
             TagList::Any => true,
-            TagList::Tags { opaque, .. } => opaque.contains(&tag.opaque),
+            TagList::Tags { opaque, .. } => opaque.iter().any(|held| held == tag.opaque()),
         }
     }
 }
@@ -84,12 +59,6 @@ impl WriteCondition {
         let if_none_match = judge(&self.if_none_match, Condition::Absent, Condition::SeqNotIn);
         judge(&self.if_match, Condition::Exists, Condition::SeqIn).and(if_none_match)
     }
-}
-
-/// The `seq` in a record's tag; `None` if this run makes no such tag.
-fn seq_of(run: u32, opaque: &str) -> Option<u64> {
-    let seq = u64::from_str_radix(opaque.rsplit('-').next()?, 16).ok()?;
-    (EntityTag::of_record(run, seq).opaque == opaque).then_some(seq)
 }
 
 impl<S: Sync> FromRequestParts<S> for WriteCondition {

@@ -10,32 +10,39 @@ use axum::http::{HeaderMap, Version};
 
 use super::problem::{Code, Problem};
 
-/// Refuses a request that does not say once, and readably, which host it is for. Only HTTP/1.0 may leave it out.
+/// Refuses a request that does not say once, and readably, which host it is for. Only HTTP/1.0 may leave it out. Returns the host;
+/// `None` if it is left out or empty.
 ///
 /// # Errors
 ///
 /// 400 `malformed-request`.
-pub(super) fn require(request: &Parts) -> Result<(), Problem> {
-    if is_named(request.version, &request.headers) {
-        Ok(())
-    } else {
-        Err(Problem::new(Code::MalformedRequest, "the head of the request has not one Host header with a valid host"))
-    }
+pub(super) fn require(request: &Parts) -> Result<Option<Authority>, Problem> {
+    named(request.version, &request.headers).map_err(|()| {
+        Problem::new(Code::MalformedRequest, "the head of the request has not one Host header with a valid host")
+    })
 }
 
-fn is_named(version: Version, headers: &HeaderMap) -> bool {
+/// An error if the headers break the rule.
+fn named(version: Version, headers: &HeaderMap) -> Result<Option<Authority>, ()> {
     let mut lines = headers.get_all(HOST).iter();
     match (lines.next(), lines.next()) {
-        (Some(host), None) => is_host(host.as_bytes()),
-        (None, _) => version < Version::HTTP_11,
-        (Some(_), Some(_)) => false,
+        // An empty host is allowed: a client sends it that asks for no host's resource.
+        (Some(host), None) if host.is_empty() => Ok(None),
+        (Some(host), None) => parse(host.as_bytes()).map(Some).ok_or(()),
+        (None, _) => {
+            if version < Version::HTTP_11 {
+                Ok(None)
+            } else {
+                Err(())
+            }
+        }
+        (Some(_), Some(_)) => Err(()),
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2), without a user. An empty host is allowed: a client sends it that asks for no host's
-/// resource.
-fn is_host(value: &[u8]) -> bool {
-    value.is_empty() || (!value.contains(&b'@') && Authority::try_from(value).is_ok())
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2), without a user.
+fn parse(host: &[u8]) -> Option<Authority> {
+    if host.contains(&b'@') { None } else { Authority::try_from(host).ok() }
 }
 
 #[cfg(test)]
@@ -46,7 +53,7 @@ mod tests {
 
     #[track_caller]
     fn check(host: &str, is_valid: bool) {
-        assert_eq!(is_host(host.as_bytes()), is_valid, "{host:?}");
+        assert_eq!(parse(host.as_bytes()).is_some(), is_valid, "{host:?}");
     }
 
     #[test]
@@ -60,7 +67,6 @@ mod tests {
             "[::1]",
             "[2001:db8::1]:7717",
             "[v1.fe:d]",
-            "",
         ] {
             check(host, true);
         }
@@ -102,8 +108,8 @@ mod tests {
             (&["x", "y"], false, false),
             (&["a b"], false, false),
         ] {
-            assert_eq!(is_named(Version::HTTP_11, &headers(hosts)), new, "{hosts:?}");
-            assert_eq!(is_named(Version::HTTP_10, &headers(hosts)), old, "{hosts:?}");
+            assert_eq!(named(Version::HTTP_11, &headers(hosts)).is_ok(), new, "{hosts:?}");
+            assert_eq!(named(Version::HTTP_10, &headers(hosts)).is_ok(), old, "{hosts:?}");
         }
     }
 }

@@ -15,11 +15,13 @@ use super::problem::{Code, Problem, echo};
 
 /// Refuses a request of another machine, another site or a proxy.
 ///
+/// - `host`: what its `Host` header names.
+///
 /// # Errors
 ///
 /// 403 `local-only`.
-pub(super) fn require(request: &Parts) -> Result<(), Problem> {
-    foreign(&request.uri, &request.headers).map_or(Ok(()), |foreign| Err(local_only(&foreign)))
+pub(super) fn require(request: &Parts, host: Option<&Authority>) -> Result<(), Problem> {
+    foreign(&request.uri, &request.headers, host).map_or(Ok(()), |foreign| Err(local_only(&foreign)))
 }
 
 /// - `foreign`: why the request is not of a program of this machine.
@@ -32,14 +34,14 @@ fn local_only(foreign: &str) -> Problem {
 }
 
 /// Says what gives a request away as foreign; `None` for one of this machine.
-fn foreign(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+fn foreign(uri: &Uri, headers: &HeaderMap, named: Option<&Authority>) -> Option<String> {
     let shown = |value: &[u8]| echo(&String::from_utf8_lossy(value));
     let host = headers.get(HOST);
     // Before HTTP/1.1 a request need not name a host, and no browser sends such a request.
-    if let Some(host) = host.filter(|host| !host.to_str().is_ok_and(is_loopback)) {
+    if let Some(host) = host.filter(|_| !named.is_some_and(is_loopback)) {
         return Some(format!("Host \"{}\" is no name of this machine", shown(host.as_bytes())));
     }
-    if let Some(authority) = uri.authority().filter(|authority| !is_loopback(authority.as_str())) {
+    if let Some(authority) = uri.authority().filter(|authority| !is_loopback(authority)) {
         let named = shown(authority.as_str().as_bytes());
         return Some(format!("the target's host \"{named}\" is no name of this machine"));
     }
@@ -53,8 +55,7 @@ fn foreign(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Whether `host[:port]` is `localhost`, in 127.0.0.0/8, or `[::1]`.
-fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
+fn is_loopback(authority: &Authority) -> bool {
     let host = authority.host();
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     host.eq_ignore_ascii_case("localhost")
@@ -71,7 +72,7 @@ mod tests {
         for host in
             ["localhost", "LOCALHOST:1", "127.0.0.1", "127.9.9.9:7717", "[::1]", "[::1]:80", "[0:0:0:0:0:0:0:1]"]
         {
-            assert!(is_loopback(host), "{host}");
+            assert!(is_loopback(&host.parse().unwrap()), "{host}");
         }
         for host in [
             "",
@@ -85,7 +86,7 @@ mod tests {
             "::1",
             "[::2]",
         ] {
-            assert!(!is_loopback(host), "{host}");
+            assert!(!host.parse().is_ok_and(|host| is_loopback(&host)), "{host}");
         }
     }
 }

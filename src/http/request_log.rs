@@ -16,6 +16,7 @@ use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tower_http::request_id::{MakeRequestId, RequestId};
 
+use super::entity_tag::push_hex;
 use super::problem::Refusal;
 use crate::metrics::{RequestLabels, RequestSeconds};
 use crate::service::Stopwatch;
@@ -61,7 +62,11 @@ impl RequestIds {
 impl MakeRequestId for RequestIds {
     fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::try_from(format!("{:08x}-{count:x}", self.prefix)).ok().map(RequestId::new)
+        let mut id = String::with_capacity(25);
+        push_hex(&mut id, self.prefix.into());
+        id.push('-');
+        push_hex(&mut id, count);
+        HeaderValue::try_from(id).ok().map(RequestId::new)
     }
 }
 

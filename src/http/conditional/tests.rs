@@ -1,17 +1,12 @@
 //! Which tags match, and which lists can be read.
 
+use axum::http::HeaderValue;
+
 use super::*;
 
 fn list(lines: &[&str]) -> TagList {
     let lines = lines.iter().map(|line| (IF_MATCH, HeaderValue::from_str(line).unwrap()));
     TagList::read(&lines.collect(), &IF_MATCH)
-}
-
-#[test]
-fn a_tag_is_its_numbers_between_quotes() {
-    assert_eq!(EntityTag::weak(&[0, 31, 256]).to_header(), "W/\"0-1f-100\"");
-    assert_eq!(EntityTag::of_record(7, 10).to_header(), "\"7-a\"");
-    assert_ne!(EntityTag::weak(&[1, 23]), EntityTag::weak(&[0x12, 3]));
 }
 
 #[test]
@@ -55,9 +50,7 @@ fn a_write_rests_on_the_changes_that_its_tags_name() {
     assert_eq!(condition(&["\"7-a\", W/\"7-b\""], &[]), Condition::SeqIn(vec![10, 11]));
     assert_eq!(condition(&[], &["\"7-a\""]), Condition::SeqNotIn(vec![10]));
     assert_eq!(condition(&["*"], &["\"7-a\""]), Condition::Exists.and(Condition::SeqNotIn(vec![10])));
-    for of_no_record in ["\"8-a\"", "\"7\"", "\"7-A\"", "\"7-0a\"", "\"7-+a\"", "\"7-1-a\"", "\"\""] {
-        assert_eq!(condition(&[of_no_record], &[]), Condition::SeqIn(Vec::new()), "{of_no_record}");
-    }
+    assert_eq!(condition(&["\"8-a\"", "\"7\""], &[]), Condition::SeqIn(Vec::new()), "tags of no record of this run");
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! Entity tags (RFC 9110 §8.8.3): which version of an answer the client holds.
+//!
+//! A tag is made of numbers that are known before an answer is computed, so a client that holds the present answer costs two look-ups.
+
+use axum::http::HeaderValue;
+
+/// The entity tag of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EntityTag {
+    is_weak: bool,
+    opaque: String,
+}
+
+impl EntityTag {
+    /// A tag for answers whose bytes may differ in the seconds left. One of the numbers has to change whenever the rest does.
+    pub(super) fn weak(numbers: &[u64]) -> Self {
+        let mut opaque = String::with_capacity(numbers.len() * 17);
+        for (at, number) in numbers.iter().enumerate() {
+            if at > 0 {
+                opaque.push('-');
+            }
+            push_hex(&mut opaque, *number);
+        }
+        Self { is_weak: true, opaque }
+    }
+
+    /// The tag of a single record: it is the same as long as no commit of this run of the server wrote the record again.
+    pub(super) fn of_record(run: u32, seq: u64) -> Self {
+        Self { is_weak: false, ..Self::weak(&[run.into(), seq]) }
+    }
+
+    /// The part between the quotes.
+    pub(super) fn opaque(&self) -> &str {
+        &self.opaque
+    }
+
+    /// The value of the `ETag` header.
+    pub(super) fn to_header(&self) -> HeaderValue {
+        let text = [if self.is_weak { "W/\"" } else { "\"" }, &self.opaque, "\""].concat();
+        // Digits, hyphens and quotes are always a valid value.
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\""))
+    }
+}
+
+/// Appends a number in hexadecimal digits. `format!` takes a quarter of the time that a whole view does.
+pub(super) fn push_hex(text: &mut String, number: u64) {
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    text.extend((0..digits).rev().filter_map(|digit| {
+        let value = u32::try_from(number >> (4 * digit) & 0xf).ok()?;
+        char::from_digit(value, 16)
+    }));
+}
+
+/// The `seq` in the opaque part of a record's tag; `None` if this run makes no such tag.
+pub(super) fn seq_of(run: u32, opaque: &str) -> Option<u64> {
+    let seq = u64::from_str_radix(opaque.rsplit('-').next()?, 16).ok()?;
+    (EntityTag::of_record(run, seq).opaque == opaque).then_some(seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_its_numbers_between_quotes() {
+        assert_eq!(EntityTag::weak(&[0, 31, 256]).to_header(), "W/\"0-1f-100\"");
+        assert_eq!(EntityTag::of_record(7, u64::MAX).to_header(), "\"7-ffffffffffffffff\"");
+        assert_ne!(EntityTag::weak(&[1, 23]), EntityTag::weak(&[0x12, 3]));
+    }
+
+    #[test]
+    fn a_records_tag_gives_its_seq_back_to_the_run_that_made_it() {
+        for seq in [0, 1, 0xab, u64::MAX] {
+            assert_eq!(seq_of(7, EntityTag::of_record(7, seq).opaque()), Some(seq));
+            assert_eq!(seq_of(8, EntityTag::of_record(7, seq).opaque()), None);
+        }
+        for no_tag_of_a_record in ["7", "7-A", "7-0a", "7-+a", "7-1-a", "", "-", "7-"] {
+            assert_eq!(seq_of(7, no_tag_of_a_record), None, "{no_tag_of_a_record}");
+        }
+    }
+}
