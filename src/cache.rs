@@ -6,15 +6,16 @@
 //!
 //! - The writer commits, raises the commit counter, replaces the signal if the cache has it, and acknowledges
 //!   ([`Cache::committed`]).
-//! - A reader that misses notes the counter, reads the file, and puts the signal only if the counter has not moved, which
-//!   it checks under the key's lock ([`Cache::signal`]). If the counter moved, a commit may have overtaken the read: the
-//!   value is good for this reader, whose request started before that write was acknowledged, but not for the next one.
+//! - A reader that misses notes the counter, reads the file, and puts the signal only if the counter has not moved,
+//!   which it checks under the key's lock ([`Cache::signal`]). If the counter moved, a commit may have overtaken the
+//!   read: the value is good for this reader, whose request started before that write was acknowledged, but not for the
+//!   next one.
 //!
-//! moka's lock on the key serialises the puts of one key. If the reader's put comes first, the writer replaces it before
-//! the acknowledgement; if the writer finds nothing to replace, the counter has moved and the reader puts nothing. The
-//! writer *removes* a key that it does not find: moka only hides an expired entry, and shows it for a moment when another
-//! is put over it. A plain `get_with` and `invalidate` has no such order: a reader could put an old value, read before the
-//! commit, after the invalidation, and it would stay.
+//! moka's lock on the key serialises the puts of one key. If the reader's put comes first, the writer replaces it
+//! before the acknowledgement; if the writer finds nothing to replace, the counter has moved and the reader puts
+//! nothing. The writer *removes* a key that it does not find: moka only hides an expired entry, and shows it for a
+//! moment when another is put over it. A plain `get_with` and `invalidate` has no such order: a reader could put an old
+//! value, read before the commit, after the invalidation, and it would stay.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

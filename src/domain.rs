@@ -1,7 +1,8 @@
 //! The rules of the trade: what a signal, an overlay and a mission are, and how a size is computed.
 //!
-//! Everything in here is pure. There is no I/O, no clock, no lock, no `async` and no log line, so that every rule can be
-//! tested as a table of values. Input is parsed once, at the edge; a value of one of these types needs no further check.
+//! Everything in here is pure. There is no I/O, no clock, no lock, no `async` and no log line, so that every rule can
+//! be tested as a table of values. Input is parsed once, at the edge; a value of one of these types needs no further
+//! check.
 
 mod condition;
 mod decimal;

@@ -1,8 +1,8 @@
 //! JSON of signals, overlays and mission views, as bytes.
 //!
-//! A view is a splice: `{"signal":…,"user":…,"mission":…}`. The first two are rendered once per record and kept with it;
-//! [`write_view`] writes the computed numbers for each view. It is the only writer of views, for single views, lists and
-//! batches. The tests hold its bytes against serde over plain structs.
+//! A view is a splice: `{"signal":…,"user":…,"mission":…}`. The first two are rendered once per record and kept with
+//! it; [`write_view`] writes the computed numbers for each view. It is the only writer of views, for single views,
+//! lists and batches. The tests hold its bytes against serde over plain structs.
 
 mod view;
 

@@ -1,8 +1,9 @@
-//! What the program does: the only place that holds both store and cache, and the only seam between async and blocking code.
+//! What the program does: the only place that holds both store and cache, and the only seam between async and blocking
+//! code.
 //!
-//! Writing is always: commit, then memory, then reply. Reading comes from memory: signals from the cache, overlays from the roster of all
-//! of them (`overlays`); the rest is read from the file on a thread where blocking is allowed. A view is computed on the spot and never
-//! kept.
+//! A write is always: commit, then memory, then reply. Reads come from memory: signals from the cache, overlays from
+//! the roster (`overlays`); the rest is read from the file, on a thread that may block. A view is computed for each
+//! read and never kept.
 
 mod backup;
 mod blocking;
@@ -47,8 +48,9 @@ use roster::Names;
 pub use roster::RenderedOverlay;
 
 use crate::cache::{Cache, CacheSize, CachedSignal};
-use crate::domain::Condition;
-use crate::domain::{Instruments, Invalid, Market, Object, Rates, SignalId, Tiers, Token, UnixMillis, UserId};
+use crate::domain::{
+    Condition, Instruments, Invalid, Market, Object, Rates, SignalId, Tiers, Token, UnixMillis, UserId,
+};
 use crate::metrics::Metrics;
 use crate::store::{
     Change, Commit, Counts, Effect, Operation, Precedence, Receipt, RetryPauses, Snapshot, Store, StoreError,
@@ -151,7 +153,7 @@ fn current<T>(shared: &RwLock<Arc<T>>) -> Arc<T> {
     Arc::clone(&shared.read().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Changes what readers get from now on; those who have it already keep it as it was.
+/// Changes the value for later readers; earlier readers keep the old one.
 fn update<T: Clone>(shared: &RwLock<Arc<T>>, change: impl FnOnce(&mut T)) {
     change(Arc::make_mut(&mut shared.write().unwrap_or_else(PoisonError::into_inner)));
 }
@@ -227,8 +229,8 @@ impl Service {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Checks that the overlays of the file fit in memory, by an estimate from the first of them: a server with more than it
-    /// may hold would fail at the first list.
+    /// Checks that the overlays of the file fit in memory, by an estimate from the first of them: a server with more
+    /// than it may hold would fail at the first list.
     ///
     /// # Errors
     ///
@@ -241,12 +243,12 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Busy`] if too many wait; [`ServiceError::TooManyOverlays`] if memory has no room for an overlay.
+    /// [`ServiceError::Busy`] if too many wait; [`ServiceError::TooManyOverlays`] if an overlay does not fit in memory.
     pub fn submit(&self, operation: Operation) -> Result<Pending, ServiceError> {
         let Shared { memory, store, metrics, .. } = &*self.shared;
         if matches!(operation, Operation::PutOverlay { .. } | Operation::PatchOverlay { .. }) {
-            // Pushes come to stay: with all overlays in memory most of them end there.
-            memory.overlays.missed(store);
+            // Clients push again and again: with all overlays in memory most pushes need no write.
+            memory.overlays.count_miss(store);
             memory.overlays.check_memory(&operation).inspect_err(|_| {
                 metrics.writes_refused.inc();
             })?;
@@ -292,15 +294,15 @@ impl Service {
         condition: Condition,
     ) -> Result<Patched, ServiceError> {
         let now = self.now();
-        // The writer judges a condition. Without one, memory is no older than the last acknowledged write; a write still under way counts
-        // as coming after this one.
+        // Only the writer checks a condition. Without one, memory suffices: it is no older than the last acknowledged
+        // write, and a write that is not acknowledged yet counts as later than this one.
         let found = if condition == Condition::None { self.overlay_in_memory(user.as_str()) } else { Ok(None) };
         let found = found.inspect_err(|_| {
             self.shared.metrics.writes_refused.inc();
         })?;
         if let Some(found) = found
-            && if let Some(is_left) = found.row().account.is_left_by(&patch) {
-                is_left
+            && if let Some(is_unchanged) = found.row().account.is_unchanged_by(&patch) {
+                is_unchanged
             } else {
                 let overlay = found.overlay()?;
                 overlay.patched(patch.clone(), now)?.says_the_same(&overlay)
@@ -370,7 +372,7 @@ impl Service {
     fn overlay_in_file(&self, user: &UserId) -> Result<Option<RenderedOverlay>, ServiceError> {
         let Shared { memory, store, metrics, .. } = &*self.shared;
         metrics.cache_misses.inc();
-        memory.overlays.missed(store);
+        memory.overlays.count_miss(store);
         Ok(store.snapshot()?.overlay(user)?.map(|stored| memory.overlays.render(&stored)))
     }
 
@@ -441,8 +443,7 @@ impl Service {
         &self.shared.metrics
     }
 
-    /// Forgets what is in memory of signals and overlays, so that the next readers go to the file: for those who measure
-    /// or test that way.
+    /// Empties the cache and the roster, so that the next readers read the file: for benchmarks and tests.
     pub fn clear_cache(&self) {
         self.shared.memory.cache.clear();
         self.shared.memory.overlays.clear();

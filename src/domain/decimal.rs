@@ -1,8 +1,8 @@
 //! Exact decimal numbers: prices, sizes, balances and percentages.
 //!
-//! A [`Decimal`] is an `i64` count of 10⁻⁸. Binary floats size an exact 1.00 lot as 0.99, and a position that is wrong by
-//! a step costs real money, so no float is ever made: not by reading, computing or writing. Products and quotients are
-//! computed in `i128`; each names its [`Round`]ing, and a result that does not fit is `None`, never a wrap.
+//! A [`Decimal`] is an `i64` count of 10⁻⁸. Binary floats size an exact 1.00 lot as 0.99, and a position that is wrong
+//! by a step costs real money, so no float is ever made: not by reading, computing or writing. Products and quotients
+//! are computed in `i128`; each names its [`Round`]ing, and a result that does not fit is `None`, never a wrap.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -121,8 +121,8 @@ impl Decimal {
 
     /// Returns the largest multiple of `step` that is at most this.
     ///
-    /// Both are expected to be at least zero. The answer is zero if `step` is not above zero, and if the multiple does not
-    /// fit.
+    /// Both are expected to be at least zero. The answer is zero if `step` is not above zero, and if the multiple does
+    /// not fit.
     #[must_use]
     pub const fn floor_to(self, step: Self) -> Self {
         match self.0.checked_rem_euclid(step.0) {

@@ -164,8 +164,8 @@ impl Currency {
 }
 
 impl Pair {
-    /// Reads a pair in any case: `GBPUSD`, or with a slash or hyphen between the codes (`gbp/usd`), which codes of other than
-    /// three letters need (`USDT-USD`). The slash goes if both have three.
+    /// Reads a pair in any case: `GBPUSD`, or with a slash or hyphen between the codes (`gbp/usd`), which codes of
+    /// other than three letters need (`USDT-USD`). The slash goes if both have three.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Instruments: what one lot is, and in which steps it trades.
 //!
-//! The table is data (`data/instruments.toml`), since brokers differ; an operator's own file replaces it entry by entry.
+//! The table is data (`data/instruments.toml`), since brokers differ; an operator's own file replaces it entry by
+//! entry.
 
 use std::collections::BTreeMap;
 

@@ -14,9 +14,9 @@
 //! risk_amount  = lots × loss_per_lot
 //! ```
 //!
-//! Everything up to a shown number is an exact fraction of integers. Shown numbers are cut to eight decimals, not rounded;
-//! budget and amount are cut alike, so that `risk_amount ≤ risk_budget` holds for the shown numbers too. A size below the
-//! minimum lot is never bumped up, and a missing rate is never taken for 1.
+//! Everything up to a shown number is an exact fraction of integers. Shown numbers are cut to eight decimals, not
+//! rounded; budget and amount are cut alike, so that `risk_amount ≤ risk_budget` holds for the shown numbers too. A
+//! size below the minimum lot is never bumped up, and a missing rate is never taken for 1.
 //!
 //! [`Terms`] is the part that all users of a signal share whose accounts hold one currency. A batch computes it once.
 
@@ -146,7 +146,8 @@ impl Reasons {
 
 /// What one user may do with one signal, as of one moment.
 ///
-/// Amounts are in the account's currency, sizes in lots. A number that can not be known is `None`, and a reason says why.
+/// Amounts are in the account's currency, sizes in lots. A number that can not be known is `None`, and a reason says
+/// why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mission {
     /// Its state for the user.

@@ -1,8 +1,8 @@
 //! A JSON object whose members keep their order and their text.
 //!
-//! Signals and overlays carry members that this program knows nothing about. They are kept to the letter
-//! (`1.10` stays `1.10`), less the white space between tokens, so that a record is one line. Reading is strict: an object
-//! that holds a member twice is refused at any depth, as two readers may disagree on what it says.
+//! Signals and overlays carry members that this program knows nothing about. They are kept to the letter (`1.10` stays
+//! `1.10`), less the white space between tokens, so that a record is one line. Reading is strict: an object that holds
+//! a member twice is refused at any depth, as two readers may disagree on what it says.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -15,7 +15,8 @@ use super::{Decimal, DecimalError, Invalid, InvalidKind, UnixMillis};
 
 /// Most members of one object: far above any real record, low enough that a search by name stays cheap.
 const MEMBERS_MAX: usize = 256;
-/// Most levels of objects and lists in one record: a view and an export line wrap it in one more, and readers commonly stop at 128.
+/// Most levels of objects and lists in one record: a view and an export line wrap it in one more, and readers commonly
+/// stop at 128.
 const LEVELS_MAX: usize = 64;
 /// Most members that a record keeps beside its known ones: with those it stays below [`MEMBERS_MAX`], so that what is
 /// returned can be sent again.
@@ -307,9 +308,9 @@ impl Letters {
 /// Whether `name`, which has these letters, looks like a slip of the pen for `known`.
 fn nearly_spells(name: &str, letters: Letters, known: &str) -> bool {
     let meant = Letters::of(known);
-    // One slip in a short name, two in a long one; a shorter name than four letters is no evidence. Each slip changes the
-    // length by one at most, and takes one letter away from those that occur and adds another at most, which settles nearly every pair
-    // of names before anything is allocated.
+    // One slip in a short name, two in a long one; fewer than four letters are no evidence. A slip changes the length
+    // by at most one, removes at most one letter and adds at most one. So most pairs are decided before anything is
+    // allocated.
     let slips = if meant.count >= 9 { 2 } else { 1 };
     let others = (letters.set ^ meant.set).count_ones().div_ceil(2);
     if letters.count < 4 || letters.count.abs_diff(meant.count) > slips || others > slips {

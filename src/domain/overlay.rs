@@ -60,10 +60,10 @@ const KNOWN: [&str; 8] = [
 ];
 
 impl Account {
-    /// Whether a patch would leave everything as it is: `true` if it puts nothing but some of these numbers, each as it is already;
-    /// `false` if it puts another number in the place of one of these, or tries to. `None` where that takes a closer look.
+    /// Whether a patch changes nothing, as far as these numbers tell: `true` if it sets only some of them, each to its
+    /// present value; `false` if it sets one of them to another value. `None` if the whole overlay has to be compared.
     #[must_use]
-    pub fn is_left_by(&self, patch: &Object) -> Option<bool> {
+    pub fn is_unchanged_by(&self, patch: &Object) -> Option<bool> {
         let mut puts_more = false;
         for (name, value) in patch.iter() {
             let own = match name {
@@ -122,8 +122,8 @@ impl OverlayDraft {
         Ok(Self { overlay, has_time: time.is_some(), has_currency })
     }
 
-    /// The names of the members that a stored overlay has and that are gone once this one replaces it. A currency that is not named is USD
-    /// again, so one that is lost that way counts.
+    /// The names of the members that a stored overlay loses when this one replaces it. A currency that is not named
+    /// becomes USD again, so a lost currency counts.
     #[must_use]
     pub fn removes(&self, stored: &Overlay) -> Vec<String> {
         let new = &self.overlay;
@@ -153,8 +153,8 @@ impl OverlayDraft {
         }
     }
 
-    /// Fills in `now` where the body named no time, or one that is yet to come: a clock that runs fast must not keep later
-    /// changes out.
+    /// Fills in `now` if the body named no time or a future one: otherwise a client with a fast clock would block later
+    /// changes.
     #[must_use]
     pub fn resolve(mut self, now: UnixMillis) -> Overlay {
         self.overlay.updated_at = if self.has_time { self.overlay.updated_at.min(now) } else { now };
@@ -216,8 +216,8 @@ impl Overlay {
         Ok(overlay)
     }
 
-    /// Takes the known members but the user out of `object`, and puts those that are named in the place of this overlay's. Returns
-    /// the time, if one is given.
+    /// Takes the known members, except the user, out of `object` and sets those of this overlay. Returns the time, if
+    /// `object` has one.
     fn take_known(&mut self, object: &mut Object) -> Result<Option<UnixMillis>, Invalid> {
         if object.get("tier").is_some() {
             self.tier = object.take_parsed("tier", TierName::parse)?;
@@ -295,11 +295,11 @@ mod tests {
             (r#"{"account_balance":"10.5"}"#, None),
             (r#"{"account_balance":null}"#, None),
         ] {
-            assert_eq!(account.is_left_by(&object(patch)), expected, "{patch}");
+            assert_eq!(account.is_unchanged_by(&object(patch)), expected, "{patch}");
         }
         let bare = stored(r#"{"user_id":"7"}"#).account();
         for patch in [r#"{"account_balance":0}"#, r#"{"risk_percent":0}"#, r#"{"trades_remaining":0}"#] {
-            assert_eq!(bare.is_left_by(&object(patch)), Some(false), "{patch}");
+            assert_eq!(bare.is_unchanged_by(&object(patch)), Some(false), "{patch}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Tiers: what a user's level allows.
 //!
-//! The table is data (`data/tiers.toml`), since the limits are the operator's policy; an operator's own file replaces it
-//! entry by entry.
+//! The table is data (`data/tiers.toml`), since the limits are the operator's policy; an operator's own file replaces
+//! it entry by entry.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
 //! Backups that the server makes of itself.
 //!
-//! They go into one folder, each named after its moment and the last change in it; the newest is also `latest.redb`. The
-//! server keeps as many as the operator wants. A file gets the name of a backup only once it is whole and verified.
+//! They go into one folder, each named after its moment and the last change in it; the newest is also `latest.redb`.
+//! The server keeps as many as the operator wants. A file gets the name of a backup only once it is whole and verified.
 //!
-//! The clock may be set at any time. So the number of the change tells which backup is older, and a monotonic clock tells
-//! the age of the newest.
+//! The clock may be set at any time. So the number of the change tells which backup is older, and a monotonic clock
+//! tells the age of the newest.
 
 mod make;
 
@@ -119,7 +119,8 @@ pub(super) struct BackupState {
 }
 
 impl BackupState {
-    /// Starts from the backups that an earlier run left in the folder. `seq` is the number of the last change in the database.
+    /// Starts from the backups that an earlier run left in the folder. `seq` is the number of the last change in the
+    /// database.
     pub(super) fn found_in(folder: &Path, seq: u64, now: UnixMillis) -> Self {
         let newest = list(folder, seq).ok().and_then(|mut files| files.pop()).and_then(|file| {
             let found = fs::metadata(&file).ok()?;
@@ -138,8 +139,8 @@ impl BackupState {
     }
 }
 
-/// The number of the last change in a backup, from its name; `None` for a name that this program does not give. Such a file
-/// in the folder belongs to another program, and stays.
+/// The number of the last change in a backup, from its name; `None` for a name that this program does not give. Such a
+/// file in the folder belongs to another program, and stays.
 fn seq_of(name: &str) -> Option<u64> {
     let is_number = |text: &str, least: usize| text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit());
     let (moment, seq) = name.strip_prefix(NAME_START)?.strip_suffix(NAME_END)?.split_once("Z-")?;
@@ -151,8 +152,9 @@ fn seq_of(name: &str) -> Option<u64> {
 
 /// The backups in a folder, oldest first, as of a database whose last change is `seq`.
 ///
-/// The number of its last change tells how old a backup is, since the clock may have been set. A backup of a later change
-/// than `seq` counts as older than all others: a restore has replaced the database that it was made from by an earlier one.
+/// The number of its last change tells how old a backup is, since the clock may have been set. A backup of a later
+/// change than `seq` counts as older than all others: a restore has replaced the database that it was made from by an
+/// earlier one.
 fn list(folder: &Path, seq: u64) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {

@@ -14,7 +14,7 @@ pub enum ServiceError {
     /// The record is not there.
     #[error("no {0}")]
     Absent(String),
-    /// Another record stands in the way.
+    /// Another record has the same id.
     #[error("{0}")]
     Conflict(String),
     /// The condition of a write does not hold.
@@ -29,10 +29,10 @@ pub enum ServiceError {
     /// Too many writes are waiting, or the server is stopping.
     #[error("too many writes are waiting, or the server is stopping")]
     Busy,
-    /// Memory has no room for the overlays.
+    /// The overlays do not fit in memory.
     #[error(
         "the overlays take {} of memory and --overlays-memory is {}: delete overlays, or start with --overlays-memory {}",
-        ByteSize(*bytes).display().iec(), ByteSize(*bytes_max).display().iec(), sufficient(*bytes)
+        ByteSize(*bytes).display().iec(), ByteSize(*bytes_max).display().iec(), suggested_limit(*bytes)
     )]
     TooManyOverlays {
         /// What they take, in bytes.
@@ -78,7 +78,7 @@ impl From<WriteError> for ServiceError {
     }
 }
 
-/// A value of `--overlays-memory` with which overlays that take so many bytes have room to grow by half.
-fn sufficient(bytes: u64) -> String {
+/// A value of `--overlays-memory` with which overlays of so many bytes may grow by half.
+fn suggested_limit(bytes: u64) -> String {
     format!("{}MiB", (bytes + bytes / 2).div_ceil(bytesize::MIB))
 }

@@ -44,8 +44,8 @@ impl Service {
         self.shared.store.check_file()
     }
 
-    /// Whether another program was found to have written to the database file. Then nothing is answered any more, not even
-    /// from memory.
+    /// Whether another program was found to have written to the database file. Then nothing is answered any more, not
+    /// even from memory.
     #[must_use]
     pub fn is_file_overwritten(&self) -> bool {
         self.shared.store.is_overwritten()

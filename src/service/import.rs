@@ -1,7 +1,7 @@
 //! Puts many records in, read from lines or from a file each.
 //!
-//! Records are queued for the writer as they are read, so that many share a commit; results come in the order of the records. A
-//! record that is refused does not keep the others out.
+//! Records are queued for the writer as they are read, so that many share a commit; results come in the order of the
+//! records. A record that is refused does not keep the others out.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -139,10 +139,11 @@ impl<P> Import<P> {
             Err(_) if self.pass == Pass::Outcomes => {}
             Err(error) => self.queue.push_back((place, Err(error))),
         }
-        self.settle(PENDING_MAX).await;
+        self.await_results(PENDING_MAX).await;
     }
 
-    /// Puts in the record of a file that holds one without a wrapping member; `name` is the file's name without `.json`.
+    /// Puts in the record of a file that holds one without a wrapping member; `name` is the file's name without
+    /// `.json`.
     pub async fn document(&mut self, place: P, kind: RecordKind, name: &str, json: &[u8]) {
         let reader = self.service.line_reader(self.precedence);
         let read = if json.len() > LINE_BYTES_MAX {
@@ -155,12 +156,12 @@ impl<P> Import<P> {
             Ok(operation) => self.submit(place, operation).await,
             Err(error) => self.queue.push_back((place, Err(error.into()))),
         }
-        self.settle(PENDING_MAX).await;
+        self.await_results(PENDING_MAX).await;
     }
 
     /// Waits until every record so far is in, or refused.
     pub async fn finish(&mut self) {
-        self.settle(0).await;
+        self.await_results(0).await;
     }
 
     /// The outcomes that came since the last call, in the order of the records.
@@ -184,8 +185,8 @@ impl<P> Import<P> {
         self.queue.push_back((place, Err(ServiceError::Busy)));
     }
 
-    /// Waits until at most `most` outcomes are not known.
-    async fn settle(&mut self, most: usize) {
+    /// Waits until at most `most` records have no result yet.
+    async fn await_results(&mut self, most: usize) {
         while self.queue.len() > most
             && let Some((place, submitted)) = self.queue.pop_front()
         {

@@ -1,7 +1,7 @@
 //! Splits bytes that come in pieces into lines.
 //!
-//! Lines end in LF or CRLF; the last may lack its end. Blank lines are counted and skipped. No more than one line and one piece are in
-//! memory.
+//! Lines end in LF or CRLF; the last may lack its end. Blank lines are counted and skipped. No more than one line and
+//! one piece are in memory.
 
 use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::{AnyDelimiterCodec, Decoder as _};
@@ -14,8 +14,8 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 pub struct Line {
     /// Counted from 1, blank lines included.
     pub number: u64,
-    /// The line without its end, not yet known to be UTF-8 or JSON; `None` for one of more than [`LINE_BYTES_MAX`] bytes, which is
-    /// skipped.
+    /// The line without its end, not yet known to be UTF-8 or JSON; `None` for one of more than [`LINE_BYTES_MAX`]
+    /// bytes, which is skipped.
     pub text: Option<Bytes>,
 }
 

@@ -21,7 +21,8 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most signals that a page reads: a filter that matches few signals of many years must still answer soon.
 const SIGNALS_SCANNED_MAX: usize = 10_000;
 
-/// One mission view that is not computed yet: its entity tag is known before, so that a client that holds it costs nothing.
+/// One mission view that is not computed yet: its entity tag is known before, so that a client that holds it costs
+/// nothing.
 #[derive(Debug)]
 pub struct MissionView<'a> {
     signal: &'a StoredSignal,
@@ -409,8 +410,8 @@ impl Batch {
         self.outcomes_passed = outcomes.partition_point(|stored| stored.outcome.user_id <= *user);
     }
 
-    /// Appends the next views, until there are `rows_max` or `out` has `bytes_max`; returns how many. Each call passes at
-    /// least one user, so that repeated calls reach the end.
+    /// Appends the next views, until there are `rows_max` or `out` has `bytes_max`; returns how many. Each call passes
+    /// at least one user, so that repeated calls reach the end.
     pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
         let roster = Arc::clone(&self.roster);
         let mut count = 0;
@@ -513,8 +514,8 @@ impl Batch {
         true
     }
 
-    /// Returns the outcome of a user who comes after all users asked about before. Outcomes are in the order of users, so
-    /// one comparison with the next outcome is enough for most.
+    /// Returns the outcome of a user who comes after all users asked about before. Outcomes are in the order of users,
+    /// so one comparison with the next outcome is enough for most.
     fn next_outcome(&mut self, user: &[u8]) -> Option<OutcomeStatus> {
         loop {
             let stored = self.signal.outcomes().get(self.outcomes_passed)?;

@@ -1,15 +1,15 @@
 //! Every user's overlay in memory, no older than the last acknowledged write.
 //!
 //! The [`Roster`] holds them all once it is filled; the writer puts each change into it after the commit and before the
-//! acknowledgement. So a reader finds the state of the newest acknowledged write, or a newer one. Overlays do not expire,
-//! and none is evicted: a write for which memory does not suffice is refused ([`Overlays::check_memory`]).
+//! acknowledgement. So a reader finds the state of the newest acknowledged write, or a newer one. Overlays do not
+//! expire, and none is evicted: a write for which memory does not suffice is refused ([`Overlays::check_memory`]).
 //!
-//! The start reads no roster. The first batch fills it; so do a few reads and writes of single overlays, in the background.
-//! Until it is full, single reads go to the file and batches wait. A fill that fails leaves the roster empty; the next
-//! batch tries again, and so do single reads, after twice as many as before.
+//! The start reads no roster. The first batch fills it; so do a few reads and writes of single overlays, in the
+//! background. Until it is full, single reads go to the file and batches wait. A fill that fails leaves the roster
+//! empty; the next batch tries again, and so do single reads, after twice as many as before.
 //!
-//! A fill misses no write: it starts to collect changes, then takes its snapshot, and at the end applies the changes that
-//! the snapshot does not show.
+//! A fill misses no write: it starts to collect changes, then takes its snapshot, and at the end applies the changes
+//! that the snapshot does not show.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -18,7 +18,7 @@ use std::thread;
 use super::ServiceError;
 use super::blocking::blocking;
 use super::roster::{Names, RenderedOverlay, Roster};
-use crate::domain::{Tiers, UnixMillis, UserId};
+use crate::domain::{Condition, Tiers, UnixMillis, UserId};
 use crate::store::{Change, Commit, Operation, Snapshot, Store, StoreError, StoredOverlay};
 
 /// Reads and writes of single overlays before the roster is filled: a command that needs one record does not read all.
@@ -173,7 +173,7 @@ impl Overlays {
     }
 
     /// Counts a read or write of one overlay while the roster is not full; after some, fills it in the background.
-    pub(super) fn missed(self: &Arc<Self>, store: &Arc<Store>) {
+    pub(super) fn count_miss(self: &Arc<Self>, store: &Arc<Store>) {
         if matches!(&*self.read(), State::Full(_)) {
             return;
         }
@@ -192,7 +192,8 @@ impl Overlays {
         });
     }
 
-    /// Returns a version that is no older than the last acknowledged write; fills the roster first, or waits until it is full.
+    /// Returns a version that is no older than the last acknowledged write; fills the roster first, or waits until it
+    /// is full.
     ///
     /// # Errors
     ///
@@ -211,15 +212,15 @@ impl Overlays {
         .await
     }
 
-    /// Reads all overlays of the snapshot that `take_snapshot` takes into memory, unless they are there already. The caller
-    /// holds `filling`.
+    /// Reads all overlays of the snapshot that `take_snapshot` takes into memory, unless they are there already. The
+    /// caller holds `filling`.
     fn fill(&self, take_snapshot: impl FnOnce() -> Result<Snapshot, StoreError>) -> Result<Arc<Roster>, StoreError> {
         match &mut *self.write() {
             State::Full(roster) => return Ok(Arc::clone(roster)),
             state => *state = State::Filling(Vec::new()),
         }
-        // Only now, when changes are collected: a change that was committed between the snapshot and the first collected
-        // change would be in neither, and the roster would miss it for good.
+        // Only now, when changes are collected: a change that was committed between the snapshot and the first
+        // collected change would be in neither, and the roster would miss it for good.
         let read = take_snapshot().and_then(|snapshot| Ok((snapshot.seq()?, self.read_all(&snapshot)?)));
         let mut state = self.write();
         let pending = match std::mem::replace(&mut *state, State::Empty) {
@@ -250,14 +251,14 @@ impl Overlays {
         Ok(roster)
     }
 
-    /// Checks that the overlays of a file fit in memory. Their size is an estimate: the mean size of the first ones, times
-    /// their number. A file whose later overlays are much larger or smaller than its first ones is judged wrongly; then the
-    /// limit holds from the first write on.
+    /// Checks that the overlays of a file fit in memory. Their size is an estimate: the mean size of the first ones,
+    /// times their number. A file whose later overlays are much larger or smaller than its first ones is judged
+    /// wrongly; then the limit holds from the first write on.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::TooManyOverlays`] if they take a quarter more than they may: a file that was written below the limit
-    /// can be opened again. [`ServiceError::Store`].
+    /// [`ServiceError::TooManyOverlays`] if they take a quarter more than they may: a file that was written below the
+    /// limit can be opened again. [`ServiceError::Store`].
     pub(super) fn check_file(&self, snapshot: &Snapshot) -> Result<(), ServiceError> {
         let (mut sampled, mut sampled_bytes) = (0, 0);
         for row in snapshot.overlays(None)?.take(SAMPLE_OVERLAYS) {
@@ -342,7 +343,6 @@ impl Overlays {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Condition;
     use crate::domain::{Object, OverlayDraft};
     use crate::service::{Service, Settings};
     use crate::store::Precedence;

@@ -1,14 +1,15 @@
 //! Records as lines of text: what `load`, `export` and `POST /v1/import` speak (NDJSON).
 //!
-//! A line is an object with one member that says what it is: `{"signal":{…}}`, `{"overlay":{…}}`, `{"patch":{…}}`, `{"rate":{…}}`,
-//! `{"outcome":{…}}`. An overlay replaces the stored one as a whole; a patch names the overlay by its `user_id` and changes the members that it
-//! has, as `PATCH` does. A line `{"sample_time":"…"}` says to which moment the times in the lines after it are relative: they are
-//! moved so that this moment is now, which keeps sample data from expiring.
+//! A line is an object with one member that says what it is: `{"signal":{…}}`, `{"overlay":{…}}`, `{"patch":{…}}`,
+//! `{"rate":{…}}`, `{"outcome":{…}}`. An overlay replaces the stored one as a whole; a patch names the overlay by its
+//! `user_id` and changes the members that it has, as `PATCH` does. A line `{"sample_time":"…"}` says to which moment
+//! the times in the lines after it are relative: they are moved so that this moment is now, which keeps sample data
+//! from expiring.
 
 use super::Service;
-use crate::domain::Condition;
 use crate::domain::{
-    Invalid, InvalidKind, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UnixMillis, UserId,
+    Condition, Invalid, InvalidKind, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UnixMillis,
+    UserId,
 };
 use crate::render;
 use crate::store::{Operation, Precedence, Snapshot, StoreError};
@@ -89,8 +90,8 @@ impl LineReader {
         Ok(Some(operation))
     }
 
-    /// Reads a whole file that holds one record without a wrapping member; `name` is the file's name without `.json`, and
-    /// gives the id where the record names none.
+    /// Reads a whole file that holds one record without a wrapping member; `name` is the file's name without `.json`,
+    /// and gives the id where the record names none.
     ///
     /// # Errors
     ///
@@ -124,7 +125,8 @@ impl LineReader {
 
     /// What becomes of the stored record when one comes whose member `name` is its time.
     ///
-    /// One without a time is from now. It is newer than the stored one, also where the clock has been set back since that was written.
+    /// One without a time is from now. It is newer than the stored one, also where the clock has been set back since
+    /// that was written.
     fn precedence(&self, object: &Object, name: &str) -> Precedence {
         match self.precedence {
             Precedence::Newest if !has_time(object, name) => Precedence::Replace,

@@ -1,9 +1,9 @@
 //! The roster: all overlays in memory, ready to be joined with any signal.
 //!
 //! A view needs a user's JSON and the few numbers that a mission is computed from; a batch of views needs those of all
-//! users in a row. The roster holds exactly that, packed into chunks in the order of users. A chunk never changes: a write
-//! replaces it. So versions of the roster share the chunks in which nothing changed, and a batch reads one version while
-//! the writer makes the next ones.
+//! users in a row. The roster holds exactly that, packed into chunks in the order of users. A chunk never changes: a
+//! write replaces it. So versions of the roster share the chunks in which nothing changed, and a batch reads one
+//! version while the writer makes the next ones.
 //!
 //! [`overlays`](super::overlays) keeps it as new as the last acknowledged write.
 
@@ -81,7 +81,8 @@ pub(super) struct Row<'a> {
     tier: TierSlot,
 }
 
-/// One user's overlay, rendered: its JSON, and the numbers that a mission is computed from. A handle that is cheap to clone.
+/// One user's overlay, rendered: its JSON, and the numbers that a mission is computed from. A handle that is cheap to
+/// clone.
 #[derive(Clone, Debug)]
 pub struct RenderedOverlay {
     chunk: Arc<Chunk>,
@@ -298,11 +299,11 @@ impl Roster {
         self.next(&mut position).is_none()
     }
 
-    /// Reads all overlays of a snapshot; `None` if `is_over` said so on the way. A row that does not decode is left out.
+    /// Reads all overlays of a snapshot; `None` if it was cancelled. A row that does not decode is left out.
     pub(super) fn build(
         snapshot: &Snapshot,
         names: &Names,
-        is_over: impl Fn() -> bool,
+        is_cancelled: impl Fn() -> bool,
     ) -> Result<Option<Self>, StoreError> {
         let mut roster = Self::default();
         let mut builder = ChunkBuilder::default();
@@ -313,10 +314,10 @@ impl Roster {
                 Err(error) => return Err(error),
             }
             if builder.text.len() >= CHUNK_BYTES {
-                // A clone has no spare room; a builder that grew has much, and to give that back leaves holes in memory.
+                // A clone has no spare capacity. The builder has much; shrinking it would fragment memory.
                 roster.extend(builder.clone());
                 builder.clear();
-                if is_over() {
+                if is_cancelled() {
                     return Ok(None);
                 }
             }
@@ -379,7 +380,7 @@ struct ChunkBuilder {
 }
 
 impl ChunkBuilder {
-    /// Makes room for a chunk's rows and one more.
+    /// Reserves memory for a chunk's rows and one more.
     fn reserve(&mut self, chunk: &Chunk, more: Option<&RenderedOverlay>) {
         self.rows.reserve_exact(chunk.rows.len() + 1);
         self.text.reserve_exact(chunk.text.len() + more.map_or(0, RenderedOverlay::bytes));

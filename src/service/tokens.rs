@@ -1,7 +1,7 @@
 //! Tokens: made, revoked, and recognised when a request brings one.
 //!
-//! A token is `ovl_<id>_<secret>`. It is found by its id, and the SHA-256 of the whole is compared in constant time; the secret's
-//! 256 random bits make a slow hash needless.
+//! A token is `ovl_<id>_<secret>`. It is found by its id, and the SHA-256 of the whole is compared in constant time;
+//! the secret's 256 random bits make a slow hash needless.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
-//! One entry point for each thing that a client may write. The writer judges the condition of a write, so that nothing comes in between.
+//! One entry point for each thing that a client may write. The writer checks the condition of a write, so no other write can come
+//! in between.
 
 use super::{Service, ServiceError};
-use crate::domain::Condition;
-use crate::domain::{Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UserId};
+
+use crate::domain::{Condition, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UserId};
 use crate::render;
 use crate::store::{Change, Effect, Operation, Precedence, Receipt};
 
@@ -46,7 +47,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Absent`], also under a precondition; [`ServiceError::ConditionFailed`]; else as [`Service::write`].
+    /// [`ServiceError::Absent`], also under a precondition; [`ServiceError::ConditionFailed`]; else as
+    /// [`Service::write`].
     pub async fn patch_signal(
         &self,
         id: SignalId,

@@ -17,7 +17,8 @@ use crate::store::{self, StoreError};
 const LATEST: &str = "latest.redb";
 
 impl Service {
-    /// Makes a backup in the backup folder, or waits for the one that is being made. Writers and readers are not held up.
+    /// Makes a backup in the backup folder, or waits for the one that is being made. Writers and readers are not held
+    /// up.
     ///
     /// # Errors
     ///
@@ -35,8 +36,8 @@ impl Service {
         self.shared_work(|state| &state.making_download, Self::make_download).await
     }
 
-    /// Runs `work` on a thread that may block, or waits for its result if it is under way: any number of requests takes one
-    /// thread. The work goes on if they stop waiting.
+    /// Runs `work` on a thread that may block, or waits for its result if it is under way: any number of requests takes
+    /// one thread. The work goes on if they stop waiting.
     async fn shared_work<T: Clone + Send + Sync + 'static>(
         &self,
         under_way: fn(&BackupState) -> &UnderWay<T>,
