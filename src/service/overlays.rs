@@ -18,7 +18,7 @@ use std::thread;
 use super::ServiceError;
 use super::blocking::blocking;
 use super::roster::{Names, RenderedOverlay, Roster};
-use crate::domain::{Condition, Tiers, UnixMillis, UserId};
+use crate::domain::{Tiers, UnixMillis, UserId};
 use crate::store::{Change, Commit, Operation, Snapshot, Store, StoreError, StoredOverlay};
 
 /// Reads and writes of single overlays before the roster is filled: a command that needs one record does not read all.
@@ -343,6 +343,7 @@ impl Overlays {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Condition;
     use crate::domain::{Object, OverlayDraft};
     use crate::service::{Service, Settings};
     use crate::store::Precedence;
