@@ -9,10 +9,10 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use overlaid::domain::Condition;
 use overlaid::domain::{
-    Currency, Instruments, Market, Object, Overlay, OverlayDraft, RateDraft, Rates, Signal, SignalDraft, SignalId,
-    Status, Terms, Tiers, UnixMillis, UserId,
+    Budget, Currency, Instruments, Market, Object, Overlay, OverlayDraft, RateDraft, Rates, Signal, SignalDraft,
+    SignalId, Status, Terms, Tiers, UnixMillis, UserId,
 };
-use overlaid::render;
+use overlaid::render::{self, ViewTemplate};
 use overlaid::service::{Service, Settings};
 use overlaid::store::{Operation, Precedence};
 
@@ -62,10 +62,13 @@ fn views(c: &mut Criterion) {
             render::write_view(&mut out, &signal_json, &overlay_json, black_box(&computed), currency);
         });
     });
+    let mut budget = Vec::new();
+    render::write_budget(&mut budget, Budget::of(overlay.account(), tiers.of_user(overlay.tier.as_ref())));
+    let template = ViewTemplate::new(terms.clone());
     c.bench_function("compute and render a view", |b| {
         b.iter(|| {
             out.clear();
-            render::write_view(&mut out, &signal_json, &overlay_json, black_box(&mission()), currency);
+            template.write(&mut out, &signal_json, &overlay_json, &budget, black_box(&mission()));
         });
     });
     c.bench_function("render an overlay", |b| b.iter(|| render::overlay_json(black_box(&overlay))));

@@ -23,15 +23,15 @@ use std::time::Duration;
 
 use moka::ops::compute::Op;
 
-use crate::domain::{SignalId, Terms};
-use crate::render;
+use crate::domain::SignalId;
+use crate::render::{self, ViewTemplate};
 use crate::store::{Change, Commit, StoredOutcome, StoredSignal};
 
 /// Memory for signals: those of a busy day, 1,000, fit several times.
 const BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// How long a signal stays: most are traded for less than an hour.
 const LIFETIME: Duration = Duration::from_hours(1);
-/// Most currencies for which a signal keeps its terms: accounts hold few.
+/// Most currencies for which a signal keeps templates: accounts hold few.
 const CURRENCIES_MAX: usize = 16;
 /// Bytes of an entry beside the text of its record.
 const ENTRY_BYTES: usize = 384;
@@ -45,17 +45,17 @@ pub struct CachedSignal {
     pub json: Box<[u8]>,
     /// In the order of users.
     outcomes: Vec<Arc<StoredOutcome>>,
-    /// Its terms in the currencies that readers asked for.
-    terms: RwLock<Vec<CachedTerms>>,
+    /// The templates of its views in the currencies that readers asked for.
+    templates: RwLock<Vec<CachedTemplate>>,
 }
 
-/// A signal's terms in one currency, under one state of the rates.
+/// The template of a signal's views in one currency, under one state of the rates.
 #[derive(Debug)]
-struct CachedTerms {
+struct CachedTemplate {
     /// The caller's number of the currency.
     currency: usize,
     rates_seq: u64,
-    terms: Arc<Terms>,
+    template: Arc<ViewTemplate>,
 }
 
 impl CachedSignal {
@@ -63,27 +63,28 @@ impl CachedSignal {
     #[must_use]
     pub fn new(stored: StoredSignal, outcomes: Vec<Arc<StoredOutcome>>) -> Self {
         let json = render::signal_json(&stored.signal).into_boxed_slice();
-        Self { stored, json, outcomes, terms: RwLock::default() }
+        Self { stored, json, outcomes, templates: RwLock::default() }
     }
 
-    /// Returns the signal's terms in a currency; the first call makes them by `make`, which takes longer than a view.
+    /// Returns the template of the signal's views in a currency; the first call makes it by `make`, which takes longer
+    /// than a view.
     ///
     /// - `currency`: the caller's number of the currency, which must not change.
     /// - `rates_seq`: [`Rates::seq`](crate::domain::Rates::seq) of the rates that `make` uses.
-    pub fn terms(&self, currency: usize, rates_seq: u64, make: impl FnOnce() -> Terms) -> Arc<Terms> {
-        let is_wanted = |cached: &CachedTerms| cached.rates_seq == rates_seq && cached.currency == currency;
-        let cached = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+    pub fn template(&self, currency: usize, rates_seq: u64, make: impl FnOnce() -> ViewTemplate) -> Arc<ViewTemplate> {
+        let is_wanted = |cached: &CachedTemplate| cached.rates_seq == rates_seq && cached.currency == currency;
+        let cached = self.templates.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(cached) = cached.iter().find(|cached| is_wanted(cached)) {
-            return Arc::clone(&cached.terms);
+            return Arc::clone(&cached.template);
         }
         drop(cached);
-        let terms = Arc::new(make());
-        let mut cached = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        let template = Arc::new(make());
+        let mut cached = self.templates.write().unwrap_or_else(PoisonError::into_inner);
         cached.retain(|cached| cached.rates_seq == rates_seq && cached.currency != currency);
         if cached.len() < CURRENCIES_MAX {
-            cached.push(CachedTerms { currency, rates_seq, terms: Arc::clone(&terms) });
+            cached.push(CachedTemplate { currency, rates_seq, template: Arc::clone(&template) });
         }
-        terms
+        template
     }
 
     /// Returns the outcome of a user on this signal.
@@ -108,7 +109,7 @@ impl CachedSignal {
                 Err(at) => outcomes.insert(at, Arc::clone(outcome)),
             }
         }
-        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, terms: RwLock::default() }
+        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, templates: RwLock::default() }
     }
 
     fn weight(&self) -> u32 {

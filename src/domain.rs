@@ -22,12 +22,13 @@ mod time;
 mod token;
 
 pub use condition::Condition;
+pub(crate) use decimal::TEXT_BYTES_MAX;
 pub use decimal::{Decimal, DecimalError, Round};
 pub use explain::{Step, explain};
 pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
 pub use instrument::{Instrument, Instruments};
 pub use invalid::{Invalid, InvalidKind};
-pub use mission::{Market, Mission, Reason, Reasons, Status, Terms, compute};
+pub use mission::{Budget, Market, Mission, Reason, Reasons, Status, Terms, compute};
 pub use object::{Object, check_json, write_json_string};
 pub(crate) use object::{RawMembers, compact};
 pub use outcome::{Outcome, OutcomeStatus};

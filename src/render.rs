@@ -11,7 +11,7 @@ use std::io::Write as _;
 use crate::domain::{Decimal, Object, Outcome, Overlay, Rate, Signal, UnixMillis};
 
 pub use crate::domain::write_json_string as write_string;
-pub use view::write_view;
+pub use view::{ViewTemplate, write_budget, write_view};
 
 /// Renders a signal: its known members in a fixed order, then all others as published.
 #[must_use]

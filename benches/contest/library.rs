@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use overlaid::domain::{
-    Instruments, Market, Object, Overlay, OverlayDraft, Rates, Signal, SignalDraft, SignalId, Status, Terms, Tiers,
-    UnixMillis, UserId,
+    Budget, Instruments, Market, Object, Overlay, OverlayDraft, Rates, Signal, SignalDraft, SignalId, Status, Terms,
+    Tiers, UnixMillis, UserId,
 };
-use overlaid::render;
+use overlaid::render::{self, ViewTemplate};
 use overlaid::service::{MissionView, Separator, Service, Settings};
 
 use crate::rig::data;
@@ -59,7 +59,8 @@ pub(crate) struct Renderer {
     tiers: Tiers,
     rates: Rates,
     signal: Option<(Signal, Vec<u8>)>,
-    terms: Vec<Terms>,
+    templates: Vec<ViewTemplate>,
+    budget: Vec<u8>,
 }
 
 impl Renderer {
@@ -72,14 +73,14 @@ impl Renderer {
             rates.put(draft.resolve(UnixMillis::MIN), 1);
         }
         let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
-        Self { instruments, tiers, rates, signal: None, terms: Vec::new() }
+        Self { instruments, tiers, rates, signal: None, templates: Vec::new(), budget: Vec::new() }
     }
 
     /// Takes the signal for the views that follow.
     pub(crate) fn signal(&mut self, json: &[u8]) {
         let draft = SignalDraft::from_object(Object::parse(json).unwrap(), None).unwrap();
         self.signal = Some((draft.resolve(UnixMillis::MIN, 1).unwrap(), json.to_vec()));
-        self.terms.clear();
+        self.templates.clear();
     }
 
     /// Appends one view as a line.
@@ -88,15 +89,18 @@ impl Renderer {
         let draft = OverlayDraft::from_object(Object::parse(overlay_json).unwrap(), None).unwrap();
         let overlay: Overlay = draft.resolve(UnixMillis::MAX);
         let currency = &overlay.account_currency;
-        let known = self.terms.iter().position(|terms| terms.account_currency() == currency);
+        let known = self.templates.iter().position(|known| known.terms().account_currency() == currency);
         let at = known.unwrap_or_else(|| {
             let market = Market { instruments: &self.instruments, tiers: &self.tiers, rates: &self.rates };
-            self.terms.push(Terms::new(signal, currency, market));
-            self.terms.len() - 1
+            self.templates.push(ViewTemplate::new(Terms::new(signal, currency, market)));
+            self.templates.len() - 1
         });
         let tier = self.tiers.of_user(overlay.tier.as_ref());
-        let mission = self.terms[at].mission(overlay.account(), tier, Status::Active, UnixMillis::MIN);
-        render::write_view(out, signal_json, overlay_json, &mission, currency);
+        self.budget.clear();
+        render::write_budget(&mut self.budget, Budget::of(overlay.account(), tier));
+        let template = &self.templates[at];
+        let mission = template.terms().mission(overlay.account(), tier, Status::Active, UnixMillis::MIN);
+        template.write(out, signal_json, overlay_json, &self.budget, &mission);
         out.push(b'\n');
     }
 }

@@ -186,19 +186,69 @@ impl Decimal {
 
     /// Appends the shortest plain form: no exponent, no trailing zeros.
     pub fn write_to(self, out: &mut Vec<u8>) {
-        let (magnitude, one) = (self.0.unsigned_abs(), UNITS_PER_ONE.unsigned_abs());
-        let (whole, decimals) = (magnitude / one, magnitude % one);
-        let mut digits = itoa::Buffer::new();
+        let mut text = [0; TEXT_BYTES_MAX];
+        let length = self.write_into(&mut text);
+        out.extend_from_slice(text.get(..length).unwrap_or_default());
+    }
+
+    /// Writes the shortest plain form to the start of `text` and returns its length. The bytes after it are undefined.
+    #[inline]
+    pub(crate) fn write_into(self, text: &mut [u8; TEXT_BYTES_MAX]) -> usize {
+        let magnitude = self.0.unsigned_abs();
+        let one = UNITS_PER_ONE.unsigned_abs();
+        let (whole, fraction) = (magnitude / one, magnitude % one);
+        let mut at = 0;
         if self.0 < 0 {
-            out.push(b'-');
+            put(text, at, [b'-']);
+            at += 1;
         }
-        out.extend_from_slice(digits.format(whole).as_bytes());
-        if decimals != 0 {
-            // Adding one keeps the zeros behind the point; its own digit is cut off.
-            let decimals = digits.format(one + decimals).trim_end_matches('0').as_bytes();
-            out.push(b'.');
-            out.extend_from_slice(decimals.get(1..).unwrap_or_default());
+        let mut low = whole;
+        if whole >= one {
+            // Three digits at most: up to 922.
+            let digits = eight_digits(whole / one);
+            let zeros = digits.trailing_zeros() / 8;
+            put(text, at, ((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
+            at += 8 - zeros as usize;
+            low = whole % one;
         }
+        let digits = eight_digits(low);
+        // One zero stays where there is nothing else, and all of them behind more digits.
+        let zeros = if whole >= one { 0 } else { (digits.trailing_zeros() / 8).min(7) };
+        put(text, at, ((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
+        at += 8 - zeros as usize;
+        // Amounts are whole numbers more often than not.
+        if fraction == 0 {
+            return at;
+        }
+        let digits = eight_digits(fraction);
+        put(text, at, [b'.']);
+        put(text, at + 1, (digits | ZEROS).to_le_bytes());
+        at + 1 + 8 - digits.leading_zeros() as usize / 8
+    }
+}
+
+/// Bytes for a decimal as text: a sign, eleven digits, a point, eight decimals, and the bytes written after them.
+pub(crate) const TEXT_BYTES_MAX: usize = 32;
+
+/// Eight times the digit 0.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Spreads a number below 10⁸ over eight bytes, the first digit in the lowest: two halves, four pairs, eight digits.
+///
+/// Division by multiplication is exact in these ranges; a test goes through all halves.
+#[inline]
+const fn eight_digits(number: u64) -> u64 {
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | ((halves - 100 * hundreds) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((pairs - 10 * tens) << 8)
+}
+
+#[inline]
+fn put<const LENGTH: usize>(text: &mut [u8; TEXT_BYTES_MAX], at: usize, bytes: [u8; LENGTH]) {
+    if let Some(place) = text.get_mut(at..at + LENGTH) {
+        place.copy_from_slice(&bytes);
     }
 }
 
@@ -418,6 +468,17 @@ mod tests {
         assert_eq!(Decimal::from_int(i64::MAX), None);
         assert_eq!(least.floor_to(Decimal::from_units(3)), Decimal::ZERO);
         assert_eq!(most.ceil_to(Decimal::from_units(i64::MAX - 1)), None);
+    }
+
+    #[test]
+    fn eight_digits_are_those_that_formatting_gives() {
+        // Each half goes through the same steps, so all of one half are all there are.
+        for half in 0..10_000_u64 {
+            for number in [half, half * 10_000, half * 10_001, 12_340_000 + half] {
+                let text = (eight_digits(number) | ZEROS).to_le_bytes();
+                assert_eq!(std::str::from_utf8(&text).unwrap(), format!("{number:08}"));
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
-use super::ratio::Ratio;
+use super::ratio::{Divisor, Ratio};
 use super::{
     Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates,
     Round, Signal, Tiers, UnixMillis, UserTier,
@@ -188,6 +188,25 @@ impl Mission {
     }
 }
 
+/// What an account may risk on any signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The risk that is applied, in percent: the overlay's, else the tier's.
+    pub risk_percent: Option<Decimal>,
+    /// The most that a trade may lose: balance × risk / 100, cut to eight decimals.
+    pub risk_budget: Option<Decimal>,
+}
+
+impl Budget {
+    /// Works out a budget; `tier` is what the tier table says of the overlay's tier.
+    #[must_use]
+    pub fn of(account: Account, tier: UserTier<'_>) -> Self {
+        let risk_percent = account.risk_percent.or(tier.limits().map(|tier| tier.risk_percent));
+        let risk = account.balance.zip(risk_percent);
+        Self { risk_percent, risk_budget: risk.and_then(|(balance, percent)| risk_budget(balance, percent)) }
+    }
+}
+
 /// One user's size, with the amounts in the account's currency.
 #[derive(Clone, Copy)]
 struct Size {
@@ -296,10 +315,8 @@ impl Terms {
     /// Works out one user's mission; `tier` is what the tier table says of the overlay's tier.
     #[must_use]
     pub fn mission(&self, account: Account, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
-        let risk_percent = account.risk_percent.or(tier.limits().map(|tier| tier.risk_percent));
-        let risk = account.balance.zip(risk_percent);
-        let risk_budget = risk.and_then(|(balance, percent)| risk_budget(balance, percent));
-        let size = match risk {
+        let Budget { risk_percent, risk_budget } = Budget::of(account, tier);
+        let size = match account.balance.zip(risk_percent) {
             Some(_) if risk_budget.is_none() => Err(OutOfRange),
             Some((balance, percent)) => self.size(balance, percent, tier),
             None => Ok(None),
@@ -457,8 +474,8 @@ pub(super) fn conversion(
 /// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit.
 fn risk_budget(balance: Decimal, risk_percent: Decimal) -> Option<Decimal> {
     /// Units of a balance times units of a percentage, by units of a budget.
-    const SCALE: u128 = 100 * ONE as u128;
-    decimal(u64::try_from(risk_product(balance, risk_percent)? / SCALE).ok()?)
+    const SCALE: Option<Divisor> = Divisor::new(100 * ONE);
+    decimal(SCALE?.divide(risk_product(balance, risk_percent)?)?)
 }
 
 /// A balance times a percentage, in units of both; `None` if either is below zero.

@@ -7,10 +7,12 @@ use ethnum::U256;
 pub(super) struct Ratio {
     numerator: U256,
     denominator: U256,
+    /// Where both fit 64 bits, the case of nearly every signal: a division without dividing.
+    narrow: Option<(u64, Divisor)>,
 }
 
 impl Ratio {
-    /// Makes the fraction of two products; `None` if a divisor is zero. Products of four 64-bit factors always fit.
+    /// Makes the fraction of two products; `None` if a divisor is zero. Four factors of 64 bits always fit.
     pub(super) fn new(mut numerators: [u64; 4], mut denominators: [u64; 4]) -> Option<Self> {
         for numerator in &mut numerators {
             for denominator in &mut denominators {
@@ -19,18 +21,24 @@ impl Ratio {
                 *denominator = denominator.checked_div(divisor)?;
             }
         }
-        let product = |factors: [u64; 4]| factors.into_iter().map(U256::from).product();
-        let (numerator, denominator) = (product(numerators), product(denominators));
-        (denominator != U256::ZERO).then_some(Self { numerator, denominator })
+        let product = |factors: [u64; 4]| {
+            factors.iter().try_fold(U256::ONE, |product, factor| product.checked_mul(U256::from(*factor)))
+        };
+        let (numerator, denominator) = (product(numerators)?, product(denominators)?);
+        if denominator == U256::ZERO {
+            return None;
+        }
+        let narrow = u64::try_from(numerator).ok().zip(u64::try_from(denominator).ok().and_then(Divisor::new));
+        Some(Self { numerator, denominator, narrow })
     }
 
-    /// Returns `value` times the fraction, rounded down; `None` if it does not fit 64 bits.
+    /// Returns `value` times the fraction, cut to an integer; `None` if it does not fit 64 bits.
+    #[inline]
     pub(super) fn floor_of(&self, value: u128) -> Option<u64> {
-        // Nearly always 128 bits are enough. The machine divides those many times faster than 256.
-        if let (Ok(numerator), Ok(denominator)) = (u128::try_from(self.numerator), u128::try_from(self.denominator))
-            && let Some(product) = value.checked_mul(numerator)
+        if let Some((numerator, divisor)) = &self.narrow
+            && let Some(product) = value.checked_mul(u128::from(*numerator))
         {
-            return u64::try_from(product.checked_div(denominator)?).ok();
+            return divisor.divide(product);
         }
         self.floor_of_wide(value)
     }
@@ -49,6 +57,62 @@ impl Ratio {
         let (floor, rest) = (dividend.checked_div(divisor)?, dividend.checked_rem(divisor)?);
         u64::try_from(floor).ok()?.checked_add(u64::from(rest != U256::ZERO))
     }
+}
+
+/// A divisor of 64 bits with its reciprocal, by which 128 bits are divided with two multiplications.
+///
+/// Source: N. Möller, T. Granlund, "Improved division by invariant integers", IEEE Transactions on Computers 60 (2011),
+/// algorithm 4.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Divisor {
+    /// The divisor, shifted until its top bit is set.
+    shifted: u64,
+    shift: u32,
+    /// ⌊(2¹²⁸ − 1) / `shifted`⌋ − 2⁶⁴
+    reciprocal: u64,
+}
+
+impl Divisor {
+    /// Prepares a divisor; `None` for zero.
+    pub(super) const fn new(divisor: u64) -> Option<Self> {
+        if divisor == 0 {
+            return None;
+        }
+        let shift = divisor.leading_zeros();
+        let shifted = divisor << shift;
+        // Below 2⁶⁵ and at least 2⁶⁴, so that cutting it off subtracts 2⁶⁴.
+        let (_, reciprocal) = halves(u128::MAX / (shifted as u128));
+        Some(Self { shifted, shift, reciprocal })
+    }
+
+    /// Returns the quotient, cut to an integer; `None` if it does not fit 64 bits.
+    #[inline]
+    pub(super) const fn divide(&self, dividend: u128) -> Option<u64> {
+        let (high, _) = halves(dividend);
+        if high >= self.shifted >> self.shift {
+            return None;
+        }
+        // Nothing is shifted out, as the upper half is below the divisor.
+        let dividend = dividend << self.shift;
+        let (high, low) = halves(dividend);
+        let (quotient, fraction) = halves((self.reciprocal as u128 * high as u128).wrapping_add(dividend));
+        let mut quotient = quotient.wrapping_add(1);
+        let mut rest = low.wrapping_sub(quotient.wrapping_mul(self.shifted));
+        if rest > fraction {
+            quotient = quotient.wrapping_sub(1);
+            rest = rest.wrapping_add(self.shifted);
+        }
+        if rest >= self.shifted {
+            quotient = quotient.wrapping_add(1);
+        }
+        Some(quotient)
+    }
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "each half is 64 bits")]
+const fn halves(value: u128) -> (u64, u64) {
+    ((value >> 64) as u64, value as u64)
 }
 
 fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
@@ -74,6 +138,18 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn a_prepared_divisor_divides_as_the_machine_does(high in any_size(), low in any_size(), divisor in any_size()) {
+            let dividend = u128::from(high) << 64 | u128::from(low);
+            let plain = dividend.checked_div(u128::from(divisor)).and_then(|quotient| u64::try_from(quotient).ok());
+            prop_assert_eq!(Divisor::new(divisor).and_then(|divisor| divisor.divide(dividend)), plain);
+            // Where the upper half is just below the divisor is where a quotient is largest.
+            let high = divisor.saturating_sub(1);
+            let dividend = u128::from(high) << 64 | u128::from(low);
+            let plain = dividend.checked_div(u128::from(divisor)).and_then(|quotient| u64::try_from(quotient).ok());
+            prop_assert_eq!(Divisor::new(divisor).and_then(|divisor| divisor.divide(dividend)), plain);
+        }
 
         #[test]
         fn the_short_way_and_the_long_way_give_the_same(

@@ -1,6 +1,43 @@
 //! The one writer of mission views.
+//!
+//! The parts that all users of a signal share whose accounts hold one currency are rendered once, by [`ViewTemplate`],
+//! and the part that follows from the overlay alone once per overlay, by [`write_budget`]. All other parts are written
+//! per view. They are collected in an array of fixed size first: to append two dozen short pieces to a vector one by
+//! one takes longer than to compute the view.
 
-use crate::domain::{Currency, Decimal, Mission};
+use crate::domain::{Account, Budget, Currency, Decimal, Mission, Status, TEXT_BYTES_MAX, Terms, UnixMillis, UserTier};
+
+/// The terms of a signal in one currency, and the parts of its views that follow from them alone.
+#[derive(Debug)]
+pub struct ViewTemplate {
+    terms: Terms,
+    levels: Vec<u8>,
+    closing: Vec<u8>,
+}
+
+impl ViewTemplate {
+    /// Prepares the views of accounts in the currency of `terms`.
+    #[must_use]
+    pub fn new(terms: Terms) -> Self {
+        // These parts do not depend on the user, so they are those of a user without data.
+        let mission = terms.mission(Account::default(), UserTier::Unnamed, Status::Active, UnixMillis::MIN);
+        let (levels, closing) = (levels(&mission), closing(&mission, terms.account_currency()));
+        Self { terms, levels, closing }
+    }
+
+    /// The terms.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Appends one mission view, as [`write_view`] does; `mission` must be one of these terms.
+    ///
+    /// - `budget`: the text of [`write_budget`] for the overlay.
+    pub fn write(&self, out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], budget: &[u8], mission: &Mission) {
+        write_parts(out, signal, overlay, mission, [&self.levels, budget, &self.closing]);
+    }
+}
 
 /// Appends one mission view.
 ///
@@ -10,50 +47,138 @@ use crate::domain::{Currency, Decimal, Mission};
 ///
 /// Numbers that can not be known are `null`; `minimum_balance` is left out if there is none.
 pub fn write_view(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mission, currency: &Currency) {
+    let mut budget = Vec::new();
+    write_budget(&mut budget, Budget { risk_percent: mission.risk_percent, risk_budget: mission.risk_budget });
+    write_parts(out, signal, overlay, mission, [&levels(mission), &budget, &closing(mission, currency)]);
+}
+
+fn write_parts(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mission, prepared: [&[u8]; 3]) {
+    let [levels, budget, closing] = prepared;
     out.extend_from_slice(b"{\"signal\":");
     out.extend_from_slice(signal);
     out.extend_from_slice(b",\"user\":");
     out.extend_from_slice(overlay);
-    out.extend_from_slice(b",\"mission\":{\"status\":\"");
-    out.extend_from_slice(mission.status.as_str().as_bytes());
-    out.extend_from_slice(b"\",\"seconds_remaining\":");
-    out.extend_from_slice(itoa::Buffer::new().format(mission.seconds_remaining).as_bytes());
-    write_reasons(out, mission);
-    write_number(out, b",\"stop_pips\":", mission.stop_pips);
-    write_number(out, b",\"target_pips\":", mission.target_pips);
-    write_number(out, b",\"risk_reward\":", mission.risk_reward);
-    write_number(out, b",\"risk_percent\":", mission.risk_percent);
-    write_number(out, b",\"risk_budget\":", mission.risk_budget);
-    write_number(out, b",\"lots_raw\":", mission.lots_raw);
-    write_number(out, b",\"lots\":", mission.lots);
-    write_number(out, b",\"risk_amount\":", mission.risk_amount);
-    write_number(out, b",\"reward_amount\":", mission.reward_amount);
+    let mut text = Text::default();
+    text.put(b",\"mission\":{\"status\":\"");
+    text.put_str(mission.status.as_str());
+    text.put(b"\",\"seconds_remaining\":");
+    match i64::try_from(mission.seconds_remaining).ok().and_then(Decimal::from_int) {
+        Some(seconds) => text.put_number(Some(seconds)),
+        // Seconds until the last possible time are more than a `Decimal` holds.
+        None => text.put_str(&mission.seconds_remaining.to_string()),
+    }
+    text.put(b",\"tradable\":");
+    if mission.is_tradable() {
+        text.put(b"true,\"reasons\":[]");
+    } else {
+        text.put(b"false,\"reasons\":[");
+        for (index, reason) in mission.reasons.iter().enumerate() {
+            text.put_str(if index == 0 { "\"" } else { ",\"" });
+            text.put_str(reason.as_str());
+            text.put(b"\"");
+        }
+        text.put(b"]");
+    }
+    out.extend_from_slice(text.bytes());
+    out.extend_from_slice(levels);
+    out.extend_from_slice(budget);
+    text.length = 0;
+    text.put(b",\"lots_raw\":");
+    text.put_number(mission.lots_raw);
+    text.put(b",\"lots\":");
+    text.put_number(mission.lots);
+    text.put(b",\"risk_amount\":");
+    text.put_number(mission.risk_amount);
+    text.put(b",\"reward_amount\":");
+    text.put_number(mission.reward_amount);
     if mission.minimum_balance.is_some() {
-        write_number(out, b",\"minimum_balance\":", mission.minimum_balance);
+        text.put(b",\"minimum_balance\":");
+        text.put_number(mission.minimum_balance);
     }
-    out.extend_from_slice(b",\"account_currency\":\"");
+    out.extend_from_slice(text.bytes());
+    out.extend_from_slice(closing);
+}
+
+/// Appends the part that follows from the overlay alone.
+pub fn write_budget(out: &mut Vec<u8>, budget: Budget) {
+    let mut text = Text::default();
+    text.put(b",\"risk_percent\":");
+    text.put_number(budget.risk_percent);
+    text.put(b",\"risk_budget\":");
+    text.put_number(budget.risk_budget);
+    out.extend_from_slice(text.bytes());
+}
+
+/// The part that follows from the signal alone.
+fn levels(mission: &Mission) -> Vec<u8> {
+    let mut text = Text::default();
+    text.put(b",\"stop_pips\":");
+    text.put_number(mission.stop_pips);
+    text.put(b",\"target_pips\":");
+    text.put_number(mission.target_pips);
+    text.put(b",\"risk_reward\":");
+    text.put_number(mission.risk_reward);
+    text.bytes().to_vec()
+}
+
+/// The part that follows from the account's currency, up to the end.
+fn closing(mission: &Mission, currency: &Currency) -> Vec<u8> {
+    let mut text = Text::default();
+    text.put(b",\"account_currency\":\"");
     // Letters and digits only: nothing to escape.
-    out.extend_from_slice(currency.as_str().as_bytes());
-    write_number(out, b"\",\"conversion_rate\":", mission.conversion_rate);
-    out.extend_from_slice(b"}}");
+    text.put_str(currency.as_str());
+    text.put(b"\",\"conversion_rate\":");
+    text.put_number(mission.conversion_rate);
+    text.put(b"}}");
+    text.bytes().to_vec()
 }
 
-fn write_reasons(out: &mut Vec<u8>, mission: &Mission) {
-    out.extend_from_slice(b",\"tradable\":");
-    out.extend_from_slice(if mission.is_tradable() { "true" } else { "false" }.as_bytes());
-    out.extend_from_slice(b",\"reasons\":[");
-    for (index, reason) in mission.reasons.iter().enumerate() {
-        out.extend_from_slice(if index == 0 { "\"" } else { ",\"" }.as_bytes());
-        out.extend_from_slice(reason.as_str().as_bytes());
-        out.push(b'"');
-    }
-    out.push(b']');
+/// Holds the longest of these parts: all names, all reasons, and numbers of the greatest length.
+const TEXT_BYTES: usize = 512;
+
+/// A part of a view.
+struct Text {
+    bytes: [u8; TEXT_BYTES],
+    length: usize,
 }
 
-fn write_number(out: &mut Vec<u8>, name: &[u8], number: Option<Decimal>) {
-    out.extend_from_slice(name);
-    match number {
-        Some(number) => number.write_to(out),
-        None => out.extend_from_slice(b"null"),
+impl Default for Text {
+    fn default() -> Self {
+        Self { bytes: [0; TEXT_BYTES], length: 0 }
     }
 }
+
+impl Text {
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Of a constant length, so that the copy is a few instructions and not a call.
+    #[inline]
+    fn put<const LENGTH: usize>(&mut self, bytes: &[u8; LENGTH]) {
+        if let Some(place) = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+            *place = *bytes;
+            self.length += LENGTH;
+        }
+    }
+
+    fn put_str(&mut self, text: &str) {
+        let end = self.length + text.len();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(text.as_bytes());
+            self.length = end;
+        }
+    }
+
+    #[inline]
+    fn put_number(&mut self, number: Option<Decimal>) {
+        let Some(number) = number else { return self.put(b"null") };
+        let place = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<TEXT_BYTES_MAX>);
+        if let Some(place) = place {
+            self.length += number.write_into(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use crate::cache::CachedSignal;
 use crate::domain::{
     self, Currency, Mission, OutcomeStatus, Rates, SignalId, Status, Step, Symbol, Terms, TierName, UnixMillis, UserId,
 };
-use crate::render;
+use crate::render::{self, ViewTemplate};
 use crate::store::{Snapshot, StoreError, StoredOutcome, StoredSignal};
 
 /// Most rows of a page, and most users that a request may list.
@@ -29,7 +29,7 @@ pub struct MissionView<'a> {
     signal_json: &'a [u8],
     overlay: &'a RenderedOverlay,
     row: Row<'a>,
-    terms: &'a Terms,
+    template: &'a ViewTemplate,
     status: Status,
     tag: ViewTag,
     now: UnixMillis,
@@ -58,7 +58,7 @@ impl<'a> MissionView<'a> {
         (signal, signal_json): (&'a StoredSignal, &'a [u8]),
         outcome: Option<&StoredOutcome>,
         overlay: &'a RenderedOverlay,
-        terms: &'a Terms,
+        template: &'a ViewTemplate,
     ) -> Self {
         let row = overlay.row();
         let status = Status::of(&signal.signal, outcome.map(|stored| stored.outcome.status), now);
@@ -66,11 +66,11 @@ impl<'a> MissionView<'a> {
             run,
             signal_seq: signal.seq,
             overlay_seq: row.seq,
-            rate_seq: terms.rate_seq(),
+            rate_seq: template.terms().rate_seq(),
             outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
             is_expired: signal.signal.is_expired(now),
         };
-        Self { signal, signal_json, overlay, row, terms, status, tag, now }
+        Self { signal, signal_json, overlay, row, template, status, tag, now }
     }
 
     /// The versions that it is computed from.
@@ -82,7 +82,7 @@ impl<'a> MissionView<'a> {
     /// Computes the mission.
     #[must_use]
     pub fn mission(&self, service: &Service) -> Mission {
-        self.terms.mission(self.row.account, self.row.tier(service.names()), self.status, self.now)
+        self.template.terms().mission(self.row.account, self.row.tier(service.names()), self.status, self.now)
     }
 
     /// About how long its JSON is, in bytes.
@@ -96,14 +96,13 @@ impl<'a> MissionView<'a> {
     /// Appends the view as JSON.
     pub fn write_to(&self, service: &Service, out: &mut Vec<u8>) {
         service.metrics().views.inc();
-        let (mission, currency) = (self.mission(service), self.terms.account_currency());
-        render::write_view(out, self.signal_json, self.row.json, &mission, currency);
+        self.template.write(out, self.signal_json, self.row.json, self.row.budget, &self.mission(service));
     }
 
     /// The currency of the amounts.
     #[must_use]
     pub fn currency(&self) -> &'a Currency {
-        self.terms.account_currency()
+        self.template.terms().account_currency()
     }
 
     /// The steps by which it is computed, for a person.
@@ -219,19 +218,19 @@ impl Service {
     ) -> T {
         // Most signals have no outcomes yet.
         let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
-        let terms = self.terms(signal, overlay.row().currency, &self.rates());
+        let template = self.template(signal, overlay.row().currency, &self.rates());
         let (moment, signal) = ((self.run(), self.now()), (&signal.stored, &*signal.json));
-        use_it(&MissionView::new(moment, signal, outcome.map(Arc::as_ref), overlay, &terms))
+        use_it(&MissionView::new(moment, signal, outcome.map(Arc::as_ref), overlay, &template))
     }
 
-    /// Returns a signal's terms in a currency, by its place in [`Names::currency`].
-    fn terms(&self, signal: &CachedSignal, currency: usize, rates: &Rates) -> Arc<Terms> {
-        signal.terms(currency, rates.seq(), || self.compute_terms(&signal.stored, currency, rates))
+    /// Returns the template of a signal's views in a currency, by its place in [`Names::currency`].
+    fn template(&self, signal: &CachedSignal, currency: usize, rates: &Rates) -> Arc<ViewTemplate> {
+        signal.template(currency, rates.seq(), || self.make_template(&signal.stored, currency, rates))
     }
 
-    fn compute_terms(&self, signal: &StoredSignal, currency: usize, rates: &Rates) -> Terms {
+    fn make_template(&self, signal: &StoredSignal, currency: usize, rates: &Rates) -> ViewTemplate {
         let currency = self.names().currency(currency).unwrap_or_else(Currency::usd);
-        Terms::new(&signal.signal, &currency, self.market(rates))
+        ViewTemplate::new(Terms::new(&signal.signal, &currency, self.market(rates)))
     }
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
@@ -263,9 +262,9 @@ impl Service {
                 page.next_cursor = Some(cursor.to_string());
                 let outcome = snapshot.outcome(stored.number, &user)?;
                 let json = render::signal_json(&stored.signal);
-                let terms = service.compute_terms(&stored, currency, &rates);
+                let template = service.make_template(&stored, currency, &rates);
                 let moment = (service.run(), now);
-                let view = MissionView::new(moment, (&stored, &json), outcome.as_ref(), &overlay, &terms);
+                let view = MissionView::new(moment, (&stored, &json), outcome.as_ref(), &overlay, &template);
                 if filter == StatusFilter::All || filter == StatusFilter::Only(view.status) {
                     page.begin_row();
                     view.write_to(&service, &mut page.rows);
@@ -332,7 +331,7 @@ impl Service {
             roster,
             position: Position::default(),
             outcomes_passed: 0,
-            terms: Vec::new(),
+            templates: Vec::new(),
         })
     }
 }
@@ -390,7 +389,7 @@ pub struct Batch {
     /// How many of the signal's outcomes are of users before the position.
     outcomes_passed: usize,
     /// One for each currency that occurred, by its place in the roster.
-    terms: Vec<Option<Arc<Terms>>>,
+    templates: Vec<Option<Arc<ViewTemplate>>>,
 }
 
 /// How views of a batch are separated.
@@ -494,11 +493,11 @@ impl Batch {
         is_first: bool,
         out: &mut Vec<u8>,
     ) -> bool {
-        if self.terms.get(row.currency).is_none_or(Option::is_none) {
-            self.add_terms(row.currency);
+        if self.templates.get(row.currency).is_none_or(Option::is_none) {
+            self.add_template(row.currency);
         }
         let names = self.service.names();
-        let Some(Some(terms)) = self.terms.get(row.currency) else { return false };
+        let Some(Some(template)) = self.templates.get(row.currency) else { return false };
         if self.tier.as_ref().is_some_and(|tier| !row.has_tier(tier, names)) {
             return false;
         }
@@ -506,8 +505,8 @@ impl Batch {
             out.push(b',');
         }
         let status = Status::of(&self.signal.stored.signal, outcome, self.now);
-        let mission = terms.mission(row.account, row.tier(names), status, self.now);
-        render::write_view(out, &self.signal.json, row.json, &mission, terms.account_currency());
+        let mission = template.terms().mission(row.account, row.tier(names), status, self.now);
+        template.write(out, &self.signal.json, row.json, row.budget, &mission);
         if separator == Separator::Newline {
             out.push(b'\n');
         }
@@ -528,13 +527,13 @@ impl Batch {
     }
 
     #[cold]
-    fn add_terms(&mut self, currency: usize) {
-        let terms = self.service.terms(&self.signal, currency, &self.rates);
-        if self.terms.len() <= currency {
-            self.terms.resize(currency + 1, None);
+    fn add_template(&mut self, currency: usize) {
+        let template = self.service.template(&self.signal, currency, &self.rates);
+        if self.templates.len() <= currency {
+            self.templates.resize(currency + 1, None);
         }
-        if let Some(place) = self.terms.get_mut(currency) {
-            *place = Some(terms);
+        if let Some(place) = self.templates.get_mut(currency) {
+            *place = Some(template);
         }
     }
 }

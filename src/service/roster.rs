@@ -13,7 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::ServiceError;
 use crate::domain::{
-    Account, Currency, Decimal, Object, Overlay, OverlayDraft, Tier, TierName, Tiers, UnixMillis, UserId, UserTier,
+    Account, Budget, Currency, Decimal, Object, Overlay, OverlayDraft, Tier, TierName, Tiers, UnixMillis, UserId,
+    UserTier,
 };
 use crate::render;
 use crate::store::{Snapshot, StoreError};
@@ -38,7 +39,7 @@ pub(super) struct Roster {
 #[derive(Debug)]
 struct Chunk {
     rows: Box<[PackedRow]>,
-    /// The JSON of all its overlays, one after the other.
+    /// For each overlay its JSON and the text of its budget.
     text: Box<[u8]>,
 }
 
@@ -57,6 +58,7 @@ struct PackedRow {
     text_end: u32,
     currency: u32,
     user_bytes: u8,
+    budget_bytes: u8,
     tier: TierSlot,
 }
 
@@ -73,6 +75,8 @@ pub(super) struct Row<'a> {
     pub(super) seq: u64,
     /// The overlay as [`render::overlay_json`] renders it.
     pub(super) json: &'a [u8],
+    /// The text of [`render::write_budget`] for the overlay.
+    pub(super) budget: &'a [u8],
     /// The numbers.
     pub(super) account: Account,
     /// The account's currency, by its place in [`Names::currency`].
@@ -139,7 +143,8 @@ impl RenderedOverlay {
 
     /// The bytes that it takes in a chunk.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<PackedRow>() + self.json().len()
+        let Row { json, budget, .. } = self.row();
+        size_of::<PackedRow>() + json.len() + budget.len()
     }
 
     /// The number of the change that wrote it.
@@ -397,6 +402,8 @@ impl ChunkBuilder {
         let tier = names.tier_slot(overlay.tier.as_ref());
         let text_start = self.text_end();
         render::write_overlay(&mut self.text, overlay);
+        let budget_start = self.text.len();
+        render::write_budget(&mut self.text, Budget::of(account, names.tier_in(tier)));
         self.rows.push(PackedRow {
             seq,
             balance: account.balance.map_or(-1, Decimal::units),
@@ -405,8 +412,9 @@ impl ChunkBuilder {
             text_start,
             text_end: self.text_end(),
             currency: u32::try_from(names.currency_slot(&overlay.account_currency)).unwrap_or(u32::MAX),
-            // Ids have at most 128 bytes.
+            // Ids have at most 128 bytes, and two numbers with their names fewer.
             user_bytes: u8::try_from(overlay.user_id.as_str().len()).unwrap_or(u8::MAX),
+            budget_bytes: u8::try_from(self.text.len() - budget_start).unwrap_or(u8::MAX),
             tier,
         });
     }
@@ -477,11 +485,13 @@ impl Chunk {
 
     #[inline]
     fn read(&self, row: &PackedRow) -> Option<Row<'_>> {
-        let json = self.text.get(row.text_start as usize..row.text_end as usize)?;
+        let text = self.text.get(row.text_start as usize..row.text_end as usize)?;
+        let (json, budget) = text.split_at_checked(text.len().checked_sub(row.budget_bytes.into())?)?;
         let decimal = |units: i64| (units >= 0).then(|| Decimal::from_units(units));
         Some(Row {
             seq: row.seq,
             json,
+            budget,
             account: Account {
                 balance: decimal(row.balance),
                 risk_percent: decimal(row.risk_percent),

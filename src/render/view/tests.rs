@@ -1,0 +1,181 @@
+//! A view from prepared parts has the bytes that [`write_view`] makes of the same mission.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{
+    Direction, Instruments, Levels, Market, Object, Pair, Rate, Rates, Signal, SignalId, Symbol, TierName, Tiers,
+};
+
+/// A signal's JSON and an overlay's, of which only the place in the view matters here.
+const SIGNAL: &[u8] = br#"{"signal_id":"S"}"#;
+const OVERLAY: &[u8] = br#"{"user_id":"7"}"#;
+const NOW_MS: i64 = 1_770_000_000_000;
+
+/// What is joined: a signal, one currency, and the accounts of some users with their tiers.
+#[derive(Clone, Debug)]
+struct Joined {
+    signal: Signal,
+    currency: Currency,
+    rates: Rates,
+    users: Vec<(Account, Option<TierName>, Status)>,
+}
+
+impl Joined {
+    fn usual() -> Self {
+        Self {
+            signal: signal("EURUSD", (Direction::Buy, levels(Direction::Buy, 108_500_000, 200_000, Some(400_000)))),
+            currency: Currency::usd(),
+            rates: Rates::default(),
+            users: Vec::new(),
+        }
+    }
+
+    /// Writes all users' views in both ways.
+    #[track_caller]
+    fn check(&self) {
+        let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
+        let market = Market { instruments: &instruments, tiers: &tiers, rates: &self.rates };
+        let template = ViewTemplate::new(Terms::new(&self.signal, &self.currency, market));
+        let now = UnixMillis::new(NOW_MS);
+        for (account, tier, status) in &self.users {
+            let tier = tiers.of_user(tier.as_ref());
+            let mission = template.terms().mission(*account, tier, *status, now);
+            let mut plain = b"before".to_vec();
+            write_view(&mut plain, SIGNAL, OVERLAY, &mission, &self.currency);
+            let mut budget = Vec::new();
+            write_budget(&mut budget, Budget::of(*account, tier));
+            let mut prepared = b"before".to_vec();
+            template.write(&mut prepared, SIGNAL, OVERLAY, &budget, &mission);
+            assert_eq!(text(&prepared), text(&plain));
+        }
+    }
+}
+
+fn text(view: &[u8]) -> &str {
+    std::str::from_utf8(view).unwrap()
+}
+
+fn signal(symbol: &str, (direction, levels): (Direction, Levels)) -> Signal {
+    Signal {
+        id: SignalId::parse("S").unwrap(),
+        symbol: Symbol::parse(symbol).unwrap(),
+        direction,
+        levels,
+        pattern_type: None,
+        confidence: None,
+        created_at: UnixMillis::MIN,
+        expires_at: UnixMillis::new(NOW_MS + 1),
+        members: Object::default(),
+    }
+}
+
+/// Levels at some distance from the entry, in units.
+fn levels(direction: Direction, entry: i64, stop: i64, target: Option<i64>) -> Levels {
+    let away = if direction == Direction::Buy { -1 } else { 1 };
+    let at = |distance: i64| Decimal::from_units(entry + away * distance);
+    Levels::prices(direction, Decimal::from_units(entry), at(stop), target.map(|target| at(-target))).unwrap()
+}
+
+fn account(balance: i64, risk_percent: i64) -> Account {
+    Account {
+        balance: Some(Decimal::from_units(balance)),
+        risk_percent: Some(Decimal::from_units(risk_percent)),
+        trades_remaining: None,
+    }
+}
+
+fn any_units() -> impl Strategy<Value = i64> {
+    // Money, and numbers of all sizes.
+    prop_oneof![
+        (0..10_000_000_i64).prop_map(|cents| cents * 1_000_000),
+        (0..63_u32, any::<i64>()).prop_map(|(shift, value)| (value & i64::MAX) >> shift)
+    ]
+}
+
+fn any_levels() -> impl Strategy<Value = (Direction, Levels)> {
+    let direction = prop::sample::select(vec![Direction::Buy, Direction::Sell]);
+    let prices = (direction.clone(), 50_000_000..20_000_000_000_i64, 1..40_000_000_i64, option::of(1..40_000_000_i64))
+        .prop_map(|(direction, entry, stop, target)| (direction, levels(direction, entry, stop, target)));
+    let positive = || any_units().prop_map(|units| Decimal::from_units(units.max(1)));
+    let pips = (direction, option::of(positive()), positive(), option::of(positive()))
+        .prop_map(|(direction, entry, stop, target)| (direction, Levels::pips(entry, stop, target).unwrap()));
+    prop_oneof![3 => prices, 1 => pips]
+}
+
+fn any_user() -> impl Strategy<Value = (Account, Option<TierName>, Status)> {
+    let percent = prop_oneof![
+        prop::sample::select(vec![0, 50_000_000, 100_000_000, 200_000_000, 250_000_000]),
+        0..=Decimal::HUNDRED.units(),
+        // No overlay has more than a hundred percent; the terms do not rely on that.
+        any_units(),
+    ];
+    let tier = option::of(prop::sample::select(vec!["PRESS_PASS", "NIBBLER", "FANG", "COMMANDER", "NO_SUCH_TIER"]));
+    let status = prop_oneof![
+        9 => Just(Status::Active),
+        1 => prop::sample::select(vec![Status::Expired, Status::Fired, Status::Failed]),
+    ];
+    let often = |some| option::weighted(0.9, some);
+    (often(any_units().boxed()), often(percent.boxed()), option::of(0..3_u32), tier, status).prop_map(
+        |(balance, risk_percent, trades_remaining, tier, status)| {
+            let account = Account {
+                balance: balance.map(Decimal::from_units),
+                risk_percent: risk_percent.map(Decimal::from_units),
+                trades_remaining,
+            };
+            (account, tier.map(|name| TierName::parse(name).unwrap()), status)
+        },
+    )
+}
+
+fn any_joined() -> impl Strategy<Value = Joined> {
+    let symbol = prop::sample::select(vec!["EURUSD", "EURJPY", "EURGBP", "XAUUSD", "NO_SUCH_SYMBOL"]);
+    let currency = prop::sample::select(vec!["USD", "EUR", "JPY", "ABCDEFGHIJ"]);
+    let price = option::of(any_units().prop_map(|units| Decimal::from_units(units.max(1))));
+    let confidence = option::of((0..=Decimal::HUNDRED.units()).prop_map(Decimal::from_units));
+    let expires_in = prop_oneof![9 => 1..4_000_000_i64, 1 => -1..1_i64];
+    (symbol, any_levels(), currency, price, confidence, expires_in, vec(any_user(), 1..24)).prop_map(
+        |(symbol, levels, currency, price, confidence, expires_in, users)| {
+            let mut rates = Rates::default();
+            if let Some(price) = price {
+                for pair in ["USDJPY", "EURUSD", "GBPUSD"] {
+                    rates.put(Rate { pair: Pair::parse(pair).unwrap(), price, updated_at: UnixMillis::MIN }, 1);
+                }
+            }
+            let mut signal = signal(symbol, levels);
+            signal.confidence = confidence;
+            signal.expires_at = UnixMillis::new(NOW_MS + expires_in);
+            Joined { signal, currency: Currency::parse(currency).unwrap(), rates, users }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_048))]
+
+    #[test]
+    fn a_template_writes_what_the_plain_way_writes(joined in any_joined()) {
+        joined.check();
+    }
+}
+
+#[test]
+fn sizes_of_every_number_of_steps_are_written_alike() {
+    let mut joined = Joined::usual();
+    // 200 a lot: from no step to fifteen lots, in steps of every number.
+    joined.users =
+        (0..1_500).map(|steps| (account(steps * 200_000_000, 10_000_000_000), None, Status::Active)).collect();
+    joined.check();
+}
+
+#[test]
+fn the_longest_amounts_are_written_alike() {
+    let mut joined = Joined::usual();
+    // A loss a lot of 20,000,000.01234: amounts of up to 15 digits.
+    joined.signal.levels = levels(Direction::Sell, 108_500_000, 20_000_000_012, Some(20_000_000_340));
+    joined.users =
+        (1..200).map(|steps| (account(steps * 20_000_000_012_340_000, 100_000_000), None, Status::Active)).collect();
+    joined.check();
+}
