@@ -1,11 +1,16 @@
-//! Runs what the README tells its readers to paste, and compares what they are told to see.
+//! Runs what the README and the manual tell their readers to paste, and compares what they are told to see.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, iter};
 
 use crate::legacy_tree::write_day;
 use crate::process::{Server, program};
 
 const README: &str = include_str!("../../README.md");
+const MIGRATION: &str = include_str!("../../data/manual/migration.md");
+/// A README that is longer is not read: what does not fit is a chapter of the manual.
+const README_LINES_MAX: usize = 250;
 
 /// Commands and the output that the README shows under each.
 fn session() -> Vec<(String, String)> {
@@ -56,12 +61,12 @@ fn the_session_in_the_readme_goes_as_it_says() {
     }
 }
 
-/// The commands of the section on old files, one after the other in a folder with such files.
+/// The commands of the chapter on old files, one after the other in a folder with such files.
 #[test]
 fn the_commands_for_old_files_go_as_they_stand() {
     let folder = tempfile::tempdir().unwrap();
     write_day(&folder.path().join("old-missions"), 2, 5);
-    let blocks = README.split("```shell\n").skip(1);
+    let blocks = MIGRATION.split("```shell\n").skip(1);
     let commands: Vec<_> = blocks.flat_map(|block| block.split("```").next().unwrap().lines()).collect();
     assert_eq!(commands.len(), 9, "plan, import twice, verify, archive, and four for packs");
     for command in commands {
@@ -79,4 +84,59 @@ fn the_commands_for_old_files_go_as_they_stand() {
 fn the_readme_names_two_commands_for_a_fresh_machine() {
     let commands: Vec<_> = README.split("```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap()).collect();
     assert_eq!(commands, ["cargo run --release -- serve --load data/samples", "cargo test"]);
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = README.lines().count();
+    assert!(lines <= README_LINES_MAX, "README.md has {lines} lines; at most {README_LINES_MAX}: move some to data/manual");
+}
+
+/// The chapters of the manual.
+fn chapters() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/manual");
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// The targets of the links and pictures of a page, without those of web addresses.
+fn relative_links(page: &str) -> Vec<&str> {
+    let targets = page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    targets.filter(|target| !target.contains("://")).collect()
+}
+
+/// The names by which links reach the headings of a page: lower case, spaces as hyphens, no other punctuation.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let letter = |letter: char| match letter {
+        ' ' => Some('-'),
+        '-' | '_' => Some(letter),
+        _ => letter.is_alphanumeric().then(|| letter.to_ascii_lowercase()),
+    };
+    headings.map(|line| line.trim_start_matches('#').trim().chars().filter_map(letter).collect()).collect()
+}
+
+#[test]
+fn every_link_names_a_file_that_is_there() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    for path in iter::once(readme).chain(chapters()) {
+        let page = fs::read_to_string(&path).unwrap();
+        let links = relative_links(&page);
+        assert!(!links.is_empty(), "{} links to nothing", path.display());
+        for link in links {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(target.is_file(), "{} links to {link}, which is no file", path.display());
+            let is_heading = || anchors(&fs::read_to_string(&target).unwrap()).iter().any(|heading| heading == anchor);
+            assert!(anchor.is_empty() || is_heading(), "{} links to {link}: no such heading", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_readme_links_to_every_chapter() {
+    let links = relative_links(README);
+    for path in chapters() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(links.contains(&&*format!("data/manual/{name}")), "the README does not link to {name}");
+    }
 }
