@@ -42,23 +42,57 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.is_empty()
 }
 
+/// Whether these programs are installed; says so if one is not.
+fn are_installed(programs: &[&str]) -> bool {
+    let missing = programs.iter().find(|program| Command::new(program).arg("--version").output().is_err());
+    if let Some(program) = missing {
+        println!("skipped: {program} is not installed");
+    }
+    missing.is_none()
+}
+
+/// A server with the sample data, as the README starts one.
+fn sample_server(folder: &Path) -> Server {
+    Server::start(folder, &["--load", concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples")])
+}
+
+/// What a command of the README prints, if `server` is the one that it asks.
+fn output_of(program: &str, command: &str, server: &Server) -> String {
+    let command = command.replace("127.0.0.1:7717", &server.address.to_string());
+    let output = Command::new(program).args(["-c", &command]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn the_session_in_the_readme_goes_as_it_says() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        println!("skipped: curl is not installed");
+    if !are_installed(&["curl"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &["--load", concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples")]);
+    let server = sample_server(folder.path());
     let steps = session();
     assert!(steps.len() >= 6, "the README shows publish, patch, view, all views, 304 and a refusal");
     for (command, expected) in steps {
-        let command = command.replace("127.0.0.1:7717", &server.address.to_string());
-        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
-        let shown = String::from_utf8(output.stdout).unwrap();
+        let shown = output_of("sh", &command, &server);
         let (shown, expected) = (shown.trim_end(), expected.trim_end());
         assert!(matches(expected, shown), "\n$ {command}\nthe README shows: {expected}\nit printed:       {shown}");
     }
+}
+
+#[test]
+fn the_python_in_the_readme_reads_a_view_of_each_user() {
+    if !are_installed(&["curl", "python3"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = sample_server(folder.path());
+    let (publish, _) = &session()[0];
+    assert!(output_of("sh", publish, &server).contains("ELITE_RAPID_EURUSD_1"));
+    let script = README.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+
+    let shown = output_of("python3", &[script, "print(len(views), lots['7001'])"].concat(), &server);
+
+    assert_eq!(shown.trim_end(), "25 1.08");
 }
 
 /// The commands of the chapter on old files, one after the other in a folder with such files.
