@@ -1,7 +1,8 @@
 //! The HTTP layer: connections, problem documents and everything that reads a request.
 //!
-//! A request passes through here in this order: `server` accepts the connection and keeps its limits; the layers around the router
-//! give the request an id, catch panics and end what takes too long, and `request_log` writes its line; the router finds the handler;
+//! A request passes through here in this order: `server` accepts the connection and keeps its limits; `request_log` gives the
+//! request an id and writes its line; around the router, panics are caught and what takes too long is ended; the router finds
+//! the handler;
 //! an extractor of `access` decides whether the caller may have it; more extractors, of `extract` and `body`, parse it
 //! into domain types; the handler asks the service. Whatever goes wrong on the way leaves as a `problem::Problem`.
 //!

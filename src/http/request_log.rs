@@ -14,7 +14,6 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
-use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::entity_tag::push_hex;
 use super::problem::Refusal;
@@ -45,40 +44,24 @@ impl RequestRecord {
     }
 }
 
-/// Makes the ids of requests that bring none: a random number for the server's life, and a count.
-#[derive(Clone, Debug)]
-pub(super) struct RequestIds {
-    prefix: u32,
-    count: Arc<AtomicU64>,
-}
-
-impl RequestIds {
-    /// - `prefix`: a number that tells the requests of this process from those of others.
-    pub(super) fn new(prefix: u32) -> Self {
-        Self { prefix, count: Arc::default() }
-    }
-}
-
-impl MakeRequestId for RequestIds {
-    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let mut id = String::with_capacity(25);
-        push_hex(&mut id, self.prefix.into());
-        id.push('-');
-        push_hex(&mut id, count);
-        HeaderValue::try_from(id).ok().map(RequestId::new)
-    }
-}
-
-/// Drops a client's request id that is too long or holds what does not belong in a log line.
-pub(super) fn drop_unusable_id(request: &mut Request) {
-    let is_usable = |value: &HeaderValue| {
+/// The id of a request: the client's, if it is fit for a log line, else a new one.
+///
+/// - `run`: tells the ids of this process from those of others.
+fn request_id(request: &Request, run: u32) -> HeaderValue {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let is_usable = |value: &&HeaderValue| {
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
         (1..=REQUEST_ID_BYTES_MAX).contains(&value.len()) && value.as_bytes().iter().all(is_word)
     };
-    if request.headers().get(REQUEST_ID).is_some_and(|value| !is_usable(value)) {
-        request.headers_mut().remove(REQUEST_ID);
+    if let Some(id) = request.headers().get(REQUEST_ID).filter(is_usable) {
+        return id.clone();
     }
+    let mut id = String::with_capacity(25);
+    push_hex(&mut id, run.into());
+    id.push('-');
+    push_hex(&mut id, COUNT.fetch_add(1, Ordering::Relaxed));
+    // Digits and a hyphen are always a valid value.
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// Logs and measures requests.
@@ -87,23 +70,27 @@ pub(super) struct RequestLog {
     /// Whether every request is logged; refusals (401, 403) are logged in any case.
     pub(super) is_on: bool,
     pub(super) seconds: RequestSeconds,
+    /// The number of the service's run.
+    pub(super) run: u32,
 }
 
 impl RequestLog {
-    /// Has `answer` answer the request; logs and measures how it went.
+    /// Has `answer` answer the request, puts the id into the answer, and logs and measures how it went.
     pub(super) async fn around(&self, mut request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
         let started = Stopwatch::start();
         let method = request.method().clone();
+        let request_id = request_id(&request, self.run);
         let record = Arc::new(RequestRecord::default());
         request.extensions_mut().insert(Arc::clone(&record));
-        let response = answer(request).await;
+        let mut response = answer(request).await;
+        response.headers_mut().insert(REQUEST_ID, request_id.clone());
         let exchange = Exchange {
             log: self.clone(),
             started,
             method,
             record,
             status: response.status(),
-            request_id: response.headers().get(REQUEST_ID).cloned(),
+            request_id,
             refusal: response.extensions().get().cloned(),
         };
         if let Some(bytes) = response.body().size_hint().exact() {
@@ -121,7 +108,7 @@ struct Exchange {
     method: Method,
     record: Arc<RequestRecord>,
     status: StatusCode,
-    request_id: Option<HeaderValue>,
+    request_id: HeaderValue,
     refusal: Option<Refusal>,
 }
 
@@ -141,7 +128,7 @@ impl Exchange {
         #[expect(clippy::float_arithmetic, reason = "a duration for people; nothing is computed from it")]
         let ms = elapsed.as_secs_f64() * 1000.0;
         let method = self.method.as_str();
-        let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
+        let request_id = self.request_id.to_str().unwrap_or_default();
         if let Some(Refusal(reason)) = &self.refusal {
             tracing::warn!(target: TARGET, method, route, status, ms, bytes, token = token_id, request_id, %reason, "request refused");
         } else if self.log.is_on {

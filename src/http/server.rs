@@ -32,13 +32,12 @@ use prometheus_client::metrics::family::Family;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tower::{Service as _, ServiceBuilder};
+use tower::{Layer as _, Service as _};
 use tower_http::catch_panic::{CatchPanic, CatchPanicLayer};
-use tower_http::request_id::{PropagateRequestId, PropagateRequestIdLayer, SetRequestId, SetRequestIdLayer};
 
 use super::body_timeout::{TimedBody, Unread};
 use super::problem::{Code, Problem, panic_message};
-use super::request_log::{RequestIds, RequestLog, drop_unusable_id};
+use super::request_log::RequestLog;
 use super::routes::router;
 use super::socket::Socket;
 use crate::metrics::UnreadableLabels;
@@ -214,19 +213,16 @@ pub(super) struct Answers {
     unreadable: Family<UnreadableLabels, Counter>,
 }
 
-/// The router with the layers around it.
-type Stack = SetRequestId<PropagateRequestId<CatchPanic<Router, fn(Box<dyn Any + Send>) -> Response>>, RequestIds>;
+/// The router, with a layer that makes an answer of a panic.
+type Stack = CatchPanic<Router, fn(Box<dyn Any + Send>) -> Response>;
 
 impl Answers {
     pub(super) fn new(router: Router, settings: Settings, service: &Service) -> Self {
         let metrics = &service.metrics().http;
         let on_panic: fn(Box<dyn Any + Send>) -> Response = |payload| Problem::panicked(&*payload).into_response();
-        let stack = ServiceBuilder::new()
-            .layer(SetRequestIdLayer::x_request_id(RequestIds::new(service.run())))
-            .layer(PropagateRequestIdLayer::x_request_id())
-            .layer(CatchPanicLayer::custom(on_panic))
-            .service(router);
-        let log = RequestLog { is_on: settings.access_log, seconds: metrics.request_seconds.clone() };
+        let stack = CatchPanicLayer::custom(on_panic).layer(router);
+        let seconds = metrics.request_seconds.clone();
+        let log = RequestLog { is_on: settings.access_log, seconds, run: service.run() };
         Self { stack, log, limits: settings.limits, unreadable: metrics.unreadable.clone() }
     }
 
@@ -253,8 +249,7 @@ impl Answers {
     }
 
     /// Has the router answer within the time limit.
-    async fn respond(&self, mut request: Request) -> Response {
-        drop_unusable_id(&mut request);
+    async fn respond(&self, request: Request) -> Response {
         // tower-http's `TimeoutLayer` sets its timer before it asks the router, this only where the router has to wait: a view, which
         // is answered from memory, costs no timer.
         if let Ok(Ok(response)) = tokio::time::timeout(self.limits.handler, self.stack.clone().call(request)).await {
