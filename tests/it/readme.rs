@@ -1,26 +1,50 @@
 //! Runs what the README and the manual tell their readers to paste, and compares what they are told to see.
+//!
+//! The language of a fenced block says what the block is: `console` a session with a running server, `console stopped` commands for a
+//! database without one, `python` a program for a running server, `shell` the commands for old files, `sh` those for a fresh machine. The
+//! blocks of a page run from top to bottom in one folder, as its reader would run them.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{fs, iter};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
 
 use crate::legacy_tree::write_day;
 use crate::process::{Server, program};
 
 const README: &str = include_str!("../../README.md");
-const MIGRATION: &str = include_str!("../../data/manual/migration.md");
-/// A newcomer reads this much at one sitting; the manual has the rest.
-const README_LINES_MAX: usize = 250;
+const MIGRATING: &str = include_str!("../../data/manual/migrating.md");
+const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Commands and the output that the README shows under each.
-fn session() -> Vec<(String, String)> {
+/// Chapters of the manual, by path.
+fn chapters() -> BTreeMap<PathBuf, String> {
+    let files = fs::read_dir(Path::new(PACKAGE).join("data/manual")).unwrap().map(|file| file.unwrap().path());
+    files.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// README and chapters, by path.
+fn pages() -> BTreeMap<PathBuf, String> {
+    let mut pages = chapters();
+    pages.insert(Path::new(PACKAGE).join("README.md"), README.to_owned());
+    pages
+}
+
+/// Fenced blocks of a page: language and content.
+fn blocks(page: &str) -> Vec<(&str, &str)> {
+    let fences = page.split("\n```").skip(1).step_by(2);
+    fences.map(|block| block.split_once('\n').unwrap()).collect()
+}
+
+/// Commands of a block, and the output that the page shows under each.
+fn steps(block: &str) -> Vec<(String, String)> {
     let mut steps: Vec<(String, String)> = Vec::new();
-    for block in README.split("```console\n").skip(1) {
-        for line in block.split("```").next().unwrap().lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => steps.push((command.to_owned(), String::new())),
-                None => steps.last_mut().unwrap().1 += &[line, "\n"].concat(),
-            }
+    for line in block.lines() {
+        match line.strip_prefix("$ ") {
+            Some(command) => steps.push((command.to_owned(), String::new())),
+            None => steps.last_mut().unwrap().1 += &[line, "\n"].concat(),
         }
     }
     steps
@@ -42,57 +66,103 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.is_empty()
 }
 
-/// Whether these programs are installed; says so if one is not.
-fn are_installed(programs: &[&str]) -> bool {
-    let missing = programs.iter().find(|program| Command::new(program).arg("--version").output().is_err());
-    if let Some(program) = missing {
-        println!("skipped: {program} is not installed");
+fn is_installed(tool: &str) -> bool {
+    Command::new(tool).arg("--version").output().is_ok()
+}
+
+/// The reader of a page: a folder, the program on the `PATH`, and a server that runs or not.
+struct Reader {
+    folder: TempDir,
+    server: Option<Server>,
+}
+
+impl Reader {
+    /// Starts the server with the samples, as the README's first command does.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("bin")).unwrap();
+        symlink(program().get_program(), folder.path().join("bin/overlaid")).unwrap();
+        let mut reader = Self { folder, server: None };
+        reader.start();
+        reader
     }
-    missing.is_none()
-}
 
-/// A server with the sample data, as the README starts one.
-fn sample_server(folder: &Path) -> Server {
-    Server::start(folder, &["--load", concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples")])
-}
+    fn start(&mut self) {
+        let data = self.folder.path().join("data");
+        let samples = Path::new(PACKAGE).join("data/samples");
+        self.server.get_or_insert_with(|| Server::start(&data, &["--load", samples.to_str().unwrap()]));
+    }
 
-/// What a command of the README prints, if `server` is the one that it asks.
-fn output_of(program: &str, command: &str, server: &Server) -> String {
-    let command = command.replace("127.0.0.1:7717", &server.address.to_string());
-    let output = Command::new(program).args(["-c", &command]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            assert_eq!(server.terminate(), Some(0));
+        }
+    }
+
+    /// Runs a text with an interpreter, with the server's real address in the place of the one on the page.
+    fn run(&self, interpreter: &str, text: &str) -> Output {
+        let path = format!("{}/bin:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(interpreter);
+        command.current_dir(&self.folder).env("PATH", path).env_remove("OVERLAID_SERVER").arg("-c");
+        match &self.server {
+            Some(server) => {
+                let address = server.address.to_string();
+                command.arg(text.replace("127.0.0.1:7717", &address)).env("OVERLAID_SERVER", address)
+            }
+            None => command.arg(text),
+        };
+        command.output().unwrap()
+    }
 }
 
 #[test]
-fn the_session_in_the_readme_goes_as_it_says() {
-    if !are_installed(&["curl"]) {
+fn the_sessions_of_all_pages_go_as_they_say() {
+    if !is_installed("curl") {
+        println!("skipped: curl is not installed");
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let server = sample_server(folder.path());
-    let steps = session();
-    assert!(steps.len() >= 6, "the README shows publish, patch, view, all views, 304 and a refusal");
-    for (command, expected) in steps {
-        let shown = output_of("sh", &command, &server);
-        let (shown, expected) = (shown.trim_end(), expected.trim_end());
-        assert!(matches(expected, shown), "\n$ {command}\nthe README shows: {expected}\nit printed:       {shown}");
+    let has_python = is_installed("python3");
+    if !has_python {
+        println!("skipped: programs in Python, as python3 is not installed");
+    }
+    for (page, text) in pages() {
+        let page = page.display();
+        let mut reader = None;
+        for (language, block) in blocks(&text) {
+            if !matches!(language, "console" | "console stopped" | "python") {
+                continue;
+            }
+            let reader = reader.get_or_insert_with(Reader::new);
+            if language == "console stopped" {
+                reader.stop()
+            } else {
+                reader.start()
+            }
+            if language == "python" {
+                if has_python {
+                    let Output { status, stdout, stderr } = reader.run("python3", block);
+                    let is_good = status.success() && !stdout.is_empty();
+                    assert!(is_good, "{page}: {block}\n{}", String::from_utf8_lossy(&stderr));
+                }
+                continue;
+            }
+            for (command, expected) in steps(block) {
+                let Output { stdout, stderr, .. } = reader.run("sh", &command);
+                let (shown, expected) = (String::from_utf8(stdout).unwrap(), expected.trim_end());
+                let (shown, stderr) = (shown.trim_end(), String::from_utf8_lossy(&stderr));
+                assert!(
+                    matches(expected, shown),
+                    "\n{page}\n$ {command}\nthe page shows: {expected}\nit printed:     {shown}\n{stderr}"
+                );
+            }
+        }
     }
 }
 
 #[test]
-fn the_python_in_the_readme_reads_a_view_of_each_user() {
-    if !are_installed(&["curl", "python3"]) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let server = sample_server(folder.path());
-    let (publish, _) = &session()[0];
-    assert!(output_of("sh", publish, &server).contains("ELITE_RAPID_EURUSD_1"));
-    let script = README.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
-
-    let shown = output_of("python3", &[script, "print(len(views), lots['7001'])"].concat(), &server);
-
-    assert_eq!(shown.trim_end(), "25 1.08");
+fn the_readme_has_a_session_of_six_steps_or_more() {
+    let sessions = blocks(README).into_iter().filter(|(language, _)| *language == "console");
+    assert!(sessions.map(|(_, block)| steps(block).len()).sum::<usize>() >= 6);
 }
 
 /// The commands of the chapter on old files, one after the other in a folder with such files.
@@ -100,8 +170,8 @@ fn the_python_in_the_readme_reads_a_view_of_each_user() {
 fn the_commands_for_old_files_go_as_they_stand() {
     let folder = tempfile::tempdir().unwrap();
     write_day(&folder.path().join("old-missions"), 2, 5);
-    let blocks = MIGRATION.split("```shell\n").skip(1);
-    let commands: Vec<_> = blocks.flat_map(|block| block.split("```").next().unwrap().lines()).collect();
+    let blocks = blocks(MIGRATING).into_iter().filter(|(language, _)| *language == "shell");
+    let commands: Vec<_> = blocks.flat_map(|(_, block)| block.lines()).collect();
     assert_eq!(commands.len(), 9, "plan, import twice, verify, archive, and four for packs");
     for command in commands {
         let mut words = command.split(' ');
@@ -111,64 +181,64 @@ fn the_commands_for_old_files_go_as_they_stand() {
         assert!(!output.stdout.is_empty(), "{command} says something");
     }
     assert!(!folder.path().join("old-missions/missions").exists());
-    assert_eq!(std::fs::read_dir(folder.path().join("back/missions")).unwrap().count(), 10);
+    assert_eq!(fs::read_dir(folder.path().join("back/missions")).unwrap().count(), 10);
 }
 
 #[test]
 fn the_readme_names_two_commands_for_a_fresh_machine() {
-    let commands: Vec<_> = README.split("```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap()).collect();
-    assert_eq!(commands, ["cargo run --release -- serve --load data/samples", "cargo test"]);
+    let commands: Vec<_> = blocks(README).into_iter().filter(|(language, _)| *language == "sh").collect();
+    assert_eq!(commands, [("sh", "cargo run --release -- serve --load data/samples"), ("sh", "cargo test")]);
+}
+
+/// A longer README is not read: what does not fit is a chapter.
+#[test]
+fn the_readme_is_short_and_its_sections_stand_in_their_order() {
+    assert!(README.lines().count() <= 250, "{} lines", README.lines().count());
+    let sections: Vec<_> = README.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let order = ["Run it", "A session", "Recipes", "Routes", "Commands", "Operating", "Limits", "When not to use this"];
+    assert_eq!(sections[..order.len()], order);
+    assert_eq!(sections[order.len()..], ["How fast it is", "Changes"]);
+    let speed = README.split("## How fast it is").nth(1).unwrap().split("\n## ").next().unwrap();
+    assert!(speed.lines().filter(|line| line.starts_with('|')).count() <= 2 + 10, "ten rows of figures at most");
+}
+
+/// The anchor that a page of this heading has.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).collect::<String>().replace(' ', "-")
 }
 
 #[test]
-fn the_readme_is_short() {
-    let lines = README.lines().count();
-    assert!(lines <= README_LINES_MAX, "{lines} lines; what does not fit is for data/manual");
-}
-
-/// The chapters of the manual.
-fn chapters() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/manual");
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
-}
-
-/// The targets of the links and pictures of a page, without those of web addresses.
-fn relative_links(page: &str) -> Vec<&str> {
-    let targets = page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
-    targets.filter(|target| !target.contains("://")).collect()
-}
-
-/// The names by which links reach the headings of a page: lower case, spaces as hyphens, no other punctuation.
-fn anchors(page: &str) -> Vec<String> {
-    let headings = page.lines().filter(|line| line.starts_with('#'));
-    let letter = |letter: char| match letter {
-        ' ' => Some('-'),
-        '-' | '_' => Some(letter),
-        _ => letter.is_alphanumeric().then(|| letter.to_ascii_lowercase()),
-    };
-    headings.map(|line| line.trim_start_matches('#').trim().chars().filter_map(letter).collect()).collect()
-}
-
-#[test]
-fn every_link_names_a_file_that_is_there() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    for path in iter::once(readme).chain(chapters()) {
-        let page = fs::read_to_string(&path).unwrap();
-        for link in relative_links(&page) {
-            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
-            assert!(target.is_file(), "{} links to {link}, which is no file", path.display());
-            let is_heading = || anchors(&fs::read_to_string(&target).unwrap()).iter().any(|heading| heading == anchor);
-            assert!(anchor.is_empty() || is_heading(), "{} links to {link}: no such heading", path.display());
+fn links_lead_to_files_and_headings_that_are_there() {
+    let pages = pages();
+    for (page, text) in &pages {
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, wanted) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let target = target.canonicalize().unwrap_or_else(|_| panic!("{}: {link} is not there", page.display()));
+            if !wanted.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                let is_there = headings.any(|line| anchor(line.trim_start_matches('#').trim()) == wanted);
+                assert!(is_there, "{}: no heading for {link}", page.display());
+            }
         }
+    }
+    for chapter in chapters().keys() {
+        let link = format!("(data/manual/{}", chapter.file_name().unwrap().to_str().unwrap());
+        assert!(README.contains(&link), "the README does not link {}", chapter.display());
     }
 }
 
+/// The picture is small, and asks nothing of other machines.
 #[test]
-fn the_readme_links_to_every_chapter() {
-    let links = relative_links(README);
-    for path in chapters() {
-        let link = format!("data/manual/{}", path.file_name().unwrap().to_str().unwrap());
-        assert!(links.contains(&link.as_str()), "the README does not link to {link}");
+fn the_picture_stands_alone() {
+    let picture = fs::read_to_string(Path::new(PACKAGE).join("data/flow.svg")).unwrap();
+    assert!(picture.len() < 6 * 1024, "{} bytes", picture.len());
+    for foreign in ["<script", "href", "@import", "@font-face", "url(h", "<foreignObject"] {
+        assert!(!picture.contains(foreign), "the picture has {foreign}");
     }
 }
