@@ -1,8 +1,8 @@
 //! Runs what the README and the manual tell their readers to paste, and compares what they are told to see.
 //!
-//! The language of a fenced block says what the block is: `console` a session with a running server, `console stopped` commands for a
-//! database without one, `python` a program for a running server, `shell` the commands for old files, `sh` those for a fresh machine. The
-//! blocks of a page run from top to bottom in one folder, as its reader would run them.
+//! The language of a fenced block says what the block is: `console` a session with a running server, `console stopped`
+//! commands for a database without one, `python` a program for a running server, `shell` the commands for old files, `sh`
+//! those for a fresh machine. The blocks of a page run from top to bottom in one folder, as its reader would run them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -134,9 +134,9 @@ fn the_sessions_of_all_pages_go_as_they_say() {
             }
             let reader = reader.get_or_insert_with(Reader::new);
             if language == "console stopped" {
-                reader.stop()
+                reader.stop();
             } else {
-                reader.start()
+                reader.start();
             }
             if language == "python" {
                 if has_python {
