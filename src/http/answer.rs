@@ -94,3 +94,27 @@ impl From<ServiceError> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::StoreError;
+
+    /// What only a failing disk or a crowd brings about.
+    #[test]
+    fn failures_of_the_service_have_codes_of_their_own() {
+        let failure = |kind| Arc::new(StoreError::io(Error::from(kind)));
+        for (error, code) in [
+            (ServiceError::Busy, "busy"),
+            (ServiceError::WriteFailed(failure(ErrorKind::StorageFull)), "storage-full"),
+            (ServiceError::WriteFailed(failure(ErrorKind::Other)), "storage-failed"),
+            (ServiceError::BackupFailed(failure(ErrorKind::Other)), "backup-failed"),
+            (ServiceError::Store(failure(ErrorKind::Other)), "internal"),
+        ] {
+            assert_eq!(Problem::from(error).code(), code);
+        }
+    }
+}

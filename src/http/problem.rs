@@ -67,8 +67,6 @@ pub(super) enum Code {
     BodyTooLarge,
     /// A line of an import is too long.
     LineTooLong,
-    /// The path and query are too long.
-    UriTooLong,
     /// The body is in a form that the route does not read.
     UnsupportedMediaType,
     /// The head of the request is too long or has too many fields.
@@ -114,7 +112,6 @@ impl Code {
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "Precondition failed"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
             Self::LineTooLong => (StatusCode::PAYLOAD_TOO_LARGE, "Line too long"),
-            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "URI too long"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
             Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Head too large"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
@@ -214,7 +211,6 @@ impl Problem {
     pub(super) fn unreadable(status: StatusCode) -> Self {
         let (code, detail) = match status {
             StatusCode::REQUEST_TIMEOUT => (Code::RequestTimeout, "the head of the request came too slowly"),
-            StatusCode::URI_TOO_LONG => (Code::UriTooLong, "the path and query are too long"),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
                 (Code::HeadTooLarge, "the head of the request is too long or has too many fields")
             }

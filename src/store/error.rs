@@ -114,7 +114,8 @@ impl StoreError {
         matches!(self, Self::Engine(error) if matches!(&**error, redb::Error::Io(error) if is_full(error)))
     }
 
-    pub(super) fn io(error: io::Error) -> Self {
+    /// An error of the file system.
+    pub(crate) fn io(error: io::Error) -> Self {
         Self::Engine(Box::new(redb::Error::Io(error)))
     }
 }

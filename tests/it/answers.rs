@@ -162,6 +162,7 @@ fn signals_are_published_and_patched_as_recorded() {
         PATCH /v1/signals/S1  {"symbol":null}
         PATCH /v1/signals/none  {"confidence":1}
         DELETE /v1/signals/S1
+        PUT /v1/signals/N3  {"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"target_pips":40}
         "#,
     );
 }

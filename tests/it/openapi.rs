@@ -23,6 +23,23 @@ fn document() -> Value {
     serde_json::from_str(&fs::read_to_string(format!("{ROOT}/data/openapi.json")).unwrap()).unwrap()
 }
 
+/// A code that no test has met may be one that is never sent.
+#[test]
+fn every_code_that_is_listed_is_one_that_a_test_has_met() {
+    let mut texts = vec![
+        fs::read_to_string(format!("{ROOT}/src/http/answer.rs")).unwrap(),
+        fs::read_to_string(format!("{ROOT}/src/http/connection_tests.rs")).unwrap(),
+    ];
+    for folder in ["tests/it", "tests/it/answers"] {
+        let files = fs::read_dir(format!("{ROOT}/{folder}")).unwrap().map(|file| file.unwrap().path());
+        texts.extend(files.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap()));
+    }
+    let document = document();
+    let codes = document["components"]["schemas"]["Problem"]["properties"]["code"]["examples"].as_array().unwrap();
+    let unmet = |code: &&Value| !texts.iter().any(|text| text.contains(&code.to_string()));
+    assert_eq!(codes.iter().filter(unmet).collect::<Vec<_>>(), Vec::<&Value>::new());
+}
+
 /// Each path with its methods in upper case.
 fn described() -> BTreeMap<String, BTreeSet<String>> {
     let document = document();
@@ -233,6 +250,8 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.get("/readyz", "/readyz");
     let open_metrics = [("accept", "application/openmetrics-text; version=1.0.0")];
     seen.see("/metrics", "GET", "/metrics", &open_metrics, "");
+    let other = seen.server.get("/v1/admin/backup?database=/of/another").json();
+    assert_eq!(other["code"], "other-database");
     for query in ["", "?database=/of/another"] {
         seen.get("/v1/admin/backup", &format!("/v1/admin/backup{query}"));
         seen.see("/v1/admin/backup", "POST", &format!("/v1/admin/backup{query}"), &[], "");
