@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Code, Problem, echo};
+use crate::domain::SignalId;
 
 /// Ids in the path, percent-decoded; 400 `invalid-id` for one that breaks the rule for ids.
 ///
@@ -39,6 +40,12 @@ impl From<PathRejection> for Problem {
             other => Self::internal(&std::io::Error::other(other.to_string())),
         }
     }
+}
+
+/// The signal that the path names beside a user, whom an access extractor has read.
+#[derive(Debug, Deserialize)]
+pub(super) struct OfSignal {
+    pub(super) signal: SignalId,
 }
 
 /// The parameters that a route takes.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::access::{Read, ReadUser};
 use super::conditional::IfNoneMatch;
-use super::extract::{Nothing, Parameters, Path, Query};
+use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
 use super::problem::Problem;
 use super::{answer, buffer_pool, qvalue};
 use crate::domain::{SignalId, Status, TierName, UserId};
@@ -33,7 +33,7 @@ const NDJSON: &str = "application/x-ndjson";
 pub(super) async fn get_mission(
     ReadUser(service, user): ReadUser,
     _: Query<Nothing>,
-    Path((_, signal)): Path<(UserId, SignalId)>,
+    Path(OfSignal { signal }): Path<OfSignal>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let answer = |view: &MissionView<'_>| {

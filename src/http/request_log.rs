@@ -23,6 +23,8 @@ use crate::service::Stopwatch;
 /// The target of the log lines of requests: `RUST_LOG=info,overlaid::access=off` turns them off.
 const TARGET: &str = "overlaid::access";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What nginx logs too where a client closes its connection before it is answered.
+const CLIENT_GONE: u16 = 499;
 /// Longest id of a client that is kept: a UUID takes 36 bytes, a trace id with its span 55.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
@@ -77,57 +79,56 @@ pub(super) struct RequestLog {
 impl RequestLog {
     /// Has `answer` answer the request, puts the id into the answer, and logs and measures how it went.
     pub(super) async fn around(&self, mut request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
-        let started = Stopwatch::start();
-        let method = request.method().clone();
-        let request_id = request_id(&request, self.run);
         let record = Arc::new(RequestRecord::default());
         request.extensions_mut().insert(Arc::clone(&record));
-        let mut response = answer(request).await;
-        response.headers_mut().insert(REQUEST_ID, request_id.clone());
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             log: self.clone(),
-            started,
-            method,
+            started: Stopwatch::start(),
+            method: request.method().clone(),
+            request_id: request_id(&request, self.run),
             record,
-            status: response.status(),
-            request_id,
-            refusal: response.extensions().get().cloned(),
+            status: None,
+            refusal: None,
+            bytes: 0,
         };
+        let mut response = answer(request).await;
+        response.headers_mut().insert(REQUEST_ID, exchange.request_id.clone());
+        exchange.status = Some(response.status());
+        exchange.refusal = response.extensions().get().cloned();
         if let Some(bytes) = response.body().size_hint().exact() {
-            exchange.ended(bytes);
+            exchange.bytes = bytes;
             return response;
         }
-        response.map(|body| Body::new(CountedBody { body, bytes: 0, exchange }))
+        response.map(|body| Body::new(CountedBody { body, exchange }))
     }
 }
 
-/// A request and the head of its answer.
+/// A request and its answer. It is logged and measured when it is dropped: the answer has ended, or the client has gone.
 struct Exchange {
     log: RequestLog,
     started: Stopwatch,
     method: Method,
-    record: Arc<RequestRecord>,
-    status: StatusCode,
     request_id: HeaderValue,
+    record: Arc<RequestRecord>,
+    /// `None` if the connection ended before there was an answer.
+    status: Option<StatusCode>,
     refusal: Option<Refusal>,
+    /// Bytes of the answer's body.
+    bytes: u64,
 }
 
-impl Exchange {
-    /// Logs and measures, once the answer has ended or the client has gone.
-    ///
-    /// - `bytes`: those of the answer's body that were sent.
-    fn ended(&self, bytes: u64) {
+impl Drop for Exchange {
+    fn drop(&mut self) {
         let elapsed = self.started.elapsed();
         let unknown = Admission::default();
         let Admission { route, token_id } = self.record.0.get().unwrap_or(&unknown);
         let route = route.as_ref().map(MatchedPath::as_str);
-        let status = self.status.as_u16();
-        let labels =
-            RequestLabels { method: known_method(&self.method), route: route.unwrap_or_default().to_owned(), status };
+        let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
+        let (method, bytes) = (self.method.as_str(), self.bytes);
+        let labels = RequestLabels { method: known(method), route: route.unwrap_or_default().to_owned(), status };
         self.log.seconds.observe(&labels, elapsed);
         #[expect(clippy::float_arithmetic, reason = "a duration for people; nothing is computed from it")]
         let ms = elapsed.as_secs_f64() * 1000.0;
-        let method = self.method.as_str();
         let request_id = self.request_id.to_str().unwrap_or_default();
         if let Some(Refusal(reason)) = &self.refusal {
             tracing::warn!(target: TARGET, method, route, status, ms, bytes, token = token_id, request_id, %reason, "request refused");
@@ -138,15 +139,14 @@ impl Exchange {
 }
 
 /// A method's name for a metric, so that clients can not make up new ones.
-fn known_method(method: &Method) -> &'static str {
+fn known(method: &str) -> &'static str {
     let names = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS"];
-    names.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
+    names.into_iter().find(|name| *name == method).unwrap_or("other")
 }
 
-/// A streamed answer that counts its bytes, and ends its exchange when hyper drops it.
+/// A streamed answer that counts its bytes. hyper drops it at its end, or when the client has gone.
 struct CountedBody {
     body: Body,
-    bytes: u64,
     exchange: Exchange,
 }
 
@@ -157,7 +157,7 @@ impl HttpBody for CountedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
-            self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         Poll::Ready(frame)
     }
@@ -168,11 +168,5 @@ impl HttpBody for CountedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl Drop for CountedBody {
-    fn drop(&mut self) {
-        self.exchange.ended(self.bytes);
     }
 }

@@ -7,7 +7,7 @@ use super::access::{ReadUser, Write};
 use super::answer;
 use super::body::ObjectBody;
 use super::conditional::{IfNoneMatch, WriteCondition};
-use super::extract::{Nothing, Path, Query};
+use super::extract::{Nothing, OfSignal, Path, Query};
 use super::problem::Problem;
 use crate::domain::{Outcome, OverlayDraft, SignalId, UserId};
 use crate::render;
@@ -74,7 +74,7 @@ pub(super) async fn delete_overlay(
 pub(super) async fn get_outcome(
     ReadUser(service, user): ReadUser,
     _: Query<Nothing>,
-    Path((_, id)): Path<(UserId, SignalId)>,
+    Path(OfSignal { signal: id }): Path<OfSignal>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let signal = service.signal(&id).await?;
