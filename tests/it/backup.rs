@@ -110,9 +110,14 @@ fn a_running_server_makes_the_backup() {
     assert_eq!((&ready["status"], &ready["backup"]["failing"]), (&"ok".into(), &false.into()));
     assert!(ready["backup"]["age_s"].as_i64().unwrap() < 60 && ready["backup"]["file_bytes"].as_u64().unwrap() > 0);
     let metrics = server.get("/metrics").body;
-    for name in
-        ["backup_age_seconds", "backup_bytes", "backup_verified_timestamp_seconds", "writable 1", "copies_are_safe", "copy_waits"]
-    {
+    for name in [
+        "backup_age_seconds",
+        "backup_bytes",
+        "backup_verified_timestamp_seconds",
+        "writable 1",
+        "copies_are_safe",
+        "copy_waits",
+    ] {
         assert!(metrics.contains(&format!("overlaid_{name}")), "{name} in {metrics}");
     }
 }
