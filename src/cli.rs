@@ -1,7 +1,7 @@
 //! The command line: what a person or a script at the server runs.
 //!
-//! A command opens the file itself, so it and a server exclude each other. The exit code is 0 when it is done, 1 when the answer is
-//! no (absent, refused lines), 2 when it could not be done; errors are one line with their causes.
+//! A command opens the file itself, so it and a server exclude each other. The exit code is 0 when it is done, 1 when
+//! the answer is no (absent, refused lines), 2 when it could not be done; errors are one line with their causes.
 
 mod backup;
 mod client;
@@ -29,8 +29,8 @@ use crate::store::{Replacement, Store, StoreError};
 
 /// Serve mission views from shared signals and per-user overlays, kept in one file.
 ///
-/// A signal is stored once for all users, each user's overlay (tier, risk, balance) once for all signals. The mission view,
-/// with its position size, is computed when it is read. Copying the file is a backup.
+/// A signal is stored once for all users, each user's overlay (tier, risk, balance) once for all signals. The mission
+/// view, with its position size, is computed when it is read. Copying the file is a backup.
 #[derive(Debug, Parser)]
 #[command(name = "overlaid", version, arg_required_else_help = true)]
 struct Cli {
@@ -136,7 +136,8 @@ fn start_log(format: LogFormat) {
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
-/// Reads what is to be logged: a level, levels by module (`info,overlaid::http=debug`), or whatever else `EnvFilter` takes.
+/// Reads what is to be logged: a level, levels by module (`info,overlaid::http=debug`), or whatever else `EnvFilter`
+/// takes.
 ///
 /// Without it, or if it can not be read, the level is info.
 fn log_filter(wanted: Option<&str>) -> EnvFilter {

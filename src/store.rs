@@ -1,17 +1,19 @@
 //! The one file: signals, overlays, outcomes, rates and tokens in a redb database.
 //!
-//! Synchronous and typed. Reading goes through a [`Snapshot`], one committed state for as long as it is held (MVCC). All writing
-//! goes through the one [`Writer`] thread, which groups what waits into one durable commit and acknowledges after the sync.
-//! redb and bincode do not show outside this module, and nothing here knows of HTTP, caches or clocks.
+//! Synchronous and typed. Reading goes through a [`Snapshot`], one committed state for as long as it is held (MVCC).
+//! All writing goes through the one [`Writer`] thread, which groups what waits into one durable commit and acknowledges
+//! after the sync. redb and bincode do not show outside this module, and nothing here knows of HTTP, caches or clocks.
 //!
-//! redb runs in its default mode on purpose: one exclusive writer, one-phase commits with checksums. Under `quick_repair` and the
-//! modes that share the file between processes, a torn copy of the live file can open as silently wrong data. The file holds nothing
-//! but redb's pages: closed or killed, copied live or not, any program that uses redb reads it.
+//! redb runs in its default mode on purpose: one exclusive writer, one-phase commits with checksums. Under
+//! `quick_repair` and the modes that share the file between processes, a torn copy of the live file can open as
+//! silently wrong data. The file holds nothing but redb's pages: closed or killed, copied live or not, any program that
+//! uses redb reads it.
 //!
-//! A failed write does not stop the reading: see `failover`. A copy of the file may be made at any time: see `copy_gate`, and
-//! [`back_up`] for where that does not work. Damage is found and not served: every start compares all checksums of the file before
-//! anything is served or changed; see also [`verify`]. One kind of damage is not told from a power cut: after a kill, redb takes a last
-//! commit that does not fit its checksums for one that was under way, and shows the commit before.
+//! A failed write does not stop the reading: see `failover`. A copy of the file may be made at any time: see
+//! `copy_gate`, and [`back_up`] for where that does not work. Damage is found and not served: every start compares all
+//! checksums of the file before anything is served or changed; see also [`verify`]. One kind of damage is not told from
+//! a power cut: after a kill, redb takes a last commit that does not fit its checksums for one that was under way, and
+//! shows the commit before.
 
 mod backup;
 mod batch;

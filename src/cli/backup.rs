@@ -20,12 +20,12 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7717
 
 /// Copy the whole database, tokens too, into one verified file.
 ///
-/// While a server has the database open, the server makes the backup and sends it; writes go on meanwhile. The file appears whole
-/// or not at all.
+/// While a server has the database open, the server makes the backup and sends it; writes go on meanwhile. The file
+/// appears whole or not at all.
 #[derive(Debug, Args)]
 pub(super) struct BackupCommand {
-    /// The file to make; without it, a file named after the moment in the server's backup folder, or in the folder `backups` beside
-    /// the database if no server runs.
+    /// The file to make; without it, a file named after the moment in the server's backup folder, or in the folder
+    /// `backups` beside the database if no server runs.
     path: Option<PathBuf>,
     /// Ask the server that listens here; without it, 127.0.0.1:7717 is asked if another process has the database open.
     #[arg(long, value_name = "ADDRESS", env = "OVERLAID_SERVER")]
@@ -135,7 +135,8 @@ fn ask(client: Client<'_>, method: &str, target: &str, database: &Path) -> anyho
         let problem = answer.json()?;
         let text = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default();
         match text("code") {
-            // A large backup takes longer than any request may. It goes on, and the next request waits for the same one.
+            // A large backup takes longer than any request may. It goes on, and the next request waits for the same
+            // one.
             "time-limit" => {}
             "other-database" => anyhow::bail!(
                 "the server at {} has another database than {}: {} (--data says where the database is)",

@@ -19,9 +19,10 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Put records in from NDJSON files or folders.
 ///
-/// One record a line: {"signal":{…}}, {"overlay":{…}}, {"rate":{"pair":"GBPUSD","price":1.34}}, {"outcome":{…}}. A folder is read for
-/// .ndjson and .jsonl files, and for one record a file in signals/shared/ and `user_overlays/`. A line that is
-/// refused is named with its reason; the others go in. A record with an older time than the stored one is left out.
+/// One record a line: {"signal":{…}}, {"overlay":{…}}, {"rate":{"pair":"GBPUSD","price":1.34}}, {"outcome":{…}}. A
+/// folder is read for .ndjson and .jsonl files, and for one record a file in signals/shared/ and `user_overlays/`. A
+/// line that is refused is named with its reason; the others go in. A record with an older time than the stored one is
+/// left out.
 #[derive(Debug, Args)]
 pub(super) struct Load {
     /// Files or folders.

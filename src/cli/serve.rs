@@ -18,8 +18,8 @@ use crate::store::{Precedence, StoreError};
 
 /// Serve views and take writes over HTTP.
 ///
-/// Stops on SIGTERM or SIGINT: requests in flight are finished, and every write is acknowledged or refused. Without any token it
-/// serves this machine only.
+/// Stops on SIGTERM or SIGINT: requests in flight are finished, and every write is acknowledged or refused. Without any
+/// token it serves this machine only.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// Address and port to listen on.
@@ -49,8 +49,8 @@ enum AccessLog {
     Off,
 }
 
-/// Threads for what waits for the disk, some times the processors of a small machine: more answer a crowd that asks for long lists no sooner,
-/// and hold up answers from memory, which take their turns with them.
+/// Threads for what waits for the disk, some times the processors of a small machine: more answer a crowd that asks for
+/// long lists no sooner, and hold up answers from memory, which take their turns with them.
 const BLOCKING_THREADS_MAX: usize = 16;
 
 /// Reads `90s`, `30m`, `1h`, `1d`.

@@ -12,13 +12,14 @@ use crate::service::ServiceError;
 
 /// Make, list and revoke access tokens.
 ///
-/// As long as no token was made, the server answers every program on this machine and refuses to listen anywhere else. From
-/// the first one on every request needs one, also when all are revoked.
+/// As long as no token was made, the server answers every program on this machine and refuses to listen anywhere else.
+/// From the first one on every request needs one, also when all are revoked.
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
     /// Make a token and print it; it is shown this once, and stored only as a hash.
     Create {
-        /// What it allows: read, read:<user>, write, metrics, admin (all of these, and backups); may be given several times.
+        /// What it allows: read, read:<user>, write, metrics, admin (all of these, and backups); may be given several
+        /// times.
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<Scope>,
         /// For whom or what it is.

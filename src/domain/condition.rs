@@ -1,7 +1,7 @@
 //! What must hold of a stored record for a write to happen.
 
-/// A condition on the number (`seq`) of the change that wrote the stored record: `If-Match` and `If-None-Match` of RFC 9110 §13, with
-/// numbers for entity tags.
+/// A condition on the number (`seq`) of the change that wrote the stored record: `If-Match` and `If-None-Match` of RFC
+/// 9110 §13, with numbers for entity tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
     /// Nothing.

@@ -1,12 +1,13 @@
 //! Access: who asks, and what that allows.
 //!
-//! As long as no token was made, every program of this machine may do everything, and nobody else anything. From the first token on
-//! every request needs one, reads too, as balances are private; but not the health checks and the description of the routes.
-//! Revoking tokens does not open access again.
+//! As long as no token was made, every program of this machine may do everything, and nobody else anything. From the
+//! first token on every request needs one, reads too, as balances are private; but not the health checks and the
+//! description of the routes. Revoking tokens does not open access again.
 //!
-//! The router's state is private to this file. A handler gets the service from [`Open`], [`ReadShared`], [`Read`], [`ReadUser`],
-//! [`Write`], [`Metrics`] or [`Admin`] and from nothing else, so that one that decides nothing about access does not compile. axum
-//! runs these before it reads the body. The fallbacks take [`Open`], so that a stranger learns nothing from an unknown route either.
+//! The router's state is private to this file. A handler gets the service from [`Open`], [`ReadShared`], [`Read`],
+//! [`ReadUser`], [`Write`], [`Metrics`] or [`Admin`] and from nothing else, so that one that decides nothing about
+//! access does not compile. axum runs these before it reads the body. The fallbacks take [`Open`], so that a stranger
+//! learns nothing from an unknown route either.
 
 use std::sync::Arc;
 
@@ -126,8 +127,8 @@ impl AccessState {
     ///
     /// # Errors
     ///
-    /// 400 if it does not name one host; 403 `local-only` if no token is needed and it is not of a program of this machine; 503
-    /// `file-replaced` once another program has written to the database file.
+    /// 400 if it does not name one host; 403 `local-only` if no token is needed and it is not of a program of this
+    /// machine; 503 `file-replaced` once another program has written to the database file.
     fn admit(&self, parts: &Parts) -> Result<Caller, Problem> {
         let caller = Caller::of(&self.0, &parts.headers);
         if let Some(record) = parts.extensions.get::<Arc<RequestRecord>>() {

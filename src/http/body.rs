@@ -1,8 +1,8 @@
 //! Request bodies: one JSON object, or many lines of JSON.
 //!
 //! Both are read frame by frame with a limit on every length, so a body costs no more memory than it is allowed to
-//! have, whatever `Content-Length` says or leaves out. How fast it has to come is the business of the server's
-//! time limit on bodies; one that breaks it ends in an error, which becomes a 408 here. Compressed bodies are refused: their
+//! have, whatever `Content-Length` says or leaves out. How fast it has to come is the business of the server's time
+//! limit on bodies; one that breaks it ends in an error, which becomes a 408 here. Compressed bodies are refused: their
 //! length would say nothing about the memory they need.
 
 use std::error::Error;

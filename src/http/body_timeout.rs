@@ -1,8 +1,8 @@
 //! A time limit on request bodies, and what becomes of a body that its handler did not read.
 //!
-//! The client has so long for each 64 KiB, or for what is left of the body. So a JSON body and a line of an import, which are at
-//! most that long, arrive within the limit, while an import of any length goes on for as long as the client keeps sending. Time
-//! that the server itself takes between two frames does not count.
+//! The client has so long for each 64 KiB, or for what is left of the body. So a JSON body and a line of an import,
+//! which are at most that long, arrive within the limit, while an import of any length goes on for as long as the
+//! client keeps sending. Time that the server itself takes between two frames does not count.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +45,8 @@ enum Rest {
 }
 
 impl Unread {
-    /// Reads and drops what the handler left of the body, if that is little; returns whether anything is left after all.
+    /// Reads and drops what the handler left of the body, if that is little; returns whether anything is left after
+    /// all.
     pub(super) async fn drain(&self) -> bool {
         let rest = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), Rest::Answered);
         let Rest::Left(mut incoming) = rest else { return false };

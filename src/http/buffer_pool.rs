@@ -1,6 +1,7 @@
 //! Buffers of streamed answers, used again.
 //!
-//! The system maps, clears and unmaps a fresh buffer of this size each time, which takes longer than writing the views into it.
+//! The system maps, clears and unmaps a fresh buffer of this size each time, which takes longer than writing the views
+//! into it.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,8 +1,9 @@
 //! Conditional requests: `If-None-Match` and `If-Match` (RFC 9110 §13).
 //!
-//! Dates (`If-Modified-Since`) are not honoured, as an answer can change twice in a second. Writes compare tags weakly too, which
-//! RFC 9110 does not have: a proxy that compresses makes a tag weak, and the tag names the version of the record, whatever its coding.
-//! `headers` compares `If-Match` strongly, and does not say whether a list could be read, which decides about a write.
+//! Dates (`If-Modified-Since`) are not honoured, as an answer can change twice in a second. Writes compare tags weakly
+//! too, which RFC 9110 does not have: a proxy that compresses makes a tag weak, and the tag names the version of the
+//! record, whatever its coding. `headers` compares `If-Match` strongly, and does not say whether a list could be read,
+//! which decides about a write.
 
 use std::convert::Infallible;
 
@@ -15,7 +16,8 @@ use super::entity_tag::{EntityTag, seq_of};
 use super::problem::{Code, Problem};
 use crate::domain::Condition;
 
-/// The `If-None-Match` of a request, or its absence. What can not be read matches nothing, so the client gets the full answer.
+/// The `If-None-Match` of a request, or its absence. What can not be read matches nothing, so the client gets the full
+/// answer.
 #[derive(Debug)]
 pub(super) struct IfNoneMatch(TagList);
 
@@ -40,7 +42,8 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
 
 /// What a write may rest on: `If-Match` and `If-None-Match`, or their absence.
 ///
-/// Refuses an `If-Match` that can not be read (400 `malformed-condition`): the write would lose the update that it guards.
+/// Refuses an `If-Match` that can not be read (400 `malformed-condition`): the write would lose the update that it
+/// guards.
 #[derive(Debug)]
 pub(super) struct WriteCondition {
     if_match: TagList,

@@ -1,4 +1,5 @@
-//! Connections against hostile and clumsy clients, over real sockets: the router with a few more routes that wait, stream or panic.
+//! Connections against hostile and clumsy clients, over real sockets: the router with a few more routes that wait,
+//! stream or panic.
 //!
 //! Clients are plain blocking sockets that send what no HTTP library would. Waits are bounded by the server's own
 //! limits, which are shortened here; the only sleeps are those of a client that is slow on purpose.

@@ -64,8 +64,8 @@ impl Parameters for Nothing {
 
 /// The query of a request.
 ///
-/// A parameter that a route does not know is refused, as `?teir=GOLD` would otherwise list every tier. 400 with the parameter's
-/// name: `unknown-parameter`, `duplicate-parameter` or `invalid-parameter`.
+/// A parameter that a route does not know is refused, as `?teir=GOLD` would otherwise list every tier. 400 with the
+/// parameter's name: `unknown-parameter`, `duplicate-parameter` or `invalid-parameter`.
 #[derive(Debug)]
 pub(super) struct Query<T>(pub(super) T);
 

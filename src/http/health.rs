@@ -20,8 +20,8 @@ pub(super) async fn healthz(_: Open, _: Query<Nothing>) -> Response {
 
 /// `GET /readyz`: whether the file can be read, and what the operator should know.
 ///
-/// 200 as long as reads are answered. `status` is `degraded` while writes are refused: whoever sends reads here should go on
-/// doing so. A client without a token, if one is needed, learns that reads are answered and no more.
+/// 200 as long as reads are answered. `status` is `degraded` while writes are refused: whoever sends reads here should
+/// go on doing so. A client without a token, if one is needed, learns that reads are answered and no more.
 pub(super) async fn readyz(Open { service, is_stranger }: Open, _: Query<Nothing>) -> Result<Response, Problem> {
     let (stats, health) = service.stats_and_health().await?;
     if is_stranger {
@@ -66,8 +66,8 @@ impl BackupQuery {
     }
 }
 
-/// `POST /v1/admin/backup`: makes a backup in the server's backup folder. 200 when it is verified, with where it is; 409 if the client
-/// means another database. Requests that come while a backup is being made get that one.
+/// `POST /v1/admin/backup`: makes a backup in the server's backup folder. 200 when it is verified, with where it is;
+/// 409 if the client means another database. Requests that come while a backup is being made get that one.
 pub(super) async fn post_backup(Admin(service): Admin, Query(query): Query<BackupQuery>) -> Result<Response, Problem> {
     let database = query.check(&service)?;
     let Backup { file, made_at, contents } = service.back_up().await?;
@@ -81,7 +81,8 @@ pub(super) async fn post_backup(Admin(service): Admin, Query(query): Query<Backu
     Ok(answer::json(made.to_string().into_bytes()))
 }
 
-/// `GET /v1/admin/backup`: a backup as a file for the client; the server keeps none. 409 if the client means another database.
+/// `GET /v1/admin/backup`: a backup as a file for the client; the server keeps none. 409 if the client means another
+/// database.
 pub(super) async fn get_backup(Admin(service): Admin, Query(query): Query<BackupQuery>) -> Result<Response, Problem> {
     query.check(&service)?;
     let download = service.download().await?;

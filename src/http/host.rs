@@ -1,7 +1,8 @@
 //! The `Host` header, which HTTP/1.1 demands (RFC 9112 §3.2).
 //!
-//! Nothing here depends on which host a client means, but a proxy in front may choose by it: a request that names two hosts, or none
-//! that can be read, is one that two programs on its way can understand differently. So it is refused, as the rule says.
+//! Nothing here depends on which host a client means, but a proxy in front may choose by it: a request that names two
+//! hosts, or none that can be read, is one that two programs on its way can understand differently. So it is refused,
+//! as the rule says.
 
 use axum::http::header::HOST;
 use axum::http::request::Parts;
@@ -10,8 +11,8 @@ use axum::http::{HeaderMap, Version};
 
 use super::problem::{Code, Problem};
 
-/// Refuses a request that does not say once, and readably, which host it is for. Only HTTP/1.0 may leave it out. Returns the host;
-/// `None` if it is left out or empty.
+/// Refuses a request that does not say once, and readably, which host it is for. Only HTTP/1.0 may leave it out.
+/// Returns the host; `None` if it is left out or empty.
 ///
 /// # Errors
 ///

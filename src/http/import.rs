@@ -17,8 +17,8 @@ const PIECE_BYTES: usize = 16 * 1024;
 
 /// Puts in the records of a body of lines; answers a line for each as it is done, and at the end the counts.
 ///
-/// A result is `{"line":1,"effect":"created"}`, with `code`, `detail` and `pointer` for one that is `refused`, and with `removed`, the
-/// members that are gone, for an overlay that replaced another as a whole. The last line is
+/// A result is `{"line":1,"effect":"created"}`, with `code`, `detail` and `pointer` for one that is `refused`, and with
+/// `removed`, the members that are gone, for an overlay that replaced another as a whole. The last line is
 /// `{"lines":…,"created":…,…}`; an answer without it was broken off. A signal must come before the outcomes on it.
 pub(super) async fn import(Write { service, .. }: Write, _: Query<Nothing>, lines: Lines) -> Response {
     let (sender, body) = Channel::<Bytes>::new(2);

@@ -1,8 +1,9 @@
-//! Which requests come from a program of this machine that asks for itself: the only ones that are answered while there is no token.
+//! Which requests come from a program of this machine that asks for itself: the only ones that are answered while there
+//! is no token.
 //!
-//! A web page that is open in a browser on this machine can send requests to any of its ports, and with a name of its own that
-//! leads here it may read the answers too. The browser gives it away in `Host` or `Origin`. A proxy makes other machines look like
-//! this one; what it adds to a request gives that away, unless it adds nothing.
+//! A web page that is open in a browser on this machine can send requests to any of its ports, and with a name of its
+//! own that leads here it may read the answers too. The browser gives it away in `Host` or `Origin`. A proxy makes
+//! other machines look like this one; what it adds to a request gives that away, unless it adds nothing.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,6 +1,7 @@
 //! `GET /metrics`: what the server counts, for Prometheus.
 //!
-//! Names follow the rules that `promtool check metrics` holds them to: base units (seconds, bytes), counters end in `_total`.
+//! Names follow the rules that `promtool check metrics` holds them to: base units (seconds, bytes), counters end in
+//! `_total`.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ use crate::service::{Health, Stats};
 
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
-/// `GET /metrics`: counters, gauges and histograms, as Prometheus text 0.0.4, or as OpenMetrics 1.0 if `Accept` names it.
+/// `GET /metrics`: counters, gauges and histograms, as Prometheus text 0.0.4, or as OpenMetrics 1.0 if `Accept` names
+/// it.
 pub(super) async fn get_metrics(
     MetricsAccess(service): MetricsAccess,
     _: Query<Nothing>,
@@ -164,7 +166,8 @@ fn register_process(registry: &mut Registry) {
 
 /// Rewrites OpenMetrics text as Prometheus text 0.0.4.
 ///
-/// The two differ for what is written here in the name that a counter's `HELP` and `TYPE` stand under, and in the mark of the end.
+/// The two differ for what is written here in the name that a counter's `HELP` and `TYPE` stand under, and in the mark
+/// of the end.
 fn to_prometheus_text(open_metrics: &str) -> String {
     let mut out = String::with_capacity(open_metrics.len());
     let mut help = None;

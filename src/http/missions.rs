@@ -28,8 +28,8 @@ const NDJSON: &str = "application/x-ndjson";
 
 /// `GET /v1/users/{user}/missions/{signal}`: the mission view as of now.
 ///
-/// 200 with the view; 304 if the client's tag still holds, which is known before a size is computed; 400 if an id is malformed;
-/// 404 if the signal or the user's overlay is absent.
+/// 200 with the view; 304 if the client's tag still holds, which is known before a size is computed; 400 if an id is
+/// malformed; 404 if the signal or the user's overlay is absent.
 pub(super) async fn get_mission(
     ReadUser(service, user): ReadUser,
     _: Query<Nothing>,
@@ -64,8 +64,8 @@ impl Parameters for UserMissionsQuery {
 
 /// `GET /v1/users/{user}/missions`: a page of a user's missions.
 ///
-/// `status` is `active` (unless given), `expired`, `fired`, `failed` or `all`. Active ones come soonest to expire first, all
-/// others newest first. 404 if the user's overlay is absent.
+/// `status` is `active` (unless given), `expired`, `fired`, `failed` or `all`. Active ones come soonest to expire
+/// first, all others newest first. 404 if the user's overlay is absent.
 pub(super) async fn list_missions_of_user(
     ReadUser(service, user): ReadUser,
     Query(query): Query<UserMissionsQuery>,
@@ -99,8 +99,8 @@ impl Parameters for SignalMissionsQuery {
 
 /// `GET /v1/signals/{signal}/missions`: the missions of all users on a signal.
 ///
-/// JSON pages in the order of users, or everything at once as lines if the client would rather have `application/x-ndjson`. `tier` and
-/// `users` (a list with commas) narrow it down. 404 if the signal is absent.
+/// JSON pages in the order of users, or everything at once as lines if the client would rather have
+/// `application/x-ndjson`. `tier` and `users` (a list with commas) narrow it down. 404 if the signal is absent.
 pub(super) async fn list_missions_of_signal(
     Read(service): Read,
     Path(signal): Path<SignalId>,
@@ -216,8 +216,8 @@ impl TryFrom<String> for PageRows {
     }
 }
 
-/// Where a page of signals shall begin. A list of active ones goes by expiry, any other by age; a cursor of the one is none of
-/// the other.
+/// Where a page of signals shall begin. A list of active ones goes by expiry, any other by age; a cursor of the one is
+/// none of the other.
 pub(super) fn signal_cursor(cursor: Option<&str>, is_by_expiry: bool) -> Result<Option<SignalCursor>, Problem> {
     let parse = |text| {
         SignalCursor::parse(text)

@@ -1,7 +1,7 @@
 //! The description of these routes for clients and their generators, as OpenAPI 3.1.
 //!
-//! The document is a file that is kept by hand: what stands in it is to be read by people, and most bodies are no structs that it could be
-//! derived from. Tests hold it against the router, and real answers against it.
+//! The document is a file that is kept by hand: what stands in it is to be read by people, and most bodies are no
+//! structs that it could be derived from. Tests hold it against the router, and real answers against it.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};

@@ -1,8 +1,8 @@
 //! Refusals and failures as RFC 9457 problem documents.
 //!
-//! [`Code`] is the only map from what went wrong to a status. Clients branch on the code, which never changes its meaning; the title
-//! belongs to the code, `detail` tells of the one case. A problem of ours (500) says nothing of the inside: the log says everything,
-//! once, where the problem is made.
+//! [`Code`] is the only map from what went wrong to a status. Clients branch on the code, which never changes its
+//! meaning; the title belongs to the code, `detail` tells of the one case. A problem of ours (500) says nothing of the
+//! inside: the log says everything, once, where the problem is made.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -23,8 +23,8 @@ const RETRY_AFTER_STORAGE_SECONDS: u32 = 2;
 /// Most bytes of a client's own text that are echoed: enough to recognise it by.
 const ECHO_BYTES_MAX: usize = 80;
 
-/// Why a request was not answered. The name in kebab case is the code that clients see; input that breaks a rule of the domain has the
-/// codes of [`InvalidKind`] besides.
+/// Why a request was not answered. The name in kebab case is the code that clients see; input that breaks a rule of the
+/// domain has the codes of [`InvalidKind`] besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[cfg_attr(test, derive(strum::VariantNames))]
 #[strum(serialize_all = "kebab-case")]

@@ -5,8 +5,8 @@ use axum::http::{HeaderMap, HeaderName};
 /// What is named without a quality is wanted most.
 const MOST: u16 = 1_000;
 
-/// How much a client wants what is called `name`, in thousandths, by its headers of the name `list`; 0: not at all. `None` if it does not name
-/// it; a `*` is a name of its own.
+/// How much a client wants what is called `name`, in thousandths, by its headers of the name `list`; 0: not at all.
+/// `None` if it does not name it; a `*` is a name of its own.
 pub(super) fn of(headers: &HeaderMap, list: &HeaderName, name: &str) -> Option<u16> {
     let values = headers.get_all(list).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).find_map(|item| {

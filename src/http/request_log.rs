@@ -1,8 +1,8 @@
 //! One log line and one measurement for each request, and its id.
 //!
-//! The line is written when the answer is known as a whole: at once for one of known length, at its end for a streamed one, which
-//! is when hyper drops the body. tower-http's `TraceLayer` can not write it: hyper does not poll a body of known length to its end,
-//! so the layer would never hear how it ended.
+//! The line is written when the answer is known as a whole: at once for one of known length, at its end for a streamed
+//! one, which is when hyper drops the body. tower-http's `TraceLayer` can not write it: hyper does not poll a body of
+//! known length to its end, so the layer would never hear how it ended.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,7 +103,8 @@ impl RequestLog {
     }
 }
 
-/// A request and its answer. It is logged and measured when it is dropped: the answer has ended, or the client has gone.
+/// A request and its answer. It is logged and measured when it is dropped: the answer has ended, or the client has
+/// gone.
 struct Exchange {
     log: RequestLog,
     started: Stopwatch,

@@ -18,8 +18,8 @@ pub(super) fn router(service: Service) -> Router {
     with_fallbacks(routes()).with_state(AccessState::new(service))
 }
 
-/// Gives routes problem documents for unknown paths and methods. Methods of routes that are added later would be refused without a
-/// document.
+/// Gives routes problem documents for unknown paths and methods. Methods of routes that are added later would be
+/// refused without a document.
 pub(super) fn with_fallbacks(routes: Router<AccessState>) -> Router<AccessState> {
     routes
         .fallback(async |_: Open, uri: Uri| {
@@ -33,12 +33,13 @@ pub(super) fn with_fallbacks(routes: Router<AccessState>) -> Router<AccessState>
 }
 
 pub(super) fn routes() -> Router<AccessState> {
-    // One view costs a few microseconds and compressing it some hundred: only batches are worth it, and only when asked.
+    // One view costs a few microseconds and compressing it some hundred: only batches are worth it, and only when
+    // asked.
     let batches = Router::new()
         .route("/v1/signals/{signal}/missions", get(missions::list_missions_of_signal))
         .route("/v1/users/{user}/missions", get(missions::list_missions_of_user))
         .layer(CompressionLayer::new())
-        .layer(map_request(async |request: Request| settle_encoding(request)));
+        .layer(map_request(async |request: Request| choose_encoding(request)));
     Router::new()
         .route("/v1/users/{user}/missions/{signal}", get(missions::get_mission))
         .route("/v1/signals", get(signals::list_signals))
@@ -59,9 +60,9 @@ pub(super) fn routes() -> Router<AccessState> {
         .merge(batches)
 }
 
-/// Leaves in `Accept-Encoding` only what a batch can be sent in; without any it is sent plain, also to a client that says it would
-/// rather have nothing than that.
-fn settle_encoding(mut request: Request) -> Request {
+/// Leaves in `Accept-Encoding` only what a batch can be sent in; without any it is sent plain, also to a client that
+/// says it would rather have nothing than that.
+fn choose_encoding(mut request: Request) -> Request {
     // Of two that are wanted alike, the last.
     let wanted = ["gzip", "zstd"].map(|coding| (qvalue::of(request.headers(), &ACCEPT_ENCODING, coding), coding));
     let (quality, chosen) = wanted.into_iter().max_by_key(|(quality, _)| *quality).unwrap_or_default();

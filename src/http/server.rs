@@ -3,8 +3,8 @@
 //! `axum::serve` sets no limit on how slowly a client may send the head of a request or read an answer, so a few
 //! slow clients hold their connections for ever. Hence an own loop over hyper's HTTP/1 connections.
 //!
-//! hyper's `pipeline_flush` stays off. With it on, hyper takes everything that a streamed body yields into memory, whether or not
-//! the client reads, and holds an answer back while only a part of the next request is there.
+//! hyper's `pipeline_flush` stays off. With it on, hyper takes everything that a streamed body yields into memory,
+//! whether or not the client reads, and holds an answer back while only a part of the next request is there.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -196,7 +196,8 @@ fn connection_settings(limits: Limits) -> http1::Builder {
     let head_bytes_max = limits.head_bytes_max.max(HEAD_BYTES_LEAST);
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_read)
-        // Who has sent a whole request and will send no more still waits for its answer; who is gone is noticed in writing it.
+        // Who has sent a whole request and will send no more still waits for its answer; who is gone is noticed in
+        // writing it.
         .half_close(true)
         // Alone this is only where growing stops; a head of twice the size can get through.
         .max_buf_size(head_bytes_max)
@@ -239,7 +240,8 @@ impl Answers {
             Body::new(TimedBody::new(incoming, self.limits.body_read, unread, Arc::clone(abandoned)))
         });
         let response = self.log.around(request, async |request| self.respond(request).await).await;
-        // A short rest is read, so that a client which is told what was wrong does not lose the request that it sends next.
+        // A short rest is read, so that a client which is told what was wrong does not lose the request that it sends
+        // next.
         if let Some(unread) = unread
             && unread.drain().await
         {
@@ -250,8 +252,8 @@ impl Answers {
 
     /// Has the router answer within the time limit.
     async fn respond(&self, request: Request) -> Response {
-        // tower-http's `TimeoutLayer` sets its timer before it asks the router, this only where the router has to wait: a view, which
-        // is answered from memory, costs no timer.
+        // tower-http's `TimeoutLayer` sets its timer before it asks the router, this only where the router has to wait:
+        // a view, which is answered from memory, costs no timer.
         if let Ok(Ok(response)) = tokio::time::timeout(self.limits.handler, self.stack.clone().call(request)).await {
             return response.map(Body::new);
         }
@@ -292,8 +294,8 @@ async fn serve_connection(
     let mut told_to_stop = pin!(stopping.changed());
     let mut is_listening = false;
     let ended = poll_fn(|cx| {
-        // The sender is only ever dropped, which ends this wait with an error. It is looked at first, so that an
-        // answer that becomes ready at the same time still says that the connection is closed after it. A task is always woken
+        // The sender is only ever dropped, which ends this wait with an error. It is looked at first, so that an answer
+        // that becomes ready at the same time still says that the connection is closed after it. A task is always woken
         // alike, so it leaves word where it is told only once.
         if !is_listening || stop_seen.has_changed().is_err() {
             is_listening = true;

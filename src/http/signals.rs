@@ -28,8 +28,8 @@ impl Parameters for SignalsQuery {
 
 /// `GET /v1/signals`: a page of signals.
 ///
-/// `status` is `active`, `expired` or `all` (unless given); `symbol` narrows it down. Active ones come soonest to expire first, all
-/// others newest first.
+/// `status` is `active`, `expired` or `all` (unless given); `symbol` narrows it down. Active ones come soonest to
+/// expire first, all others newest first.
 pub(super) async fn list_signals(
     ReadShared(service): ReadShared,
     Query(query): Query<SignalsQuery>,
@@ -72,8 +72,8 @@ pub(super) async fn put_signal(
     Ok(answer::tagged_json(status, &answer::record_tag(&service, written.seq), written.json))
 }
 
-/// `PATCH /v1/signals/{signal}`: change members of a signal (RFC 7396). 200 with the signal as it is now, 204 for a token that
-/// may not read it.
+/// `PATCH /v1/signals/{signal}`: change members of a signal (RFC 7396). 200 with the signal as it is now, 204 for a
+/// token that may not read it.
 ///
 /// 404 if it is absent; 412 if it is not the one that `If-Match` names; 422 if the result breaks a rule.
 pub(super) async fn patch_signal(

@@ -103,7 +103,8 @@ fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
 
 /// Splits `bytes` before hyper's own answer, if they end in one, and tells its status.
 fn split_bare_head(bytes: &[u8]) -> Option<(&[u8], &[u8], StatusCode)> {
-    // Answers of the router get no further than this: they end in a body or, where there is none, say no such length before the date.
+    // Answers of the router get no further than this: they end in a body or, where there is none, say no such length
+    // before the date.
     let end_at = bytes.len().checked_sub(BARE_END.len() + DATE_BYTES)?;
     if !bytes.ends_with(b"\r\n\r\n") || !bytes.get(end_at..)?.starts_with(BARE_END) {
         return None;

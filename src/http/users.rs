@@ -39,8 +39,8 @@ pub(super) async fn put_overlay(
     Ok(answer::no_content(&answer::record_tag(&service, seq)))
 }
 
-/// `PATCH /v1/users/{user}/overlay`: change members of an overlay (RFC 7396); what the patch lacks stays. 200 with the overlay
-/// as it is now, 204 for a token that may not read it.
+/// `PATCH /v1/users/{user}/overlay`: change members of an overlay (RFC 7396); what the patch lacks stays. 200 with the
+/// overlay as it is now, 204 for a token that may not read it.
 ///
 /// 404 if it is absent; 412 if it is not the one that `If-Match` names; 422 if the result breaks a rule.
 pub(super) async fn patch_overlay(

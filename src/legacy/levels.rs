@@ -1,8 +1,8 @@
 //! Where an old signal gets in and out: prices, or pip distances under the names of prices.
 //!
 //! The old writers put a price or a number of pips into `stop_loss`, under the same name and in the same shape, and
-//! took 0.0001 for a pip of every symbol. The instrument and the entry decide: a price for a stop is on the losing side,
-//! one for a target on the winning side, both near the entry. If they do not decide, the file is refused with the
+//! took 0.0001 for a pip of every symbol. The instrument and the entry decide: a price for a stop is on the losing
+//! side, one for a target on the winning side, both near the entry. If they do not decide, the file is refused with the
 //! reason; no reading is preferred silently.
 //!
 //! The rules compare the numbers with each other, which works in any year and for any symbol. Only the question whether

@@ -173,8 +173,8 @@ impl Verified {
 /// What a size comes from: balance, risk, distance to the stop.
 type SizeBasis = [Option<Decimal>; 3];
 
-/// Sizes that the engine wrote into every copy of a signal. A second mission with the same size and another basis proves
-/// it.
+/// Sizes that the engine wrote into every copy of a signal. A second mission with the same size and another basis
+/// proves it.
 ///
 /// Differences on the first basis wait here for one on another.
 #[derive(Debug, Default)]

@@ -56,8 +56,8 @@ impl Tree {
         Ok(Self { root, excluded: None })
     }
 
-    /// Makes every walk report the file at `path`, under any of its names, as a database that is not opened. Does nothing
-    /// if there is no such file.
+    /// Makes every walk report the file at `path`, under any of its names, as a database that is not opened. Does
+    /// nothing if there is no such file.
     pub fn exclude_file(&mut self, path: &Path) {
         self.excluded = fs::metadata(path).ok().map(|metadata| file_id(&metadata));
     }

@@ -8,7 +8,8 @@ use crate::store::StoreError;
 
 /// How often the free space of the disk is read.
 const DISK_CHECK_EVERY: Duration = Duration::from_secs(30);
-/// How often the server checks that its file is still its own, whether there are requests or not: it ends within a second.
+/// How often the server checks that its file is still its own, whether there are requests or not: it ends within a
+/// second.
 const FILE_CHECK_EVERY: Duration = Duration::from_millis(250);
 /// How soon a backup that failed is tried again, unless the next one is due earlier.
 const BACKUP_RETRY: Duration = Duration::from_mins(1);
@@ -56,8 +57,8 @@ impl Service {
         }
     }
 
-    /// Makes a backup whenever the newest is old enough, also if it was an earlier run of the server that made it. Returns if the
-    /// runtime ends.
+    /// Makes a backup whenever the newest is old enough, also if it was an earlier run of the server that made it.
+    /// Returns if the runtime ends.
     pub async fn back_up_regularly(self, every: Duration) {
         while let Ok(health) = self.health_now().await {
             // Without an age, as there is none or it was made in the future, one is due.

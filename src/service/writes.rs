@@ -1,5 +1,5 @@
-//! One entry point for each thing that a client may write. The writer checks the condition of a write, so no other write can come
-//! in between.
+//! One entry point for each thing that a client may write. The writer checks the condition of a write, so no other
+//! write can come in between.
 
 use super::{Service, ServiceError};
 

@@ -1,8 +1,8 @@
 //! Copies of the whole file, tokens too: made from one committed state, verified, and only then given their name.
 //!
-//! A backup is a new file with the same rows and no free pages, and it is made while others read and write. It is written
-//! beside its target under another name, closed, verified as if it came from a stranger, synced and renamed: under the
-//! target's name there is never anything but a whole backup, whenever the power goes.
+//! A backup is a new file with the same rows and no free pages, and it is made while others read and write. It is
+//! written beside its target under another name, closed, verified as if it came from a stranger, synced and renamed:
+//! under the target's name there is never anything but a whole backup, whenever the power goes.
 
 use std::fs::File;
 use std::io;
@@ -65,11 +65,11 @@ pub struct Restored {
     pub kept: Option<PathBuf>,
 }
 
-/// Puts a backup in the place of the database at `path`. The file that stood there is kept beside it, named after the moment
-/// `now`; no restore ever removes it.
+/// Puts a backup in the place of the database at `path`. The file that stood there is kept beside it, named after the
+/// moment `now`; no restore ever removes it.
 ///
-/// `from` is verified, and so is what is written. Whenever it ends early, there is a whole database at `path`: the old one or the
-/// new one.
+/// `from` is verified, and so is what is written. Whenever it ends early, there is a whole database at `path`: the old
+/// one or the new one.
 ///
 /// # Errors
 ///
@@ -85,16 +85,16 @@ pub fn restore(from: &Path, path: &Path, now: UnixMillis) -> Result<Restored, St
     Ok(Restored { contents, kept })
 }
 
-/// Makes the database at `path` as small as it can be: writes all of it to a new file, in order and without gaps, and puts that in
-/// its place. Takes as much free space as that file has meanwhile.
+/// Makes the database at `path` as small as it can be: writes all of it to a new file, in order and without gaps, and
+/// puts that in its place. Takes as much free space as that file has meanwhile.
 ///
-/// The old file is not written to, so that a copy that somebody is making of it comes out whole; and whenever it ends early,
-/// there is a whole database at `path`.
+/// The old file is not written to, so that a copy that somebody is making of it comes out whole; and whenever it ends
+/// early, there is a whole database at `path`.
 ///
 /// # Errors
 ///
-/// [`StoreError::Absent`], [`StoreError::InUse`] while a process has the database open; otherwise what is wrong with it, or what
-/// could not be written.
+/// [`StoreError::Absent`], [`StoreError::InUse`] while a process has the database open; otherwise what is wrong with
+/// it, or what could not be written.
 pub fn compact(path: &Path) -> Result<Contents, StoreError> {
     let absent = || StoreError::Absent(path.to_owned());
     if !path.exists() {
@@ -126,8 +126,8 @@ fn write(snapshot: &Snapshot, file: File) -> Result<String, StoreError> {
     let tx = database.begin_write()?;
     tables::for_each(&mut Copying { from: snapshot.tx(), to: &tx, digest: &mut digest })?;
     tx.commit()?;
-    // The file grew in large steps while it was written. This takes up to a third off its length, in 8 ms for a year of signals and
-    // some 2 s for a million users.
+    // The file grew in large steps while it was written. This takes up to a third off its length, in 8 ms for a year of
+    // signals and some 2 s for a million users.
     database.compact()?;
     // Closing writes what makes the next opening fast.
     database.close()?;

@@ -1,4 +1,5 @@
-//! One batch of operations in one write transaction: each is checked against the state that it meets, then put into the tables.
+//! One batch of operations in one write transaction: each is checked against the state that it meets, then put into the
+//! tables.
 
 use std::sync::Arc;
 

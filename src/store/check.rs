@@ -1,9 +1,9 @@
 //! Looking at a file and saying whether it is whole, without changing it.
 //!
-//! Every page is read and its checksum compared, every record decoded, every index held against what it indexes, in both
-//! directions. The file may be anything at all: the engine's writes to it stay in memory, within a bound, and a
-//! panic of the engine is an answer like any other. What passes is described by its counts and a hash over
-//! all content, which is the same for two files that say the same, however their pages lie.
+//! Every page is read and its checksum compared, every record decoded, every index held against what it indexes, in
+//! both directions. The file may be anything at all: the engine's writes to it stay in memory, within a bound, and a
+//! panic of the engine is an answer like any other. What passes is described by its counts and a hash over all content,
+//! which is the same for two files that say the same, however their pages lie.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -44,8 +44,8 @@ pub struct Contents {
 ///
 /// # Errors
 ///
-/// [`StoreError::Absent`]; [`StoreError::InUse`] if a process may be writing to it; otherwise what is wrong with it, and
-/// [`StoreError::is_damage`] tells damage from not being able to read.
+/// [`StoreError::Absent`]; [`StoreError::InUse`] if a process may be writing to it; otherwise what is wrong with it,
+/// and [`StoreError::is_damage`] tells damage from not being able to read.
 pub fn verify(path: &Path) -> Result<Contents, StoreError> {
     Ok(open_verified(lock_database_shared(path)?)?.1)
 }

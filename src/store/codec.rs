@@ -1,14 +1,14 @@
 //! Stored records: a version byte, then bincode, which for signals is packed.
 //!
-//! The structs here are the file format. They are frozen once released, since bincode is positional: a change is a new struct
-//! with a new version byte. The layout is bincode's legacy one (little endian, fixed width), byte for byte that of
-//! bincode 1.3.3, so that another implementation could take over without touching a file.
+//! The structs here are the file format. They are frozen once released, since bincode is positional: a change is a new
+//! struct with a new version byte. The layout is bincode's legacy one (little endian, fixed width), byte for byte that
+//! of bincode 1.3.3, so that another implementation could take over without touching a file.
 //!
-//! Signals are written in version 2: the same struct as in version 1, packed with a dictionary (see `packed`), or in version 1
-//! where packing does not help. Both are read for ever.
+//! Signals are written in version 2: the same struct as in version 1, packed with a dictionary (see `packed`), or in
+//! version 1 where packing does not help. Both are read for ever.
 //!
-//! Decoding never trusts the bytes: it is bounded in size, must consume all of them, and parses names again, since the file
-//! may have been damaged outside.
+//! Decoding never trusts the bytes: it is bounded in size, must consume all of them, and parses names again, since the
+//! file may have been damaged outside.
 
 mod packed;
 
@@ -19,12 +19,13 @@ use crate::domain::{
     Symbol, TierName, Token, UnixMillis, UserId,
 };
 
-/// Largest record, in bytes: as JSON it stays within the 64 KiB of a body or a line, so that what is exported can be loaded.
+/// Largest record, in bytes: as JSON it stays within the 64 KiB of a body or a line, so that what is exported can be
+/// loaded.
 const RECORD_BYTES_MAX: usize = 63 * 1024;
 /// What is set aside for a record that is being encoded: most overlays and outcomes fit.
 const RECORD_BYTES_USUAL: usize = 384;
-/// Most members that a record keeps beside the known ones; with more, the whole could not be read back as one object, which
-/// may have 256.
+/// Most members that a record keeps beside the known ones; with more, the whole could not be read back as one object,
+/// which may have 256.
 const MEMBERS_MAX: usize = 240;
 /// The version byte of every record in this module, but for packed ones.
 const VERSION: u8 = 1;
@@ -316,8 +317,8 @@ fn encode(record: &impl Encode, bytes_max: usize) -> Result<Vec<u8>, TooLarge> {
     if bytes.len() > bytes_max { Err(TooLarge) } else { Ok(bytes) }
 }
 
-/// Decodes with a limit: without one, nine corrupt bytes can ask for more memory than there is. The limit is twice that of
-/// encoding, as bincode counts a list's elements by their size in memory before it reads them.
+/// Decodes with a limit: without one, nine corrupt bytes can ask for more memory than there is. The limit is twice that
+/// of encoding, as bincode counts a list's elements by their size in memory before it reads them.
 fn decode<'a, T: BorrowDecode<'a, ()>, const BYTES_MAX: usize>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *version != VERSION {

@@ -1,30 +1,34 @@
 //! The copy gate: makes a plain `cp` of the live database file come out whole.
 //!
-//! redb writes its file in place. Until a commit has ended it leaves alone every page that the commit before it needs, or a power cut
-//! would lose that commit; only the next commit may use them again. So a copy survives one commit running beside it, and the
-//! second tears it. [`CopyGate::wait`] is called before *every* commit, and before the database is opened and closed, which
-//! write too:
+//! redb writes its file in place. Until a commit has ended it leaves alone every page that the commit before it needs,
+//! or a power cut would lose that commit; only the next commit may use them again. So a copy survives one commit
+//! running beside it, and the second tears it. [`CopyGate::wait`] is called before *every* commit, and before the
+//! database is opened and closed, which write too:
 //!
-//! - inotify tells whether another process has opened the file since the last call. Mostly none has, and the commit begins.
-//! - If one has, the kernel is asked whether any process has the file open now, until none has. A process that opens it a moment
-//!   later meets this one commit, and the next call sees its event. That is why asking first, without a lock, is enough.
-//! - If a process keeps the file open for longer than the limit, commits go on, and the gate is *blind*: copies are not safe. Each later
-//!   commit asks once, without waiting, until no other process has the file open.
+//! - inotify tells whether another process has opened the file since the last call. Mostly none has, and the commit
+//!   begins.
+//! - If one has, the kernel is asked whether any process has the file open now, until none has. A process that opens it
+//!   a moment later meets this one commit, and the next call sees its event. That is why asking first, without a lock,
+//!   is enough.
+//! - If a process keeps the file open for longer than the limit, commits go on, and the gate is *blind*: copies are not
+//!   safe. Each later commit asks once, without waiting, until no other process has the file open.
 //!
-//! The kernel answers by a write lease (`F_SETLEASE`, see `fcntl(2)`), which it grants only if nobody else has the file open: no other
-//! process of any user, by no other name, neither since before the start nor by a memory map. The lease is given back at once, 3 µs
-//! later. What that asks of the rest of the program:
+//! The kernel answers by a write lease (`F_SETLEASE`, see `fcntl(2)`), which it grants only if nobody else has the file
+//! open: no other process of any user, by no other name, neither since before the start nor by a memory map. The lease
+//! is given back at once, 3 µs later. What that asks of the rest of the program:
 //!
 //! - This process has exactly one open description of the file, that of the database; the gate uses a duplicate of it.
-//! - An open that meets the lease waits until it is given back, and the kernel sends SIGIO to its holder, which would end the process.
-//!   The signal is ignored from before the first lease.
-//! - The lease is never held: an open with `O_NONBLOCK`, as GNU tar and borg do it, is refused while it is. Both try again.
+//! - An open that meets the lease waits until it is given back, and the kernel sends SIGIO to its holder, which would
+//!   end the process. The signal is ignored from before the first lease.
+//! - The lease is never held: an open with `O_NONBLOCK`, as GNU tar and borg do it, is refused while it is. Both try
+//!   again.
 //!
-//! Only the file is watched and never its folder, so a user who may list the folder and not read the file can not hold up a commit.
+//! Only the file is watched and never its folder, so a user who may list the folder and not read the file can not hold
+//! up a commit.
 //!
-//! Not protected: a copy made through several opens; one that outlasts the limit; readers on another machine, in another layer of an
-//! overlay file system, or below the file system. Where there is no inotify or no lease, as outside of Linux, the gate is off
-//! and says so.
+//! Not protected: a copy made through several opens; one that outlasts the limit; readers on another machine, in
+//! another layer of an overlay file system, or below the file system. Where there is no inotify or no lease, as outside
+//! of Linux, the gate is off and says so.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -108,8 +112,8 @@ impl CopyGate {
         Arc::clone(&self.status)
     }
 
-    /// Returns when one commit can do no harm to any copy, or when the limit is over. Takes about a microsecond if no other process has
-    /// opened the file since the last call.
+    /// Returns when one commit can do no harm to any copy, or when the limit is over. Takes about a microsecond if no
+    /// other process has opened the file since the last call.
     pub(super) fn wait(&mut self) {
         let Some(kernel) = &mut self.kernel else { return };
         let began = now();

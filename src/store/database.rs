@@ -1,8 +1,8 @@
 //! An open database: the file, the engine on it, and the gate that every commit waits at.
 //!
-//! The file is this process's alone while it is open. Before each commit, and when a reader asks, the path must still lead to the open
-//! file, and the file must be as the last commit left it. A file that was moved, replaced or removed takes no writes, but is read; one that
-//! another program wrote to is neither read nor written any more.
+//! The file is this process's alone while it is open. Before each commit, and when a reader asks, the path must still
+//! lead to the open file, and the file must be as the last commit left it. A file that was moved, replaced or removed
+//! takes no writes, but is read; one that another program wrote to is neither read nor written any more.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,8 +43,8 @@ impl Drop for Store {
 impl Store {
     /// Opens a database, or makes one: its folder with mode 0700, the file with mode 0600.
     ///
-    /// The whole file is checked: a damaged one is refused here and not met later. A file that is refused is not changed, not
-    /// even by the engine's own repair.
+    /// The whole file is checked: a damaged one is refused here and not met later. A file that is refused is not
+    /// changed, not even by the engine's own repair.
     ///
     /// # Errors
     ///
@@ -89,10 +89,11 @@ impl Store {
         Self::open_file(file::lock_database(path)?, path, CopyGate::off("there is no copy gate"))
     }
 
-    /// As [`Store::open`], but every commit waits for copies of the file that other processes are making, and so does the opening.
+    /// As [`Store::open`], but every commit waits for copies of the file that other processes are making, and so does
+    /// the opening.
     ///
-    /// - `limit`: how long one commit waits at most; zero: not at all. Where the system can not tell who copies the file, nothing waits, and
-    ///   [`Store::unsafe_copies`] says why.
+    /// - `limit`: how long one commit waits at most; zero: not at all. Where the system can not tell who copies the
+    ///   file, nothing waits, and [`Store::unsafe_copies`] says why.
     ///
     /// # Errors
     ///
@@ -103,8 +104,8 @@ impl Store {
         Self::open_file(disk, path, gate)
     }
 
-    /// Opens the database on any disk, or makes one on an empty disk: for tests that let the disk fail. `path` is where it is
-    /// said to be.
+    /// Opens the database on any disk, or makes one on an empty disk: for tests that let the disk fail. `path` is where
+    /// it is said to be.
     ///
     /// # Errors
     ///
@@ -121,8 +122,8 @@ impl Store {
         Ok(Self::new(disk, engine, path, gate, Some(id)))
     }
 
-    /// Opens a database that it never changes, and that no process may write to meanwhile. What is written to it changes
-    /// nothing but what this process sees.
+    /// Opens a database that it never changes, and that no process may write to meanwhile. What is written to it
+    /// changes nothing but what this process sees.
     ///
     /// # Errors
     ///
@@ -213,7 +214,8 @@ impl Store {
         self.gate_status.waits()
     }
 
-    /// Waits until a commit does no harm to any copy of the file, and makes sure that the file is still ours to write to.
+    /// Waits until a commit does no harm to any copy of the file, and makes sure that the file is still ours to write
+    /// to.
     pub(super) fn prepare_commit(&self) -> Result<(), StoreError> {
         self.wait_for_copies();
         self.check_file()
@@ -227,8 +229,8 @@ impl Store {
         Arc::clone(&self.engine.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Opens the engine again after a failed read, with a check of the whole file. Nothing goes to the disk yet, and readers do not
-    /// see it yet.
+    /// Opens the engine again after a failed read, with a check of the whole file. Nothing goes to the disk yet, and
+    /// readers do not see it yet.
     pub(super) fn open_engine_again(&self) -> Result<Arc<Engine>, StoreError> {
         let old = self.engine();
         old.check_failed_read()?;

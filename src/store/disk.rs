@@ -1,7 +1,8 @@
 //! Where the bytes of a database are: a file, or what a test puts in its place.
 //!
-//! A [`Disk`] reads, writes, changes its length and syncs, and any of these may fail. What to do about a failure is decided
-//! above it, in `failover`, so a test that loses power or space at any operation runs the same code as a server.
+//! A [`Disk`] reads, writes, changes its length and syncs, and any of these may fail. What to do about a failure is
+//! decided above it, in `failover`, so a test that loses power or space at any operation runs the same code as a
+//! server.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -46,8 +47,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     /// Drops what the operating system keeps in memory of the file, so that reads show what the device has.
     ///
-    /// After a failed sync the system may still show data that never reached the device. A power cut would lose that data.
-    /// A disk without such a cache does nothing.
+    /// After a failed sync the system may still show data that never reached the device. A power cut would lose that
+    /// data. A disk without such a cache does nothing.
     fn forget(&self) {}
 }
 

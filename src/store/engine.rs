@@ -1,7 +1,7 @@
 //! redb on the file: opening it with a check of everything, reading committed states, and committing.
 //!
-//! A file is opened with the engine's writes kept in memory (see `failover`). Only when all its checksums fit and its tables are
-//! this program's does anything go to the disk. So a file that is refused is left as it was.
+//! A file is opened with the engine's writes kept in memory (see `failover`). Only when all its checksums fit and its
+//! tables are this program's does anything go to the disk. So a file that is refused is left as it was.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,7 +60,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Checks all of a file that must have this program's tables, or none. Its writes stay in memory until [`Engine::retry_writes`].
+    /// Checks all of a file that must have this program's tables, or none. Its writes stay in memory until
+    /// [`Engine::retry_writes`].
     ///
     /// # Errors
     ///
@@ -75,7 +76,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Opens a database that must have this program's tables, and checks all of it. What is written to it stays in memory.
+    /// Opens a database that must have this program's tables, and checks all of it. What is written to it stays in
+    /// memory.
     ///
     /// # Errors
     ///
@@ -118,7 +120,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`CommitError::NotCommitted`] if nothing of it is in the file, or ever will be; [`CommitError::Unconfirmed`] if it may be.
+    /// [`CommitError::NotCommitted`] if nothing of it is in the file, or ever will be; [`CommitError::Unconfirmed`] if
+    /// it may be.
     pub(super) fn commit(&self, tx: WriteTransaction) -> Result<(), CommitError> {
         if let Err(error) = self.check_fault() {
             return Err(CommitError::NotCommitted(tx.abort().err().map_or(error, StoreError::from)));
@@ -137,7 +140,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Tries the disk again after a failed write: a commit that was unconfirmed is on the disk then, and readers see it.
+    /// Tries the disk again after a failed write: a commit that was unconfirmed is on the disk then, and readers see
+    /// it.
     ///
     /// # Errors
     ///
@@ -159,7 +163,8 @@ impl Engine {
         self.failover.repeat_failed_read().map_err(StoreError::io)
     }
 
-    /// Keeps the engine from reading and writing: another one is about to be opened on the disk, or the file is another program's.
+    /// Keeps the engine from reading and writing: another one is about to be opened on the disk, or the file is another
+    /// program's.
     pub(super) fn retire(&self) {
         self.failover.retire();
     }
@@ -184,7 +189,8 @@ impl Engine {
     /// Begins to read the last commit that is on the disk.
     pub(super) fn begin_read(&self) -> Result<Arc<ReadTransaction>, StoreError> {
         let tx = Arc::new(self.database.begin_read()?);
-        // Asked after the transaction has begun: if it shows a commit that is not on the disk, the failure is known already.
+        // Asked after the transaction has begun: if it shows a commit that is not on the disk, the failure is known
+        // already.
         let before = if self.failover.fault().is_some() { self.last_good().clone() } else { None };
         Ok(before.unwrap_or(tx))
     }

@@ -41,7 +41,8 @@ pub enum StoreError {
     /// The file does not hold what it must.
     #[error("the file is damaged: {0}")]
     Damaged(String),
-    /// Another file, or none, stands where the open database was: what is written now is in a file that nobody will find.
+    /// Another file, or none, stands where the open database was: what is written now is in a file that nobody will
+    /// find.
     #[error("{} is not the file that was opened: it was moved, replaced or removed", .0.display())]
     Replaced(PathBuf),
     /// Another program wrote to the open database.

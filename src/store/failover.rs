@@ -1,23 +1,25 @@
 //! What the engine reads and writes through: the disk, with memory to fall back on when the disk fails.
 //!
-//! redb answers nothing any more, not even reads, once its storage has failed to write or to sync. But what was committed before is
-//! still there, and clients that read it should not notice. So [`Failover`] hides a failed write from the engine. It keeps in memory
-//! what the engine writes until a sync has confirmed it. After a failure nothing more goes to the disk: reads see the disk with the
-//! writes in memory laid over it. The engine believes that its commit succeeded; the caller of the commit asks [`Failover::fault`]
-//! before it believes so too.
+//! redb answers nothing any more, not even reads, once its storage has failed to write or to sync. But what was
+//! committed before is still there, and clients that read it should not notice. So [`Failover`] hides a failed write
+//! from the engine. It keeps in memory what the engine writes until a sync has confirmed it. After a failure nothing
+//! more goes to the disk: reads see the disk with the writes in memory laid over it. The engine believes that its
+//! commit succeeded; the caller of the commit asks [`Failover::fault`] before it believes so too.
 //!
-//! [`Failover::apply`] tries the disk again: it writes everything that is in memory, syncs, and goes on there. The file then has what the
-//! engine takes for committed, so the engine is not opened again. A failed sync needs nothing else either: the system may have
-//! dropped what it could not write and may still show it to reads, but memory has all of it.
+//! [`Failover::apply`] tries the disk again: it writes everything that is in memory, syncs, and goes on there. The file
+//! then has what the engine takes for committed, so the engine is not opened again. A failed sync needs nothing else
+//! either: the system may have dropped what it could not write and may still show it to reads, but memory has all of
+//! it.
 //!
-//! The same two parts check a file before anything of it is changed. The engine can not check a file without writing to it, so it
-//! opens the file with its writes kept in memory. A file that is refused stays as it was, byte for byte; one that is whole gets the writes by
-//! `apply`.
+//! The same two parts check a file before anything of it is changed. The engine can not check a file without writing to
+//! it, so it opens the file with its writes kept in memory. A file that is refused stays as it was, byte for byte; one
+//! that is whole gets the writes by `apply`.
 //!
-//! The bytes that the first block had after the last sync tell whether another program has written to the file since: see
-//! [`Failover::is_overwritten`].
+//! The bytes that the first block had after the last sync tell whether another program has written to the file since:
+//! see [`Failover::is_overwritten`].
 //!
-//! A failed *read* can not be hidden. The engine has to be opened again then, on a new `Failover`; the old one is [retired](Failover::retire).
+//! A failed *read* can not be hidden. The engine has to be opened again then, on a new `Failover`; the old one is
+//! [retired](Failover::retire).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -68,7 +70,8 @@ enum Mode {
     Disk,
     /// Writes stay in memory; with the failure that made it so, if there was one.
     Memory(Option<io::Error>),
-    /// Nothing is read or written any more: the engine was opened again on another one, or the file is another program's.
+    /// Nothing is read or written any more: the engine was opened again on another one, or the file is another
+    /// program's.
     Retired,
 }
 
@@ -101,8 +104,8 @@ impl Failover {
 
     /// Writes what is in memory to the disk, syncs, and goes on there. Readers see the same before, while and after.
     ///
-    /// The first block names the newest commit. It is written when all other blocks are on the disk, and the file is cut after that: whenever
-    /// the power goes, the file holds the commit before or this one.
+    /// The first block names the newest commit. It is written when all other blocks are on the disk, and the file is
+    /// cut after that: whenever the power goes, the file holds the commit before or this one.
     ///
     /// # Errors
     ///
@@ -214,7 +217,8 @@ impl Failover {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something to the disk, if writes go there; keeps the failure from the engine. Returns whether the disk did it.
+    /// Does something to the disk, if writes go there; keeps the failure from the engine. Returns whether the disk did
+    /// it.
     fn on_disk(&self, action: impl FnOnce(&dyn Disk) -> io::Result<()>) -> bool {
         if !matches!(self.state().mode, Mode::Disk) {
             return false;
@@ -313,8 +317,8 @@ impl State {
     }
 }
 
-/// The parts of `len` bytes from `offset` on, block by block: the block's number, where in it the part begins, how long the
-/// part is.
+/// The parts of `len` bytes from `offset` on, block by block: the block's number, where in it the part begins, how long
+/// the part is.
 fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let end = offset.saturating_add(len as u64);
     (offset / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES)).filter_map(move |number| {

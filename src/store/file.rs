@@ -1,7 +1,8 @@
 //! Database files: who holds the lock, which file stands at a path, and how a file takes the place of another.
 //!
-//! A process locks the file that it has open as a database, so that no other process opens it. A process that only tries for the lock closes
-//! the file between two tries: a server lets its commits wait while another process has its file open (see `copy_gate`).
+//! A process locks the file that it has open as a database, so that no other process opens it. A process that only
+//! tries for the lock closes the file between two tries: a server lets its commits wait while another process has its
+//! file open (see `copy_gate`).
 //!
 //! Whatever replaces a file does it by a [`Replacement`]: databases, backups, exports and reports.
 //!
@@ -65,7 +66,8 @@ enum Access {
 
 /// Opens any file and locks it; `None` if another process has a lock that stands against it.
 ///
-/// The process that had the lock may have put another file at the path before it gave the lock back. Then this locks the new file.
+/// The process that had the lock may have put another file at the path before it gave the lock back. Then this locks
+/// the new file.
 fn lock(path: &Path, access: Access) -> io::Result<Option<FileDisk>> {
     loop {
         let before = file_id(path)?;
@@ -76,7 +78,8 @@ fn lock(path: &Path, access: Access) -> io::Result<Option<FileDisk>> {
     }
 }
 
-/// Tries for a second: a process that is about to end, or that another process has just started, holds a lock a moment longer.
+/// Tries for a second: a process that is about to end, or that another process has just started, holds a lock a moment
+/// longer.
 fn open_locked(path: &Path, access: Access) -> io::Result<Option<FileDisk>> {
     const TRIES: u32 = 50;
     const PAUSE: Duration = Duration::from_millis(20);
@@ -194,10 +197,10 @@ pub fn make_private_file(path: &Path) -> io::Result<File> {
 
 /// A file that is written beside another, as `.part`, and then takes its place as a whole.
 ///
-/// - No symbolic link is followed at the name of the `.part`. At the name of the file, [`of`](Self::of) follows links and
-///   [`private`](Self::private) does not.
-/// - When this is dropped without a [`commit`](Self::commit), nothing is left. What a killed process left is removed by the next that writes
-///   a file of the same name.
+/// - No symbolic link is followed at the name of the `.part`. At the name of the file, [`of`](Self::of) follows links
+///   and [`private`](Self::private) does not.
+/// - When this is dropped without a [`commit`](Self::commit), nothing is left. What a killed process left is removed by
+///   the next that writes a file of the same name.
 #[derive(Debug)]
 pub struct Replacement {
     /// The path to replace, without links.
@@ -215,21 +218,23 @@ pub struct Replacement {
 impl Replacement {
     /// Makes an empty file for the place of the one at `path`, or of the one to which symbolic links lead from there.
     ///
-    /// - The new file has the owner, the group and the mode of the old one; without an old one its mode is 0600, and that of a folder that
-    ///   is made for it 0700.
-    /// - The old file must be nobody's database, and becomes nobody's meanwhile: a process that has it open would go on writing to a file
-    ///   without a name, and lose all that it acknowledges from then on.
+    /// - The new file has the owner, the group and the mode of the old one; without an old one its mode is 0600, and
+    ///   that of a folder that is made for it 0700.
+    /// - The old file must be nobody's database, and becomes nobody's meanwhile: a process that has it open would go on
+    ///   writing to a file without a name, and lose all that it acknowledges from then on.
     ///
     /// # Errors
     ///
-    /// [`StoreError::InUse`] if a process has the file at `path` open as a database, this process too; [`StoreError::Create`] if
-    /// another process is writing a file for the same place, if `path` is not a file, or if no file can be made.
+    /// [`StoreError::InUse`] if a process has the file at `path` open as a database, this process too;
+    /// [`StoreError::Create`] if another process is writing a file for the same place, if `path` is not a file, or if
+    /// no file can be made.
     pub fn of(path: &Path) -> Result<Self, StoreError> {
         let target = follow_links(path).map_err(cannot_make(path))?;
         let folder = follow_links(folder_of(&target)).map_err(cannot_make(folder_of(&target)))?;
         make_private_folder(&folder).map_err(cannot_make(&folder))?;
         let mut new = Self::private(&target)?;
-        // After the lock on the new file: of two processes that both find no old file, the second would replace what the first has made.
+        // After the lock on the new file: of two processes that both find no old file, the second would replace what
+        // the first has made.
         new.old = match lock(&new.target, Access::Read) {
             Ok(None) => return Err(StoreError::InUse(path.to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -241,8 +246,8 @@ impl Replacement {
         Ok(new)
     }
 
-    /// Makes an empty file with mode 0600 for the place of whatever is called `path`: a symbolic link there is replaced, and the file that
-    /// it leads to stays. The folder must be there.
+    /// Makes an empty file with mode 0600 for the place of whatever is called `path`: a symbolic link there is
+    /// replaced, and the file that it leads to stays. The folder must be there.
     ///
     /// # Errors
     ///
@@ -264,8 +269,8 @@ impl Replacement {
         self.old.as_ref()
     }
 
-    /// Keeps the file that is replaced under another name: its own, with `suffix` after it, and a number if a file has that name already.
-    /// Returns the path, or `None` if no file is replaced.
+    /// Keeps the file that is replaced under another name: its own, with `suffix` after it, and a number if a file has
+    /// that name already. Returns the path, or `None` if no file is replaced.
     ///
     /// # Errors
     ///

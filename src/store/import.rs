@@ -1,8 +1,9 @@
 //! Records of an import, and how far it is, in one durable commit.
 //!
-//! For a program that holds the file alone: an import does not pass the writer thread, so a cache or an observer would not learn of it.
-//! It waits for copies of the file as the writer does. The records are final: the importer has compared them with what is stored, so
-//! each replaces what is there. Only a signal never does, as clients may hold it already.
+//! For a program that holds the file alone: an import does not pass the writer thread, so a cache or an observer would
+//! not learn of it. It waits for copies of the file as the writer does. The records are final: the importer has
+//! compared them with what is stored, so each replaces what is there. Only a signal never does, as clients may hold it
+//! already.
 
 use std::sync::Arc;
 
@@ -38,15 +39,15 @@ impl Imported<'_> {
 }
 
 impl Store {
-    /// Writes records and a checkpoint in one durable commit: both are there after a crash, or neither. What is stored already
-    /// is not written again.
+    /// Writes records and a checkpoint in one durable commit: both are there after a crash, or neither. What is stored
+    /// already is not written again.
     ///
     /// - `checkpoint`: the name of what is imported, and how far that is.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Refused`] if there are more than [`IMPORT_RECORDS_MAX`] records, one is too large, or a signal would replace
-    /// another; [`WriteError::Failed`] if the file fails. Nothing is written then.
+    /// [`WriteError::Refused`] if there are more than [`IMPORT_RECORDS_MAX`] records, one is too large, or a signal
+    /// would replace another; [`WriteError::Failed`] if the file fails. Nothing is written then.
     pub fn import(&self, records: &Imported<'_>, checkpoint: (&str, &str)) -> Result<(), WriteError> {
         if records.len() > IMPORT_RECORDS_MAX {
             let detail = format!("more than {IMPORT_RECORDS_MAX} records in one commit");

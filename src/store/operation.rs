@@ -94,8 +94,8 @@ pub enum Precedence {
     Replace,
     /// The one with the later time wins; a new one without a time is from now. A signal with other content is refused.
     Newest,
-    /// It stays. A signal that is expired is renewed by one that is the same but for later times: so sample data can be loaded
-    /// again next month.
+    /// It stays. A signal that is expired is renewed by one that is the same but for later times: so sample data can be
+    /// loaded again next month.
     Seed,
 }
 

@@ -1,14 +1,15 @@
 //! Writing again after a failure, without a restart.
 //!
-//! When a commit fails, the writer is latched: it refuses all writes, and tries the disk again after ever longer pauses. What could not be
-//! written is still in memory (see `failover`), so one attempt costs a few writes and a sync, however large the file is.
+//! When a commit fails, the writer is latched: it refuses all writes, and tries the disk again after ever longer
+//! pauses. What could not be written is still in memory (see `failover`), so one attempt costs a few writes and a sync,
+//! however large the file is.
 //!
-//! A refused write may yet take effect: its commit may be on the disk, or come there with the next attempt that succeeds. The
-//! observer is told of such a commit before anything else is written. The refusal stands, as all it says is that the write is not known to
-//! have taken effect.
+//! A refused write may yet take effect: its commit may be on the disk, or come there with the next attempt that
+//! succeeds. The observer is told of such a commit before anything else is written. The refusal stands, as all it says
+//! is that the write is not known to have taken effect.
 //!
-//! After a failed *read* the engine answers nothing any more. It is opened again then, with a check of the whole file, once the disk can
-//! read.
+//! After a failed *read* the engine answers nothing any more. It is opened again then, with a check of the whole file,
+//! once the disk can read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -79,7 +80,8 @@ impl Latch {
 
     /// Tries the disk again; `Ok` if it takes writes.
     ///
-    /// - `seq`: the number of the last change that is known to be on the disk; raised if the failed commit turns out to be there.
+    /// - `seq`: the number of the last change that is known to be on the disk; raised if the failed commit turns out to
+    ///   be there.
     /// - `observer`: is told of that commit.
     pub(super) fn recover(
         &mut self,
@@ -98,7 +100,8 @@ impl Latch {
         Ok(())
     }
 
-    /// Opens the engine again after a failed read. It shows what the device has: the state before the commit that failed, or after it.
+    /// Opens the engine again after a failed read. It shows what the device has: the state before the commit that
+    /// failed, or after it.
     fn open_again(
         &mut self,
         store: &Store,
@@ -112,7 +115,8 @@ impl Latch {
             return Err(StoreError::Damaged(format!("it ends at change {found} where {seq} was written")));
         }
         self.doubtful = None;
-        // In this order: a reader that meets the old engine must find the cache as it was, or put back what the commit replaced.
+        // In this order: a reader that meets the old engine must find the cache as it was, or put back what the commit
+        // replaced.
         store.replace_engine(engine);
         if let Some(doubtful) = doubtful {
             doubtful.took_effect(seq, observer);

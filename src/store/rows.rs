@@ -1,6 +1,7 @@
 //! Rows of the tables as records: each is decoded, and must say what its key says.
 //!
-//! The file may have been damaged outside, so a row that can not be read is an error with its table and key, never a panic.
+//! The file may have been damaged outside, so a row that can not be read is an error with its table and key, never a
+//! panic.
 
 use std::fmt::Display;
 

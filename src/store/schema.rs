@@ -1,7 +1,7 @@
 //! The layout's version: making the tables of a new file, and accepting no file of another layout.
 //!
-//! Schema 1 is the layout of the first release. A later layout adds a number here and a step that brings a file of the one before to it.
-//! Builds from before the first release kept their number under another key; their files are refused.
+//! Schema 1 is the layout of the first release. A later layout adds a number here and a step that brings a file of the
+//! one before to it. Builds from before the first release kept their number under another key; their files are refused.
 
 use redb::{Database, ReadableDatabase as _, TableDefinition, TableError};
 
@@ -17,7 +17,8 @@ const UNRELEASED_KEY: &str = "schema";
 ///
 /// # Errors
 ///
-/// [`StoreError::NewerSchema`], [`StoreError::Unreleased`], or [`StoreError::NotOurs`] for a redb file with other tables.
+/// [`StoreError::NewerSchema`], [`StoreError::Unreleased`], or [`StoreError::NotOurs`] for a redb file with other
+/// tables.
 pub(super) fn check(database: &Database) -> Result<bool, StoreError> {
     let tx = database.begin_read()?;
     if tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none() {

@@ -180,7 +180,8 @@ impl Snapshot {
         }))
     }
 
-    /// Numbers of the signals that are not expired at `now`, soonest to expire first, after the (expiry, number) of `after`.
+    /// Numbers of the signals that are not expired at `now`, soonest to expire first, after the (expiry, number) of
+    /// `after`.
     ///
     /// # Errors
     ///

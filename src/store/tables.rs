@@ -1,7 +1,7 @@
 //! The tables of the file: what each key and value is.
 //!
-//! Values are opaque bytes that `codec` reads and writes. The `-1` in a name is the layout's version: a new key or value
-//! type is a new table and a step in `schema`, never a new meaning for an old name.
+//! Values are opaque bytes that `codec` reads and writes. The `-1` in a name is the layout's version: a new key or
+//! value type is a new table and a step in `schema`, never a new meaning for an old name.
 
 use redb::{Key, ReadTransaction, TableDefinition, Value};
 
@@ -10,7 +10,8 @@ use super::error::StoreError;
 /// Facts about the file itself.
 ///
 /// - key: `schema-version`; value: the layout's version; written when the file is made or upgraded
-/// - key: `seq`; value: the number of the last change; written by every commit that changes a record, missing before the first
+/// - key: `seq`; value: the number of the last change; written by every commit that changes a record, missing before
+///   the first
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const SCHEMA_KEY: &str = "schema-version";
 pub(super) const SEQ_KEY: &str = "seq";

@@ -1,15 +1,16 @@
 //! Writing: one thread, group commit, acknowledgement after the sync.
 //!
-//! Callers queue an [`Operation`] with what to do when it is done. The writer takes one, drains what else waits, and puts
-//! all of it into one durable commit; there is no artificial delay, as the sync in flight is the batching window. Only then
-//! does it tell the observer, which brings the cache up to date, and only after that the callers. In any
+//! Callers queue an [`Operation`] with what to do when it is done. The writer takes one, drains what else waits, and
+//! puts all of it into one durable commit; there is no artificial delay, as the sync in flight is the batching window.
+//! Only then does it tell the observer, which brings the cache up to date, and only after that the callers. In any
 //! other order an acknowledged write could be followed by an older read, or be lost.
 //!
-//! An operation is checked against the state it meets before it touches a table; one that is refused leaves no trace and does
-//! not disturb the others in its batch. One that would change nothing is not written.
+//! An operation is checked against the state it meets before it touches a table; one that is refused leaves no trace
+//! and does not disturb the others in its batch. One that would change nothing is not written.
 //!
-//! Before each batch the writer waits at the copy gate, and makes sure that the file is still this process's own. A batch whose commit fails is refused as a whole, and so is every later one until
-//! the disk takes writes again: see `recovery`. If the thread ends, for whatever reason, [`Writer::failure`] says so.
+//! Before each batch the writer waits at the copy gate, and makes sure that the file is still this process's own. A
+//! batch whose commit fails is refused as a whole, and so is every later one until the disk takes writes again: see
+//! `recovery`. If the thread ends, for whatever reason, [`Writer::failure`] says so.
 //!
 //! Changes are numbered one by one, also within a commit. The number is a record's `seq`: no two states of a
 //! record share one, so a condition or an entity tag that names a `seq` names one state.
@@ -65,7 +66,8 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread with the usual pauses. `observer` is called after each commit that changed anything, before its acknowledgements.
+    /// Starts the thread with the usual pauses. `observer` is called after each commit that changed anything, before
+    /// its acknowledgements.
     ///
     /// # Errors
     ///
@@ -184,7 +186,8 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
         }
     }
 
-    /// Notices a failed read and a file that is not ours any more, and tries to write again when it is time, whether there is work or not.
+    /// Notices a failed read and a file that is not ours any more, and tries to write again when it is time, whether
+    /// there is work or not.
     fn check_health(&mut self) {
         if self.latch.is_none()
             && let Err(error) = self.store.check_file().and_then(|()| self.store.engine().check_fault())
@@ -248,7 +251,8 @@ struct Written {
     changes: Vec<Change>,
 }
 
-/// Puts a batch into one commit. Returns after the sync; an error names the commit if it may be on the disk all the same.
+/// Puts a batch into one commit. Returns after the sync; an error names the commit if it may be on the disk all the
+/// same.
 fn write_batch(store: &Store, operations: Vec<Operation>) -> Result<Written, (StoreError, Option<Doubtful>)> {
     let engine = store.engine();
     let certain = |error: StoreError| (error, None);

@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-/// Tells when a streamed body is let go.
+/// Notifies the test when hyper drops a streamed body.
 struct OnDrop(Arc<Notify>);
 
 impl Drop for OnDrop {

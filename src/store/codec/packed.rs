@@ -1,15 +1,16 @@
 //! Records of signals in few bytes: zstd, with a dictionary that all of them share.
 //!
-//! Signals are what a file grows by: one record of some 300 bytes a signal, for ever, of which most is names and words that stand
-//! in every other one too. A record alone is too short for a compressor to learn them from, so they stand in a dictionary. That brings
-//! a record to about a fourth, and costs some microseconds to write and one or two to read, as the dictionary is prepared once and
-//! the contexts are used again.
+//! Signals are what a file grows by: one record of some 300 bytes a signal, for ever, of which most is names and words
+//! that stand in every other one too. A record alone is too short for a compressor to learn them from, so they stand in
+//! a dictionary. That brings a record to about a fourth, and costs some microseconds to write and one or two to read,
+//! as the dictionary is prepared once and the contexts are used again.
 //!
-//! The dictionary is part of the file format, like the structs of the records: a record can not be read without the one that
-//! it was written with. So it never changes; another one is another file in `data/` and another version byte. It was trained on
-//! signals that the test below makes up, which shows how it can be made again from its source.
+//! The dictionary is part of the file format, like the structs of the records: a record can not be read without the one
+//! that it was written with. So it never changes; another one is another file in `data/` and another version byte. It
+//! was trained on signals that the test below makes up, which shows how it can be made again from its source.
 //!
-//! What is unpacked is bounded by a buffer of the largest record's size. A frame that asks for more, or that is none, is an error.
+//! What is unpacked is bounded by a buffer of the largest record's size. A frame that asks for more, or that is none,
+//! is an error.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -22,7 +23,8 @@ use super::{DecodeError, RECORD_BYTES_MAX};
 const DICTIONARY: &[u8] = include_bytes!("../../../data/signals-1.zdict");
 /// Higher levels take longer and win a few bytes in a hundred.
 const LEVEL: i32 = 3;
-/// Contexts that are kept for the next who needs one; each holds some 200 KiB, and more threads than this do not read at once.
+/// Contexts that are kept for the next who needs one; each holds some 200 KiB, and more threads than this do not read
+/// at once.
 const KEPT_MAX: usize = 8;
 
 static TO_PACK: LazyLock<Option<EncoderDictionary<'static>>> =

@@ -1,8 +1,8 @@
 //! The layout of stored records, byte by byte, and what becomes of bytes that are none.
 //!
-//! The bytes below were put together by hand from the rules of bincode 1.3.3, not by running the code under test: little endian,
-//! lengths of eight bytes, one byte for a small number and for whether an option is there. They are what files in use
-//! hold, so none of them may ever change; a new layout gets a new version byte and its own bytes here.
+//! The bytes below were put together by hand from the rules of bincode 1.3.3, not by running the code under test:
+//! little endian, lengths of eight bytes, one byte for a small number and for whether an option is there. They are what
+//! files in use hold, so none of them may ever change; a new layout gets a new version byte and its own bytes here.
 
 use proptest::collection::vec;
 use proptest::option;

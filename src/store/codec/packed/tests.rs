@@ -271,9 +271,9 @@ proptest! {
     }
 }
 
-/// The dictionary, from its source: `cargo test --lib make_the_dictionary -- --ignored`, with the program `zstd` installed; version 1.5.4
-/// made the one that is there. It is made only if the file is empty, since what is in use can not be read with another one: this is
-/// for a new dictionary under a new name.
+/// The dictionary, from its source: `cargo test --lib make_the_dictionary -- --ignored`, with the program `zstd`
+/// installed; version 1.5.4 made the one that is there. It is made only if the file is empty, since what is in use can
+/// not be read with another one: this is for a new dictionary under a new name.
 #[test]
 #[ignore = "makes data/signals-1.zdict, if that is empty"]
 fn make_the_dictionary() {
