@@ -273,7 +273,6 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "can not set TCP_NODELAY");
     }
-    let write_limit = answers.limits.write;
     let abandoned = Arc::new(AtomicBool::new(false));
     let stop_seen = stopping.clone();
     let exchange = Arc::new((Arc::clone(&answers), Arc::clone(&abandoned), stopping.clone()));
@@ -289,7 +288,7 @@ async fn serve_connection(
             Ok::<_, Infallible>(response)
         }
     };
-    let socket = TokioIo::new(Socket::new(stream, write_limit));
+    let socket = TokioIo::new(Socket::new(stream, answers.limits.write, answers.unreadable.clone()));
     let mut connection = http.serve_connection(socket, service_fn(on_request));
     let mut told_to_stop = pin!(stopping.changed());
     let mut is_listening = false;
@@ -312,24 +311,21 @@ async fn serve_connection(
         (&mut connection).await
     };
     let parts = connection.into_parts();
-    let mut wire = parts.io.into_inner();
+    let mut socket = parts.io.into_inner();
     if let Err(error) = result {
         let cause = error.source().map(ToString::to_string);
         tracing::debug!(%error, cause, "connection failed");
-        say_why(&error, !parts.read_buf.is_empty(), &mut wire).await;
+        say_why(&error, !parts.read_buf.is_empty(), &mut socket).await;
     }
-    if let Some(status) = wire.refused() {
-        answers.unreadable.get_or_create(&UnreadableLabels { status: status.as_u16() }).inc();
-    }
-    if wire.refused().is_some() || abandoned.load(Ordering::Relaxed) {
+    if socket.was_refused() || abandoned.load(Ordering::Relaxed) {
         // Whether the client ended by itself or ran out of time makes no difference any more.
-        let _ = tokio::time::timeout(DRAIN_REFUSED, wire.drain()).await;
+        let _ = tokio::time::timeout(DRAIN_REFUSED, socket.drain()).await;
     }
 }
 
 /// Answers where hyper ends a connection without a word. One that was idle ends without a word here too, as an
 /// answer to no request would be taken for the answer to the next.
-async fn say_why(error: &hyper::Error, began_a_request: bool, wire: &mut Socket) {
+async fn say_why(error: &hyper::Error, began_a_request: bool, socket: &mut Socket) {
     let status = if error.is_timeout() && began_a_request {
         StatusCode::REQUEST_TIMEOUT
     } else if error.is_parse_version_h2() {
@@ -337,7 +333,7 @@ async fn say_why(error: &hyper::Error, began_a_request: bool, wire: &mut Socket)
     } else {
         return;
     };
-    if let Err(error) = wire.refuse(status).await {
+    if let Err(error) = socket.refuse(status).await {
         tracing::debug!(%error, "client did not take its refusal");
     }
 }

@@ -11,11 +11,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutWriter;
 
 use super::problem::Problem;
+use crate::metrics::UnreadableLabels;
 
 /// What hyper's own answer says of its body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
@@ -34,22 +37,24 @@ pub(super) struct Socket {
     stream: Pin<Box<TimeoutWriter<TcpStream>>>,
     /// What is still to be written of the last answer.
     farewell: Vec<u8>,
-    /// What was answered to a request that could not be read, so that the client may still be sending the rest of it.
-    refused: Option<StatusCode>,
+    /// Whether a request could not be read, so that the client may still be sending the rest of it.
+    refused: bool,
+    /// Counts these answers before the client has them, so that a client that has one finds it in the metrics.
+    unreadable: Family<UnreadableLabels, Counter>,
     /// Whether hyper holds part of an answer that is not written yet. It flushes once it holds nothing more.
     mid_answer: bool,
 }
 
 impl Socket {
     /// Lets a client go that takes nothing for as long as `write_limit`.
-    pub(super) fn new(stream: TcpStream, write_limit: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, write_limit: Duration, unreadable: Family<UnreadableLabels, Counter>) -> Self {
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(write_limit));
-        Self { stream: Box::pin(stream), farewell: Vec::new(), refused: None, mid_answer: false }
+        Self { stream: Box::pin(stream), farewell: Vec::new(), refused: false, unreadable, mid_answer: false }
     }
 
-    /// What was answered to a request that could not be read.
-    pub(super) fn refused(&self) -> Option<StatusCode> {
+    /// Whether the last answer was to a request that could not be read, so that the client may still be sending.
+    pub(super) fn was_refused(&self) -> bool {
         self.refused
     }
 
@@ -63,7 +68,7 @@ impl Socket {
         let reason = status.canonical_reason().unwrap_or_default();
         let head = format!("HTTP/1.1 {} {reason}\r\nconnection: close\r\n", status.as_u16());
         self.farewell = problem_answer(head.as_bytes(), b"", status);
-        self.refused = Some(status);
+        self.count_refusal(status);
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_shutdown(cx)).await
     }
 
@@ -82,6 +87,11 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn count_refusal(&mut self, status: StatusCode) {
+        self.refused = true;
+        self.unreadable.get_or_create(&UnreadableLabels { status: status.as_u16() }).inc();
     }
 
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -150,7 +160,7 @@ impl AsyncWrite for Socket {
             // Answers to earlier requests go first; hyper then writes the rest again.
             Some((before, _, _)) if !before.is_empty() => self.stream.as_mut().poll_write(cx, before),
             Some((_, head, status)) => {
-                self.refused = Some(status);
+                self.count_refusal(status);
                 self.farewell = completed(head, status).unwrap_or_else(|| head.to_vec());
                 Poll::Ready(Ok(bytes.len()))
             }
