@@ -86,6 +86,7 @@ fn records(c: &mut Criterion) {
         draft: SignalDraft::from_object(object(SIGNAL), None).unwrap(),
         now: service.now(),
         lifetime_ms: 1,
+        condition: Condition::None,
         precedence: Precedence::Replace,
     });
     put(Operation::PutOverlay {

@@ -19,7 +19,7 @@ use std::thread;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{Directive, EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -91,7 +91,7 @@ enum Answer {
 pub fn main() -> ExitCode {
     // Wrong options end here, with clap's message and exit code 2; `--help` with 0.
     let cli = Cli::parse();
-    start_log(cli.config.log_format);
+    start_log(cli.config.log_format, std::env::var("RUST_LOG").as_deref().unwrap_or_default());
     match run(cli) {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
@@ -126,23 +126,37 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
     }
 }
 
-fn start_log(format: LogFormat) {
-    let filter = log_filter(std::env::var("RUST_LOG").ok().as_deref());
+fn start_log(format: LogFormat, wanted: &str) {
+    let (filter, unread) = log_filter(wanted);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = match format {
         LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    if !unread.is_empty() {
+        tracing::warn!(
+            unread = unread.join(","),
+            "part of RUST_LOG can not be read and is left out: it takes a level (error, warn, info, debug, trace, off) and levels by \
+             module, as in info,overlaid::http=debug"
+        );
+    }
 }
 
-/// Reads what is to be logged: a level, levels by module (`info,overlaid::http=debug`), or whatever else `EnvFilter`
-/// takes.
+/// Reads what is to be logged: a level, and levels by module (`info,overlaid::http=debug`). Without any, the level is
+/// info.
 ///
-/// Without it, or if it can not be read, the level is info.
-fn log_filter(wanted: Option<&str>) -> EnvFilter {
+/// Returns also the parts that can not be read. A bare name is one of them, which `EnvFilter` would take for a module
+/// to log, and nothing but it.
+fn log_filter(wanted: &str) -> (EnvFilter, Vec<&str>) {
+    let parts = wanted.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let is_read = |part: &&str| {
+        let names_a_level = part.parse::<LevelFilter>().is_ok() || part.contains('=');
+        names_a_level && part.parse::<Directive>().is_ok()
+    };
+    let (read, unread): (Vec<_>, Vec<_>) = parts.partition(is_read);
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    builder.parse(wanted.unwrap_or_default()).unwrap_or_else(|_| builder.parse_lossy(""))
+    (builder.parse_lossy(read.join(",")), unread)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -186,7 +200,8 @@ fn open_or_create(config: &Config) -> anyhow::Result<Service> {
 /// Opens the database, or makes one, with settings that `change` has the last word on.
 fn open_or_create_with(config: &Config, change: impl FnOnce(&mut Settings)) -> anyhow::Result<Service> {
     let path = config.database();
-    let (mut settings, store) = if path.exists() {
+    let is_there = path.try_exists().with_context(|| format!("cannot open {}", path.display()))?;
+    let (mut settings, store) = if is_there {
         read_and_open(config)?
     } else {
         // In this order: nothing is made for tables that can not be read.
@@ -257,14 +272,17 @@ mod tests {
 
     #[test]
     fn a_level_or_levels_by_module_set_what_is_logged() {
-        for (wanted, filter) in [
-            (None, "info"),
-            (Some(""), "info"),
-            (Some("no such thing=at all"), "info"),
-            (Some("debug"), "debug"),
-            (Some("warn,overlaid::http=trace"), "overlaid::http=trace,warn"),
+        for (wanted, filter, unread) in [
+            ("", "info", &[][..]),
+            ("debug", "debug", &[]),
+            ("warn, overlaid::http=trace", "overlaid::http=trace,warn", &[]),
+            ("no such thing=at all", "info", &["no such thing=at all"]),
+            ("nonsense", "info", &["nonsense"]),
+            ("nonsense,debug,hyper=loud", "debug", &["nonsense", "hyper=loud"]),
+            (",", "info", &[]),
         ] {
-            assert_eq!(log_filter(wanted).to_string(), filter, "{wanted:?}");
+            let (read, left_out) = log_filter(wanted);
+            assert_eq!((read.to_string().as_str(), &*left_out), (filter, unread), "{wanted:?}");
         }
     }
 }

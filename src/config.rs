@@ -30,8 +30,8 @@ pub struct Config {
 
     /// How long writes wait for a copy of the database file that another process makes, in milliseconds; 0: not at all.
     ///
-    /// A copy that takes no longer opens as one committed state; a longer one may be torn, and is refused when it is
-    /// opened.
+    /// A copy that takes no longer opens as one committed state. A longer one may be torn, and is refused when it is
+    /// opened, or it opens as an older state; it is never wrong.
     #[arg(long, value_name = "MS", default_value_t = 5_000, env = "OVERLAID_COPY_GATE_MS", global = true)]
     pub copy_gate_ms: u64,
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use backup::BackupState;
-pub use backup::{Backup, BackupPlan, Download, NewestBackup};
+pub use backup::{BACKUPS, Backup, BackupPlan, Download, NewestBackup};
 use blocking::blocking;
 pub use clock::{Clock, Stopwatch};
 pub use error::ServiceError;
@@ -40,7 +40,7 @@ pub use missions::{
     ViewTag,
 };
 pub use records::{LineReader, RecordKind, export_lines};
-pub use writes::WrittenSignal;
+pub use writes::Written;
 
 pub use overlays::RosterSize;
 use overlays::{Lookup, Overlays};
@@ -223,7 +223,7 @@ impl Service {
         // Milliseconds, as no two starts take less; they come round after seven weeks, to the millisecond.
         let run = u32::try_from(settings.clock.now().millis().rem_euclid(i64::from(u32::MAX))).unwrap_or_default();
         let metrics = Arc::new(Metrics::default());
-        let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name("backups"));
+        let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name(BACKUPS));
         let backups = BackupState::found_in(&folder, snapshot.seq()?, settings.clock.now());
         let shared = Shared { store, writer, memory, settings, metrics, backups, run };
         Ok(Self { shared: Arc::new(shared) })

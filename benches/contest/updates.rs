@@ -112,6 +112,7 @@ fn publish(library: &Library, number: u32) {
         draft: SignalDraft::from_object(Object::parse(json.as_bytes()).unwrap(), None).unwrap(),
         now: library.service.now(),
         lifetime_ms: library.service.lifetime_ms(),
+        condition: Condition::None,
         precedence: Precedence::Replace,
     };
     library.service.submit(operation).unwrap().done_blocking().unwrap();

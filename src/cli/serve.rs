@@ -1,7 +1,7 @@
 //! `serve`: the HTTP server.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,7 +13,7 @@ use super::load::{find_files, load, text};
 use super::{Answer, open_or_create_with};
 use crate::config::Config;
 use crate::http;
-use crate::service::{BackupPlan, Service};
+use crate::service::{BACKUPS, BackupPlan, Service};
 use crate::store::{Precedence, StoreError};
 
 /// Serve views and take writes over HTTP.
@@ -70,6 +70,7 @@ fn parse_period(text: &str) -> Result<Duration, String> {
 impl Serve {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
         let files = find_files(&self.load)?;
+        self.check_backup_folder(config)?;
         let keep = usize::try_from(self.backup_keep).unwrap_or(usize::MAX);
         let backups = BackupPlan { folder: self.backup_dir.clone(), keep };
         let service = open_or_create_with(config, |settings| settings.backups = backups)?;
@@ -111,6 +112,20 @@ impl Serve {
     }
 }
 
+impl Serve {
+    /// Checks that backups can be written, if the operator asks for any, before anything is made.
+    fn check_backup_folder(&self, config: &Config) -> anyhow::Result<()> {
+        if self.backup_dir.is_none() && self.backup_every.is_none() {
+            return Ok(());
+        }
+        let folder = self.backup_dir.clone().unwrap_or_else(|| config.data.join(BACKUPS));
+        // A folder that is not there yet is made in the nearest one that is.
+        let there = folder.ancestors().find(|folder| folder.exists()).filter(|there| !there.as_os_str().is_empty());
+        let tried = tempfile::tempfile_in(there.unwrap_or(Path::new(".")));
+        tried.with_context(|| format!("cannot write to the backup folder {}", folder.display())).map(drop)
+    }
+}
+
 /// Says what is open to whom.
 fn log_access(service: &Service) {
     let tokens = service.tokens().values().filter(|token| !token.is_revoked()).count();
@@ -140,12 +155,19 @@ async fn serve_until_stopped(serve: &Serve, service: Service) -> anyhow::Result<
     let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    // By default it ends the process, as when the terminal is closed that the server was started from.
+    let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
     };
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: the server goes on; it reads its tables and settings at its start only");
+        }
+    });
     tokio::spawn(service.clone().watch_disk());
     if let Some(every) = serve.backup_every {
         tokio::spawn(service.clone().back_up_regularly(every));

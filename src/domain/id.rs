@@ -229,7 +229,9 @@ fn check_name(
 fn name_error(member: &'static str, text: &str, rule: &str) -> Invalid {
     /// Long enough to recognise a name by, short enough for a log line.
     const SHOWN_CHARS: usize = 40;
-    let shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
+    // A control character would break the line, or the terminal, of a person who reads it.
+    let printable = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+    let shown: String = text.chars().take(SHOWN_CHARS).map(printable).collect();
     let more = if text.chars().nth(SHOWN_CHARS).is_some() { "…" } else { "" };
     Invalid::member(
         InvalidKind::InvalidName,

@@ -286,6 +286,9 @@ impl Terms {
             terms.reasons.insert(Reason::UnknownSymbol);
             return terms;
         };
+        if !distances.fit {
+            terms.reasons.insert(Reason::OutOfRange);
+        }
         let Some(conversion) = conversion(instrument, signal.levels.entry(), account_currency, market.rates) else {
             terms.reasons.insert(Reason::NoConversionRate);
             return terms;
@@ -384,7 +387,10 @@ impl Terms {
         }
         match size {
             Err(OutOfRange) => reasons.insert(Reason::OutOfRange),
-            Ok(Some(size)) if size.lots.is_zero() => reasons.insert(Reason::BelowMinimumLot),
+            // With no risk no balance would do, and the reason is named already.
+            Ok(Some(size)) if size.lots.is_zero() && risk_percent != Some(Decimal::ZERO) => {
+                reasons.insert(Reason::BelowMinimumLot);
+            }
             Ok(_) => {}
         }
         reasons
@@ -421,6 +427,8 @@ struct Distances {
     stop_pips: Option<Decimal>,
     target_pips: Option<Decimal>,
     risk_reward: Option<Decimal>,
+    /// Whether every number that a known instrument's levels give can be shown.
+    fit: bool,
 }
 
 impl Distances {
@@ -428,26 +436,32 @@ impl Distances {
         match *levels {
             Levels::Prices { entry, stop, target } => {
                 let stop = entry.distance(stop);
+                let has_target = target.is_some();
                 let target = target.and_then(|target| entry.distance(target));
                 let in_pips = |distance: Option<Decimal>| distance?.checked_div(instrument?.pip, Round::HalfEven);
                 let risk_reward = target.zip(stop).and_then(|(target, stop)| target.checked_div(stop, Round::Down));
                 let whole = |distance: Decimal| [distance, Decimal::ONE];
+                let (stop_pips, target_pips) = (in_pips(stop), in_pips(target));
+                let target_fits = !has_target || target_pips.is_some() && risk_reward.is_some();
                 Self {
                     stop: stop.map(whole),
                     target: target.map(whole),
-                    stop_pips: in_pips(stop),
-                    target_pips: in_pips(target),
+                    stop_pips,
+                    target_pips,
                     risk_reward,
+                    fit: stop_pips.is_some() && target_fits,
                 }
             }
             Levels::Pips { stop, target, .. } => {
                 let in_price = |pips: Decimal| Some([pips, instrument?.pip]);
+                let risk_reward = target.and_then(|target| target.checked_div(stop, Round::Down));
                 Self {
                     stop: in_price(stop),
                     target: target.and_then(in_price),
                     stop_pips: Some(stop),
                     target_pips: target,
-                    risk_reward: target.and_then(|target| target.checked_div(stop, Round::Down)),
+                    risk_reward,
+                    fit: target.is_some() == risk_reward.is_some(),
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! `1.10`), less the white space between tokens, so that a record is one line. Reading is strict: an object that holds
 //! a member twice is refused at any depth, as two readers may disagree on what it says.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -33,7 +34,8 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// [`InvalidKind::MalformedJson`] if the text is not one JSON object, or nests deeper than 64 levels;
+    /// [`InvalidKind::MalformedJson`] if the text is not one JSON value, or nests deeper than 64 levels;
+    /// [`InvalidKind::WrongType`] if the value is not an object;
     /// [`InvalidKind::DuplicateMember`] if any object in it holds a member twice;
     /// [`InvalidKind::OutOfRange`] if it has more than 256 members.
     pub fn parse(json: &[u8]) -> Result<Self, Invalid> {
@@ -56,8 +58,11 @@ impl Object {
     /// Reads one JSON object, however many members it has: those inside another are not searched by name.
     fn parse_of_any_size(json: &[u8], levels_max: usize) -> Result<Self, Invalid> {
         check_levels(json, levels_max)?;
-        let malformed = |error: serde_json::Error| Invalid::document(InvalidKind::MalformedJson, error.to_string());
-        let RawMembers(raw) = serde_json::from_slice(json).map_err(malformed)?;
+        let no_object = |_| {
+            let detail = format!("the JSON must be an object, as {{\"name\":1}}, and is {}", kind_of_json(json));
+            Invalid::document(InvalidKind::WrongType, detail)
+        };
+        let RawMembers(raw) = serde_json::from_slice(json).map_err(no_object)?;
         let members = raw.into_iter().map(|(name, value)| (name, compact(value.get()))).collect();
         Ok(Self { members })
     }
@@ -263,26 +268,55 @@ fn check_levels(json: &[u8], levels_max: usize) -> Result<(), Invalid> {
     let read = strict.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     read.map_err(|error| {
         let text = error.to_string();
-        let kind = if text.starts_with(DUPLICATE) {
-            InvalidKind::DuplicateMember
+        let (kind, what) = if text.starts_with(DUPLICATE) {
+            (InvalidKind::DuplicateMember, "the member stands there twice".to_owned())
         } else if text.starts_with(TOO_LARGE) {
-            InvalidKind::OutOfRange
+            (InvalidKind::OutOfRange, "the number is too large".to_owned())
+        } else if text.starts_with(TOO_DEEP) {
+            (InvalidKind::MalformedJson, format!("nested deeper than {levels_max} levels"))
+        } else if json.trim_ascii().is_empty() {
+            (InvalidKind::MalformedJson, "there is no JSON, but nothing".to_owned())
+        } else if error.is_eof() {
+            (InvalidKind::MalformedJson, "the JSON ends before it is complete".to_owned())
         } else {
-            InvalidKind::MalformedJson
+            (InvalidKind::MalformedJson, format!("this is not JSON: {}", text_before(json, &error)))
         };
+        let line = if error.line() > 1 { format!("line {}, ", error.line()) } else { String::new() };
+        let detail = format!("{what} ({line}column {})", error.column());
         // Where a text breaks off is no member's fault, and where it is too deep has too long a name.
         let is_nowhere = error.is_eof() || text.starts_with(TOO_DEEP);
         let place = if is_nowhere { Vec::new() } else { place.into_inner() };
-        Invalid::at(kind, place.iter().rev().map(String::as_str), text)
+        Invalid::at(kind, place.iter().rev().map(String::as_str), detail)
     })
+}
+
+/// The end of the text that a parser had read when it failed, so that the slip can be seen.
+fn text_before(json: &[u8], error: &serde_json::Error) -> String {
+    /// Enough to find the place by.
+    const SHOWN_BYTES: usize = 24;
+    let line = json.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let read = line.get(..error.column()).unwrap_or(line);
+    String::from_utf8_lossy(read.get(read.len().saturating_sub(SHOWN_BYTES)..).unwrap_or_default()).into_owned()
+}
+
+/// What kind of value a JSON text is.
+fn kind_of_json(json: &[u8]) -> &'static str {
+    match json.trim_ascii_start().first() {
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
 }
 
 /// Reads a decimal from a JSON number or a JSON string that holds nothing else.
 fn decimal_of_json(raw: &str) -> Result<Decimal, DecimalError> {
-    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(text) => Decimal::parse(text),
-        None => Decimal::parse(raw),
+    if !raw.starts_with('"') {
+        return Decimal::parse(raw);
     }
+    let text: Cow<'_, str> = serde_json::from_str(raw).map_err(|_| DecimalError::Syntax)?;
+    Decimal::parse(&text)
 }
 
 /// The letters and digits of a name, upper and lower case being one.
@@ -509,8 +543,20 @@ mod tests {
 
     #[test]
     fn what_is_not_one_json_object_is_refused() {
-        for text in ["", "{", "[]", "1", "{}{}", "\u{feff}{}", "{'a':1}", "{\"a\":1"] {
+        for text in ["", " ", "{", "[", "{}{}", "\u{feff}{}", "{'a':1}", "{\"a\":1"] {
             refused(text, InvalidKind::MalformedJson, "");
+        }
+        for (value, kind) in [
+            ("[]", "a list"),
+            (" 1", "a number"),
+            ("-0.5", "a number"),
+            ("\"{}\"", "a string"),
+            ("true", "true or false"),
+            ("null", "null"),
+        ] {
+            refused(value, InvalidKind::WrongType, "");
+            let error = Object::parse(value.as_bytes()).unwrap_err().to_string();
+            assert_eq!(error, format!("the JSON must be an object, as {{\"name\":1}}, and is {kind}"));
         }
         for value in ["NaN", "Infinity", "01", "+1"] {
             refused(&format!("{{\"a\":[0,{value}]}}"), InvalidKind::MalformedJson, "/a/1");
@@ -521,6 +567,26 @@ mod tests {
         refused(&nested(200), InvalidKind::MalformedJson, "");
         refused(&nested(64), InvalidKind::MalformedJson, "");
         assert_eq!(object(&nested(63)).to_json(), nested(63));
+    }
+
+    #[test]
+    fn what_is_not_json_is_shown_up_to_the_slip() {
+        let said = |json: &str| Object::parse(json.as_bytes()).unwrap_err().to_string();
+        assert_eq!(said("{\"a\":1 \"b\":2}"), "this is not JSON: {\"a\":1 \" (column 8)");
+        assert_eq!(said("{\n  \"a\": 1,\n  b: 2\n}"), "this is not JSON:   b (line 3, column 3)");
+        let long = format!("{{\"{}\":x}}", "a".repeat(100));
+        assert_eq!(said(&long), format!("this is not JSON: {}\":x (column 105)", "a".repeat(21)));
+        assert_eq!(said("{\"a\":1e999}"), "the number is too large (column 10)");
+        assert_eq!(said("{\"a\":[1,2"), "the JSON ends before it is complete (column 9)");
+        assert_eq!(said(""), "there is no JSON, but nothing (column 0)");
+    }
+
+    #[test]
+    fn a_number_in_a_string_is_read_without_its_escapes() {
+        let decimal = |json: &str| object(json).take_decimal("a", Decimal::ZERO, Decimal::ONE);
+        assert_eq!(decimal(r#"{"a":"0\u002e5"}"#).unwrap(), Some(Decimal::parse("0.5").unwrap()));
+        assert_eq!(decimal(r#"{"a":"\u0031"}"#).unwrap(), Some(Decimal::ONE));
+        assert!(decimal(r#"{"a":"0.5\u0020"}"#).is_err());
     }
 
     #[test]

@@ -10,6 +10,10 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::Decimal;
 
+const DATE_BYTES: usize = "2026-01-31".len();
+/// Where the seconds of a time of day stand.
+const SECOND: std::ops::Range<usize> = "16:00:".len().."16:00:00".len();
+
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(i64);
@@ -38,9 +42,20 @@ impl UnixMillis {
         Self::new(self.0.saturating_add(millis))
     }
 
-    /// Reads RFC 3339 or ISO 8601; without an offset it is UTC. Below a millisecond is cut off.
+    /// Reads RFC 3339, or ISO 8601 with a date and a time; without an offset it is UTC. Below a millisecond is cut off.
+    ///
+    /// Refuses what names a moment only by a guess: a date alone, a time zone's name in brackets, an offset of a day or
+    /// more, a second 60.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        let time = text.get(DATE_BYTES..)?.strip_prefix(['T', 't', ' '])?;
+        let offset_hours = time.rsplit_once(['+', '-']).and_then(|(_, offset)| offset.get(..2));
+        if time.contains('[')
+            || time.get(SECOND).is_some_and(|second| second == "60")
+            || offset_hours.is_some_and(|hours| hours > "23")
+        {
+            return None;
+        }
         let millis = match text.parse::<Timestamp>() {
             Ok(moment) => moment.as_millisecond(),
             Err(_) => text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond(),
@@ -95,6 +110,29 @@ mod tests {
         check("1969-12-31T23:59:59Z", None);
         check("2025-13-01T00:00:00Z", None);
         check("tomorrow", None);
+        check("2025-08-08T17:11", Some("2025-08-08T17:11:00Z"));
+        check("2025-08-08T17:11:10-0230", Some("2025-08-08T19:41:10Z"));
+        check("2025-08-08T17:11:10+23:59", Some("2025-08-07T17:12:10Z"));
+    }
+
+    #[test]
+    fn a_time_that_has_to_be_guessed_is_refused() {
+        for text in [
+            "2025-08-08",
+            "20250808",
+            "2025-08-08T",
+            "2025-08-08T17:11:10[Europe/Paris]",
+            "2025-08-08T17:11:10+02:00[Europe/Paris]",
+            "2025-08-08T17:11:10Z[u-ca=hebrew]",
+            "2025-08-08T17:11:10+24:00",
+            "2025-08-08T17:11:10-25:00",
+            "2025-08-08T17:11:10+2400",
+            "2025-06-30T23:59:60Z",
+            "2025-06-30T23:59:60.5Z",
+            "2025-06-30T24:00:00Z",
+        ] {
+            check(text, None);
+        }
         check("", None);
     }
 

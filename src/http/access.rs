@@ -19,9 +19,9 @@ use headers::authorization::Bearer;
 use headers::{Authorization, HeaderMapExt as _};
 use serde::Deserialize;
 
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use super::request_log::RequestRecord;
-use super::{host, local};
+use super::{head, local};
 use crate::domain::{Scope, Token, UserId};
 use crate::service::Service;
 
@@ -40,6 +40,8 @@ enum Caller {
     Stranger {
         /// Why this is not the holder of a token.
         reason: &'static str,
+        /// Whether the request names a token.
+        has_token: bool,
         /// The token that the request names, if it was revoked or its secret is wrong.
         token_id: Option<String>,
     },
@@ -51,13 +53,18 @@ impl Caller {
             return Self::Local;
         }
         if !headers.contains_key(AUTHORIZATION) {
-            return Self::Stranger { reason: "a bearer token is needed", token_id: None };
+            return Self::Stranger { reason: "a bearer token is needed", has_token: false, token_id: None };
         }
-        let bearer = headers.typed_get::<Authorization<Bearer>>();
-        let text = bearer.as_ref().map_or("", Authorization::token);
-        match service.token(text) {
+        let Some(bearer) = headers.typed_get::<Authorization<Bearer>>() else {
+            let reason = "Authorization holds no bearer token";
+            return Self::Stranger { reason, has_token: false, token_id: None };
+        };
+        match service.token(bearer.token()) {
             Some(token) => Self::Holder(token),
-            None => Self::Stranger { reason: "the token is not known", token_id: service.token_id(text) },
+            None => {
+                let token_id = service.token_id(bearer.token());
+                Self::Stranger { reason: "the token is not known", has_token: true, token_id }
+            }
         }
     }
 
@@ -71,15 +78,20 @@ impl Caller {
     }
 
     /// Refuses a caller of whom no scope `allows` it.
-    fn require(&self, needed: &str, allows: impl Fn(&Scope) -> bool) -> Result<(), Problem> {
+    fn require(&self, needed: &'static str, allows: impl Fn(&Scope) -> bool) -> Result<(), Problem> {
         match self {
             Self::Local => Ok(()),
             Self::Holder(token) if token.scopes.iter().any(allows) => Ok(()),
-            Self::Holder(_) => {
-                let detail = format!("the token does not allow this: it needs the scope {needed}");
-                Err(Problem::new(Code::Forbidden, detail))
-            }
-            Self::Stranger { reason, .. } => Err(Problem::new(Code::Unauthorized, *reason)),
+            Self::Holder(_) => Err(Problem::forbidden(needed)),
+            Self::Stranger { .. } => self.require_known(),
+        }
+    }
+
+    /// Refuses a stranger.
+    fn require_known(&self) -> Result<(), Problem> {
+        match self {
+            Self::Stranger { reason, has_token, .. } => Err(Problem::unauthorized(reason, *has_token)),
+            Self::Local | Self::Holder(_) => Ok(()),
         }
     }
 
@@ -109,7 +121,7 @@ impl Caller {
 
     /// Read what the server counts about itself. One user's token is not for that: it would show what others do.
     fn metrics(&self) -> Result<(), Problem> {
-        self.require("metrics or read", |scope| matches!(scope, Scope::Metrics | Scope::Read | Scope::Admin))
+        self.require("metrics", |scope| matches!(scope, Scope::Metrics | Scope::Read | Scope::Admin))
     }
 
     /// Do what only the operator does.
@@ -127,14 +139,14 @@ impl AccessState {
     ///
     /// # Errors
     ///
-    /// 400 if it does not name one host; 403 `local-only` if no token is needed and it is not of a program of this
+    /// 400 if its head can be understood in two ways; 501 if its body is in a transfer coding; 403 `local-only` if no token is needed and it is not of a program of this
     /// machine; 503 `file-replaced` once another program has written to the database file.
     fn admit(&self, parts: &Parts) -> Result<Caller, Problem> {
         let caller = Caller::of(&self.0, &parts.headers);
         if let Some(record) = parts.extensions.get::<Arc<RequestRecord>>() {
             record.admitted(parts.extensions.get().cloned(), caller.token_id());
         }
-        let host = host::require(parts)?;
+        let host = head::require(parts)?;
         let is_health = parts.uri.path() == "/healthz";
         if is_health {
             return Ok(caller);
@@ -211,9 +223,7 @@ impl FromRequestParts<AccessState> for ReadUser {
 
     async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
         let caller = state.admit(parts)?;
-        if let Caller::Stranger { reason, .. } = caller {
-            return Err(Problem::new(Code::Unauthorized, reason));
-        }
+        caller.require_known()?;
         let Path(OfUser { user }) = Path::from_request_parts(parts, state).await?;
         caller.read_user(&user).map(|()| Self(state.0.clone(), user))
     }

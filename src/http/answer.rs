@@ -4,10 +4,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::conditional::IfNoneMatch;
+use super::conditional::Conditions;
 use super::entity_tag::EntityTag;
 use super::problem::{Code, Problem};
-use crate::service::{Page, Service, ServiceError, ViewTag};
+use crate::service::{Page, Service, ServiceError, ViewTag, Written};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Balances are private, and no answer is good without asking again.
@@ -19,12 +19,20 @@ pub(super) fn tagged_json(status: StatusCode, tag: &EntityTag, json: Vec<u8>) ->
 }
 
 /// 304 if the client holds what has this tag, else 200 with the JSON.
-pub(super) fn unless_held(tag: &EntityTag, condition: &IfNoneMatch, write: impl FnOnce() -> Vec<u8>) -> Response {
-    if condition.matches(tag) {
+///
+/// # Errors
+///
+/// 412 if the client wants another.
+pub(super) fn unless_held(
+    tag: &EntityTag,
+    conditions: &Conditions,
+    write: impl FnOnce() -> Vec<u8>,
+) -> Result<Response, Problem> {
+    if conditions.is_held(tag)? {
         let head = [(ETAG, tag.to_header()), (CACHE_CONTROL, CACHING)];
-        return (StatusCode::NOT_MODIFIED, head).into_response();
+        return Ok((StatusCode::NOT_MODIFIED, head).into_response());
     }
-    tagged_json(StatusCode::OK, tag, write())
+    Ok(tagged_json(StatusCode::OK, tag, write()))
 }
 
 /// JSON without a tag.
@@ -48,6 +56,12 @@ pub(super) fn page(name: &str, page: &Page, more: impl FnOnce(&mut Vec<u8>)) -> 
     json(body)
 }
 
+/// 201 for a record that a `PUT` made, else 204, with its tag.
+pub(super) fn put(service: &Service, written: Written) -> Response {
+    let status = if written.is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
+    (status, [(ETAG, record_tag(service, written.seq).to_header())]).into_response()
+}
+
 /// 204 with the tag of the record as it is now.
 pub(super) fn no_content(tag: &EntityTag) -> Response {
     (StatusCode::NO_CONTENT, [(ETAG, tag.to_header())]).into_response()
@@ -69,9 +83,7 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::Absent(what) => Self::new(Code::NotFound, format!("no {what}")),
             ServiceError::Conflict(detail) => Self::new(Code::Conflict, detail),
-            ServiceError::ConditionFailed => {
-                Self::new(Code::PreconditionFailed, "the record is not as the condition expects it")
-            }
+            ServiceError::ConditionFailed => Self::precondition_failed(),
             ServiceError::Invalid(invalid) => invalid.into(),
             ServiceError::LineTooLong => Self::new(Code::LineTooLong, error.to_string()),
             ServiceError::Busy => Self::new(Code::Busy, "too many writes are waiting, or the server is stopping"),

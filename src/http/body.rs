@@ -9,18 +9,19 @@ use std::error::Error;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::body_timeout::TooSlow;
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, echo};
 use crate::domain::Object;
 use crate::service::{Line, LineSplitter};
 
 /// Largest JSON body: the largest record, and many times any real one.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 const LINES: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
@@ -108,10 +109,19 @@ fn body_problem(error: &(dyn Error + 'static)) -> Problem {
 fn check_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
     let refuse = |what: &str| {
         let detail = format!("{what}; this route reads {}", accepted.join(" or "));
-        Err(Problem::new(Code::UnsupportedMediaType, detail))
+        let problem = Problem::new(Code::UnsupportedMediaType, detail);
+        // RFC 9110 §15.5.16 and RFC 5789 §2.2: the answer says what would do.
+        let name = if accepted == MERGE_PATCH { ACCEPT_PATCH } else { ACCEPT };
+        Err(match HeaderValue::try_from(accepted.join(", ")) {
+            Ok(list) => problem.with_header(name, list),
+            // Media types are letters and slashes.
+            Err(_) => problem,
+        })
     };
     if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return refuse("Content-Encoding is not supported");
+        let identity = HeaderValue::from_static("identity");
+        return refuse("Content-Encoding is not supported")
+            .map_err(|problem| problem.with_header(ACCEPT_ENCODING, identity));
     }
     let Some(value) = headers.get(CONTENT_TYPE) else { return refuse("Content-Type is missing") };
     if accepted.iter().any(|known| value == known) {
@@ -120,7 +130,7 @@ fn check_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Proble
     let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default();
     if !accepted.iter().any(|known| known.eq_ignore_ascii_case(media_type)) {
-        return refuse("Content-Type is another");
+        return refuse(&format!("Content-Type is {}", echo(media_type)));
     }
     let charset = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("charset"));
     match charset.map(|(_, value)| value.trim_matches('"')) {

@@ -1,11 +1,10 @@
 //! Conditional requests: `If-None-Match` and `If-Match` (RFC 9110 §13).
 //!
-//! Dates (`If-Modified-Since`) are not honoured, as an answer can change twice in a second. Writes compare tags weakly
-//! too, which RFC 9110 does not have: a proxy that compresses makes a tag weak, and the tag names the version of the
-//! record, whatever its coding. `headers` compares `If-Match` strongly, and does not say whether a list could be read,
+//! Dates (`If-Modified-Since`) are not honoured, as an answer can change twice in a second. `If-Match` compares tags
+//! weakly, which RFC 9110 does not have: a proxy that compresses makes a tag weak, and the tag names the version of the
+//! record, whatever its coding. A record that is absent is 404 under any condition, but where a `PUT` would make it
+//! (§13.2.1). `headers` compares `If-Match` strongly, and does not say whether a list could be read,
 //! which decides about a write.
-
-use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
@@ -16,43 +15,36 @@ use super::entity_tag::{EntityTag, seq_of};
 use super::problem::{Code, Problem};
 use crate::domain::Condition;
 
-/// The `If-None-Match` of a request, or its absence. What can not be read matches nothing, so the client gets the full
-/// answer.
-#[derive(Debug)]
-pub(super) struct IfNoneMatch(TagList);
-
-impl IfNoneMatch {
-    /// Whether the client holds the answer tagged `tag`; also for `*`.
-    pub(super) fn matches(&self, tag: &EntityTag) -> bool {
-        match &self.0 {
-            TagList::Absent => false,
-            TagList::Any => true,
-            TagList::Tags { opaque, .. } => opaque.iter().any(|held| held == tag.opaque()),
-        }
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(Self(TagList::read(&parts.headers, &IF_NONE_MATCH)))
-    }
-}
-
-/// What a write may rest on: `If-Match` and `If-None-Match`, or their absence.
+/// The `If-Match` and `If-None-Match` of a request, or their absence.
 ///
-/// Refuses an `If-Match` that can not be read (400 `malformed-condition`): the write would lose the update that it
-/// guards.
+/// What can not be read is refused (400 `malformed-condition`), as a write would lose the update that it guards; but
+/// not the `If-None-Match` of a reader, who gets the full answer.
 #[derive(Debug)]
-pub(super) struct WriteCondition {
+pub(super) struct Conditions {
     if_match: TagList,
     if_none_match: TagList,
 }
 
-impl WriteCondition {
+impl Conditions {
+    /// Whether a reader holds the answer tagged `tag` already.
+    ///
+    /// # Errors
+    ///
+    /// 412 if `If-Match` names other answers.
+    pub(super) fn is_held(&self, tag: &EntityTag) -> Result<bool, Problem> {
+        if self.if_match.names(tag) == Some(false) {
+            return Err(Problem::precondition_failed());
+        }
+        Ok(self.if_none_match.names(tag) == Some(true))
+    }
+
     /// What must hold of the record that is to be written. A tag of another run of the server names no record.
-    pub(super) fn of_record(&self, run: u32) -> Condition {
+    ///
+    /// # Errors
+    ///
+    /// 400 if `If-None-Match` can not be read.
+    pub(super) fn of_record(&self, run: u32) -> Result<Condition, Problem> {
+        self.if_none_match.require_whole("If-None-Match")?;
         let seqs = |opaque: &[String]| opaque.iter().filter_map(|opaque| seq_of(run, opaque)).collect();
         let judge = |list: &TagList, any, among: fn(Vec<u64>) -> Condition| match list {
             TagList::Absent => Condition::None,
@@ -60,18 +52,16 @@ impl WriteCondition {
             TagList::Tags { opaque, .. } => among(seqs(opaque)),
         };
         let if_none_match = judge(&self.if_none_match, Condition::Absent, Condition::SeqNotIn);
-        judge(&self.if_match, Condition::Exists, Condition::SeqIn).and(if_none_match)
+        Ok(judge(&self.if_match, Condition::Exists, Condition::SeqIn).and(if_none_match))
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for WriteCondition {
+impl<S: Sync> FromRequestParts<S> for Conditions {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let if_match = TagList::read(&parts.headers, &IF_MATCH);
-        if matches!(if_match, TagList::Tags { is_whole: false, .. }) {
-            return Err(Problem::new(Code::MalformedCondition, "If-Match is neither * nor a list of entity tags"));
-        }
+        if_match.require_whole("If-Match")?;
         Ok(Self { if_match, if_none_match: TagList::read(&parts.headers, &IF_NONE_MATCH) })
     }
 }
@@ -89,6 +79,26 @@ enum TagList {
 }
 
 impl TagList {
+    /// Refuses a list that breaks the grammar.
+    fn require_whole(&self, name: &str) -> Result<(), Problem> {
+        match self {
+            Self::Tags { is_whole: false, .. } => {
+                let detail = format!("{name} is neither * nor a list of entity tags");
+                Err(Problem::new(Code::MalformedCondition, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it names the answer tagged `tag`, of which there is one; `None` for a header that is absent.
+    fn names(&self, tag: &EntityTag) -> Option<bool> {
+        match self {
+            Self::Absent => None,
+            Self::Any => Some(true),
+            Self::Tags { opaque, .. } => Some(opaque.iter().any(|named| named == tag.opaque())),
+        }
+    }
+
     /// Reads all lines of a header: clients send one, a proxy may split a list over several.
     fn read(headers: &HeaderMap, name: &HeaderName) -> Self {
         let mut lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("?")).peekable();

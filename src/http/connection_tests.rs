@@ -292,14 +292,10 @@ fn json_bodies_are_read_strictly() {
         send(chunked.replace(&format!("content-length: {length}"), "transfer-encoding: chunked")).body,
         r#"{"a":1}"#
     );
-    for (body, code) in [
-        ("", "malformed-json"),
-        ("{", "malformed-json"),
-        ("[]", "malformed-json"),
-        ("{\"a\":1,\"a\":1}", "duplicate-member"),
-    ] {
+    for (body, code) in [("", "malformed-json"), ("{", "malformed-json"), ("{\"a\":1,\"a\":1}", "duplicate-member")] {
         assert_eq!(send(put_object(body)).problem(), (400, code.to_owned()), "{body}");
     }
+    assert_eq!(send(put_object("[]")).problem(), (422, "wrong-type".to_owned()));
     let many = (0..300).map(|at| format!("\"m{at}\":1")).collect::<Vec<_>>().join(",");
     assert_eq!(send(put_object(&format!("{{{many}}}"))).problem(), (422, "out-of-range".to_owned()));
     let plain = put_object("{}").replace("application/json", "text/plain");

@@ -52,6 +52,8 @@ pub(super) struct OfSignal {
 pub(super) trait Parameters: DeserializeOwned {
     /// Their names.
     const NAMES: &'static [&'static str];
+    /// Those of them that may be given more than once.
+    const LISTS: &'static [&'static str] = &[];
 }
 
 /// A route that takes none.
@@ -91,7 +93,7 @@ fn parse<T: Parameters>(query: &str) -> Result<T, Problem> {
         if !T::NAMES.contains(&name.as_str()) {
             return Err(unknown_parameter(name, T::NAMES));
         }
-        if pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
+        if !T::LISTS.contains(&name.as_str()) && pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
             let detail = format!("\"{}\" is given twice", echo(name));
             return Err(Problem::parameter(Code::DuplicateParameter, name, detail));
         }

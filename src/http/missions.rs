@@ -12,7 +12,7 @@ use hyper::body::Frame;
 use serde::Deserialize;
 
 use super::access::{Read, ReadUser};
-use super::conditional::IfNoneMatch;
+use super::conditional::Conditions;
 use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
 use super::problem::Problem;
 use super::{answer, buffer_pool, qvalue};
@@ -34,17 +34,17 @@ pub(super) async fn get_mission(
     ReadUser(service, user): ReadUser,
     _: Query<Nothing>,
     Path(OfSignal { signal }): Path<OfSignal>,
-    condition: IfNoneMatch,
+    conditions: Conditions,
 ) -> Result<Response, Problem> {
     let answer = |view: &MissionView<'_>| {
         let tag = answer::view_tag(view.tag());
-        answer::unless_held(&tag, &condition, || {
+        answer::unless_held(&tag, &conditions, || {
             let mut json = Vec::with_capacity(view.size_hint());
             view.write_to(&service, &mut json);
             json
         })
     };
-    let response = service.with_mission(&signal, &user, answer).await?;
+    let response = service.with_mission(&signal, &user, answer).await??;
     if response.status() == StatusCode::NOT_MODIFIED {
         service.metrics().views_not_modified.inc();
     }
@@ -88,13 +88,15 @@ pub(super) async fn list_missions_of_user(
 #[derive(Debug, Deserialize)]
 pub(super) struct SignalMissionsQuery {
     tier: Option<TierName>,
-    users: Option<String>,
+    #[serde(default)]
+    users: Vec<String>,
     limit: Option<PageRows>,
     cursor: Option<UserId>,
 }
 
 impl Parameters for SignalMissionsQuery {
     const NAMES: &'static [&'static str] = &["tier", "users", "limit", "cursor"];
+    const LISTS: &'static [&'static str] = &["users"];
 }
 
 /// `GET /v1/signals/{signal}/missions`: the missions of all users on a signal.
@@ -107,7 +109,7 @@ pub(super) async fn list_missions_of_signal(
     Query(query): Query<SignalMissionsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let users = query.users.as_deref().map(parse_users).transpose()?;
+    let users = parse_users(&query.users)?;
     let is_paged = query.limit.is_some() || query.cursor.is_some();
     let rows_max = query.limit.unwrap_or_default().0;
     let batch = service.batch(&signal, query.tier).await?;
@@ -187,13 +189,15 @@ fn lines_response(body: Body) -> Response {
     ([(CONTENT_TYPE, NDJSON), (CACHE_CONTROL, "private, no-cache")], body).into_response()
 }
 
-fn parse_users(list: &str) -> Result<Vec<UserId>, Problem> {
+/// Reads lists of users with commas between them; `None` if there is no list.
+fn parse_users(lists: &[String]) -> Result<Option<Vec<UserId>>, Problem> {
     let malformed = |error: crate::domain::Invalid| Problem::invalid_parameter("users", error.to_string());
-    let users = list.split(',').map(UserId::parse).collect::<Result<Vec<_>, _>>().map_err(malformed)?;
+    let users = lists.iter().flat_map(|list| list.split(','));
+    let users = users.map(UserId::parse).collect::<Result<Vec<_>, _>>().map_err(malformed)?;
     if users.len() > PAGE_ROWS_MAX {
         return Err(Problem::invalid_parameter("users", format!("at most {PAGE_ROWS_MAX} users may be listed")));
     }
-    Ok(users)
+    Ok((!lists.is_empty()).then_some(users))
 }
 
 /// How many rows a page has at most.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::error::Error;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use strum::IntoStaticStr;
@@ -20,6 +20,8 @@ use crate::domain::{Invalid, InvalidKind};
 const RETRY_AFTER_SECONDS: u32 = 1;
 /// How soon after a failure of the disk: the file is tried again at least this often.
 const RETRY_AFTER_STORAGE_SECONDS: u32 = 2;
+const CHALLENGE: &str = "Bearer realm=\"overlaid\"";
+const CHALLENGE_INVALID: &str = "Bearer realm=\"overlaid\", error=\"invalid_token\"";
 /// Most bytes of a client's own text that are echoed: enough to recognise it by.
 const ECHO_BYTES_MAX: usize = 80;
 
@@ -73,6 +75,8 @@ pub(super) enum Code {
     HeadTooLarge,
     /// Ours to mend.
     Internal,
+    /// The body is in a transfer coding other than chunked.
+    TransferCoding,
     /// Another version of HTTP than 1.1 and 1.0.
     HttpVersion,
     /// Nothing is wrong with the request; there is no room for it now.
@@ -115,6 +119,7 @@ impl Code {
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
             Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Head too large"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+            Self::TransferCoding => (StatusCode::NOT_IMPLEMENTED, "Transfer coding not implemented"),
             Self::HttpVersion => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP version not supported"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Busy"),
             Self::StorageFull => (StatusCode::SERVICE_UNAVAILABLE, "Storage full"),
@@ -155,9 +160,9 @@ struct Fields {
     pointer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter: Option<String>,
-    /// Sent as `Retry-After`.
+    /// Fields of the answer's head that belong to this problem.
     #[serde(skip)]
-    retry_after_seconds: Option<u32>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -168,8 +173,34 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let (status, title) = code.status_and_title();
-        let retry_after_seconds = code.retry_after_seconds();
-        Self(Box::new(Fields { retry_after_seconds, ..Fields::of(status, code.into(), title, detail.into()) }))
+        let problem = Self(Box::new(Fields::of(status, code.into(), title, detail.into())));
+        match code.retry_after_seconds() {
+            Some(seconds) => problem.with_header(RETRY_AFTER, seconds.into()),
+            None => problem,
+        }
+    }
+
+    /// Adds a field to the head of the answer.
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+
+    /// 401 `unauthorized`, with the challenge of RFC 6750 §3.
+    pub(super) fn unauthorized(reason: &'static str, has_token: bool) -> Self {
+        let challenge = if has_token { CHALLENGE_INVALID } else { CHALLENGE };
+        Self::new(Code::Unauthorized, reason).with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    /// 403 `forbidden` for a token without the scope that is `needed`.
+    pub(super) fn forbidden(needed: &'static str) -> Self {
+        let detail = format!("the token does not allow this: it needs the scope {needed}");
+        let problem = Self::new(Code::Forbidden, detail);
+        match HeaderValue::try_from(format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{needed}\"")) {
+            Ok(challenge) => problem.with_header(WWW_AUTHENTICATE, challenge),
+            // The names of scopes are letters.
+            Err(_) => problem,
+        }
     }
 
     /// Blames a parameter of the path or the query.
@@ -205,6 +236,11 @@ impl Problem {
         let detail = "the database file is not the one that this server opened, so nothing is written; the operator has to stop the server \
                       and put the right file in its place";
         Self::new(Code::FileReplaced, detail)
+    }
+
+    /// 412 `precondition-failed`.
+    pub(super) fn precondition_failed() -> Self {
+        Self::new(Code::PreconditionFailed, "the record is not as the condition expects it")
     }
 
     /// A request that could not be read as HTTP, so that no handler ever saw it.
@@ -247,8 +283,8 @@ impl Problem {
 
 impl Fields {
     fn of(status: StatusCode, code: &'static str, title: &'static str, detail: Cow<'static, str>) -> Self {
-        let kind = format!("urn:overlaid:problem:{code}");
-        Self { kind, title, status, code, detail, pointer: None, parameter: None, retry_after_seconds: None }
+        let kind = format!("/problems/{code}");
+        Self { kind, title, status, code, detail, pointer: None, parameter: None, headers: Vec::new() }
     }
 }
 
@@ -271,7 +307,8 @@ impl From<Invalid> for Problem {
 pub(super) struct Refusal(pub(super) Cow<'static, str>);
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        let headers = std::mem::take(&mut self.0.headers);
         let json = self.to_json();
         let mut response = (
             self.0.status,
@@ -283,13 +320,7 @@ impl IntoResponse for Problem {
         if let StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN = self.0.status {
             response.extensions_mut().insert(Refusal(self.0.detail));
         }
-        if self.0.status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Bearer realm=\"overlaid\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        }
-        if let Some(seconds) = self.0.retry_after_seconds {
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
-        }
+        response.headers_mut().extend(headers);
         response
     }
 }
@@ -330,7 +361,7 @@ mod tests {
     fn a_problem_is_a_document_with_a_stable_code() {
         assert_eq!(
             Problem::new(Code::NotFound, "no signal EURUSD-1").to_json(),
-            r#"{"type":"urn:overlaid:problem:not-found","title":"Not found","status":404,"code":"not-found","detail":"no signal EURUSD-1"}"#
+            r#"{"type":"/problems/not-found","title":"Not found","status":404,"code":"not-found","detail":"no signal EURUSD-1"}"#
         );
         let problem = Problem::parameter(Code::InvalidId, "user", "no");
         assert!(problem.to_json().ends_with(r#""detail":"no","parameter":"user"}"#));
@@ -359,7 +390,15 @@ mod tests {
     fn headers_that_belong_to_a_status_are_sent_with_it() {
         let header = |problem: Problem, name| problem.into_response().headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header(Problem::new(Code::Busy, "full"), RETRY_AFTER), "1");
-        assert_eq!(header(Problem::new(Code::Unauthorized, "no token"), WWW_AUTHENTICATE), "Bearer realm=\"overlaid\"");
+        assert_eq!(header(Problem::unauthorized("no token", false), WWW_AUTHENTICATE), "Bearer realm=\"overlaid\"");
+        assert_eq!(
+            header(Problem::unauthorized("an unknown token", true), WWW_AUTHENTICATE),
+            "Bearer realm=\"overlaid\", error=\"invalid_token\""
+        );
+        assert_eq!(
+            header(Problem::forbidden("admin"), WWW_AUTHENTICATE),
+            "Bearer realm=\"overlaid\", error=\"insufficient_scope\", scope=\"admin\""
+        );
         assert_eq!(header(Problem::new(Code::Busy, "full"), CONTENT_TYPE), "application/problem+json");
     }
 

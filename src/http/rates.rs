@@ -5,7 +5,7 @@ use axum::response::Response;
 use super::access::{ReadShared, Write};
 use super::answer;
 use super::body::ObjectBody;
-use super::conditional::IfNoneMatch;
+use super::conditional::Conditions;
 use super::extract::{Nothing, Path, Query};
 use super::problem::Problem;
 use crate::domain::{Pair, RateDraft};
@@ -27,22 +27,25 @@ pub(super) async fn get_rate(
     ReadShared(service): ReadShared,
     _: Query<Nothing>,
     Path(pair): Path<Pair>,
-    condition: IfNoneMatch,
+    conditions: Conditions,
 ) -> Result<Response, Problem> {
     let rates = service.rates();
     let (rate, seq) = rates.get(&pair).ok_or_else(|| ServiceError::Absent(format!("rate {pair}")))?;
     let tag = answer::record_tag(&service, seq);
-    Ok(answer::unless_held(&tag, &condition, || render::rate_json(rate)))
+    answer::unless_held(&tag, &conditions, || render::rate_json(rate))
 }
 
-/// `PUT /v1/rates/{pair}`: publish a price, as `{"price":1.34}`. 204 when it is on the disk.
+/// `PUT /v1/rates/{pair}`: publish a price, as `{"price":1.34}`. 201 or 204 when it is on the disk.
+///
+/// 412 if `If-Match` or `If-None-Match` does not hold; 422 if it breaks a rule.
 pub(super) async fn put_rate(
     Write { service, .. }: Write,
     _: Query<Nothing>,
     Path(pair): Path<Pair>,
+    conditions: Conditions,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
     let draft = RateDraft::from_object(body, Some(&pair))?;
-    let seq = service.put_rate(draft).await?;
-    Ok(answer::no_content(&answer::record_tag(&service, seq)))
+    let written = service.put_rate(draft, conditions.of_record(service.run())?).await?;
+    Ok(answer::put(&service, written))
 }

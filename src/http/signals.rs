@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::access::{ReadShared, Write};
 use super::answer;
 use super::body::ObjectBody;
-use super::conditional::{IfNoneMatch, WriteCondition};
+use super::conditional::Conditions;
 use super::extract::{Nothing, Parameters, Path, Query};
 use super::missions::{PageRows, signal_cursor};
 use super::problem::Problem;
@@ -51,25 +51,28 @@ pub(super) async fn get_signal(
     ReadShared(service): ReadShared,
     _: Query<Nothing>,
     Path(signal): Path<SignalId>,
-    condition: IfNoneMatch,
+    conditions: Conditions,
 ) -> Result<Response, Problem> {
     let signal = service.signal(&signal).await?;
     let tag = answer::record_tag(&service, signal.stored.seq);
-    Ok(answer::unless_held(&tag, &condition, || signal.json.to_vec()))
+    answer::unless_held(&tag, &conditions, || signal.json.to_vec())
 }
 
 /// `PUT /v1/signals/{signal}`: publish a signal.
 ///
-/// 201 with the signal as stored; 200 if the same was published before; 409 if another was. 422 if it breaks a rule.
+/// 201 with the signal as stored; 200 if the same was published before; 409 if another was; 412 if `If-Match` or
+/// `If-None-Match` does not hold; 422 if it breaks a rule.
 pub(super) async fn put_signal(
     Write { service, .. }: Write,
     _: Query<Nothing>,
     Path(signal): Path<SignalId>,
+    conditions: Conditions,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
-    let written = service.put_signal(SignalDraft::from_object(body, Some(&signal))?).await?;
+    let draft = SignalDraft::from_object(body, Some(&signal))?;
+    let (written, json) = service.put_signal(draft, conditions.of_record(service.run())?).await?;
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(answer::tagged_json(status, &answer::record_tag(&service, written.seq), written.json))
+    Ok(answer::tagged_json(status, &answer::record_tag(&service, written.seq), json))
 }
 
 /// `PATCH /v1/signals/{signal}`: change members of a signal (RFC 7396). 200 with the signal as it is now, 204 for a
@@ -80,14 +83,14 @@ pub(super) async fn patch_signal(
     write: Write,
     _: Query<Nothing>,
     Path(id): Path<SignalId>,
-    condition: WriteCondition,
+    conditions: Conditions,
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
     let service = &write.service;
-    let written = service.patch_signal(id, patch, condition.of_record(service.run())).await?;
+    let (written, json) = service.patch_signal(id, patch, conditions.of_record(service.run())?).await?;
     let tag = answer::record_tag(service, written.seq);
     if !write.may_read_shared() {
         return Ok(answer::no_content(&tag));
     }
-    Ok(answer::tagged_json(StatusCode::OK, &tag, written.json))
+    Ok(answer::tagged_json(StatusCode::OK, &tag, json))
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::access::{ReadUser, Write};
 use super::answer;
 use super::body::ObjectBody;
-use super::conditional::{IfNoneMatch, WriteCondition};
+use super::conditional::Conditions;
 use super::extract::{Nothing, OfSignal, Path, Query};
 use super::problem::Problem;
 use crate::domain::{Outcome, OverlayDraft, SignalId, UserId};
@@ -17,26 +17,26 @@ use crate::service::ServiceError;
 pub(super) async fn get_overlay(
     ReadUser(service, user): ReadUser,
     _: Query<Nothing>,
-    condition: IfNoneMatch,
+    conditions: Conditions,
 ) -> Result<Response, Problem> {
     let overlay = service.overlay(&user).await?;
     let tag = answer::record_tag(&service, overlay.seq());
-    Ok(answer::unless_held(&tag, &condition, || overlay.json().to_vec()))
+    answer::unless_held(&tag, &conditions, || overlay.json().to_vec())
 }
 
-/// `PUT /v1/users/{user}/overlay`: put an overlay as a whole. 204 when it is on the disk.
+/// `PUT /v1/users/{user}/overlay`: put an overlay as a whole. 201 or 204 when it is on the disk.
 ///
 /// 412 if `If-Match` or `If-None-Match` does not hold; 422 if it breaks a rule.
 pub(super) async fn put_overlay(
     Write { service, .. }: Write,
     _: Query<Nothing>,
     Path(user): Path<UserId>,
-    condition: WriteCondition,
+    conditions: Conditions,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
     let draft = OverlayDraft::from_object(body, Some(&user))?;
-    let seq = service.put_overlay(draft, condition.of_record(service.run())).await?;
-    Ok(answer::no_content(&answer::record_tag(&service, seq)))
+    let written = service.put_overlay(draft, conditions.of_record(service.run())?).await?;
+    Ok(answer::put(&service, written))
 }
 
 /// `PATCH /v1/users/{user}/overlay`: change members of an overlay (RFC 7396); what the patch lacks stays. 200 with the
@@ -47,11 +47,11 @@ pub(super) async fn patch_overlay(
     write: Write,
     _: Query<Nothing>,
     Path(user): Path<UserId>,
-    condition: WriteCondition,
+    conditions: Conditions,
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
     let service = &write.service;
-    let patched = service.patch_overlay(user.clone(), patch, condition.of_record(service.run())).await?;
+    let patched = service.patch_overlay(user.clone(), patch, conditions.of_record(service.run())?).await?;
     let tag = answer::record_tag(service, patched.overlay.seq());
     if !write.may_read_user(&user) {
         return Ok(answer::no_content(&tag));
@@ -64,9 +64,9 @@ pub(super) async fn delete_overlay(
     Write { service, .. }: Write,
     _: Query<Nothing>,
     Path(user): Path<UserId>,
-    condition: WriteCondition,
+    conditions: Conditions,
 ) -> Result<StatusCode, Problem> {
-    service.delete_overlay(user, condition.of_record(service.run())).await?;
+    service.delete_overlay(user, conditions.of_record(service.run())?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -75,25 +75,26 @@ pub(super) async fn get_outcome(
     ReadUser(service, user): ReadUser,
     _: Query<Nothing>,
     Path(OfSignal { signal: id }): Path<OfSignal>,
-    condition: IfNoneMatch,
+    conditions: Conditions,
 ) -> Result<Response, Problem> {
     let signal = service.signal(&id).await?;
     let absent = || ServiceError::Absent(format!("outcome of signal {id} for user {user}"));
     let outcome = signal.outcome(user.as_str()).ok_or_else(absent)?;
     let tag = answer::record_tag(&service, outcome.seq);
-    Ok(answer::unless_held(&tag, &condition, || render::outcome_json(&outcome.outcome)))
+    answer::unless_held(&tag, &conditions, || render::outcome_json(&outcome.outcome))
 }
 
-/// `PUT /v1/users/{user}/outcomes/{signal}`: say what happened. 204 when it is on the disk.
+/// `PUT /v1/users/{user}/outcomes/{signal}`: say what happened. 201 or 204 when it is on the disk.
 ///
-/// 404 if the signal is absent; 422 if it breaks a rule.
+/// 404 if the signal is absent; 412 if `If-Match` or `If-None-Match` does not hold; 422 if it breaks a rule.
 pub(super) async fn put_outcome(
     Write { service, .. }: Write,
     _: Query<Nothing>,
     Path((user, signal)): Path<(UserId, SignalId)>,
+    conditions: Conditions,
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
     let outcome = Outcome::from_object(body, Some(&signal), Some(&user), service.now())?;
-    let seq = service.put_outcome(outcome).await?;
-    Ok(answer::no_content(&answer::record_tag(&service, seq)))
+    let written = service.put_outcome(outcome, conditions.of_record(service.run())?).await?;
+    Ok(answer::put(&service, written))
 }

@@ -22,6 +22,8 @@ use super::{ServiceError, Stopwatch};
 use crate::domain::UnixMillis;
 use crate::store::Contents;
 
+/// The folder beside the database that backups go into, unless the operator names another.
+pub const BACKUPS: &str = "backups";
 /// The first and the last part of a backup's name.
 const NAME_START: &str = "overlaid-";
 const NAME_END: &str = ".redb";

@@ -66,7 +66,8 @@ impl LineReader {
             "rate" => {
                 let object = inner(value)?;
                 let precedence = self.precedence(&object, "updated_at");
-                Operation::PutRate { draft: RateDraft::from_object(object, None)?, now, precedence }
+                let draft = RateDraft::from_object(object, None)?;
+                Operation::PutRate { draft, now, condition: Condition::None, precedence }
             }
             "outcome" => {
                 let object = inner(value)?;
@@ -75,7 +76,7 @@ impl LineReader {
                 if has_time {
                     outcome.at = outcome.at.plus_millis(self.shift_ms.unwrap_or(0));
                 }
-                Operation::PutOutcome { outcome, precedence }
+                Operation::PutOutcome { outcome, condition: Condition::None, precedence }
             }
             "sample_time" => {
                 let mut object = object.clone();
@@ -113,7 +114,8 @@ impl LineReader {
     fn signal(&self, object: Object, id: Option<&SignalId>, now: UnixMillis) -> Result<Operation, Invalid> {
         let mut draft = SignalDraft::from_object(object, id)?;
         draft.shift_times(self.shift_ms.unwrap_or(0));
-        Ok(Operation::PutSignal { draft, now, lifetime_ms: self.lifetime_ms, precedence: self.precedence })
+        let (lifetime_ms, precedence) = (self.lifetime_ms, self.precedence);
+        Ok(Operation::PutSignal { draft, now, lifetime_ms, condition: Condition::None, precedence })
     }
 
     fn overlay(&self, object: Object, user: Option<&UserId>, now: UnixMillis) -> Result<Operation, Invalid> {

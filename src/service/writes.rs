@@ -7,97 +7,99 @@ use crate::domain::{Condition, Object, Outcome, OverlayDraft, RateDraft, SignalD
 use crate::render;
 use crate::store::{Change, Effect, Operation, Precedence, Receipt};
 
-/// A signal as a write left it.
-#[derive(Clone, Debug)]
-pub struct WrittenSignal {
-    /// Whether there was none before.
+/// What a `put` did.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// Whether there was no such record before.
     pub is_new: bool,
-    /// The number of the change that wrote it.
+    /// The number of the change that left the record as it is.
     pub seq: u64,
-    /// The signal.
-    pub json: Vec<u8>,
 }
 
-impl WrittenSignal {
-    fn of(receipt: &Receipt) -> Result<Self, ServiceError> {
-        match &receipt.change {
-            Change::Signal(stored) => {
-                let is_new = receipt.effect == Effect::Created;
-                Ok(Self { is_new, seq: stored.seq, json: render::signal_json(&stored.signal) })
-            }
-            // A write of a signal leaves a signal.
-            _ => Err(ServiceError::Worker),
-        }
+impl Written {
+    fn of(receipt: &Receipt) -> Self {
+        Self { is_new: receipt.effect == Effect::Created, seq: receipt.seq() }
     }
 }
 
 impl Service {
-    /// Publishes a signal. The same one again changes nothing.
+    /// Publishes a signal; returns its JSON too. The same one again changes nothing.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Conflict`] if another has its id; else as [`Service::write`].
-    pub async fn put_signal(&self, draft: SignalDraft) -> Result<WrittenSignal, ServiceError> {
-        let (now, lifetime_ms) = (self.now(), self.lifetime_ms());
-        let operation = Operation::PutSignal { draft, now, lifetime_ms, precedence: Precedence::Replace };
-        WrittenSignal::of(&self.write(operation).await?)
+    /// [`ServiceError::ConditionFailed`]; [`ServiceError::Conflict`] if another has its id; else as [`Service::write`].
+    pub async fn put_signal(
+        &self,
+        draft: SignalDraft,
+        condition: Condition,
+    ) -> Result<(Written, Vec<u8>), ServiceError> {
+        let (now, lifetime_ms, precedence) = (self.now(), self.lifetime_ms(), Precedence::Replace);
+        let operation = Operation::PutSignal { draft, now, lifetime_ms, condition, precedence };
+        written_signal(&self.write(operation).await?)
     }
 
-    /// Applies a merge patch to a signal.
+    /// Applies a merge patch to a signal; returns its JSON too.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Absent`], also under a precondition; [`ServiceError::ConditionFailed`]; else as
+    /// [`ServiceError::Absent`], also under a condition; [`ServiceError::ConditionFailed`]; else as
     /// [`Service::write`].
     pub async fn patch_signal(
         &self,
         id: SignalId,
         patch: Object,
         condition: Condition,
-    ) -> Result<WrittenSignal, ServiceError> {
-        WrittenSignal::of(&self.write(Operation::PatchSignal { id, patch, condition }).await?)
+    ) -> Result<(Written, Vec<u8>), ServiceError> {
+        written_signal(&self.write(Operation::PatchSignal { id, patch, condition }).await?)
     }
 
-    /// Puts an overlay as a whole; returns the number of the change that left it as it is.
+    /// Puts an overlay as a whole.
     ///
     /// # Errors
     ///
     /// [`ServiceError::ConditionFailed`]; else as [`Service::write`].
-    pub async fn put_overlay(&self, draft: OverlayDraft, condition: Condition) -> Result<u64, ServiceError> {
+    pub async fn put_overlay(&self, draft: OverlayDraft, condition: Condition) -> Result<Written, ServiceError> {
         let (now, precedence) = (self.now(), Precedence::Replace);
-        Ok(self.write(Operation::PutOverlay { draft, now, condition, precedence }).await?.seq())
+        Ok(Written::of(&self.write(Operation::PutOverlay { draft, now, condition, precedence }).await?))
     }
 
     /// Deletes an overlay.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Absent`]; [`ServiceError::ConditionFailed`]; else as [`Service::write`].
+    /// [`ServiceError::Absent`], also under a condition; [`ServiceError::ConditionFailed`]; else as
+    /// [`Service::write`].
     pub async fn delete_overlay(&self, user: UserId, condition: Condition) -> Result<(), ServiceError> {
         self.write(Operation::DeleteOverlay { user, condition }).await?;
         Ok(())
     }
 
-    /// Puts what happened for a user on a signal; returns the number of the change that left it as it is.
+    /// Puts what happened for a user on a signal.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Absent`] if there is no such signal; else as [`Service::write`].
-    pub async fn put_outcome(&self, outcome: Outcome) -> Result<u64, ServiceError> {
-        Ok(self.write(Operation::PutOutcome { outcome, precedence: Precedence::Replace }).await?.seq())
+    /// [`ServiceError::Absent`] if there is no such signal; [`ServiceError::ConditionFailed`]; else as
+    /// [`Service::write`].
+    pub async fn put_outcome(&self, outcome: Outcome, condition: Condition) -> Result<Written, ServiceError> {
+        let precedence = Precedence::Replace;
+        Ok(Written::of(&self.write(Operation::PutOutcome { outcome, condition, precedence }).await?))
     }
 
-    /// Puts a rate; returns the number of the change that left it as it is.
+    /// Puts a rate.
     ///
     /// # Errors
     ///
-    /// As [`Service::write`].
-    pub async fn put_rate(&self, draft: RateDraft) -> Result<u64, ServiceError> {
-        let operation = Operation::PutRate { draft, now: self.now(), precedence: Precedence::Replace };
-        match self.write(operation).await?.change {
-            Change::Rate(_, seq) => Ok(seq),
-            // A write of a rate leaves a rate.
-            _ => Err(ServiceError::Worker),
-        }
+    /// [`ServiceError::ConditionFailed`]; else as [`Service::write`].
+    pub async fn put_rate(&self, draft: RateDraft, condition: Condition) -> Result<Written, ServiceError> {
+        let (now, precedence) = (self.now(), Precedence::Replace);
+        Ok(Written::of(&self.write(Operation::PutRate { draft, now, condition, precedence }).await?))
+    }
+}
+
+fn written_signal(receipt: &Receipt) -> Result<(Written, Vec<u8>), ServiceError> {
+    match &receipt.change {
+        Change::Signal(stored) => Ok((Written::of(receipt), render::signal_json(&stored.signal))),
+        // A write of a signal leaves a signal.
+        _ => Err(ServiceError::Worker),
     }
 }

@@ -15,7 +15,7 @@ use super::check::{ContentDigest, Contents, open_verified, verify_open};
 use super::disk::FileDisk;
 use super::engine::Engine;
 use super::error::StoreError;
-use super::file::{Replacement, beside, cannot_make, lock_database_shared};
+use super::file::{Replacement, beside, cannot_make, is_there, lock_database_shared};
 use super::schema;
 use super::snapshot::Snapshot;
 use super::tables;
@@ -97,7 +97,7 @@ pub fn restore(from: &Path, path: &Path, now: UnixMillis) -> Result<Restored, St
 /// it, or what could not be written.
 pub fn compact(path: &Path) -> Result<Contents, StoreError> {
     let absent = || StoreError::Absent(path.to_owned());
-    if !path.exists() {
+    if !is_there(path)? {
         return Err(absent());
     }
     // Locked until the end, so that no server writes to it in between.

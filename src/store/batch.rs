@@ -124,8 +124,8 @@ impl<'tx> Batch<'tx> {
 
     pub(super) fn apply(&mut self, operation: Operation) -> Applied {
         match operation {
-            Operation::PutSignal { draft, now, lifetime_ms, precedence } => {
-                self.put_signal(draft, now, lifetime_ms, precedence)
+            Operation::PutSignal { draft, now, lifetime_ms, condition, precedence } => {
+                self.put_signal(draft, now, lifetime_ms, &condition, precedence)
             }
             Operation::PatchSignal { id, patch, condition } => self.patch_signal(&id, &patch, &condition),
             Operation::PutOverlay { draft, now, condition, precedence } => {
@@ -135,16 +135,29 @@ impl<'tx> Batch<'tx> {
                 self.patch_overlay(user, patch, now, &condition, precedence)
             }
             Operation::DeleteOverlay { user, condition } => self.delete_overlay(user, &condition),
-            Operation::PutOutcome { outcome, precedence } => self.put_outcome(outcome, precedence),
-            Operation::PutRate { draft, now, precedence } => self.put_rate(draft, now, precedence),
+            Operation::PutOutcome { outcome, condition, precedence } => {
+                self.put_outcome(outcome, &condition, precedence)
+            }
+            Operation::PutRate { draft, now, condition, precedence } => {
+                self.put_rate(draft, now, &condition, precedence)
+            }
             Operation::PutToken(token) => self.put_token(token),
             Operation::RevokeToken(id) => self.revoke_token(id),
             Operation::DeleteToken(id) => self.delete_token(id),
         }
     }
 
-    fn put_signal(&mut self, draft: SignalDraft, now: UnixMillis, lifetime_ms: i64, precedence: Precedence) -> Applied {
-        let Some(stored) = self.stored_signal(draft.id())? else {
+    fn put_signal(
+        &mut self,
+        draft: SignalDraft,
+        now: UnixMillis,
+        lifetime_ms: i64,
+        condition: &Condition,
+        precedence: Precedence,
+    ) -> Applied {
+        let stored = self.stored_signal(draft.id())?;
+        check(condition, stored.as_ref().map(|stored| stored.seq))?;
+        let Some(stored) = stored else {
             let signal = draft.resolve(now, lifetime_ms)?;
             let number = self.next_number()?;
             let stored = StoredSignal { number, seq: self.next_seq(), signal };
@@ -237,9 +250,9 @@ impl<'tx> Batch<'tx> {
         condition: &Condition,
         precedence: Precedence,
     ) -> Applied {
-        let stored = self.stored_overlay(&user)?;
-        check(condition, stored.as_ref().map(|stored| stored.seq))?;
-        let stored = stored.ok_or_else(|| Refusal::Absent(format!("overlay for user {user}")))?;
+        let absent = || Refusal::Absent(format!("overlay for user {user}"));
+        let stored = self.stored_overlay(&user)?.ok_or_else(absent)?;
+        check(condition, Some(stored.seq))?;
         let overlay = stored.overlay.patched(patch, now)?;
         if overlay.says_the_same(&stored.overlay) {
             return Ok(unchanged(Change::Overlay(user, Some(Arc::new(stored)))));
@@ -251,11 +264,9 @@ impl<'tx> Batch<'tx> {
     }
 
     fn delete_overlay(&mut self, user: UserId, condition: &Condition) -> Applied {
-        let stored = self.stored_overlay(&user)?;
-        check(condition, stored.as_ref().map(|stored| stored.seq))?;
-        if stored.is_none() {
-            return Err(Refusal::Absent(format!("overlay for user {user}")).into());
-        }
+        let absent = || Refusal::Absent(format!("overlay for user {user}"));
+        let stored = self.stored_overlay(&user)?.ok_or_else(absent)?;
+        check(condition, Some(stored.seq))?;
         self.overlays.table()?.remove(user.as_str())?;
         Ok(self.done(Effect::Deleted, Change::Overlay(user, None)))
     }
@@ -272,12 +283,13 @@ impl<'tx> Batch<'tx> {
         Ok(self.done(effect, Change::Overlay(user, Some(Arc::new(stored)))))
     }
 
-    pub(super) fn put_outcome(&mut self, outcome: Outcome, precedence: Precedence) -> Applied {
+    pub(super) fn put_outcome(&mut self, outcome: Outcome, condition: &Condition, precedence: Precedence) -> Applied {
         let number = self.signal_numbers.table()?.get(outcome.signal_id.as_str())?.map(|number| number.value());
         let number = number.ok_or_else(|| Refusal::Absent(format!("signal {}", outcome.signal_id)))?;
         let user = outcome.user_id.clone();
         let key = (number, user.as_str());
         let old = self.outcomes.table()?.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()?;
+        check(condition, old.as_ref().map(|old| old.seq))?;
         let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
         if let Some(old) = old {
             if old.outcome.says_the_same(&outcome) {
@@ -293,10 +305,17 @@ impl<'tx> Batch<'tx> {
         Ok(self.done(effect, Change::Outcome(number, Arc::new(stored))))
     }
 
-    fn put_rate(&mut self, draft: RateDraft, now: UnixMillis, precedence: Precedence) -> Applied {
+    fn put_rate(
+        &mut self,
+        draft: RateDraft,
+        now: UnixMillis,
+        condition: &Condition,
+        precedence: Precedence,
+    ) -> Applied {
         let rate = draft.resolve(now);
         let pair = rate.pair.as_str();
         let old = self.rates.table()?.get(pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
+        check(condition, old.as_ref().map(|(_, seq)| *seq))?;
         let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
         if let Some((old, seq)) = old {
             if old.price == rate.price {

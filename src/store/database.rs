@@ -13,7 +13,7 @@ use super::copy_gate::{CopyGate, GateStatus, GateWaits};
 use super::disk::{Disk, FileDisk};
 use super::engine::Engine;
 use super::error::StoreError;
-use super::file::{self, FileId, Replacement};
+use super::file::{self, FileId, Replacement, is_there};
 use super::snapshot::Snapshot;
 
 /// An open database.
@@ -66,7 +66,7 @@ impl Store {
     }
 
     fn create_if_absent(path: &Path) -> Result<(), StoreError> {
-        if path.exists() {
+        if is_there(path)? {
             return Ok(());
         }
         let new = Replacement::of(path)?;

@@ -43,8 +43,13 @@ pub(super) fn lock_database_shared(path: &Path) -> Result<FileDisk, StoreError> 
     open_database(path, Access::Read)
 }
 
+/// Whether there is a file. That a folder on the way may not be searched is an error, and not the file's absence.
+pub(super) fn is_there(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists().map_err(StoreError::io)
+}
+
 fn open_database(path: &Path, access: Access) -> Result<FileDisk, StoreError> {
-    if !path.exists() {
+    if !is_there(path)? {
         return Err(StoreError::Absent(path.to_owned()));
     }
     let disk = lock(path, access).map_err(StoreError::io)?.ok_or_else(|| StoreError::InUse(path.to_owned()))?;

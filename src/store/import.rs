@@ -16,7 +16,7 @@ use super::error::StoreError;
 use super::operation::{Change, Effect, Precedence, Refusal, WriteError};
 use super::rows::StoredSignal;
 use super::tables;
-use crate::domain::{Outcome, Overlay, Signal};
+use crate::domain::{Condition, Outcome, Overlay, Signal};
 
 /// Most records of one commit: those of a full batch.
 pub const IMPORT_RECORDS_MAX: usize = BATCH_MAX;
@@ -74,7 +74,7 @@ impl Store {
             }
         }
         for outcome in records.outcomes {
-            batch.put_outcome(outcome.clone(), Precedence::Replace)?;
+            batch.put_outcome(outcome.clone(), &Condition::None, Precedence::Replace)?;
         }
         let (_, changes) = batch.finish()?;
         let mut checkpoints = tx.open_table(tables::LEGACY_CHECKPOINT).map_err(StoreError::from)?;

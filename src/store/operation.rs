@@ -20,6 +20,8 @@ pub enum Operation {
         now: UnixMillis,
         /// Fills in its expiry.
         lifetime_ms: i64,
+        /// What must hold.
+        condition: Condition,
         /// What becomes of one that is there already.
         precedence: Precedence,
     },
@@ -67,6 +69,8 @@ pub enum Operation {
     PutOutcome {
         /// The outcome.
         outcome: Outcome,
+        /// What must hold.
+        condition: Condition,
         /// What becomes of one that is there already.
         precedence: Precedence,
     },
@@ -76,6 +80,8 @@ pub enum Operation {
         draft: RateDraft,
         /// When.
         now: UnixMillis,
+        /// What must hold.
+        condition: Condition,
         /// What becomes of one that is there already.
         precedence: Precedence,
     },
@@ -126,13 +132,15 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The number of the change that left an overlay or an outcome as it is.
+    /// The number of the change that left the record as it is; 0 for one that was deleted, and for a token.
     #[must_use]
     pub fn seq(&self) -> u64 {
         match &self.change {
+            Change::Signal(stored) => stored.seq,
             Change::Overlay(_, Some(stored)) => stored.seq,
             Change::Outcome(_, stored) => stored.seq,
-            _ => 0,
+            Change::Rate(_, seq) => *seq,
+            Change::Overlay(_, None) | Change::Token(..) => 0,
         }
     }
 }

@@ -41,7 +41,13 @@ pub(crate) fn signal(number: usize, padding: usize) -> Operation {
     );
     let id = SignalId::parse(&format!("S{number}")).unwrap();
     let draft = SignalDraft::from_object(Object::parse(json.as_bytes()).unwrap(), Some(&id)).unwrap();
-    Operation::PutSignal { draft, now: now(), lifetime_ms: 3_600_000, precedence: Precedence::Replace }
+    Operation::PutSignal {
+        draft,
+        now: now(),
+        lifetime_ms: 3_600_000,
+        condition: Condition::None,
+        precedence: Precedence::Replace,
+    }
 }
 
 fn open(disk: &Arc<MemoryDisk>) -> Arc<Store> {

@@ -17,7 +17,7 @@ fn refused(answer: &Answer, status: u16, code: &str, pointer: Option<&str>) {
         answer.body
     );
     assert_eq!(problem["status"], status);
-    assert_eq!(problem["type"], format!("urn:overlaid:problem:{code}"));
+    assert_eq!(problem["type"], format!("/problems/{code}"));
     assert!(answer.body.len() < 1_024, "a refusal is short: {}", answer.body);
 }
 
@@ -32,7 +32,7 @@ fn a_bad_signal_is_refused_with_a_pointer_and_not_stored() {
     };
     check("", 400, "malformed-json", None);
     check("{", 400, "malformed-json", None);
-    check("[1]", 400, "malformed-json", None);
+    check("[1]", 422, "wrong-type", None);
     check("{\"symbol\":NaN}", 400, "malformed-json", Some("/symbol"));
     check("{\"entry_price\":Infinity}", 400, "malformed-json", Some("/entry_price"));
     check("{\"entry_price\":1e999}", 422, "out-of-range", Some("/entry_price"));
@@ -257,6 +257,27 @@ fn a_page_of_large_records_ends_early() {
 
 /// A request that two programs on its way may read as one for two hosts is refused; it is a request all the same, so the
 /// connection goes on.
+#[test]
+fn a_head_that_two_programs_can_understand_differently_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let body = "d\r\n{\"price\":1.3}\r\n0\r\n\r\n";
+    let put = |coding: &str| {
+        let head = "PUT /v1/rates/GBPUSD HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close";
+        format!("{head}\r\ntransfer-encoding: {coding}\r\n\r\n{body}")
+    };
+    let get = |fields: &str| format!("GET /v1/rates HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n");
+    let ask = |request: &str| Answer::read(&server.send_raw(request.as_bytes()));
+    for coding in ["gzip, chunked", "gzip\r\ntransfer-encoding: chunked", "identity, chunked"] {
+        refused(&ask(&put(coding)), 501, "transfer-coding", None);
+    }
+    assert_eq!(ask(&get("")).json()["rates"], serde_json::json!([]), "nothing was taken from them");
+    refused(&ask(&get("authorization: Bearer a\r\nauthorization: Bearer b\r\n")), 400, "malformed-request", None);
+    for fine in [put("chunked"), put("Chunked"), get("authorization: Bearer a\r\n")] {
+        assert!(ask(&fine).status < 300, "{fine:?}");
+    }
+}
+
 #[test]
 fn a_request_has_to_name_one_host() {
     let folder = tempfile::tempdir().unwrap();

@@ -169,9 +169,14 @@ impl Model {
         );
         let draft = SignalDraft::from_object(object(&json), None).unwrap();
         let precedence = write.precedence;
-        let operation = Operation::PutSignal { draft: draft.clone(), now, lifetime_ms: LIFETIME_MS, precedence };
-        let stops = |signal: &Signal| signal.members.get("n").is_none() && draft.same_but_times(signal);
         let there = self.signals.iter().position(|(_, signal)| signal.id.as_str() == id);
+        let (condition, holds) = self.condition(write, there.map(|at| self.signals[at].0));
+        let lifetime_ms = LIFETIME_MS;
+        let operation = Operation::PutSignal { draft: draft.clone(), now, lifetime_ms, condition, precedence };
+        if !holds {
+            return (operation, None);
+        }
+        let stops = |signal: &Signal| signal.members.get("n").is_none() && draft.same_but_times(signal);
         let new = draft.clone().resolve(now, LIFETIME_MS).unwrap();
         let expected = match there {
             None => {
@@ -279,11 +284,13 @@ impl Model {
         let status = if write.value == 0 { "fired" } else { "failed" };
         let json = format!(r#"{{"status":"{status}"{}}}"#, named(write, "at"));
         let outcome = Outcome::from_object(object(&json), Some(&signal), Some(&user), tick(write.now)).unwrap();
-        let operation = Operation::PutOutcome { outcome: outcome.clone(), precedence: write.precedence };
-        let Some(number) = self.signals.iter().position(|(_, stored)| stored.id == signal) else {
-            return (operation, None);
-        };
-        let key = (number, user.to_string());
+        let number = self.signals.iter().position(|(_, stored)| stored.id == signal);
+        let key = number.map(|number| (number, user.to_string()));
+        let stored = key.as_ref().and_then(|key| self.outcomes.get(key));
+        let (condition, holds) = self.condition(write, stored.map(|(seq, _)| *seq));
+        let precedence = write.precedence;
+        let operation = Operation::PutOutcome { outcome: outcome.clone(), condition, precedence };
+        let (Some(key), true) = (key, holds) else { return (operation, None) };
         let old = self.outcomes.get(&key).map(|(_, old)| (old.status.as_str().to_owned(), old.at));
         let expected = decide(write.precedence, old, status, outcome.at);
         if let Effect::Created | Effect::Changed = expected {
@@ -302,9 +309,13 @@ impl Model {
 
     fn put_rate_as(&mut self, write: &Write, json: &str) -> (Operation, Expected) {
         let (draft, now) = (RateDraft::from_object(object(json), None).unwrap(), tick(write.now));
-        let operation = Operation::PutRate { draft: draft.clone(), now, precedence: write.precedence };
-        let new = draft.resolve(now);
+        let new = draft.clone().resolve(now);
         let pair = new.pair.to_string();
+        let (condition, holds) = self.condition(write, self.rates.get(&pair).map(|(seq, _)| *seq));
+        let operation = Operation::PutRate { draft, now, condition, precedence: write.precedence };
+        if !holds {
+            return (operation, None);
+        }
         let old = self.rates.get(&pair).map(|(_, old)| (old.price.to_string(), old.updated_at));
         let expected = decide(write.precedence, old, &new.price.to_string(), new.updated_at);
         if let Effect::Created | Effect::Changed = expected {

@@ -214,12 +214,16 @@ fn see_signals(seen: &mut Onlooker<'_>) {
     seen.write(route, "PATCH", "/v1/signals/S1", r#"{"confidence":800}"#);
     seen.write(route, "PATCH", "/v1/signals/x", "{}");
     seen.see(route, "PATCH", "/v1/signals/S1", UNMATCHED, "{}");
+    seen.see(route, "PUT", "/v1/signals/S1", UNMATCHED, BODY);
+    seen.see(route, "GET", "/v1/signals/S1", UNMATCHED, "");
 }
 
 fn see_users(seen: &mut Onlooker<'_>) {
     let (route, overlay) = ("/v1/users/{user}/overlay", "/v1/users/8001/overlay");
     seen.write(route, "PUT", overlay, r#"{"tier":"FANG","account_balance":"100.5","win_rate":50,"note":1}"#);
+    seen.write(route, "PUT", overlay, r#"{"account_balance":101}"#);
     seen.write(route, "PUT", overlay, r#"{"acount_balance":1}"#);
+    seen.see(route, "GET", overlay, UNMATCHED, "");
     seen.see(route, "PUT", overlay, UNMATCHED, "{}");
     seen.get_twice(route, overlay);
     seen.write(route, "PATCH", overlay, r#"{"account_balance":50,"tier":null}"#);
@@ -231,15 +235,23 @@ fn see_users(seen: &mut Onlooker<'_>) {
     let (route, outcome) = ("/v1/users/{user}/outcomes/{signal}", "/v1/users/7001/outcomes/S1");
     seen.get(route, outcome);
     seen.write(route, "PUT", outcome, r#"{"status":"fired","ticket":7}"#);
+    seen.write(route, "PUT", outcome, r#"{"status":"failed"}"#);
     seen.write(route, "PUT", outcome, r#"{"status":"lost"}"#);
+    seen.see(route, "PUT", outcome, UNMATCHED, r#"{"status":"fired"}"#);
+    seen.see(route, "GET", outcome, UNMATCHED, "");
     seen.write(route, "PUT", "/v1/users/7001/outcomes/x", r#"{"status":"fired"}"#);
     seen.get_twice(route, outcome);
-    seen.get("/v1/users/{user}/missions/{signal}", "/v1/users/7001/missions/S1");
+    let view = "/v1/users/{user}/missions/{signal}";
+    seen.get(view, "/v1/users/7001/missions/S1");
+    seen.see(view, "GET", "/v1/users/7001/missions/S1", UNMATCHED, "");
 }
 
 fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.get("/v1/rates", "/v1/rates");
     let (route, rate) = ("/v1/rates/{pair}", "/v1/rates/GBPUSD");
+    seen.write(route, "PUT", "/v1/rates/GBPSEK", r#"{"price":1.1}"#);
+    seen.see(route, "PUT", rate, UNMATCHED, r#"{"price":1.1}"#);
+    seen.see(route, "GET", rate, UNMATCHED, "");
     seen.write(route, "PUT", rate, r#"{"price":1.3401}"#);
     seen.write(route, "PUT", rate, r#"{"price":-1}"#);
     seen.get_twice(route, rate);

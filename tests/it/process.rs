@@ -69,9 +69,14 @@ impl Server {
 
     /// Asks it to stop, and returns its exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
+        self.signal("TERM");
         self.child.wait().unwrap().code()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
     }
 
     /// Waits until it has ended by itself, and returns its exit code.

@@ -50,7 +50,7 @@ fn every_request_has_one_line_that_says_what_was_asked_and_answered() {
     assert_eq!(
         next_line(&server),
         json!({
-            "level": "INFO", "message": "request", "method": "PUT", "route": "/v1/users/{user}/overlay", "status": 204, "bytes": 0,
+            "level": "INFO", "message": "request", "method": "PUT", "route": "/v1/users/{user}/overlay", "status": 201, "bytes": 0,
             "request_id": "bot-1",
         })
     );

@@ -4,8 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use overlaid::domain::Condition;
-use overlaid::domain::{InvalidKind, OverlayDraft, SignalDraft, UnixMillis};
+use overlaid::domain::{Condition, InvalidKind, Outcome, OverlayDraft, RateDraft, SignalDraft, UnixMillis};
 use overlaid::store::{Counts, Effect, Operation, Precedence, Refusal, Store, StoreError, WriteError, Writer};
 use tempfile::TempDir;
 
@@ -299,7 +298,13 @@ fn precedence_decides_what_becomes_of_a_signal_that_is_there() {
         direct.put(put_signal(&first, start()));
         direct.put(put_outcome(OUTCOME, start()));
         let draft = SignalDraft::from_object(object(json), None).unwrap();
-        let written = direct.write(Operation::PutSignal { draft, now, lifetime_ms: HOUR, precedence });
+        let written = direct.write(Operation::PutSignal {
+            draft,
+            now,
+            lifetime_ms: HOUR,
+            condition: Condition::None,
+            precedence,
+        });
         let result = written.map(|receipt| receipt.effect).map_err(|error| error.to_string());
         assert_eq!(result, expected.map_err(str::to_owned), "{precedence:?} {json}");
         let stored = direct.signal("S1").unwrap();
@@ -384,14 +389,52 @@ fn a_condition_holds_or_nothing_is_written() {
     failed(there(patch_signal(seqs(&[2]))));
     failed(there(patch_signal(Condition::Absent)));
     for condition in [Condition::None, Condition::Absent] {
-        assert_eq!(absent(put(condition.clone())), Ok(Effect::Created));
-        assert_eq!(absent(patch(condition.clone())), Err("no overlay for user 7".to_owned()));
-        assert_eq!(absent(delete(condition)), Err("no overlay for user 7".to_owned()));
+        assert_eq!(absent(put(condition)), Ok(Effect::Created));
     }
     for condition in [Condition::Exists, seqs(&[0]), seqs(&[])] {
-        failed(absent(put(condition.clone())));
-        failed(absent(patch(condition.clone())));
-        failed(absent(delete(condition)));
+        failed(absent(put(condition)));
+    }
+    for condition in [Condition::None, Condition::Absent, Condition::Exists, seqs(&[0]), seqs(&[])] {
+        assert_eq!(absent(patch(condition.clone())), Err("no overlay for user 7".to_owned()));
+        assert_eq!(absent(delete(condition.clone())), Err("no overlay for user 7".to_owned()));
+        assert_eq!(absent(patch_signal(condition)), Err("no signal S1".to_owned()));
+    }
+}
+
+#[test]
+fn conditions_hold_for_every_kind_of_record() {
+    let precedence = Precedence::Replace;
+    let put_signal = |condition| {
+        let (draft, now) = (SignalDraft::from_object(object(SIGNAL), None).unwrap(), start());
+        Operation::PutSignal { draft, now, lifetime_ms: 3_600_000, condition, precedence }
+    };
+    let put_outcome = |condition| {
+        let outcome = object(r#"{"signal_id":"S1","user_id":"7","status":"fired"}"#);
+        let outcome = Outcome::from_object(outcome, None, None, start()).unwrap();
+        Operation::PutOutcome { outcome, condition, precedence }
+    };
+    let put_rate = |condition| {
+        let draft = RateDraft::from_object(object(r#"{"pair":"GBPUSD","price":1.3}"#), None).unwrap();
+        Operation::PutRate { draft, now: start(), condition, precedence }
+    };
+    let direct = Direct::new();
+    let puts: [&dyn Fn(Condition) -> Operation; 3] = [&put_signal, &put_outcome, &put_rate];
+    // The first write of each kind has the numbers 1, 2 and 3.
+    for (put, seq) in puts.into_iter().zip(1..) {
+        let write =
+            |condition| direct.write(put(condition)).map(|receipt| receipt.effect).map_err(|error| error.to_string());
+        let failed = Err("the record is not as the condition expects it".to_owned());
+        for condition in [Condition::Exists, Condition::SeqIn(vec![seq])] {
+            assert_eq!(write(condition), failed, "there is no record");
+        }
+        assert_eq!(write(Condition::Absent), Ok(Effect::Created));
+        for condition in [Condition::Absent, Condition::SeqIn(vec![seq + 1]), Condition::SeqNotIn(vec![seq])] {
+            assert_eq!(write(condition), failed);
+        }
+        for condition in [Condition::Exists, Condition::SeqIn(vec![seq])] {
+            assert_eq!(write(condition), Ok(Effect::Unchanged));
+        }
+        assert_eq!(direct.seq(), seq);
     }
 }
 

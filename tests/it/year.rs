@@ -40,7 +40,13 @@ fn signal(number: usize, dice: &mut Dice) -> Operation {
         dice.roll(),
     );
     let draft = SignalDraft::from_object(Object::parse(json.as_bytes()).unwrap(), Some(&signal_id(number))).unwrap();
-    Operation::PutSignal { draft, now: at, lifetime_ms: 3_600_000, precedence: Precedence::Replace }
+    Operation::PutSignal {
+        draft,
+        now: at,
+        lifetime_ms: 3_600_000,
+        condition: Condition::None,
+        precedence: Precedence::Replace,
+    }
 }
 
 fn overlay(user: usize, day: i64, dice: &mut Dice) -> Operation {

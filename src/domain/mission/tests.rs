@@ -412,7 +412,7 @@ fn no_balance_is_never_made_one() {
 fn a_risk_of_zero_sizes_nothing_and_no_balance_would_help() {
     check(
         case("{}", r#"{"risk_percent":0}"#),
-        r#"{"reasons":["zero_risk","below_minimum_lot"],"lots":0,"risk_amount":0,"minimum_balance":null}"#,
+        r#"{"reasons":["zero_risk"],"lots":0,"risk_amount":0,"minimum_balance":null}"#,
     );
     // The tier's risk is for overlays that name none, not for those that name zero.
     check(case("{}", r#"{"risk_percent":0,"tier":"FANG"}"#), r#"{"risk_percent":0,"lots":0}"#);
@@ -672,6 +672,30 @@ fn what_does_not_fit_is_said_and_never_wrapped() {
             "{}",
         ),
         r#"{"lots":0,"risk_amount":0,"minimum_balance":null,"reasons":["below_minimum_lot"]}"#,
+    );
+}
+
+#[test]
+fn a_distance_that_can_not_be_shown_has_its_reason() {
+    check(
+        case(r#"{"entry_price":92000000001,"stop_loss":1,"take_profit":null}"#, "{}"),
+        r#"{"stop_pips":null,"target_pips":null,"reasons":["below_minimum_lot","out_of_range"]}"#,
+    );
+    check(
+        case(r#"{"entry_price":1,"stop_loss":0.5,"take_profit":40000000}"#, "{}"),
+        r#"{"stop_pips":5000,"target_pips":null,"risk_reward":79999998,"reasons":["below_minimum_lot","out_of_range"]}"#,
+    );
+    check(
+        case(
+            r#"{"entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":0.00000001,"target_pips":1000}"#,
+            "{}",
+        ),
+        r#"{"stop_pips":0.00000001,"target_pips":1000,"risk_reward":null,"reasons":["out_of_range"]}"#,
+    );
+    // No entry of the table, so no pip: the symbol is the reason.
+    check(
+        case(r#"{"symbol":"NOWHERE","entry_price":92000000001,"stop_loss":1,"take_profit":null}"#, "{}"),
+        r#"{"stop_pips":null,"reasons":["unknown_symbol"]}"#,
     );
 }
 

@@ -9,8 +9,12 @@ fn list(lines: &[&str]) -> TagList {
     TagList::read(&lines.collect(), &IF_MATCH)
 }
 
+fn of(if_match: &[&str], if_none_match: &[&str]) -> Conditions {
+    Conditions { if_match: list(if_match), if_none_match: list(if_none_match) }
+}
+
 #[test]
-fn if_none_match_compares_weakly() {
+fn conditions_of_a_reader_compare_weakly() {
     let tag = EntityTag::weak(&[1, 2]);
     for lines in [
         &["W/\"1-2\""][..],
@@ -22,7 +26,8 @@ fn if_none_match_compares_weakly() {
         &["*"],
         &[" * "],
     ] {
-        assert!(IfNoneMatch(list(lines)).matches(&tag), "{lines:?}");
+        assert!(of(&[], lines).is_held(&tag).unwrap(), "{lines:?}");
+        assert!(!of(lines, &[]).is_held(&tag).unwrap(), "{lines:?}");
     }
     for lines in [
         &[][..],
@@ -35,15 +40,16 @@ fn if_none_match_compares_weakly() {
         &["\"a\"b\", \"1-2\""],
         &["*, \"x\""],
     ] {
-        assert!(!IfNoneMatch(list(lines)).matches(&tag), "{lines:?}");
+        assert!(!of(&[], lines).is_held(&tag).unwrap(), "{lines:?}");
+        if !lines.is_empty() {
+            assert_eq!(of(lines, &["*"]).is_held(&tag).unwrap_err().code(), "precondition-failed", "{lines:?}");
+        }
     }
 }
 
 #[test]
 fn a_write_rests_on_the_changes_that_its_tags_name() {
-    let condition = |if_match: &[&str], if_none_match: &[&str]| {
-        WriteCondition { if_match: list(if_match), if_none_match: list(if_none_match) }.of_record(7)
-    };
+    let condition = |if_match: &[&str], if_none_match: &[&str]| of(if_match, if_none_match).of_record(7).unwrap();
     assert_eq!(condition(&[], &[]), Condition::None);
     assert_eq!(condition(&["*"], &[]), Condition::Exists);
     assert_eq!(condition(&[], &["*"]), Condition::Absent);
@@ -51,6 +57,7 @@ fn a_write_rests_on_the_changes_that_its_tags_name() {
     assert_eq!(condition(&[], &["\"7-a\""]), Condition::SeqNotIn(vec![10]));
     assert_eq!(condition(&["*"], &["\"7-a\""]), Condition::Exists.and(Condition::SeqNotIn(vec![10])));
     assert_eq!(condition(&["\"8-a\"", "\"7\""], &[]), Condition::SeqIn(Vec::new()), "tags of no record of this run");
+    assert_eq!(of(&[], &["nonsense"]).of_record(7).unwrap_err().code(), "malformed-condition");
 }
 
 #[test]

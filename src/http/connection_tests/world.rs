@@ -203,7 +203,7 @@ impl Answer {
         let document: Value = serde_json::from_str(&self.body).unwrap();
         let code = document["code"].as_str().unwrap();
         assert_eq!(document["status"], self.status);
-        assert_eq!(document["type"], format!("urn:overlaid:problem:{code}"));
+        assert_eq!(document["type"], format!("/problems/{code}"));
         (self.status, code.to_owned())
     }
 }

@@ -1,10 +1,10 @@
-//! The `Host` header, which HTTP/1.1 demands (RFC 9112 §3.2).
+//! Heads of requests that two programs on the way can understand differently: they are refused.
 //!
-//! Nothing here depends on which host a client means, but a proxy in front may choose by it: a request that names two
-//! hosts, or none that can be read, is one that two programs on its way can understand differently. So it is refused,
-//! as the rule says.
+//! HTTP/1.1 demands one `Host` header (RFC 9112 §3.2). Nothing here depends on which host a client means, but a proxy
+//! may choose by it. Of two `Authorization` headers a proxy may judge by one and this server by the other. A body in a
+//! transfer coding that this server does not decode would be taken for the content.
 
-use axum::http::header::HOST;
+use axum::http::header::{AUTHORIZATION, HOST, TRANSFER_ENCODING};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version};
@@ -16,8 +16,19 @@ use super::problem::{Code, Problem};
 ///
 /// # Errors
 ///
-/// 400 `malformed-request`.
+/// 400 `malformed-request`, also for two `Authorization` headers; 501 `transfer-coding` for a body that is encoded in
+/// another way than by chunks.
 pub(super) fn require(request: &Parts) -> Result<Option<Authority>, Problem> {
+    if request.headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+        let detail = "the head of the request has more than one Authorization header";
+        return Err(Problem::new(Code::MalformedRequest, detail));
+    }
+    let mut codings = request.headers.get_all(TRANSFER_ENCODING).iter();
+    // hyper has decoded the chunks.
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        let detail = "Transfer-Encoding names another coding than chunked: send the body without it";
+        return Err(Problem::new(Code::TransferCoding, detail));
+    }
     named(request.version, &request.headers).map_err(|()| {
         Problem::new(Code::MalformedRequest, "the head of the request has not one Host header with a valid host")
     })
