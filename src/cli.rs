@@ -15,7 +15,6 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -188,8 +187,8 @@ fn is_damage(error: &anyhow::Error) -> bool {
 
 /// Opens the database that is there.
 fn open(config: &Config) -> anyhow::Result<Service> {
-    let (settings, store) = read_and_open(config)?;
-    start(store, settings, config)
+    let settings = settings(config)?;
+    start(Store::open_behind_gate(&config.database(), config.copy_gate()), settings, config)
 }
 
 /// Opens the database, or makes one.
@@ -199,34 +198,16 @@ fn open_or_create(config: &Config) -> anyhow::Result<Service> {
 
 /// Opens the database, or makes one, with settings that `change` has the last word on.
 fn open_or_create_with(config: &Config, change: impl FnOnce(&mut Settings)) -> anyhow::Result<Service> {
-    let path = config.database();
-    let is_there = path.try_exists().with_context(|| format!("cannot open {}", path.display()))?;
-    let (mut settings, store) = if is_there {
-        read_and_open(config)?
-    } else {
-        // In this order: nothing is made for tables that can not be read.
-        let settings = settings(config)?;
-        let store = Store::open_or_create_behind_gate(&path, config.copy_gate());
-        (settings, store.map_err(|error| explain_open(error, &path))?)
-    };
+    // In this order: no database is made if the tables can not be read.
+    let mut settings = settings(config)?;
     change(&mut settings);
-    start(store, settings, config)
+    start(Store::open_or_create_behind_gate(&config.database(), config.copy_gate()), settings, config)
 }
 
-/// Reads the tables and opens the database, at once: both take a millisecond, and neither needs the other.
-fn read_and_open(config: &Config) -> anyhow::Result<(Settings, Arc<Store>)> {
+fn start(opened: Result<Arc<Store>, StoreError>, settings: Settings, config: &Config) -> anyhow::Result<Service> {
     let path = config.database();
-    let (settings, store) = thread::scope(|scope| {
-        let reading = scope.spawn(|| settings(config));
-        let store = Store::open_behind_gate(&path, config.copy_gate());
-        (reading.join(), store)
-    });
-    let settings = settings.map_err(|_| anyhow::anyhow!("the tables could not be read"))??;
-    Ok((settings, store.map_err(|error| explain_open(error, &path))?))
-}
-
-fn start(store: Arc<Store>, settings: Settings, config: &Config) -> anyhow::Result<Service> {
-    Service::start(store, settings).with_context(|| format!("cannot read {}", config.database().display()))
+    let store = opened.map_err(|error| explain_open(error, &path))?;
+    Service::start(store, settings).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn explain_open(error: StoreError, path: &Path) -> anyhow::Error {

@@ -56,7 +56,7 @@ pub(super) struct Restore {
 
 /// Make the database file as small as it can be. The server must be stopped.
 ///
-/// The file is written anew beside the old one and then takes its place, so there must be room for both.
+/// The file is written anew beside the old one and then takes its place, so there must be space for both.
 #[derive(Debug, Args)]
 pub(super) struct Compact {}
 

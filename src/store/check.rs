@@ -12,14 +12,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle, Value};
+use redb::{
+    Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle, Value, WriteTransaction,
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::disk::{Disk as _, FileDisk};
 use super::engine::Engine;
 use super::error::StoreError;
-use super::file::lock_database_shared;
+use super::file::{Access, lock_database};
 use super::rows::{corrupt, stored_outcome, stored_rate};
 use super::snapshot::{Counts, Snapshot};
 use super::{schema, tables};
@@ -47,7 +49,7 @@ pub struct Contents {
 /// [`StoreError::Absent`]; [`StoreError::InUse`] if a process may be writing to it; otherwise what is wrong with it,
 /// and [`StoreError::is_damage`] tells damage from not being able to read.
 pub fn verify(path: &Path) -> Result<Contents, StoreError> {
-    Ok(open_verified(lock_database_shared(path)?)?.1)
+    Ok(open_verified(lock_database(path, Access::Read)?)?.1)
 }
 
 /// Reads all of a file that this process has open and nobody else writes to, and says what it holds.
@@ -100,9 +102,8 @@ pub fn contents(snapshot: &Snapshot, file_bytes: u64) -> Result<Contents, StoreE
         check_seq("rates-1", pair.value(), rate_seq, seq)?;
     }
     snapshot.tokens()?;
-    let mut digest = ContentDigest::default();
-    tables::for_each(&mut DigestOf { tx: snapshot.tx(), digest: &mut digest })?;
-    Ok(Contents { schema: schema::SCHEMA, seq, counts: snapshot.counts()?, sha256: digest.finish(), file_bytes })
+    let sha256 = digest_rows(snapshot, None)?;
+    Ok(Contents { schema: schema::SCHEMA, seq, counts: snapshot.counts()?, sha256, file_bytes })
 }
 
 /// A file has this program's tables and no others.
@@ -166,23 +167,30 @@ fn check_seq(table: &'static str, key: impl std::fmt::Display, seq: u64, last: u
     if seq <= last { Ok(()) } else { Err(corrupt(table, key, "it is newer than the last change")) }
 }
 
+/// Returns a hash of all rows, in hexadecimal; copies them to `to`, if there is one.
+pub(super) fn digest_rows(snapshot: &Snapshot, to: Option<&WriteTransaction>) -> Result<String, StoreError> {
+    let mut rows = Rows { from: snapshot.tx(), to, digest: ContentDigest::default() };
+    tables::for_each(&mut rows)?;
+    Ok(rows.digest.finish())
+}
+
 /// A hash over rows, each with the lengths of its key and value, so that no two contents run together.
 #[derive(Default)]
-pub(super) struct ContentDigest(Sha256);
+struct ContentDigest(Sha256);
 
 impl ContentDigest {
-    pub(super) fn table(&mut self, name: &str) {
+    fn table(&mut self, name: &str) {
         self.row(name.as_bytes(), b"table");
     }
 
-    pub(super) fn row(&mut self, key: &[u8], value: &[u8]) {
+    fn row(&mut self, key: &[u8], value: &[u8]) {
         for part in [key, value] {
             self.0.update((part.len() as u64).to_le_bytes());
             self.0.update(part);
         }
     }
 
-    pub(super) fn finish(self) -> String {
+    fn finish(self) -> String {
         let mut text = String::with_capacity(64);
         for byte in self.0.finalize() {
             // Writing into a string can not fail.
@@ -205,21 +213,26 @@ impl tables::ForEachTable for TableNames {
     }
 }
 
-struct DigestOf<'a> {
-    tx: &'a ReadTransaction,
-    digest: &'a mut ContentDigest,
+struct Rows<'a> {
+    from: &'a ReadTransaction,
+    to: Option<&'a WriteTransaction>,
+    digest: ContentDigest,
 }
 
-impl tables::ForEachTable for DigestOf<'_> {
+impl tables::ForEachTable for Rows<'_> {
     fn table<K: Key + 'static, V: Value + 'static>(
         &mut self,
         table: TableDefinition<'static, K, V>,
     ) -> Result<(), StoreError> {
         self.digest.table(table.name());
-        for row in self.tx.open_table(table)?.iter()? {
+        let mut to = self.to.map(|tx| tx.open_table(table)).transpose()?;
+        for row in self.from.open_table(table)?.iter()? {
             let (key, value) = row?;
             let (key, value) = (key.value(), value.value());
             self.digest.row(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref());
+            if let Some(to) = &mut to {
+                to.insert(&key, &value)?;
+            }
         }
         Ok(())
     }

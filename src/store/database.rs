@@ -13,7 +13,7 @@ use super::copy_gate::{CopyGate, GateStatus, GateWaits};
 use super::disk::{Disk, FileDisk};
 use super::engine::Engine;
 use super::error::StoreError;
-use super::file::{self, FileId, Replacement, is_there};
+use super::file::{self, Access, FileId, Replacement, is_there};
 use super::snapshot::Snapshot;
 
 /// An open database.
@@ -51,8 +51,7 @@ impl Store {
     /// [`StoreError::InUse`], [`StoreError::NewerSchema`], [`StoreError::Unreleased`], [`StoreError::NotOurs`],
     /// [`StoreError::Create`], [`StoreError::Damaged`] or [`StoreError::Engine`].
     pub fn open_or_create(path: &Path) -> Result<Arc<Self>, StoreError> {
-        Self::create_if_absent(path)?;
-        Self::open(path)
+        Self::open_or_create_behind_gate(path, Duration::ZERO)
     }
 
     /// As [`Store::open_behind_gate`], but makes a database where there is none.
@@ -61,23 +60,17 @@ impl Store {
     ///
     /// As [`Store::open_or_create`].
     pub fn open_or_create_behind_gate(path: &Path, limit: Duration) -> Result<Arc<Self>, StoreError> {
-        Self::create_if_absent(path)?;
+        if !is_there(path)? {
+            let new = Replacement::of(path)?;
+            // Another process may have made it meanwhile.
+            if new.old().is_none() {
+                let disk = new.file().try_clone().map_err(StoreError::io)?;
+                drop(Self::open_on(Arc::new(FileDisk(disk)), path)?);
+                // The database gets its name when it is whole.
+                new.commit()?;
+            }
+        }
         Self::open_behind_gate(path, limit)
-    }
-
-    fn create_if_absent(path: &Path) -> Result<(), StoreError> {
-        if is_there(path)? {
-            return Ok(());
-        }
-        let new = Replacement::of(path)?;
-        if new.old().is_some() {
-            // Another process has made it meanwhile.
-            return Ok(());
-        }
-        let disk = new.file().try_clone().map_err(StoreError::io)?;
-        drop(Self::open_on(Arc::new(FileDisk(disk)), path)?);
-        // The database gets its name when it is whole.
-        new.commit()
     }
 
     /// Opens a database that is there.
@@ -86,7 +79,7 @@ impl Store {
     ///
     /// As [`Store::open_or_create`], and [`StoreError::Absent`].
     pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
-        Self::open_file(file::lock_database(path)?, path, CopyGate::off("there is no copy gate"))
+        Self::open_behind_gate(path, Duration::ZERO)
     }
 
     /// As [`Store::open`], but every commit waits for copies of the file that other processes are making, and so does
@@ -99,9 +92,12 @@ impl Store {
     ///
     /// As [`Store::open`].
     pub fn open_behind_gate(path: &Path, limit: Duration) -> Result<Arc<Self>, StoreError> {
-        let disk = file::lock_database(path)?;
-        let gate = CopyGate::new(&disk, limit);
-        Self::open_file(disk, path, gate)
+        let disk = file::lock_database(path, Access::Write)?;
+        let mut gate = CopyGate::new(&disk, limit);
+        let id = disk.id().map_err(StoreError::io)?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let engine = Engine::open(&disk, || gate.wait())?;
+        Ok(Self::new(disk, engine, path, gate, Some(id)))
     }
 
     /// Opens the database on any disk, or makes one on an empty disk: for tests that let the disk fail. `path` is where
@@ -115,13 +111,6 @@ impl Store {
         Ok(Self::new(disk, engine, path, CopyGate::off("there is no copy gate"), None))
     }
 
-    fn open_file(disk: FileDisk, path: &Path, mut gate: CopyGate) -> Result<Arc<Self>, StoreError> {
-        let id = disk.id().map_err(StoreError::io)?;
-        let disk: Arc<dyn Disk> = Arc::new(disk);
-        let engine = Engine::open(&disk, || gate.wait())?;
-        Ok(Self::new(disk, engine, path, gate, Some(id)))
-    }
-
     /// Opens a database that it never changes, and that no process may write to meanwhile. What is written to it
     /// changes nothing but what this process sees.
     ///
@@ -129,7 +118,7 @@ impl Store {
     ///
     /// As [`Store::open`].
     pub fn open_to_read(path: &Path) -> Result<Arc<Self>, StoreError> {
-        let disk: Arc<dyn Disk> = Arc::new(file::lock_database_shared(path)?);
+        let disk: Arc<dyn Disk> = Arc::new(file::lock_database(path, Access::Read)?);
         let engine = Engine::open_to_read(Arc::clone(&disk))?;
         Ok(Self::new(disk, engine, path, CopyGate::off("nothing is written to the file"), None))
     }

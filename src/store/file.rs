@@ -25,30 +25,17 @@ pub(crate) const ENGINE_MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 /// What stands after the name of a file that is being written.
 const PART: &str = ".part";
 
-/// Opens a database file for writing, locked against every other process.
-///
-/// # Errors
-///
-/// [`StoreError::Absent`], [`StoreError::InUse`], [`StoreError::Damaged`] for an empty file, or [`StoreError::Engine`].
-pub(super) fn lock_database(path: &Path) -> Result<FileDisk, StoreError> {
-    open_database(path, Access::Write)
-}
-
-/// Opens a database file for reading; no process may write to it meanwhile.
-///
-/// # Errors
-///
-/// As [`lock_database`].
-pub(super) fn lock_database_shared(path: &Path) -> Result<FileDisk, StoreError> {
-    open_database(path, Access::Read)
-}
-
 /// Whether there is a file. That a folder on the way may not be searched is an error, and not the file's absence.
 pub(super) fn is_there(path: &Path) -> Result<bool, StoreError> {
     path.try_exists().map_err(StoreError::io)
 }
 
-fn open_database(path: &Path, access: Access) -> Result<FileDisk, StoreError> {
+/// Opens a database file and locks it.
+///
+/// # Errors
+///
+/// [`StoreError::Absent`], [`StoreError::InUse`], [`StoreError::Damaged`] for an empty file, or [`StoreError::Engine`].
+pub(super) fn lock_database(path: &Path, access: Access) -> Result<FileDisk, StoreError> {
     if !is_there(path)? {
         return Err(StoreError::Absent(path.to_owned()));
     }
@@ -62,7 +49,7 @@ fn open_database(path: &Path, access: Access) -> Result<FileDisk, StoreError> {
 
 /// What a process does with a file, and what others may not do meanwhile.
 #[derive(Clone, Copy)]
-enum Access {
+pub(super) enum Access {
     /// It reads; others may read too.
     Read,
     /// It writes; others may do nothing.
