@@ -136,32 +136,27 @@ fn encode_plain_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
         Levels::Prices { entry, stop, target } => (0, Some(entry), stop, target),
         Levels::Pips { entry, stop, target } => (1, entry, stop, target),
     };
-    encode(
-        &SignalV1 {
-            seq,
-            id: signal.id.as_str().to_owned(),
-            symbol: signal.symbol.as_str().to_owned(),
-            direction: u8::from(signal.direction == Direction::Sell),
-            levels,
-            entry: entry.map(Decimal::units),
-            stop: stop.units(),
-            target: target.map(Decimal::units),
-            pattern_type: signal.pattern_type.clone(),
-            confidence: signal.confidence.map(Decimal::units),
-            created_at_ms: signal.created_at.millis(),
-            expires_at_ms: signal.expires_at.millis(),
-            members: members_of(&signal.members)?,
-        },
-        RECORD_BYTES_MAX,
-    )
+    encode(&SignalV1 {
+        seq,
+        id: signal.id.as_str().to_owned(),
+        symbol: signal.symbol.as_str().to_owned(),
+        direction: u8::from(signal.direction == Direction::Sell),
+        levels,
+        entry: entry.map(Decimal::units),
+        stop: stop.units(),
+        target: target.map(Decimal::units),
+        pattern_type: signal.pattern_type.clone(),
+        confidence: signal.confidence.map(Decimal::units),
+        created_at_ms: signal.created_at.millis(),
+        expires_at_ms: signal.expires_at.millis(),
+        members: members_of(&signal.members)?,
+    })
 }
 
 pub(super) fn decode_signal(bytes: &[u8]) -> Decoded<Signal> {
     let record: SignalV1 = match bytes.split_first() {
-        Some((&PACKED_VERSION, packed)) => {
-            packed::unpack(packed, |bytes| decode_body::<_, { 2 * RECORD_BYTES_MAX }>(bytes))?
-        }
-        _ => decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?,
+        Some((&PACKED_VERSION, packed)) => decode_body(&packed::unpack(packed)?)?,
+        _ => decode(bytes)?,
     };
     let direction = match record.direction {
         0 => Direction::Buy,
@@ -191,25 +186,22 @@ pub(super) fn decode_signal(bytes: &[u8]) -> Decoded<Signal> {
 }
 
 pub(super) fn encode_overlay(overlay: &Overlay, seq: u64) -> Result<Vec<u8>, TooLarge> {
-    encode(
-        &OverlayV1 {
-            seq,
-            user_id: overlay.user_id.as_str(),
-            tier: overlay.tier.as_ref().map(TierName::as_str),
-            risk_percent: overlay.risk_percent.map(Decimal::units),
-            account_balance: overlay.account_balance.map(Decimal::units),
-            account_currency: overlay.account_currency.as_str(),
-            win_rate: overlay.win_rate.map(Decimal::units),
-            trades_remaining: overlay.trades_remaining,
-            updated_at_ms: overlay.updated_at.millis(),
-            members: borrowed_members_of(&overlay.members)?,
-        },
-        RECORD_BYTES_MAX,
-    )
+    encode(&OverlayV1 {
+        seq,
+        user_id: overlay.user_id.as_str(),
+        tier: overlay.tier.as_ref().map(TierName::as_str),
+        risk_percent: overlay.risk_percent.map(Decimal::units),
+        account_balance: overlay.account_balance.map(Decimal::units),
+        account_currency: overlay.account_currency.as_str(),
+        win_rate: overlay.win_rate.map(Decimal::units),
+        trades_remaining: overlay.trades_remaining,
+        updated_at_ms: overlay.updated_at.millis(),
+        members: borrowed_members_of(&overlay.members)?,
+    })
 }
 
 pub(super) fn decode_overlay(bytes: &[u8]) -> Decoded<Overlay> {
-    let record: OverlayV1<'_> = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let record: OverlayV1<'_> = decode(bytes)?;
     let members = record.members.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let overlay = Overlay {
         user_id: UserId::parse(record.user_id).map_err(value)?,
@@ -226,21 +218,18 @@ pub(super) fn decode_overlay(bytes: &[u8]) -> Decoded<Overlay> {
 }
 
 pub(super) fn encode_outcome(outcome: &Outcome, seq: u64) -> Result<Vec<u8>, TooLarge> {
-    encode(
-        &OutcomeV1 {
-            seq,
-            signal_id: outcome.signal_id.as_str().to_owned(),
-            user_id: outcome.user_id.as_str().to_owned(),
-            status: u8::from(outcome.status == OutcomeStatus::Failed),
-            at_ms: outcome.at.millis(),
-            members: members_of(&outcome.members)?,
-        },
-        RECORD_BYTES_MAX,
-    )
+    encode(&OutcomeV1 {
+        seq,
+        signal_id: outcome.signal_id.as_str().to_owned(),
+        user_id: outcome.user_id.as_str().to_owned(),
+        status: u8::from(outcome.status == OutcomeStatus::Failed),
+        at_ms: outcome.at.millis(),
+        members: members_of(&outcome.members)?,
+    })
 }
 
 pub(super) fn decode_outcome(bytes: &[u8]) -> Decoded<Outcome> {
-    let record: OutcomeV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let record: OutcomeV1 = decode(bytes)?;
     let outcome = Outcome {
         signal_id: SignalId::parse(&record.signal_id).map_err(value)?,
         user_id: UserId::parse(&record.user_id).map_err(value)?,
@@ -262,11 +251,11 @@ pub(super) fn encode_rate(rate: &Rate, seq: u64) -> Result<Vec<u8>, TooLarge> {
         price: rate.price.units(),
         updated_at_ms: rate.updated_at.millis(),
     };
-    encode(&record, RECORD_BYTES_MAX)
+    encode(&record)
 }
 
 pub(super) fn decode_rate(bytes: &[u8]) -> Decoded<Rate> {
-    let record: RateV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let record: RateV1 = decode(bytes)?;
     let price = Decimal::from_units(record.price);
     if !price.is_positive() {
         return Err(DecodeError::Value(format!("price {price}")));
@@ -284,11 +273,11 @@ pub(super) fn encode_token(token: &Token, seq: u64) -> Result<Vec<u8>, TooLarge>
         label: token.label.clone(),
         created_at_ms: token.created_at.millis(),
     };
-    encode(&record, RECORD_BYTES_MAX)
+    encode(&record)
 }
 
 pub(super) fn decode_token(bytes: &[u8]) -> Decoded<Token> {
-    let record: TokenV1 = decode::<_, { 2 * RECORD_BYTES_MAX }>(bytes)?;
+    let record: TokenV1 = decode(bytes)?;
     let scopes = record.scopes.iter().map(|scope| Scope::parse(scope)).collect::<Result<_, _>>().map_err(value)?;
     let token = Token {
         id: record.id,
@@ -309,27 +298,27 @@ fn borrowed_members_of(object: &Object) -> Result<Vec<(&str, &str)>, TooLarge> {
     if object.iter().len() > MEMBERS_MAX { Err(TooLarge) } else { Ok(object.iter().collect()) }
 }
 
-fn encode(record: &impl Encode, bytes_max: usize) -> Result<Vec<u8>, TooLarge> {
+fn encode(record: &impl Encode) -> Result<Vec<u8>, TooLarge> {
     let mut bytes = Vec::with_capacity(RECORD_BYTES_USUAL);
     bytes.push(VERSION);
     // Encoding into memory has no other way to fail than a record beyond all bounds.
     bincode::encode_into_std_write(record, &mut bytes, bincode::config::legacy()).map_err(|_| TooLarge)?;
-    if bytes.len() > bytes_max { Err(TooLarge) } else { Ok(bytes) }
+    if bytes.len() > RECORD_BYTES_MAX { Err(TooLarge) } else { Ok(bytes) }
 }
 
 /// Decodes with a limit: without one, nine corrupt bytes can ask for more memory than there is. The limit is twice that
 /// of encoding, as bincode counts a list's elements by their size in memory before it reads them.
-fn decode<'a, T: BorrowDecode<'a, ()>, const BYTES_MAX: usize>(bytes: &'a [u8]) -> Result<T, DecodeError> {
+fn decode<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *version != VERSION {
         return Err(DecodeError::Version(*version));
     }
-    decode_body::<T, BYTES_MAX>(rest)
+    decode_body(rest)
 }
 
 /// Decodes what follows the version byte.
-fn decode_body<'a, T: BorrowDecode<'a, ()>, const BYTES_MAX: usize>(bytes: &'a [u8]) -> Result<T, DecodeError> {
-    let config = bincode::config::legacy().with_limit::<BYTES_MAX>();
+fn decode_body<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
+    let config = bincode::config::legacy().with_limit::<{ 2 * RECORD_BYTES_MAX }>();
     let (record, consumed) =
         bincode::borrow_decode_from_slice(bytes, config).map_err(|error| DecodeError::Layout(error.to_string()))?;
     match bytes.len().checked_sub(consumed) {
