@@ -305,7 +305,7 @@ impl Service {
                 is_unchanged
             } else {
                 let overlay = found.overlay()?;
-                overlay.patched(patch.clone(), now)?.says_the_same(&overlay)
+                overlay.patched(patch.clone(), now)?.same_but_time(&overlay)
             }
         {
             self.shared.metrics.writes_unchanged.inc();

@@ -13,7 +13,7 @@ use super::{Invalid, InvalidKind};
 
 /// Longest id of a signal or user, in bytes: twice the longest seen in practice.
 const ID_BYTES_MAX: usize = 128;
-/// Longest symbol, in bytes: room for a broker's suffixes.
+/// Longest symbol, in bytes: with a broker's suffixes.
 const SYMBOL_BYTES_MAX: usize = 32;
 /// Longest currency code, in bytes: ISO 4217 has three, coins have up to ten.
 const CURRENCY_BYTES_MAX: usize = 10;
@@ -43,12 +43,6 @@ macro_rules! name {
 
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
                 &self.0
             }
         }

@@ -154,6 +154,26 @@ impl Object {
         parse(&text).map(Some).map_err(|error| Invalid::member(error.kind(), name, error.to_string()))
     }
 
+    /// Takes the id of the record, which is an overlay or the like; `named` is the one that the request names, if it
+    /// does.
+    pub(crate) fn take_id<T: Clone + PartialEq + fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, Invalid>,
+        named: Option<&T>,
+        record: &str,
+    ) -> Result<T, Invalid> {
+        match (self.take_parsed(name, parse)?, named) {
+            (Some(found), Some(named)) if found != *named => {
+                let detail = format!("{name} {found} is not {named}, which the request names");
+                Err(Invalid::member(InvalidKind::IdMismatch, name, detail))
+            }
+            (_, Some(named)) => Ok(named.clone()),
+            (Some(found), None) => Ok(found),
+            (None, None) => Err(Invalid::member(InvalidKind::MissingMember, name, format!("{record} needs {name}"))),
+        }
+    }
+
     /// Takes out a number, or a string that holds one, that lies within `least..=most`.
     pub(crate) fn take_decimal(
         &mut self,
@@ -222,8 +242,8 @@ impl Object {
     /// (`take_profit_2`) are names of their own.
     pub(crate) fn refuse_misspelled(&self, known: &[&str]) -> Result<(), Invalid> {
         for (name, _) in self.iter().filter(|(name, _)| !known.contains(name)) {
-            let letters = Letters::of(name);
-            if let Some(meant) = known.iter().find(|known| nearly_spells(name, letters, known)) {
+            let letters = bare(name);
+            if let Some(meant) = known.iter().find(|known| nearly_spells(&letters, &bare(known))) {
                 let detail = format!("\"{name}\" is not a known member; \"{meant}\" is");
                 return Err(Invalid::member(InvalidKind::MisspelledMember, name, detail));
             }
@@ -319,45 +339,19 @@ fn decimal_of_json(raw: &str) -> Result<Decimal, DecimalError> {
     Decimal::parse(&text)
 }
 
-/// The letters and digits of a name, upper and lower case being one.
-#[derive(Clone, Copy)]
-struct Letters {
-    count: u32,
-    /// A bit for each that occurs.
-    set: u64,
+/// The letters and digits of a name, in lower case.
+fn bare(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-impl Letters {
-    fn of(name: &str) -> Self {
-        let mut letters = Self { count: 0, set: 0 };
-        for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
-            letters.count += 1;
-            // A digit shares its bit with a letter, so that fewer names are told apart by them, and none wrongly.
-            letters.set |= 1 << (byte.to_ascii_lowercase() & 63);
-        }
-        letters
-    }
-}
-
-/// Whether `name`, which has these letters, looks like a slip of the pen for `known`.
-fn nearly_spells(name: &str, letters: Letters, known: &str) -> bool {
-    let meant = Letters::of(known);
-    // One slip in a short name, two in a long one; fewer than four letters are no evidence. A slip changes the length
-    // by at most one, removes at most one letter and adds at most one. So most pairs are decided before anything is
-    // allocated.
-    let slips = if meant.count >= 9 { 2 } else { 1 };
-    let others = (letters.set ^ meant.set).count_ones().div_ceil(2);
-    if letters.count < 4 || letters.count.abs_diff(meant.count) > slips || others > slips {
-        return false;
-    }
-    let bare = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
-    };
-    let (name, known) = (bare(name), bare(known));
-    if name.trim_end_matches(|digit: char| digit.is_ascii_digit()) == known && name != known {
-        return false;
-    }
-    strsim::osa_distance(&name, &known) <= slips as usize
+/// Whether a name looks like a slip of the pen for a known one; both are bare.
+fn nearly_spells(name: &str, known: &str) -> bool {
+    // One slip in a short name, two in a long one; fewer than four letters are no evidence.
+    let slips = if known.len() >= 9 { 2 } else { 1 };
+    let is_numbered = || name.trim_end_matches(|digit: char| digit.is_ascii_digit()) == known && name != known;
+    // A slip changes the length by at most one: this decides most pairs without a comparison.
+    let is_like = name.len() >= 4 && name.len().abs_diff(known.len()) <= slips;
+    is_like && !is_numbered() && strsim::osa_distance(name, known) <= slips
 }
 
 /// Appends a JSON string, escaped as `serde_json` does it.

@@ -64,29 +64,17 @@ impl Outcome {
         now: UnixMillis,
     ) -> Result<Self, Invalid> {
         object.refuse_misspelled(&KNOWN)?;
-        let mismatch = |name: &'static str| {
-            Invalid::member(InvalidKind::IdMismatch, name, format!("{name} is not the one that the request names"))
-        };
-        let missing =
-            |name: &'static str| Invalid::member(InvalidKind::MissingMember, name, format!("an outcome needs {name}"));
-        let signal_id = match (signal, object.take_parsed("signal_id", SignalId::parse)?) {
-            (Some(signal), Some(own)) if *signal != own => return Err(mismatch("signal_id")),
-            (Some(signal), _) => signal.clone(),
-            (None, own) => own.ok_or_else(|| missing("signal_id"))?,
-        };
-        let user_id = match (user, object.take_parsed("user_id", UserId::parse)?) {
-            (Some(user), Some(own)) if *user != own => return Err(mismatch("user_id")),
-            (Some(user), _) => user.clone(),
-            (None, own) => own.ok_or_else(|| missing("user_id"))?,
-        };
-        let status = object.take_parsed("status", OutcomeStatus::parse)?.ok_or_else(|| missing("status"))?;
+        let missing = || Invalid::member(InvalidKind::MissingMember, "status", "an outcome needs status");
+        let signal_id = object.take_id("signal_id", SignalId::parse, signal, "an outcome")?;
+        let user_id = object.take_id("user_id", UserId::parse, user, "an outcome")?;
+        let status = object.take_parsed("status", OutcomeStatus::parse)?.ok_or_else(missing)?;
         let at = object.take_time("at")?.unwrap_or(now);
         Ok(Self { signal_id, user_id, status, at, members: object.kept()? })
     }
 
     /// Whether both say the same, the time aside.
     #[must_use]
-    pub fn says_the_same(&self, other: &Self) -> bool {
+    pub fn same_but_time(&self, other: &Self) -> bool {
         self.signal_id == other.signal_id
             && self.user_id == other.user_id
             && self.status == other.status
@@ -164,22 +152,22 @@ mod tests {
     fn the_same_words_at_another_time_say_the_same() {
         let outcome = |rest: &str| read(&format!(r#"{{"signal_id":"S-1","user_id":"7",{rest}}}"#)).unwrap();
         let before = outcome(r#""status":"fired","ticket":1,"note":"x""#);
-        assert!(before.says_the_same(&outcome(r#""note":"x","ticket":1,"status":"Fired","at":5"#)));
+        assert!(before.same_but_time(&outcome(r#""note":"x","ticket":1,"status":"Fired","at":5"#)));
         for other in [
             r#""status":"failed","ticket":1,"note":"x""#,
             r#""status":"fired","ticket":2,"note":"x""#,
             r#""status":"fired","ticket":1"#,
         ] {
-            assert!(!before.says_the_same(&outcome(other)), "{other}");
+            assert!(!before.same_but_time(&outcome(other)), "{other}");
         }
         let of_another = |text: &str| read(text).unwrap();
         assert!(
-            !before.says_the_same(&of_another(
+            !before.same_but_time(&of_another(
                 r#"{"signal_id":"S-2","user_id":"7","status":"fired","ticket":1,"note":"x"}"#
             ))
         );
         assert!(
-            !before.says_the_same(&of_another(
+            !before.same_but_time(&of_another(
                 r#"{"signal_id":"S-1","user_id":"8","status":"fired","ticket":1,"note":"x"}"#
             ))
         );

@@ -93,17 +93,7 @@ impl OverlayDraft {
     /// [`Invalid`] with the member to blame.
     pub fn from_object(mut object: Object, user: Option<&UserId>) -> Result<Self, Invalid> {
         object.refuse_misspelled(&KNOWN)?;
-        let own_id = object.take_parsed("user_id", UserId::parse)?;
-        let user_id = match (user, own_id) {
-            (Some(user), Some(own_id)) if *user != own_id => {
-                return Err(mismatch(&own_id, user));
-            }
-            (Some(user), _) => user.clone(),
-            (None, Some(own_id)) => own_id,
-            (None, None) => {
-                return Err(Invalid::member(InvalidKind::MissingMember, "user_id", "an overlay needs user_id"));
-            }
-        };
+        let user_id = object.take_id("user_id", UserId::parse, user, "an overlay")?;
         let mut overlay = Overlay {
             user_id,
             tier: None,
@@ -177,7 +167,7 @@ impl Overlay {
     ///
     /// Terminals push their balance twice a minute, mostly unchanged; such a push is not written.
     #[must_use]
-    pub fn says_the_same(&self, other: &Self) -> bool {
+    pub fn same_but_time(&self, other: &Self) -> bool {
         self.user_id == other.user_id
             && self.tier == other.tier
             && self.risk_percent == other.risk_percent
@@ -201,11 +191,7 @@ impl Overlay {
                 return Err(Invalid::member(InvalidKind::MissingMember, name, format!("{name} can not be removed")));
             }
         }
-        if let Some(own_id) = patch.take_parsed("user_id", UserId::parse)?
-            && own_id != self.user_id
-        {
-            return Err(mismatch(&own_id, &self.user_id));
-        }
+        patch.take_id("user_id", UserId::parse, Some(&self.user_id), "an overlay")?;
         // Not by way of the whole overlay's text: this is the most frequent write by far.
         let mut overlay = self.clone();
         let time = overlay.take_known(&mut patch)?;
@@ -241,11 +227,6 @@ impl Overlay {
         }
         object.take_time("updated_at")
     }
-}
-
-fn mismatch(own_id: &UserId, user: &UserId) -> Invalid {
-    let detail = format!("user_id {own_id} is not {user}, which the request names");
-    Invalid::member(InvalidKind::IdMismatch, "user_id", detail)
 }
 
 #[cfg(test)]
@@ -396,7 +377,7 @@ mod tests {
             r#"{"b":"x","a":1,"trades_remaining":3.0,"win_rate":50.0,"account_currency":"eur","account_balance":"100",
                 "risk_percent":2,"tier":"fang","user_id":"7","updated_at":1}"#,
         );
-        assert!(overlay.says_the_same(&again) && again.says_the_same(&overlay));
+        assert!(overlay.same_but_time(&again) && again.same_but_time(&overlay));
         for patch in [
             r#"{"tier":null}"#,
             r#"{"risk_percent":3}"#,
@@ -408,9 +389,9 @@ mod tests {
             r#"{"a":null}"#,
             r#"{"c":null,"d":1}"#,
         ] {
-            assert!(!overlay.says_the_same(&overlay.patched(object(patch), NOW).unwrap()), "{patch}");
+            assert!(!overlay.same_but_time(&overlay.patched(object(patch), NOW).unwrap()), "{patch}");
         }
-        assert!(!overlay.says_the_same(&stored(&text.replace(r#""7""#, r#""8""#))));
+        assert!(!overlay.same_but_time(&stored(&text.replace(r#""7""#, r#""8""#))));
     }
 
     #[test]

@@ -30,20 +30,10 @@ impl RateDraft {
     ///
     /// [`Invalid`] with the member to blame. A rate keeps no other members, so any is refused.
     pub fn from_object(mut object: Object, pair: Option<&Pair>) -> Result<Self, Invalid> {
-        let missing = |name: &'static str| {
-            move || Invalid::member(InvalidKind::MissingMember, name, format!("a rate needs {name}"))
-        };
-        let pair = match (pair, object.take_parsed("pair", Pair::parse)?) {
-            (Some(pair), Some(own)) if *pair != own => {
-                let detail = format!("pair {own} is not {pair}, which the request names");
-                return Err(Invalid::member(InvalidKind::IdMismatch, "pair", detail));
-            }
-            (Some(pair), _) => pair.clone(),
-            (None, own) => own.ok_or_else(missing("pair"))?,
-        };
-        let price = object
-            .take_decimal("price", Decimal::from_units(1), Decimal::from_units(i64::MAX))?
-            .ok_or_else(missing("price"))?;
+        let missing = || Invalid::member(InvalidKind::MissingMember, "price", "a rate needs price");
+        let pair = object.take_id("pair", Pair::parse, pair, "a rate")?;
+        let price =
+            object.take_decimal("price", Decimal::from_units(1), Decimal::from_units(i64::MAX))?.ok_or_else(missing)?;
         let updated_at = object.take_time("updated_at")?;
         match object.iter().next() {
             None => Ok(Self { pair, price, updated_at }),

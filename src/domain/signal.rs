@@ -220,15 +220,7 @@ impl SignalDraft {
         let missing = |name: &'static str| {
             move || Invalid::member(InvalidKind::MissingMember, name, format!("a signal needs {name}"))
         };
-        let own_id = object.take_parsed("signal_id", SignalId::parse)?;
-        let id = match (id, own_id) {
-            (Some(id), Some(own_id)) if *id != own_id => {
-                let detail = format!("signal_id {own_id} is not {id}, which the request names");
-                return Err(Invalid::member(InvalidKind::IdMismatch, "signal_id", detail));
-            }
-            (Some(id), _) => id.clone(),
-            (None, own_id) => own_id.ok_or_else(missing("signal_id"))?,
-        };
+        let id = object.take_id("signal_id", SignalId::parse, id, "a signal")?;
         let symbol = object.take_parsed("symbol", Symbol::parse)?.ok_or_else(missing("symbol"))?;
         let direction = object.take_parsed("direction", Direction::parse)?.ok_or_else(missing("direction"))?;
         let levels = Levels::take(&mut object, direction)?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use super::report::PathText;
-use super::resolve::{Batch, DONE, Target, other_prefix};
+use super::resolve::{DONE, Target, other_prefix};
 use super::walk::Tree;
 use crate::domain::{Outcome, Overlay, Rates, Signal, SignalId, UserId};
-use crate::store::{Imported, Snapshot, Store};
+use crate::store::{self, Snapshot, Store};
 
 /// A database that this program holds alone, for one tree.
 pub struct Database {
@@ -70,13 +70,12 @@ impl Target for Database {
         Ok(self.snapshot.outcome(signal.number, user)?.map(|stored| stored.outcome))
     }
 
-    fn write(&mut self, batch: &Batch, reached: &str) -> Result<()> {
+    fn write(&mut self, batch: &store::Imported, reached: &str) -> Result<()> {
         // An import whose records are all stored already does not write to the file.
-        if batch.len() == 0 && self.snapshot.checkpoint(&self.tree)?.as_deref() == Some(reached) {
+        if batch.count() == 0 && self.snapshot.checkpoint(&self.tree)?.as_deref() == Some(reached) {
             return Ok(());
         }
-        let records = Imported { signals: &batch.signals, overlays: &batch.overlays, outcomes: &batch.outcomes };
-        self.store.import(&records, (&self.tree, reached)).context("cannot write to the database")?;
+        self.store.import(batch, (&self.tree, reached)).context("cannot write to the database")?;
         self.snapshot = self.store.snapshot()?;
         Ok(())
     }

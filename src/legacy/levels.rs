@@ -28,7 +28,7 @@ pub(super) const OLD_PIP: Decimal = Decimal::from_units(10_000);
 
 /// Prices that a symbol has had since 2020, or may come to. An entry outside is a placeholder.
 ///
-/// Wide around the history of each, with room above for the years to come. The old writers put 1.09 and 1.0 where they
+/// Wide around the history of each, wider above for the years to come. The old writers put 1.09 and 1.0 where they
 /// had no price; the ranges leave these out. A symbol that is not listed has its pip as a measure.
 const TRADED: [(&str, &str, &str); 16] = [
     ("EURUSD", "0.8", "1.7"),

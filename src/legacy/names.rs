@@ -47,7 +47,7 @@ pub(super) enum Meaning {
     People,
     Private,
     PrivatePrefixes,
-    AccountMarks,
+    AccountEvidence,
     Event,
     Order,
     Size,

@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::group::group;
 use super::record::Context;
 use super::report::{ReportFile, Tally, with_report};
-use super::resolve::{Batch, Imported, Target, resolve};
+use super::resolve::{Imported, Target, resolve};
 use super::sorter::nameless_file;
 use super::walk::Tree;
 use crate::render::{outcome_json, overlay_json, signal_json};
+use crate::store;
 
 /// What an import would come to.
 #[derive(Clone, Debug, Serialize)]
@@ -74,7 +75,7 @@ struct SizingTarget {
 }
 
 impl Target for SizingTarget {
-    fn write(&mut self, batch: &Batch, _: &str) -> Result<()> {
+    fn write(&mut self, batch: &store::Imported, _: &str) -> Result<()> {
         let signals = batch.signals.iter().map(|signal| signal_json(signal).len());
         let overlays = batch.overlays.iter().map(|overlay| overlay_json(overlay).len());
         let outcomes = batch.outcomes.iter().map(|outcome| outcome_json(outcome).len());

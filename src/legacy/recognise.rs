@@ -191,7 +191,7 @@ fn is_account(record: Record<'_>) -> bool {
     let is_person = || user_of(Record { key: None, ..record }).is_some();
     // A registry may hold a `risk_profile` among its users.
     has_facts(record) && (record.root.get("risk_mode").is_none() || is_person())
-        || record.first(Meaning::AccountMarks).is_some()
+        || record.first(Meaning::AccountEvidence).is_some()
 }
 
 /// Names what a file is that holds neither signal nor user.

@@ -17,7 +17,7 @@ use super::report::{Class, Line, Tally};
 use super::sorter::Sorted;
 use crate::domain::{Object, Outcome, Overlay, OverlayDraft, Signal, SignalDraft, SignalId, UnixMillis, UserId};
 use crate::render::{overlay_json, signal_json};
-use crate::store::IMPORT_RECORDS_MAX;
+use crate::store::{self, IMPORT_RECORDS_MAX};
 
 /// Where the records go.
 ///
@@ -39,25 +39,7 @@ pub(super) trait Target {
     }
 
     /// Writes a batch and how far the import is, in words; nothing of it if it can not be written.
-    fn write(&mut self, batch: &Batch, reached: &str) -> Result<()>;
-}
-
-/// Records that are written together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    /// New signals.
-    pub(super) signals: Vec<Signal>,
-    /// New or newer overlays.
-    pub(super) overlays: Vec<Overlay>,
-    /// New or newer outcomes.
-    pub(super) outcomes: Vec<Outcome>,
-}
-
-impl Batch {
-    /// How many records there are.
-    pub(super) fn len(&self) -> usize {
-        self.signals.len() + self.overlays.len() + self.outcomes.len()
-    }
+    fn write(&mut self, batch: &store::Imported, reached: &str) -> Result<()>;
 }
 
 /// What was made of a tree.
@@ -80,7 +62,8 @@ pub(super) const DONE: &str = "done";
 /// If the target fails, or a temporary file does.
 pub(super) fn resolve(groups: Groups, target: &mut dyn Target, report: Option<&mut dyn Write>) -> Result<Imported> {
     let Groups { signals, users, hashes, mut classes, lines, mut tally, .. } = groups;
-    let mut writer = Writer { target, batch: Batch::default(), reached: "nothing".to_owned(), written: 0, renamed: 0 };
+    let mut writer =
+        Writer { target, batch: store::Imported::default(), reached: "nothing".to_owned(), written: 0, renamed: 0 };
     let mut renamed: Vec<(usize, SignalId, SignalId)> = Vec::new();
     for (id, variants) in signals {
         for trade in assign_ids(&id, variants, writer.target)? {
@@ -260,7 +243,7 @@ pub(super) fn other_prefix(id: &SignalId) -> String {
 
 struct Writer<'t> {
     target: &'t mut dyn Target,
-    batch: Batch,
+    batch: store::Imported,
     /// Everything up to here is in a batch, or written.
     reached: String,
     written: u64,
@@ -296,7 +279,7 @@ impl Writer<'_> {
         let known = self.target.overlay(user)?;
         let (overlay, is_renamed) = merged_overlay(user, facts, known.as_ref())?;
         self.renamed += u64::from(is_renamed);
-        if known.is_none_or(|known| known.updated_at != overlay.updated_at || !known.says_the_same(&overlay)) {
+        if known.is_none_or(|known| known.updated_at != overlay.updated_at || !known.same_but_time(&overlay)) {
             self.flush_if_full()?;
             self.batch.overlays.push(overlay);
         }
@@ -306,13 +289,13 @@ impl Writer<'_> {
     /// Writes the batch if one record more would be too many: also in the middle of a signal, which may have any number
     /// of outcomes. A run that is cut off there begins again with that signal.
     fn flush_if_full(&mut self) -> Result<()> {
-        if self.batch.len() >= IMPORT_RECORDS_MAX { self.flush() } else { Ok(()) }
+        if self.batch.count() >= IMPORT_RECORDS_MAX { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<()> {
         self.target.write(&self.batch, &self.reached)?;
-        self.written += self.batch.len() as u64;
-        self.batch = Batch::default();
+        self.written += self.batch.count() as u64;
+        self.batch = store::Imported::default();
         Ok(())
     }
 }

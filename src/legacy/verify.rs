@@ -183,7 +183,7 @@ struct SharedVolumes {
 }
 
 impl SharedVolumes {
-    /// Takes a difference; returns those that are proved now, and those that there is no room for.
+    /// Takes a difference; returns those that are proved now, and those beyond the limits.
     fn add(&mut self, volume: Decimal, basis: SizeBasis, difference: Difference) -> Vec<Difference> {
         /// Real trees have a dozen different ones.
         const VOLUMES_MAX: usize = 4_096;

@@ -14,8 +14,8 @@ use super::rows::{
 };
 use super::tables;
 use crate::domain::{
-    Condition, Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, SignalDraft, SignalId, Token,
-    UnixMillis, UserId,
+    Condition, Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, Signal, SignalDraft, SignalId,
+    Token, UnixMillis, UserId,
 };
 
 /// Most operations of one commit: keeps the wait of the first in a batch short.
@@ -158,14 +158,10 @@ impl<'tx> Batch<'tx> {
         let stored = self.stored_signal(draft.id())?;
         check(condition, stored.as_ref().map(|stored| stored.seq))?;
         let Some(stored) = stored else {
-            let signal = draft.resolve(now, lifetime_ms)?;
-            let number = self.next_number()?;
-            let stored = StoredSignal { number, seq: self.next_seq(), signal };
-            self.write_signal(&stored, None)?;
-            return Ok(self.done(Effect::Created, Change::Signal(Arc::new(stored))));
+            return self.create_signal(draft.resolve(now, lifetime_ms)?);
         };
         if draft.agrees_with(&stored.signal) {
-            return Ok(unchanged(Change::Signal(Arc::new(stored))));
+            return Ok(Receipt::of(Effect::Unchanged, Change::Signal(Arc::new(stored))));
         }
         if precedence != Precedence::Seed {
             let detail = format!("signal {} is there already, with other content", stored.signal.id);
@@ -178,7 +174,7 @@ impl<'tx> Batch<'tx> {
             self.write_signal(&renewed, Some(&stored))?;
             return Ok(self.done(Effect::Changed, Change::Signal(Arc::new(renewed))));
         }
-        Ok(kept(Change::Signal(Arc::new(stored))))
+        Ok(Receipt::of(Effect::Kept, Change::Signal(Arc::new(stored))))
     }
 
     fn patch_signal(&mut self, id: &SignalId, patch: &Object, condition: &Condition) -> Applied {
@@ -186,7 +182,7 @@ impl<'tx> Batch<'tx> {
         check(condition, Some(stored.seq))?;
         let signal = stored.signal.patched(patch)?;
         if signal == stored.signal {
-            return Ok(unchanged(Change::Signal(Arc::new(stored))));
+            return Ok(Receipt::of(Effect::Unchanged, Change::Signal(Arc::new(stored))));
         }
         let patched = StoredSignal { number: stored.number, seq: self.next_seq(), signal };
         self.write_signal(&patched, Some(&stored))?;
@@ -201,12 +197,14 @@ impl<'tx> Batch<'tx> {
         signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
     }
 
-    /// The number of the next new signal.
-    pub(super) fn next_number(&mut self) -> Result<u64, StoreError> {
-        Ok(self.signals.table()?.last()?.map_or(0, |(number, _)| number.value().saturating_add(1)))
+    pub(super) fn create_signal(&mut self, signal: Signal) -> Applied {
+        let number = self.signals.table()?.last()?.map_or(0, |(number, _)| number.value().saturating_add(1));
+        let stored = StoredSignal { number, seq: self.next_seq(), signal };
+        self.write_signal(&stored, None)?;
+        Ok(self.done(Effect::Created, Change::Signal(Arc::new(stored))))
     }
 
-    pub(super) fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {
+    fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {
         let bytes = codec::encode_signal(&stored.signal, stored.seq)?;
         let number = stored.number;
         self.signals.table()?.insert(number, bytes.as_slice())?;
@@ -227,19 +225,12 @@ impl<'tx> Batch<'tx> {
     ) -> Applied {
         let stored = self.stored_overlay(draft.user_id())?;
         check(condition, stored.as_ref().map(|stored| stored.seq))?;
-        let user = draft.user_id().clone();
         let removed = stored.as_ref().map_or_else(Vec::new, |stored| draft.removes(&stored.overlay));
         let overlay = draft.resolve(now);
-        if let Some(stored) = stored {
-            if stored.overlay.says_the_same(&overlay) {
-                return Ok(unchanged(Change::Overlay(user, Some(Arc::new(stored)))));
-            }
-            if !wins(precedence, overlay.updated_at, stored.overlay.updated_at) {
-                return Ok(kept(Change::Overlay(user, Some(Arc::new(stored)))));
-            }
-            return Ok(Receipt { removed, ..self.write_overlay(overlay, Effect::Changed)? });
+        match stored {
+            Some(stored) => Ok(Receipt { removed, ..self.replace_overlay(stored, overlay, precedence)? }),
+            None => self.write_overlay(overlay, Effect::Created),
         }
-        self.write_overlay(overlay, Effect::Created)
     }
 
     fn patch_overlay(
@@ -254,13 +245,15 @@ impl<'tx> Batch<'tx> {
         let stored = self.stored_overlay(&user)?.ok_or_else(absent)?;
         check(condition, Some(stored.seq))?;
         let overlay = stored.overlay.patched(patch, now)?;
-        if overlay.says_the_same(&stored.overlay) {
-            return Ok(unchanged(Change::Overlay(user, Some(Arc::new(stored)))));
+        self.replace_overlay(stored, overlay, precedence)
+    }
+
+    fn replace_overlay(&mut self, stored: StoredOverlay, new: Overlay, precedence: Precedence) -> Applied {
+        let is_same = stored.overlay.same_but_time(&new);
+        match effect_on(is_same, precedence, new.updated_at, stored.overlay.updated_at) {
+            Effect::Changed => self.write_overlay(new, Effect::Changed),
+            effect => Ok(Receipt::of(effect, Change::Overlay(new.user_id, Some(Arc::new(stored))))),
         }
-        if !wins(precedence, overlay.updated_at, stored.overlay.updated_at) {
-            return Ok(kept(Change::Overlay(user, Some(Arc::new(stored)))));
-        }
-        self.write_overlay(overlay, Effect::Changed)
     }
 
     fn delete_overlay(&mut self, user: UserId, condition: &Condition) -> Applied {
@@ -290,13 +283,11 @@ impl<'tx> Batch<'tx> {
         let key = (number, user.as_str());
         let old = self.outcomes.table()?.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()?;
         check(condition, old.as_ref().map(|old| old.seq))?;
-        let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
+        let mut effect = Effect::Created;
         if let Some(old) = old {
-            if old.outcome.says_the_same(&outcome) {
-                return Ok(unchanged(Change::Outcome(number, Arc::new(old))));
-            }
-            if !wins(precedence, outcome.at, old.outcome.at) {
-                return Ok(kept(Change::Outcome(number, Arc::new(old))));
+            effect = effect_on(old.outcome.same_but_time(&outcome), precedence, outcome.at, old.outcome.at);
+            if effect != Effect::Changed {
+                return Ok(Receipt::of(effect, Change::Outcome(number, Arc::new(old))));
             }
         }
         let stored = StoredOutcome { seq: self.next_seq(), outcome };
@@ -316,13 +307,11 @@ impl<'tx> Batch<'tx> {
         let pair = rate.pair.as_str();
         let old = self.rates.table()?.get(pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
         check(condition, old.as_ref().map(|(_, seq)| *seq))?;
-        let effect = if old.is_some() { Effect::Changed } else { Effect::Created };
+        let mut effect = Effect::Created;
         if let Some((old, seq)) = old {
-            if old.price == rate.price {
-                return Ok(unchanged(Change::Rate(old, seq)));
-            }
-            if !wins(precedence, rate.updated_at, old.updated_at) {
-                return Ok(kept(Change::Rate(old, seq)));
+            effect = effect_on(old.price == rate.price, precedence, rate.updated_at, old.updated_at);
+            if effect != Effect::Changed {
+                return Ok(Receipt::of(effect, Change::Rate(old, seq)));
             }
         }
         let seq = self.next_seq();
@@ -345,7 +334,7 @@ impl<'tx> Batch<'tx> {
             self.tokens.table()?.get(id.as_str())?.map(|bytes| stored_token(&id, bytes.value())).transpose()?;
         let Some(mut token) = stored else { return Err(Refusal::Absent(format!("token {id}")).into()) };
         if token.is_revoked() {
-            return Ok(unchanged(Change::Token(id, Some(token))));
+            return Ok(Receipt::of(Effect::Unchanged, Change::Token(id, Some(token))));
         }
         token.scopes.clear();
         let bytes = codec::encode_token(&token, self.next_seq())?;
@@ -362,7 +351,7 @@ impl<'tx> Batch<'tx> {
 
     pub(super) fn done(&mut self, effect: Effect, change: Change) -> Receipt {
         self.changes.push(change.clone());
-        Receipt { effect, change, removed: Vec::new() }
+        Receipt::of(effect, change)
     }
 
     /// Ends the batch: returns its changes and the number of the last one, which it writes if there are any.
@@ -375,23 +364,16 @@ impl<'tx> Batch<'tx> {
     }
 }
 
-fn kept(change: Change) -> Receipt {
-    Receipt { effect: Effect::Kept, change, removed: Vec::new() }
-}
-
-fn unchanged(change: Change) -> Receipt {
-    Receipt { effect: Effect::Unchanged, change, removed: Vec::new() }
-}
-
 fn check(condition: &Condition, seq: Option<u64>) -> Result<(), Refusal> {
     if condition.holds(seq) { Ok(()) } else { Err(Refusal::ConditionFailed) }
 }
 
-/// Whether a new record goes over the stored one, by their times.
-fn wins(precedence: Precedence, new_time: UnixMillis, stored_time: UnixMillis) -> bool {
+/// What becomes of a stored record that a new one is to replace: `Changed`, `Unchanged` or `Kept`.
+fn effect_on(is_same: bool, precedence: Precedence, new_time: UnixMillis, stored_time: UnixMillis) -> Effect {
     match precedence {
-        Precedence::Replace => true,
-        Precedence::Newest => new_time >= stored_time,
-        Precedence::Seed => false,
+        _ if is_same => Effect::Unchanged,
+        Precedence::Replace => Effect::Changed,
+        Precedence::Newest if new_time >= stored_time => Effect::Changed,
+        Precedence::Newest | Precedence::Seed => Effect::Kept,
     }
 }

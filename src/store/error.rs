@@ -109,7 +109,7 @@ impl StoreError {
         matches!(self, Self::Replaced(_) | Self::Overwritten(_))
     }
 
-    /// Whether there was no room on the device.
+    /// Whether the disk is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Engine(error) if matches!(&**error, redb::Error::Io(error) if is_full(error)))
@@ -121,7 +121,7 @@ impl StoreError {
     }
 }
 
-/// Whether an error says that there is no room: on the device, in the quota, or for a file this large.
+/// Whether an error says that the device or the quota is full, or the file at its largest.
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)

@@ -7,14 +7,11 @@
 
 use std::sync::Arc;
 
-use redb::ReadableTable as _;
-
 use super::batch::{BATCH_MAX, Batch, Failure};
 use super::database::Store;
 use super::engine::CommitError;
 use super::error::StoreError;
-use super::operation::{Change, Effect, Precedence, Refusal, WriteError};
-use super::rows::StoredSignal;
+use super::operation::{Effect, Precedence, Refusal, WriteError};
 use super::tables;
 use crate::domain::{Condition, Outcome, Overlay, Signal};
 
@@ -22,34 +19,35 @@ use crate::domain::{Condition, Outcome, Overlay, Signal};
 pub const IMPORT_RECORDS_MAX: usize = BATCH_MAX;
 
 /// Records that go in together.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Imported<'a> {
+#[derive(Debug, Default)]
+pub struct Imported {
     /// New signals.
-    pub signals: &'a [Signal],
+    pub signals: Vec<Signal>,
     /// Overlays, new or in the place of older ones.
-    pub overlays: &'a [Overlay],
+    pub overlays: Vec<Overlay>,
     /// Outcomes, new or in the place of older ones; their signals are stored, or among those above.
-    pub outcomes: &'a [Outcome],
+    pub outcomes: Vec<Outcome>,
 }
 
-impl Imported<'_> {
-    fn len(&self) -> usize {
+impl Imported {
+    /// How many records there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.signals.len() + self.overlays.len() + self.outcomes.len()
     }
 }
 
 impl Store {
-    /// Writes records and a checkpoint in one durable commit: both are there after a crash, or neither. What is stored
-    /// already is not written again.
+    /// Writes records and a checkpoint in one durable commit: both are there after a crash, or neither.
     ///
     /// - `checkpoint`: the name of what is imported, and how far that is.
     ///
     /// # Errors
     ///
     /// [`WriteError::Refused`] if there are more than [`IMPORT_RECORDS_MAX`] records, one is too large, or a signal
-    /// would replace another; [`WriteError::Failed`] if the file fails. Nothing is written then.
-    pub fn import(&self, records: &Imported<'_>, checkpoint: (&str, &str)) -> Result<(), WriteError> {
-        if records.len() > IMPORT_RECORDS_MAX {
+    /// is stored already; [`WriteError::Failed`] if the file fails. Nothing is written then.
+    pub fn import(&self, records: &Imported, checkpoint: (&str, &str)) -> Result<(), WriteError> {
+        if records.count() > IMPORT_RECORDS_MAX {
             let detail = format!("more than {IMPORT_RECORDS_MAX} records in one commit");
             return Err(Refusal::Conflict(detail).into());
         }
@@ -59,52 +57,30 @@ impl Store {
         })
     }
 
-    fn write_imported(&self, records: &Imported<'_>, (name, state): (&str, &str)) -> Result<(), Failure> {
+    fn write_imported(&self, records: &Imported, (name, state): (&str, &str)) -> Result<(), Failure> {
         self.prepare_commit()?;
         let engine = self.engine();
         // Any error below drops the transaction, and with it everything that was written in it.
         let tx = engine.begin()?;
         let mut batch = Batch::open(&tx)?;
-        for signal in records.signals {
-            batch.import_signal(signal)?;
-        }
-        for overlay in records.overlays {
-            if batch.stored_overlay(&overlay.user_id)?.is_none_or(|stored| stored.overlay != *overlay) {
-                batch.write_overlay(overlay.clone(), Effect::Changed)?;
+        for signal in &records.signals {
+            if batch.stored_signal(&signal.id)?.is_some() {
+                return Err(Refusal::Conflict(format!("signal {} is there already", signal.id)).into());
             }
+            batch.create_signal(signal.clone())?;
         }
-        for outcome in records.outcomes {
+        for overlay in &records.overlays {
+            batch.write_overlay(overlay.clone(), Effect::Changed)?;
+        }
+        for outcome in &records.outcomes {
             batch.put_outcome(outcome.clone(), &Condition::None, Precedence::Replace)?;
         }
-        let (_, changes) = batch.finish()?;
-        let mut checkpoints = tx.open_table(tables::LEGACY_CHECKPOINT).map_err(StoreError::from)?;
-        let is_known = checkpoints.get(name)?.is_some_and(|known| known.value() == state);
-        if changes.is_empty() && is_known {
-            drop(checkpoints);
-            return Ok(engine.abort(tx)?);
-        }
-        checkpoints.insert(name, state)?;
-        drop(checkpoints);
+        batch.finish()?;
+        tx.open_table(tables::LEGACY_CHECKPOINT).map_err(StoreError::from)?.insert(name, state)?;
         let (CommitError::NotCommitted(error) | CommitError::Unconfirmed(error)) = match engine.commit(tx) {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
         Err(error.into())
-    }
-}
-
-impl Batch<'_> {
-    fn import_signal(&mut self, signal: &Signal) -> Result<(), Failure> {
-        if let Some(stored) = self.stored_signal(&signal.id)? {
-            if stored.signal == *signal {
-                return Ok(());
-            }
-            return Err(Refusal::Conflict(format!("signal {} is there already, with other content", signal.id)).into());
-        }
-        let number = self.next_number()?;
-        let stored = StoredSignal { number, seq: self.next_seq(), signal: signal.clone() };
-        self.write_signal(&stored, None)?;
-        self.done(Effect::Created, Change::Signal(Arc::new(stored)));
-        Ok(())
     }
 }

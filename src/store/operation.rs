@@ -132,6 +132,10 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    pub(super) fn of(effect: Effect, change: Change) -> Self {
+        Self { effect, change, removed: Vec::new() }
+    }
+
     /// The number of the change that left the record as it is; 0 for one that was deleted, and for a token.
     #[must_use]
     pub fn seq(&self) -> u64 {

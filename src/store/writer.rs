@@ -60,7 +60,7 @@ impl Health {
 }
 
 enum Message {
-    /// In a box: the queue has room for all that may wait from the beginning, nearly a megabyte of it otherwise.
+    /// In a box: the queue allocates a slot for each message that may wait, nearly a megabyte in all otherwise.
     Write(Box<(Operation, Acknowledge)>),
     Stop,
 }

@@ -263,7 +263,8 @@ fn a_head_that_two_programs_can_understand_differently_is_refused() {
     let server = Server::start(folder.path(), &[]);
     let body = "d\r\n{\"price\":1.3}\r\n0\r\n\r\n";
     let put = |coding: &str| {
-        let head = "PUT /v1/rates/GBPUSD HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close";
+        let head =
+            "PUT /v1/rates/GBPUSD HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close";
         format!("{head}\r\ntransfer-encoding: {coding}\r\n\r\n{body}")
     };
     let get = |fields: &str| format!("GET /v1/rates HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n");

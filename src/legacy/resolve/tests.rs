@@ -47,8 +47,8 @@ impl Target for Memory {
         Ok(self.outcomes.get(&(signal.clone(), user.clone())).cloned())
     }
 
-    fn write(&mut self, batch: &Batch, _: &str) -> Result<()> {
-        if batch.len() > IMPORT_RECORDS_MAX {
+    fn write(&mut self, batch: &store::Imported, _: &str) -> Result<()> {
+        if batch.count() > IMPORT_RECORDS_MAX {
             bail!("more records than the store takes at once");
         }
         match &mut self.writes_left {
