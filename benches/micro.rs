@@ -59,7 +59,7 @@ fn views(c: &mut Criterion) {
     c.bench_function("render a computed view", |b| {
         b.iter(|| {
             out.clear();
-            render::write_view(&mut out, &signal_json, &overlay_json, black_box(&computed), currency);
+            render::write_view(&mut out, &signal_json, &overlay_json, black_box(&computed), &terms);
         });
     });
     let mut budget = Vec::new();

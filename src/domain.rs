@@ -33,7 +33,7 @@ pub use object::{Object, check_json, write_json_string};
 pub(crate) use object::{RawMembers, compact};
 pub use outcome::{Outcome, OutcomeStatus};
 pub use overlay::{Account, Overlay, OverlayDraft};
-pub use rate::{Conversion, Rate, RateDraft, Rates};
+pub use rate::{Conversion, Leg, Rate, RateDraft, Rates};
 pub use signal::{Direction, Levels, Signal, SignalDraft};
 pub use tier::{Tier, Tiers, UserTier};
 pub use time::UnixMillis;

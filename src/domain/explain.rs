@@ -1,6 +1,8 @@
 //! The computation of a mission, step by step, for a person who wants to know where a size comes from.
 
-use super::{Conversion, Decimal, Instrument, Levels, Market, Mission, Overlay, Reason, Round, Signal, Terms};
+use super::{
+    Conversion, Decimal, Instrument, Leg, Levels, Market, Mission, Overlay, Pair, Reason, Round, Signal, Terms,
+};
 
 /// One step: what it is called, and what went in and came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +29,14 @@ pub fn explain(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Ma
     step("distance", distance(&signal.levels, instrument, mission));
     let Some(conversion) = super::mission::conversion(instrument, signal.levels.entry(), currency, market.rates) else {
         let text = format!(
-            "nothing converts {} to {currency}: put a rate for {}{currency}",
-            instrument.quote, instrument.quote
+            "nothing converts {} to {currency}, neither a rate of the two nor one of each with a third: put a rate for {}",
+            instrument.quote,
+            Pair::of(&instrument.quote, currency)
         );
         step("stops here", text);
         return steps;
     };
-    step("conversion", shown_conversion(instrument, overlay, conversion, mission));
+    step("conversion", shown_conversion(instrument, overlay, &conversion, mission));
     let terms = Terms::new(signal, currency, market);
     if let Some(loss) = terms.loss_per_lot() {
         let text = format!("distance × {} units a lot × conversion = {loss} {currency}", instrument.contract_size);
@@ -104,18 +107,18 @@ fn distance(levels: &Levels, instrument: &Instrument, mission: &Mission) -> Stri
     }
 }
 
-fn shown_conversion(instrument: &Instrument, overlay: &Overlay, conversion: Conversion, mission: &Mission) -> String {
+fn shown_conversion(instrument: &Instrument, overlay: &Overlay, conversion: &Conversion, mission: &Mission) -> String {
     let (quote, account) = (&instrument.quote, &overlay.account_currency);
     let value = mission.conversion_rate.unwrap_or_default();
-    if quote == account {
-        format!("{quote} is the account's currency: 1")
-    } else if conversion.denominator == Decimal::ONE {
-        format!("{quote} to {account} by the stored rate {quote}{account} = {value}")
-    } else if conversion.seq == 0 {
-        format!("{quote} to {account} by the entry price: 1 / {} = {value}", conversion.denominator)
-    } else {
-        format!("{quote} to {account} by the stored rate {account}{quote}: 1 / {} = {value}", conversion.denominator)
+    if conversion.legs().is_empty() {
+        return format!("{quote} is the account's currency: 1");
     }
+    let step = |leg: &Leg| {
+        let what = if leg.seq.is_none() { "the entry price" } else { "the stored rate" };
+        format!("{} {what} of {} {}", if leg.is_inverse { "by" } else { "times" }, leg.pair, leg.price)
+    };
+    let steps: Vec<_> = conversion.legs().iter().map(step).collect();
+    format!("{quote} to {account} {} = {value}", steps.join(", "))
 }
 
 fn decided_by(

@@ -24,8 +24,8 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::ratio::{Divisor, Ratio};
 use super::{
-    Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Rates,
-    Round, Signal, Tiers, UnixMillis, UserTier,
+    Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Pair,
+    Rates, Round, Signal, Tiers, UnixMillis, UserTier,
 };
 
 /// The tables that a computation reads.
@@ -231,7 +231,8 @@ pub struct Terms {
     target_pips: Option<Decimal>,
     risk_reward: Option<Decimal>,
     conversion_rate: Option<Decimal>,
-    rate_seq: u64,
+    conversion_path: Option<Vec<Pair>>,
+    rate_seqs: [u64; 2],
     sizing: Option<Sizing>,
 }
 
@@ -279,7 +280,8 @@ impl Terms {
             target_pips: distances.target_pips,
             risk_reward: distances.risk_reward,
             conversion_rate: None,
-            rate_seq: 0,
+            conversion_path: None,
+            rate_seqs: [0; 2],
             sizing: None,
         };
         let Some(instrument) = instrument else {
@@ -293,10 +295,11 @@ impl Terms {
             terms.reasons.insert(Reason::NoConversionRate);
             return terms;
         };
-        terms.rate_seq = conversion.seq;
+        terms.rate_seqs = conversion.seqs();
+        terms.conversion_path = Some(conversion.legs().iter().map(|leg| leg.pair.clone()).collect());
         // For display only: sizes use the fraction itself.
-        terms.conversion_rate = conversion.numerator.checked_div(conversion.denominator, Round::HalfEven);
-        terms.sizing = distances.stop.and_then(|stop| Sizing::new(instrument, stop, distances.target, conversion));
+        terms.conversion_rate = shown_rate(&conversion);
+        terms.sizing = distances.stop.and_then(|stop| Sizing::new(instrument, stop, distances.target, &conversion));
         if terms.sizing.is_none() || terms.conversion_rate.is_none() {
             terms.reasons.insert(Reason::OutOfRange);
         }
@@ -309,10 +312,17 @@ impl Terms {
         &self.account_currency
     }
 
-    /// The `seq` of the stored rate that the terms rest on; 0 if they need none.
+    /// The `seq` of each stored rate that the terms rest on; 0 where they need none.
     #[must_use]
-    pub const fn rate_seq(&self) -> u64 {
-        self.rate_seq
+    pub const fn rate_seqs(&self) -> [u64; 2] {
+        self.rate_seqs
+    }
+
+    /// The pairs whose prices convert the quote currency to the account's, in their order. Empty if the currency is the
+    /// same; `None` if nothing converts it.
+    #[must_use]
+    pub fn conversion_path(&self) -> Option<&[Pair]> {
+        self.conversion_path.as_deref()
     }
 
     /// Works out one user's mission; `tier` is what the tier table says of the overlay's tier.
@@ -480,9 +490,15 @@ pub(super) fn conversion(
     }
     // The pair's own price converts its quote to its base, and no feed is fresher than the entry.
     if let Some(entry) = entry.filter(|_| instrument.base.as_ref() == Some(account)) {
-        return Some(Conversion { numerator: Decimal::ONE, denominator: entry, seq: 0 });
+        return Some(Conversion::by_entry(Pair::of(account, &instrument.quote), entry));
     }
     rates.conversion(&instrument.quote, account)
+}
+
+/// The value of a conversion, rounded to eight decimals; `None` if it does not fit.
+fn shown_rate(conversion: &Conversion) -> Option<Decimal> {
+    let (numerators, denominators) = conversion.factors()?;
+    decimal(Ratio::new(numerators, denominators)?.nearest_to(ONE)?)
 }
 
 /// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit.
@@ -503,7 +519,7 @@ const ONE: u64 = 100_000_000;
 
 impl Sizing {
     /// Prepares the fractions; `None` if they do not fit, or the stop has no distance.
-    fn new(instrument: &Instrument, stop: Distance, target: Option<Distance>, conversion: Conversion) -> Option<Self> {
+    fn new(instrument: &Instrument, stop: Distance, target: Option<Distance>, conversion: &Conversion) -> Option<Self> {
         /// Balance, percentage and lots: 10⁻⁸ × 10⁻⁸ × 1/100 against 10⁻⁸ × 10⁻⁸ × 10⁸ leaves this factor.
         const RAW_SCALE: u64 = 1_000_000;
         /// Distance × contract size × lots over lots, in units.
@@ -511,14 +527,15 @@ impl Sizing {
         let units = |number: Decimal| u64::try_from(number.units()).ok();
         let factor = |number: Decimal| units(number).filter(|units| *units > 0);
         let contract = factor(instrument.contract_size)?;
-        let (numerator, denominator) = (factor(conversion.numerator)?, factor(conversion.denominator)?);
+        let ([times, then_times], [by, then_by]) = conversion.factors()?;
         let factors = |[one, other]: Distance| Some([units(one)?, units(other)?]);
-        let amount =
-            |[one, other]: [u64; 2]| Ratio::new([one, other, contract, numerator], [denominator, AMOUNT_SCALE, ONE, 1]);
+        let amount = |[one, other]: [u64; 2]| {
+            Ratio::new([one, other, contract, times, then_times], [by, then_by, AMOUNT_SCALE, ONE])
+        };
         // Without a distance to the target nothing is gained; without one to the stop there is no size.
         let [one, other] = factors(stop)?;
         Some(Self {
-            raw: Ratio::new([denominator, RAW_SCALE, ONE, 1], [one, other, contract, numerator])?,
+            raw: Ratio::new([by, then_by, RAW_SCALE, ONE], [one, other, contract, times, then_times])?,
             loss: amount([one, other])?,
             gain: match target {
                 Some(target) => Some(amount(factors(target)?)?),

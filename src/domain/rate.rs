@@ -64,22 +64,64 @@ pub struct Rates {
     seq: u64,
 }
 
-/// How an amount in one currency becomes one in another: times `numerator`, by `denominator`.
-///
-/// A fraction, since the inverse of a price has no end: 1 / 148.5.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an amount in one currency becomes one in another: step by step, at most two of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversion {
+    legs: Vec<Leg>,
+}
+
+/// One step of a conversion: times the price, or by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// The pair whose price it is.
+    pub pair: Pair,
     /// Above zero.
-    pub numerator: Decimal,
-    /// Above zero.
-    pub denominator: Decimal,
-    /// The `seq` of the stored rate that was used; 0 if none was needed.
-    pub seq: u64,
+    pub price: Decimal,
+    /// Whether the amount is divided by the price, as it is in the pair's second currency.
+    pub is_inverse: bool,
+    /// The `seq` of the stored rate; `None` for the entry price of the signal.
+    pub seq: Option<u64>,
 }
 
 impl Conversion {
     /// Nothing to convert.
-    pub const ONE: Self = Self { numerator: Decimal::ONE, denominator: Decimal::ONE, seq: 0 };
+    pub const ONE: Self = Self { legs: Vec::new() };
+    /// Currencies to convert through, in the order of preference: those against which most prices are quoted.
+    pub const PIVOTS: [&'static str; 7] = ["USD", "EUR", "GBP", "JPY", "CHF", "AUD", "USDT"];
+
+    /// Divides by the entry price of a signal on `pair`.
+    #[must_use]
+    pub fn by_entry(pair: Pair, price: Decimal) -> Self {
+        Self { legs: vec![Leg { pair, price, is_inverse: true, seq: None }] }
+    }
+
+    /// The steps in their order.
+    #[must_use]
+    pub fn legs(&self) -> &[Leg] {
+        &self.legs
+    }
+
+    /// Units of the numerators and of the denominators; the value is the product of the ones by that of the others.
+    /// `None` if a price is not above zero.
+    ///
+    /// A fraction, since the inverse of a price has no end: 1 / 148.5.
+    #[must_use]
+    pub fn factors(&self) -> Option<([u64; 2], [u64; 2])> {
+        const ONE: u64 = Decimal::ONE.units().unsigned_abs();
+        let (mut numerators, mut denominators) = ([ONE; 2], [ONE; 2]);
+        for ((leg, numerator), denominator) in self.legs.iter().zip(&mut numerators).zip(&mut denominators) {
+            let price = u64::try_from(leg.price.units()).ok().filter(|units| *units > 0)?;
+            *(if leg.is_inverse { denominator } else { numerator }) = price;
+        }
+        Some((numerators, denominators))
+    }
+
+    /// The `seq` of each stored rate that was used; 0 where none was needed.
+    #[must_use]
+    pub fn seqs(&self) -> [u64; 2] {
+        let seq = |at: usize| self.legs.get(at).and_then(|leg| leg.seq).unwrap_or(0);
+        [seq(0), seq(1)]
+    }
 }
 
 impl Rates {
@@ -106,17 +148,29 @@ impl Rates {
         self.by_pair.values().map(|(rate, _)| rate)
     }
 
-    /// Returns how `from` converts to `to` by a stored rate, or by the inverse of one.
+    /// Returns how `from` converts to `to`: by a stored rate, else by the inverse of one, else through the first of
+    /// [`Conversion::PIVOTS`] for which both steps are stored, each either way round.
     ///
-    /// There is no way around a third currency: the operator could not tell which prices made a size.
+    /// What is stored decides and not its age, so that an answer does not change by the clock alone.
     #[must_use]
     pub fn conversion(&self, from: &Currency, to: &Currency) -> Option<Conversion> {
-        let price = |base, quote| self.by_pair.get(&Pair::of(base, quote)).map(|(rate, seq)| (rate.price, *seq));
-        if let Some((price, seq)) = price(from, to) {
-            return Some(Conversion { numerator: price, denominator: Decimal::ONE, seq });
+        if let Some(leg) = self.leg(from, to) {
+            return Some(Conversion { legs: vec![leg] });
         }
-        let (price, seq) = price(to, from)?;
-        Some(Conversion { numerator: Decimal::ONE, denominator: price, seq })
+        let through = |pivot: &str| {
+            let pivot = Currency::parse(pivot).ok()?;
+            Some(Conversion { legs: vec![self.leg(from, &pivot)?, self.leg(&pivot, to)?] })
+        };
+        Conversion::PIVOTS.into_iter().find_map(through)
+    }
+
+    /// One step, by a stored rate or by the inverse of one.
+    fn leg(&self, from: &Currency, to: &Currency) -> Option<Leg> {
+        let stored = |base, quote, is_inverse| {
+            let (rate, seq) = self.by_pair.get(&Pair::of(base, quote))?;
+            Some(Leg { pair: rate.pair.clone(), price: rate.price, is_inverse, seq: Some(*seq) })
+        };
+        stored(from, to, false).or_else(|| stored(to, from, true))
     }
 }
 
@@ -190,22 +244,51 @@ mod tests {
         assert_eq!(rates.get(&pair("EURUSD")), None);
     }
 
+    /// How an amount is converted, as `*GBPUSD#1 /USDJPY#2`: times the price of change 1, by that of change 2.
+    fn convert(rates: &Rates, from: &str, to: &str) -> Option<String> {
+        let found = rates.conversion(&Currency::parse(from).unwrap(), &Currency::parse(to).unwrap())?;
+        let leg = |leg: &Leg| format!("{}{}#{}", if leg.is_inverse { '/' } else { '*' }, leg.pair, leg.seq.unwrap());
+        Some(found.legs().iter().map(leg).collect::<Vec<_>>().join(" "))
+    }
+
     #[test]
-    fn a_stored_price_converts_in_both_directions_and_never_around_a_third_currency() {
+    fn a_stored_price_converts_in_both_directions() {
         let rates = rates(&[("GBPUSD", "1.34"), ("USDJPY", "148.5"), ("JPYUSD", "0.0067")]);
-        let convert = |from: &str, to: &str| {
-            rates
-                .conversion(&Currency::parse(from).unwrap(), &Currency::parse(to).unwrap())
-                .map(|found| (found.numerator.to_string(), found.denominator.to_string(), found.seq))
-        };
-        let fraction =
-            |numerator: &str, denominator: &str, seq: u64| Some((numerator.to_owned(), denominator.to_owned(), seq));
-        assert_eq!(convert("GBP", "USD"), fraction("1.34", "1", 1));
-        assert_eq!(convert("USD", "GBP"), fraction("1", "1.34", 1));
+        assert_eq!(convert(&rates, "GBP", "USD").as_deref(), Some("*GBPUSD#1"));
+        assert_eq!(convert(&rates, "USD", "GBP").as_deref(), Some("/GBPUSD#1"));
         // Where both directions are stored, the one that was asked for.
-        assert_eq!(convert("USD", "JPY"), fraction("148.5", "1", 2));
-        assert_eq!(convert("JPY", "USD"), fraction("0.0067", "1", 3));
-        assert_eq!(convert("GBP", "JPY"), None);
-        assert_eq!(convert("USD", "EUR"), None);
+        assert_eq!(convert(&rates, "USD", "JPY").as_deref(), Some("*USDJPY#2"));
+        assert_eq!(convert(&rates, "JPY", "USD").as_deref(), Some("*JPYUSD#3"));
+        assert_eq!(convert(&rates, "USD", "EUR"), None);
+    }
+
+    #[test]
+    fn without_a_price_of_their_own_two_currencies_convert_through_a_third() {
+        let rates = rates(&[
+            ("GBPUSD", "1.34"),
+            ("USDJPY", "148.5"),
+            ("EURGBP", "0.86"),
+            ("EURCHF", "0.93"),
+            ("USDCHF", "0.80"),
+            ("BTC-USDT", "95000"),
+            ("EUR-USDT", "1.16"),
+        ]);
+        for (from, to, expected) in [
+            ("GBP", "JPY", Some("*GBPUSD#1 *USDJPY#2")),
+            ("JPY", "GBP", Some("/USDJPY#2 /GBPUSD#1")),
+            // Through dollars, before euros.
+            ("CHF", "GBP", Some("/USDCHF#5 /GBPUSD#1")),
+            ("USD", "EUR", Some("/GBPUSD#1 /EURGBP#3")),
+            ("BTC", "EUR", Some("*BTC-USDT#6 /EUR-USDT#7")),
+            // Never through two.
+            ("BTC", "JPY", None),
+            ("JPY", "AUD", None),
+        ] {
+            assert_eq!(convert(&rates, from, to).as_deref(), expected, "{from} {to}");
+        }
+        let path = rates.conversion(&Currency::parse("JPY").unwrap(), &Currency::parse("GBP").unwrap()).unwrap();
+        assert_eq!(path.seqs(), [2, 1]);
+        assert_eq!(path.factors(), Some(([100_000_000; 2], [14_850_000_000, 134_000_000])));
+        assert_eq!(Conversion::ONE.factors(), Some(([100_000_000; 2], [100_000_000; 2])));
     }
 }

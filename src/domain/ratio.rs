@@ -1,5 +1,7 @@
 //! Exact fractions that many numbers are multiplied by.
 
+use std::cmp::Ordering;
+
 use ethnum::U256;
 
 /// An exact fraction in lowest terms.
@@ -12,8 +14,12 @@ pub(super) struct Ratio {
 }
 
 impl Ratio {
-    /// Makes the fraction of two products; `None` if a divisor is zero. Four factors of 64 bits always fit.
-    pub(super) fn new(mut numerators: [u64; 4], mut denominators: [u64; 4]) -> Option<Self> {
+    /// Makes the fraction of two products; `None` if a divisor is zero, or a product in lowest terms takes more than 256
+    /// bits, as that of four factors never does.
+    pub(super) fn new<const N: usize, const D: usize>(
+        mut numerators: [u64; N],
+        mut denominators: [u64; D],
+    ) -> Option<Self> {
         for numerator in &mut numerators {
             for denominator in &mut denominators {
                 let divisor = greatest_common_divisor(*numerator, *denominator);
@@ -21,10 +27,10 @@ impl Ratio {
                 *denominator = denominator.checked_div(divisor)?;
             }
         }
-        let product = |factors: [u64; 4]| {
+        let product = |factors: &[u64]| {
             factors.iter().try_fold(U256::ONE, |product, factor| product.checked_mul(U256::from(*factor)))
         };
-        let (numerator, denominator) = (product(numerators)?, product(denominators)?);
+        let (numerator, denominator) = (product(&numerators)?, product(&denominators)?);
         if denominator == U256::ZERO {
             return None;
         }
@@ -47,6 +53,20 @@ impl Ratio {
     fn floor_of_wide(&self, value: u128) -> Option<u64> {
         let product = U256::from(value).checked_mul(self.numerator)?;
         u64::try_from(product.checked_div(self.denominator)?).ok()
+    }
+
+    /// Returns `value` times the fraction, rounded to the nearest integer, or to the even one of two that are as near;
+    /// `None` if it does not fit 64 bits.
+    pub(super) fn nearest_to(&self, value: u64) -> Option<u64> {
+        let product = U256::from(value).checked_mul(self.numerator)?;
+        let (floor, rest) = (product.checked_div(self.denominator)?, product.checked_rem(self.denominator)?);
+        let floor = u64::try_from(floor).ok()?;
+        let is_up = match rest.cmp(&(self.denominator - rest)) {
+            Ordering::Less => false,
+            Ordering::Equal => floor % 2 == 1,
+            Ordering::Greater => true,
+        };
+        floor.checked_add(is_up.into())
     }
 
     /// Returns the least number that, times `factor` and the fraction, is at least `value`; `None` if it does not fit

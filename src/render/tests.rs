@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::domain::{
-    Currency, Direction, Levels, Mission, OutcomeStatus, OverlayDraft, Pair, RateDraft, Reason, Reasons, SignalDraft,
-    SignalId, Status, Symbol, TierName, UserId,
+    Currency, Direction, Instruments, Levels, Market, Mission, OutcomeStatus, OverlayDraft, Pair, RateDraft, Rates,
+    Reason, Reasons, SignalDraft, SignalId, Status, Symbol, Terms, TierName, Tiers, UserId,
 };
 
 type Raw = Box<RawValue>;
@@ -195,10 +195,11 @@ struct PlainMission<'a> {
     minimum_balance: Option<Raw>,
     account_currency: &'a str,
     conversion_rate: Option<Raw>,
+    conversion_path: Option<Vec<&'a str>>,
 }
 
 impl<'a> PlainMission<'a> {
-    fn new(mission: &Mission, currency: &'a Currency) -> Self {
+    fn new(mission: &Mission, terms: &'a Terms) -> Self {
         Self {
             status: mission.status.as_str(),
             seconds_remaining: mission.seconds_remaining,
@@ -214,8 +215,9 @@ impl<'a> PlainMission<'a> {
             risk_amount: number(mission.risk_amount),
             reward_amount: number(mission.reward_amount),
             minimum_balance: number(mission.minimum_balance),
-            account_currency: currency.as_str(),
+            account_currency: terms.account_currency().as_str(),
             conversion_rate: number(mission.conversion_rate),
+            conversion_path: terms.conversion_path().map(|path| path.iter().map(Pair::as_str).collect()),
         }
     }
 }
@@ -412,6 +414,18 @@ fn any_mission() -> impl Strategy<Value = Mission> {
     )
 }
 
+/// The terms by the built-in tables, with prices that lead from yen to pounds.
+fn terms(signal: &Signal, overlay: &Overlay) -> Terms {
+    let mut rates = Rates::default();
+    for (pair, seq) in [("USDJPY", 1), ("GBPUSD", 2)] {
+        let pair = Pair::parse(pair).unwrap();
+        rates.put(Rate { pair, price: Decimal::HUNDRED, updated_at: UnixMillis::MIN }, seq);
+    }
+    let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
+    let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates };
+    Terms::new(signal, &overlay.account_currency, market)
+}
+
 /// Rendered JSON as text; it has to be one line, since lines are what separates records in a batch.
 #[track_caller]
 fn line(json: Vec<u8>) -> String {
@@ -429,12 +443,12 @@ proptest! {
         mission in any_mission(),
     ) {
         let mut view = b"before".to_vec();
-        let currency = &overlay.account_currency;
-        write_view(&mut view, &signal_json(&signal), &overlay_json(&overlay), &mission, currency);
+        let terms = terms(&signal, &overlay);
+        write_view(&mut view, &signal_json(&signal), &overlay_json(&overlay), &mission, &terms);
         let plain = PlainView {
             signal: PlainSignal::new(&signal, &signal_kept),
             user: PlainOverlay::new(&overlay, &overlay_kept),
-            mission: PlainMission::new(&mission, currency),
+            mission: PlainMission::new(&mission, &terms),
         };
         let plain = format!("before{}", serde_json::to_string(&plain).unwrap());
         prop_assert_eq!(line(view), plain);
@@ -530,8 +544,8 @@ fn a_view_has_three_objects() {
         conversion_rate: None,
     };
     let mut view = Vec::new();
-    let currency = &overlay.account_currency;
-    write_view(&mut view, &signal_json(&signal), &overlay_json(&overlay), &mission, currency);
+    let terms = terms(&signal, &overlay);
+    write_view(&mut view, &signal_json(&signal), &overlay_json(&overlay), &mission, &terms);
     let expected = concat!(
         r#"{"signal":{"signal_id":"S-1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"#,
         r#""created_at":"2026-01-30T16:00:00Z","expires_at":"2026-01-30T17:00:00Z","session":"LONDON"},"#,
@@ -541,7 +555,7 @@ fn a_view_has_three_objects() {
         r#""reasons":["expired","below_minimum_lot"],"stop_pips":1,"target_pips":null,"risk_reward":null,"#,
         r#""risk_percent":-0.00000001,"risk_budget":100,"lots_raw":null,"lots":0,"risk_amount":1.5,"#,
         r#""reward_amount":null,"minimum_balance":92233720368.54775807,"account_currency":"USD","#,
-        r#""conversion_rate":null}}"#,
+        r#""conversion_rate":null,"conversion_path":[]}}"#,
     );
     assert_eq!(line(view), expected);
 }

@@ -5,7 +5,7 @@
 //! per view. They are collected in an array of fixed size first: to append two dozen short pieces to a vector one by
 //! one takes longer than to compute the view.
 
-use crate::domain::{Account, Budget, Currency, Decimal, Mission, Status, TEXT_BYTES_MAX, Terms, UnixMillis, UserTier};
+use crate::domain::{Account, Budget, Decimal, Mission, Status, TEXT_BYTES_MAX, Terms, UnixMillis, UserTier};
 
 /// The terms of a signal in one currency, and the parts of its views that follow from them alone.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl ViewTemplate {
     pub fn new(terms: Terms) -> Self {
         // These parts do not depend on the user, so they are those of a user without data.
         let mission = terms.mission(Account::default(), UserTier::Unnamed, Status::Active, UnixMillis::MIN);
-        let (levels, closing) = (levels(&mission), closing(&mission, terms.account_currency()));
+        let (levels, closing) = (levels(&mission), closing(&mission, &terms));
         Self { terms, levels, closing }
     }
 
@@ -43,13 +43,13 @@ impl ViewTemplate {
 ///
 /// - `signal`, `overlay`: the JSON that [`signal_json`](super::signal_json) and [`overlay_json`](super::overlay_json)
 ///   return.
-/// - `currency`: the overlay's account currency.
+/// - `terms`: those of the signal for the overlay's account currency.
 ///
 /// Numbers that can not be known are `null`; `minimum_balance` is left out if there is none.
-pub fn write_view(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mission, currency: &Currency) {
+pub fn write_view(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mission, terms: &Terms) {
     let mut budget = Vec::new();
     write_budget(&mut budget, Budget { risk_percent: mission.risk_percent, risk_budget: mission.risk_budget });
-    write_parts(out, signal, overlay, mission, [&levels(mission), &budget, &closing(mission, currency)]);
+    write_parts(out, signal, overlay, mission, [&levels(mission), &budget, &closing(mission, terms)]);
 }
 
 fn write_parts(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mission, prepared: [&[u8]; 3]) {
@@ -122,13 +122,26 @@ fn levels(mission: &Mission) -> Vec<u8> {
 }
 
 /// The part that follows from the account's currency, up to the end.
-fn closing(mission: &Mission, currency: &Currency) -> Vec<u8> {
+fn closing(mission: &Mission, terms: &Terms) -> Vec<u8> {
     let mut text = Text::default();
     text.put(b",\"account_currency\":\"");
     // Letters and digits only: nothing to escape.
-    text.put_str(currency.as_str());
+    text.put_str(terms.account_currency().as_str());
     text.put(b"\",\"conversion_rate\":");
     text.put_number(mission.conversion_rate);
+    text.put(b",\"conversion_path\":");
+    match terms.conversion_path() {
+        None => text.put(b"null"),
+        Some(path) => {
+            text.put(b"[");
+            for (index, pair) in path.iter().enumerate() {
+                text.put_str(if index == 0 { "\"" } else { ",\"" });
+                text.put_str(pair.as_str());
+                text.put(b"\"");
+            }
+            text.put(b"]");
+        }
+    }
     text.put(b"}}");
     text.bytes().to_vec()
 }

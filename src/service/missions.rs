@@ -44,8 +44,8 @@ pub struct ViewTag {
     pub signal_seq: u64,
     /// The `seq` of the overlay.
     pub overlay_seq: u64,
-    /// The `seq` of the rate that converts; 0 without one.
-    pub rate_seq: u64,
+    /// The `seq` of each rate that converts; 0 without one.
+    pub rate_seqs: [u64; 2],
     /// The `seq` of the outcome; 0 without one.
     pub outcome_seq: u64,
     /// Whether the signal is expired. With the outcome this gives the status.
@@ -66,7 +66,7 @@ impl<'a> MissionView<'a> {
             run,
             signal_seq: signal.seq,
             overlay_seq: row.seq,
-            rate_seq: template.terms().rate_seq(),
+            rate_seqs: template.terms().rate_seqs(),
             outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
             is_expired: signal.signal.is_expired(now),
         };

@@ -99,7 +99,7 @@ fn each_step_of_a_size_is_shown() {
     exit 0
     signal        BUY EURUSD at 1.085, stop 1.083, target 1.089
     distance      |1.085 − 1.083| = 0.002, which is 20 pips of 0.0001
-    conversion    USD to EUR by the entry price: 1 / 1.085 = 0.92165899
+    conversion    USD to EUR by the entry price of EURUSD 1.085 = 0.92165899
     loss per lot  distance × 100000 units a lot × conversion = 184.33179723 EUR
     risk budget   15000 × 3 % (the user's) = 450 EUR
     raw size      risk budget / loss per lot = 2.44125 lots

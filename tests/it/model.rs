@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use overlaid::domain::Condition;
 use overlaid::domain::{
-    Market, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Rates, Signal, SignalDraft, UnixMillis, compute,
+    Market, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Rates, Signal, SignalDraft, Terms, UnixMillis,
+    compute,
 };
 use overlaid::render;
 use overlaid::service::{Separator, Service, ServiceError, Settings, ViewTag, export_lines};
@@ -576,7 +577,8 @@ impl Through {
             let mission = compute(signal, overlay, outcome.map(|(_, outcome)| outcome), market, now);
             let (signal_json, overlay_json) = (render::signal_json(signal), render::overlay_json(overlay));
             let mut own = Vec::new();
-            render::write_view(&mut own, &signal_json, &overlay_json, &mission, &overlay.account_currency);
+            let terms = Terms::new(signal, &overlay.account_currency, market);
+            render::write_view(&mut own, &signal_json, &overlay_json, &mission, &terms);
             let own = String::from_utf8(own).unwrap();
             let viewed = self.runtime.block_on(self.world.view(signal.id.as_str(), user)).unwrap();
             assert_eq!(viewed, own);
@@ -586,7 +588,7 @@ impl Through {
                 run: service.run(),
                 signal_seq: *seq,
                 overlay_seq: *overlay_seq,
-                rate_seq: model.rates.get("USDJPY").filter(|_| is_converted).map_or(0, |(seq, _)| *seq),
+                rate_seqs: [model.rates.get("USDJPY").filter(|_| is_converted).map_or(0, |(seq, _)| *seq), 0],
                 outcome_seq: outcome.map_or(0, |(seq, _)| *seq),
                 is_expired: now >= signal.expires_at,
             };

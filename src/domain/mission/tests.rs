@@ -136,16 +136,16 @@ impl Case<'_> {
 
 /// Compares the members of the answer that `expected` names; `null` means that it is not known, or absent.
 ///
-/// `loss_per_lot` and `rate_seq` are no members of the answer, but what it rests on.
+/// `loss_per_lot` and `rate_seqs` are no members of the answer, but what it rests on.
 #[track_caller]
 fn check(case: Case<'_>, expected: &str) {
     let (mission, terms) = case.compute();
     let mut view = Vec::new();
-    render::write_view(&mut view, b"{}", b"{}", &mission, &Currency::usd());
+    render::write_view(&mut view, b"{}", b"{}", &mission, &terms);
     let view = Object::parse(&view).unwrap();
     let mut answer = Object::parse(view.get("mission").unwrap().as_bytes()).unwrap();
     answer.set("loss_per_lot", terms.loss_per_lot().map_or("null".to_owned(), |loss| loss.to_string()));
-    answer.set("rate_seq", terms.rate_seq().to_string());
+    answer.set("rate_seqs", format!("{:?}", terms.rate_seqs()).replace(' ', ""));
     for (name, value) in Object::parse(expected.as_bytes()).unwrap().iter() {
         assert_eq!(answer.get(name).unwrap_or("null"), value, "{name} of {}", answer.to_json());
     }
@@ -162,7 +162,7 @@ fn a_dollar_quote_needs_no_rate() {
         Case { rates: &[], ..case("{}", r#"{"account_balance":10850.47}"#) },
         r#"{"loss_per_lot":200,"risk_budget":217.0094,"lots_raw":1.085047,"lots":1.08,"risk_amount":216,
             "reward_amount":432,"risk_reward":2,"stop_pips":20,"target_pips":40,"risk_percent":2,"tradable":true,
-            "reasons":[],"status":"active","conversion_rate":1,"rate_seq":0,"minimum_balance":null}"#,
+            "reasons":[],"status":"active","conversion_rate":1,"rate_seqs":[0,0],"minimum_balance":null}"#,
     );
 }
 
@@ -182,7 +182,7 @@ fn yen_quotes_are_converted() {
         ),
         r#"{"loss_per_lot":116.43097643,"lots_raw":3.86495083,"lots":3.86,"risk_amount":449.42356902,
             "risk_budget":450,"reward_amount":898.84713804,"stop_pips":17.29,"target_pips":34.58,
-            "conversion_rate":0.00673401,"rate_seq":1}"#,
+            "conversion_rate":0.00673401,"rate_seqs":[1,0]}"#,
     );
     check(
         case(
@@ -206,7 +206,7 @@ fn franc_and_canadian_dollar_quotes_are_converted() {
     );
     check(
         case(r#"{"symbol":"GBPCHF","entry_price":1.08,"stop_loss":1.078,"take_profit":null}"#, "{}"),
-        r#"{"loss_per_lot":250,"lots":0.8,"risk_amount":200,"conversion_rate":1.25,"rate_seq":4}"#,
+        r#"{"loss_per_lot":250,"lots":0.8,"risk_amount":200,"conversion_rate":1.25,"rate_seqs":[4,0]}"#,
     );
     check(
         case(r#"{"symbol":"USDCAD","entry_price":1.37,"stop_loss":1.368,"take_profit":1.374}"#, "{}"),
@@ -215,7 +215,7 @@ fn franc_and_canadian_dollar_quotes_are_converted() {
     );
     check(
         case(r#"{"symbol":"AUDCAD","entry_price":0.9,"stop_loss":0.898,"take_profit":null}"#, "{}"),
-        r#"{"loss_per_lot":145.98540145,"lots_raw":1.37,"lots":1.37,"risk_amount":200,"rate_seq":3}"#,
+        r#"{"loss_per_lot":145.98540145,"lots_raw":1.37,"lots":1.37,"risk_amount":200,"rate_seqs":[3,0]}"#,
     );
 }
 
@@ -225,14 +225,14 @@ fn a_cross_uses_a_stored_rate_in_either_direction() {
     check(
         cross,
         r#"{"loss_per_lot":268,"lots_raw":0.74626865,"lots":0.74,"risk_amount":198.32,"reward_amount":396.64,
-            "conversion_rate":1.34,"rate_seq":2}"#,
+            "conversion_rate":1.34,"rate_seqs":[2,0]}"#,
     );
     check(
         Case { rates: &[("USDGBP", "0.8")], ..cross },
-        r#"{"loss_per_lot":250,"lots":0.8,"conversion_rate":1.25,"rate_seq":1}"#,
+        r#"{"loss_per_lot":250,"lots":0.8,"conversion_rate":1.25,"rate_seqs":[1,0]}"#,
     );
     // With both at hand, the one that needs no division.
-    check(Case { rates: &[("USDGBP", "0.8"), ("GBPUSD", "1.34")], ..cross }, r#"{"lots":0.74,"rate_seq":2}"#);
+    check(Case { rates: &[("USDGBP", "0.8"), ("GBPUSD", "1.34")], ..cross }, r#"{"lots":0.74,"rate_seqs":[2,0]}"#);
     check(
         case(r#"{"symbol":"GBPAUD","entry_price":2.06,"stop_loss":2.058,"take_profit":2.064}"#, "{}"),
         r#"{"loss_per_lot":130,"lots_raw":1.53846153,"lots":1.53,"risk_amount":198.9,"reward_amount":397.8}"#,
@@ -246,8 +246,45 @@ fn without_a_rate_there_are_no_lots() {
         "risk_amount":null,"reward_amount":null,"conversion_rate":null,"loss_per_lot":null,"minimum_balance":null,
         "risk_budget":200,"risk_reward":2,"stop_pips":20,"target_pips":40}"#;
     check(Case { rates: &[], ..cross }, unsized_);
-    // Nor is a way sought around a third currency: pounds to euros to dollars.
-    check(Case { rates: &[("GBPEUR", "1.15"), ("EURUSD", "1.085")], ..cross }, unsized_);
+    // Two steps are no answer where one of them is missing, nor are three.
+    check(Case { rates: &[("GBPEUR", "1.15")], ..cross }, unsized_);
+    check(Case { rates: &[("GBPEUR", "1.15"), ("EURCHF", "0.93"), ("USDCHF", "0.8")], ..cross }, unsized_);
+    check(Case { rates: &[], ..cross }, r#"{"conversion_path":null}"#);
+    check(case("{}", "{}"), r#"{"conversion_path":[]}"#);
+}
+
+#[test]
+fn a_cross_converts_through_a_third_currency() {
+    let cross = case(r#"{"symbol":"EURGBP","entry_price":0.865,"stop_loss":0.863,"take_profit":0.869}"#, "{}");
+    // Pounds to euros to dollars: a lot loses 200 pounds, and a pound is 1.15 × 1.085 = 1.24775 dollars.
+    check(
+        Case { rates: &[("GBPEUR", "1.15"), ("EURUSD", "1.085")], ..cross },
+        r#"{"loss_per_lot":249.55,"lots_raw":0.80144259,"lots":0.8,"risk_amount":199.64,"reward_amount":399.28,
+            "conversion_rate":1.24775,"conversion_path":["GBPEUR","EURUSD"],"rate_seqs":[1,2],"reasons":[]}"#,
+    );
+    // Both the other way round: 1 / 0.8 / 0.92.
+    check(
+        Case { rates: &[("USDEUR", "0.92"), ("EURGBP", "0.8")], ..cross },
+        r#"{"loss_per_lot":271.73913043,"lots_raw":0.736,"lots":0.73,"risk_amount":198.36956521,
+            "conversion_rate":1.35869565,"conversion_path":["EURGBP","USDEUR"],"rate_seqs":[2,1]}"#,
+    );
+    // Yen of an account in pounds: by the dollar, though the way through euros was stored first.
+    check(
+        Case {
+            rates: &[("EURJPY", "160"), ("EURGBP", "0.86"), ("USDJPY", "148.5"), ("GBPUSD", "1.35")],
+            ..case(
+                r#"{"symbol":"USDJPY","entry_price":148.5,"stop_loss":148.3,"take_profit":null}"#,
+                r#"{"account_currency":"GBP"}"#,
+            )
+        },
+        r#"{"loss_per_lot":99.76306272,"lots":2,"risk_amount":199.52612545,"conversion_rate":0.00498815,
+            "conversion_path":["USDJPY","GBPUSD"],"rate_seqs":[3,4]}"#,
+    );
+    // A rate of the two themselves is nearer, whatever its age.
+    check(
+        Case { rates: &[("GBPUSD", "1.34"), ("GBPEUR", "1.15"), ("EURUSD", "1.085")], ..cross },
+        r#"{"lots":0.74,"conversion_path":["GBPUSD"]}"#,
+    );
 }
 
 #[test]
@@ -256,14 +293,14 @@ fn an_account_in_the_pairs_base_converts_by_the_entry() {
     check(
         Case { rates: &[("EURUSD", "1.2")], ..case("{}", r#"{"account_currency":"EUR"}"#) },
         r#"{"loss_per_lot":184.33179723,"lots_raw":1.085,"lots":1.08,"risk_amount":199.07834101,
-            "reward_amount":398.15668202,"conversion_rate":0.92165899,"rate_seq":0}"#,
+            "reward_amount":398.15668202,"conversion_rate":0.92165899,"conversion_path":["EURUSD"],"rate_seqs":[0,0]}"#,
     );
     check(
         Case {
             rates: &[],
             ..case(r#"{"symbol":"USDJPY","entry_price":148.5,"stop_loss":148.3,"take_profit":null}"#, "{}")
         },
-        r#"{"loss_per_lot":134.68013468,"conversion_rate":0.00673401,"rate_seq":0,"reasons":[]}"#,
+        r#"{"loss_per_lot":134.68013468,"conversion_rate":0.00673401,"rate_seqs":[0,0],"reasons":[]}"#,
     );
     // Without an entry it takes a stored rate.
     check(
@@ -274,7 +311,7 @@ fn an_account_in_the_pairs_base_converts_by_the_entry() {
                 r#"{"account_currency":"EUR"}"#,
             )
         },
-        r#"{"loss_per_lot":160,"lots":1.25,"conversion_rate":0.8,"rate_seq":1}"#,
+        r#"{"loss_per_lot":160,"lots":1.25,"conversion_rate":0.8,"rate_seqs":[1,0]}"#,
     );
 }
 
@@ -285,7 +322,7 @@ fn accounts_hold_other_currencies_than_dollars() {
             r#"{"symbol":"USDJPY","entry_price":148.5,"stop_loss":148.3,"take_profit":148.9}"#,
             r#"{"account_currency":"JPY","account_balance":1000000}"#,
         ),
-        r#"{"loss_per_lot":20000,"lots":1,"risk_amount":20000,"conversion_rate":1,"rate_seq":0}"#,
+        r#"{"loss_per_lot":20000,"lots":1,"risk_amount":20000,"conversion_rate":1,"rate_seqs":[0,0]}"#,
     );
     check(
         case("{}", r#"{"account_currency":"JPY","account_balance":1000000}"#),
@@ -357,7 +394,7 @@ fn pips_alone_are_enough_for_a_known_symbol() {
             r#"{"symbol":"USDJPY","entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20}"#,
             r#"{"account_balance":15000,"risk_percent":3}"#,
         ),
-        r#"{"loss_per_lot":134.68013468,"lots":3.34,"target_pips":null,"reward_amount":null,"rate_seq":1}"#,
+        r#"{"loss_per_lot":134.68013468,"lots":3.34,"target_pips":null,"reward_amount":null,"rate_seqs":[1,0]}"#,
     );
 }
 

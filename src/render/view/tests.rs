@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    Direction, Instruments, Levels, Market, Object, Pair, Rate, Rates, Signal, SignalId, Symbol, TierName, Tiers,
+    Currency, Direction, Instruments, Levels, Market, Object, Pair, Rate, Rates, Signal, SignalId, Symbol, TierName,
+    Tiers,
 };
 
 /// A signal's JSON and an overlay's, of which only the place in the view matters here.
@@ -44,7 +45,7 @@ impl Joined {
             let tier = tiers.of_user(tier.as_ref());
             let mission = template.terms().mission(*account, tier, *status, now);
             let mut plain = b"before".to_vec();
-            write_view(&mut plain, SIGNAL, OVERLAY, &mission, &self.currency);
+            write_view(&mut plain, SIGNAL, OVERLAY, &mission, template.terms());
             let mut budget = Vec::new();
             write_budget(&mut budget, Budget::of(*account, tier));
             let mut prepared = b"before".to_vec();

@@ -203,14 +203,18 @@ impl Oracle {
         let plain = input.plain();
         let stored =
             |pair: String| input.rates.iter().rev().find(|(known, _)| *known == pair).map(|(_, price)| exact(*price));
+        let step = |from: &str, to: &str| {
+            stored(format!("{from}{to}")).or_else(|| Some(stored(format!("{to}{from}"))?.recip()))
+        };
+        let through = |pivot: &&str| Some(step(plain.quote, pivot)? * step(pivot, input.account)?);
         let rate = if plain.quote == input.account {
             BigRational::one()
         } else if let (true, Some(entry)) = (plain.base == Some(input.account), input.levels.entry()) {
             exact(entry).recip()
-        } else if let Some(price) = stored(format!("{}{}", plain.quote, input.account)) {
+        } else if let Some(price) = step(plain.quote, input.account) {
             price
         } else {
-            stored(format!("{}{}", input.account, plain.quote))?.recip()
+            ["USD", "EUR", "GBP", "JPY"].iter().find_map(through)?
         };
         let (stop, target) = match input.levels {
             Levels::Prices { entry, stop, target } => {
@@ -308,7 +312,7 @@ fn any_levels(prices: impl Strategy<Value = Decimal> + Clone) -> impl Strategy<V
 }
 
 fn any_rates(prices: impl Strategy<Value = Decimal>) -> impl Strategy<Value = Vec<(&'static str, Decimal)>> {
-    let pairs = ["EURUSD", "USDEUR", "USDJPY", "JPYUSD", "EURJPY", "JPYEUR"];
+    let pairs = ["EURUSD", "USDEUR", "USDJPY", "JPYUSD", "EURJPY", "JPYEUR", "GBPUSD", "EURGBP", "GBPJPY"];
     prop::collection::vec((prop::sample::select(pairs.to_vec()), prices), 0..6)
 }
 
@@ -435,7 +439,12 @@ proptest! {
             prop_assert!(mission.reasons.contains(Reason::NoConversionRate));
             return Ok(());
         };
-        prop_assert_eq!(mission.reasons.contains(Reason::OutOfRange), !oracle.is_in_range());
+        let has_target = match input.levels {
+            Levels::Prices { target, .. } | Levels::Pips { target, .. } => target.is_some(),
+        };
+        let target_is_shown = !has_target || mission.target_pips.is_some() && mission.risk_reward.is_some();
+        let fits = oracle.is_in_range() && mission.stop_pips.is_some() && target_is_shown;
+        prop_assert_eq!(mission.reasons.contains(Reason::OutOfRange), !fits);
         if oracle.is_in_range() {
             check_sized(&oracle, &mission)?;
         } else {
