@@ -192,6 +192,9 @@ impl Decimal {
     }
 
     /// Writes the shortest plain form to the start of `text` and returns its length. The bytes after it are undefined.
+    ///
+    /// The digits are made here, eight at a time and without a branch for each: a batch of views with `itoa` in this
+    /// place takes 1.28 times the instructions and the time, which is above its floor.
     #[inline]
     pub(crate) fn write_into(self, text: &mut [u8; TEXT_BYTES_MAX]) -> usize {
         let magnitude = self.0.unsigned_abs();

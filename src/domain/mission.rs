@@ -22,7 +22,7 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
-use super::ratio::{Divisor, Ratio};
+use super::ratio::Ratio;
 use super::{
     Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Pair,
     Rates, Round, Signal, Tiers, UnixMillis, UserTier,
@@ -504,8 +504,7 @@ fn shown_rate(conversion: &Conversion) -> Option<Decimal> {
 /// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit.
 fn risk_budget(balance: Decimal, risk_percent: Decimal) -> Option<Decimal> {
     /// Units of a balance times units of a percentage, by units of a budget.
-    const SCALE: Option<Divisor> = Divisor::new(100 * ONE);
-    decimal(SCALE?.divide(risk_product(balance, risk_percent)?)?)
+    decimal(u64::try_from(risk_product(balance, risk_percent)? / u128::from(100 * ONE)).ok()?)
 }
 
 /// A balance times a percentage, in units of both; `None` if either is below zero.

@@ -9,8 +9,8 @@ use ethnum::U256;
 pub(super) struct Ratio {
     numerator: U256,
     denominator: U256,
-    /// Where both fit 64 bits, the case of nearly every signal: a division without dividing.
-    narrow: Option<(u64, Divisor)>,
+    /// Both again where they fit 64 bits, the case of nearly every signal: divided in 128 bits.
+    narrow: Option<(u64, u64)>,
 }
 
 impl Ratio {
@@ -34,17 +34,17 @@ impl Ratio {
         if denominator == U256::ZERO {
             return None;
         }
-        let narrow = u64::try_from(numerator).ok().zip(u64::try_from(denominator).ok().and_then(Divisor::new));
+        let narrow = u64::try_from(numerator).ok().zip(u64::try_from(denominator).ok());
         Some(Self { numerator, denominator, narrow })
     }
 
     /// Returns `value` times the fraction, cut to an integer; `None` if it does not fit 64 bits.
     #[inline]
     pub(super) fn floor_of(&self, value: u128) -> Option<u64> {
-        if let Some((numerator, divisor)) = &self.narrow
-            && let Some(product) = value.checked_mul(u128::from(*numerator))
+        if let Some((numerator, denominator)) = self.narrow
+            && let Some(product) = value.checked_mul(u128::from(numerator))
         {
-            return divisor.divide(product);
+            return u64::try_from(product.checked_div(u128::from(denominator))?).ok();
         }
         self.floor_of_wide(value)
     }
@@ -79,62 +79,6 @@ impl Ratio {
     }
 }
 
-/// A divisor of 64 bits with its reciprocal, by which 128 bits are divided with two multiplications.
-///
-/// Source: N. Möller, T. Granlund, "Improved division by invariant integers", IEEE Transactions on Computers 60 (2011),
-/// algorithm 4.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Divisor {
-    /// The divisor, shifted until its top bit is set.
-    shifted: u64,
-    shift: u32,
-    /// ⌊(2¹²⁸ − 1) / `shifted`⌋ − 2⁶⁴
-    reciprocal: u64,
-}
-
-impl Divisor {
-    /// Prepares a divisor; `None` for zero.
-    pub(super) const fn new(divisor: u64) -> Option<Self> {
-        if divisor == 0 {
-            return None;
-        }
-        let shift = divisor.leading_zeros();
-        let shifted = divisor << shift;
-        // Below 2⁶⁵ and at least 2⁶⁴, so that cutting it off subtracts 2⁶⁴.
-        let (_, reciprocal) = halves(u128::MAX / (shifted as u128));
-        Some(Self { shifted, shift, reciprocal })
-    }
-
-    /// Returns the quotient, cut to an integer; `None` if it does not fit 64 bits.
-    #[inline]
-    pub(super) const fn divide(&self, dividend: u128) -> Option<u64> {
-        let (high, _) = halves(dividend);
-        if high >= self.shifted >> self.shift {
-            return None;
-        }
-        // Nothing is shifted out, as the upper half is below the divisor.
-        let dividend = dividend << self.shift;
-        let (high, low) = halves(dividend);
-        let (quotient, fraction) = halves((self.reciprocal as u128 * high as u128).wrapping_add(dividend));
-        let mut quotient = quotient.wrapping_add(1);
-        let mut rest = low.wrapping_sub(quotient.wrapping_mul(self.shifted));
-        if rest > fraction {
-            quotient = quotient.wrapping_sub(1);
-            rest = rest.wrapping_add(self.shifted);
-        }
-        if rest >= self.shifted {
-            quotient = quotient.wrapping_add(1);
-        }
-        Some(quotient)
-    }
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "each half is 64 bits")]
-const fn halves(value: u128) -> (u64, u64) {
-    ((value >> 64) as u64, value as u64)
-}
-
 fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
         (a, b) = (b, a % b);
@@ -158,18 +102,6 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
-
-        #[test]
-        fn a_prepared_divisor_divides_as_the_machine_does(high in any_size(), low in any_size(), divisor in any_size()) {
-            let dividend = u128::from(high) << 64 | u128::from(low);
-            let plain = dividend.checked_div(u128::from(divisor)).and_then(|quotient| u64::try_from(quotient).ok());
-            prop_assert_eq!(Divisor::new(divisor).and_then(|divisor| divisor.divide(dividend)), plain);
-            // Where the upper half is just below the divisor is where a quotient is largest.
-            let high = divisor.saturating_sub(1);
-            let dividend = u128::from(high) << 64 | u128::from(low);
-            let plain = dividend.checked_div(u128::from(divisor)).and_then(|quotient| u64::try_from(quotient).ok());
-            prop_assert_eq!(Divisor::new(divisor).and_then(|divisor| divisor.divide(dividend)), plain);
-        }
 
         #[test]
         fn the_short_way_and_the_long_way_give_the_same(
