@@ -5,12 +5,11 @@
 
 mod exchange;
 
-use std::fs;
 use std::path::Path;
 
-use exchange::{Connection, Request, send_raw};
+use exchange::{Conversation, Request, shown};
 
-use crate::process::{Server, run};
+use crate::kit::{Server, answers_to, run};
 
 /// What every server begins with: an active signal, an expired one, one that has to be converted; users with dollars, euros, yen and without
 /// a balance.
@@ -28,9 +27,7 @@ const RECORDS: &str = r#"
 
 /// Starts a server on the records, and on what is in the folder already.
 fn serve(folder: &Path) -> Server {
-    let records = folder.join("records.ndjson");
-    fs::write(&records, RECORDS).unwrap();
-    Server::start(folder, &["--load", records.to_str().unwrap()])
+    Server::with_records(folder, RECORDS, &[])
 }
 
 /// Requests of a table, without blank lines.
@@ -48,8 +45,8 @@ fn hold(group: &str, answers: &str) {
 }
 
 /// Sends the requests of a table in order, each with the same more header fields; returns them with their answers.
-fn ask(connection: &mut Connection, table: &str, more_fields: &str) -> String {
-    let asked = lines(table).map(|line| format!("> {line}\n{}\n", connection.ask(&Request { line, more_fields })));
+fn ask(conversation: &mut Conversation, table: &str, more_fields: &str) -> String {
+    let asked = lines(table).map(|line| format!("> {line}\n{}\n", conversation.ask(&Request { line, more_fields })));
     asked.collect::<Vec<_>>().concat()
 }
 
@@ -57,7 +54,7 @@ fn ask(connection: &mut Connection, table: &str, more_fields: &str) -> String {
 fn check(group: &str, table: &str) {
     let folder = tempfile::tempdir().unwrap();
     let server = serve(folder.path());
-    hold(group, &ask(&mut Connection::to(server.address), table, ""));
+    hold(group, &ask(&mut Conversation::with(server.address), table, ""));
 }
 
 #[test]
@@ -333,7 +330,7 @@ fn tokens_allow_what_was_recorded() {
         ("admin", format!("authorization: Bearer {}\r\n", mint(&["admin"]))),
     ];
     let server = serve(folder.path());
-    let mut connection = Connection::to(server.address);
+    let mut connection = Conversation::with(server.address);
     let answers = callers
         .iter()
         .map(|(caller, more_fields)| format!("=== {caller}\n\n{}", ask(&mut connection, ROUTES, more_fields)));
@@ -653,8 +650,9 @@ fn connections_are_used_as_recorded() {
         &many_fields,
     ];
     let answers = requests.iter().map(|request| {
-        let shown = request.replace(&"a: b\r\n".repeat(101), "(101 fields)");
-        format!("> {}\n{}\n", shown.escape_debug(), send_raw(server.address, request))
+        let sent = request.replace(&"a: b\r\n".repeat(101), "(101 fields)");
+        let answers = answers_to(server.address, request).iter().map(shown).collect::<String>();
+        format!("> {}\n{answers}(closed)\n\n", sent.escape_debug())
     });
     hold("connections", &answers.collect::<String>());
 }

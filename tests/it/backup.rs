@@ -3,41 +3,11 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::path::PathBuf;
 
-use crate::direct::Direct;
-use crate::process::{Server, program, run};
-use crate::store::overlay;
-use crate::world::{World, signal_id};
-
-pub(crate) const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
-
-pub(crate) fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-/// Standard output, after a look at the exit code.
-pub(crate) fn done(output: Output) -> String {
-    assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The value after a name in what a command reports.
-pub(crate) fn value(report: &str, name: &str) -> String {
-    let line = report.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {report}"));
-    line.split_once(' ').unwrap().1.trim().to_owned()
-}
-
-pub(crate) fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
+use crate::kit::{
+    Direct, SAMPLES, Server, World, code, create_token, done, files_in, overlay, program, run, signal_id, text, value,
+};
 
 #[test]
 fn a_backup_holds_everything_and_restores_it() {
@@ -99,7 +69,7 @@ fn a_restore_refuses_what_does_not_verify_and_while_a_server_runs() {
 fn a_running_server_makes_the_backup() {
     let folder = tempfile::tempdir().unwrap();
     let (data, safe) = (folder.path().join("data"), folder.path().join("safe.redb"));
-    let server = Server::start(&data, &["--load", SAMPLES]);
+    let server = Server::with_samples(&data);
     assert_eq!(server.get("/readyz").json()["backup"], serde_json::Value::Null);
     let address = server.address.to_string();
     let made = done(run(&data, &["backup", "--server", &address]));
@@ -127,7 +97,7 @@ fn a_running_server_makes_the_backup() {
 fn no_database_in_use_is_replaced_by_a_backup_or_an_export() {
     let folder = tempfile::tempdir().unwrap();
     let (data, other) = (folder.path().join("data"), folder.path().join("other"));
-    let server = Server::start(&data, &["--load", SAMPLES]);
+    let server = Server::with_samples(&data);
     done(run(&other, &["load", SAMPLES]));
     let (live, at_rest) = (data.join("overlaid.redb"), other.join("overlaid.redb"));
     let before = overlaid::store::verify(&at_rest).unwrap().sha256;
@@ -155,7 +125,7 @@ fn no_database_in_use_is_replaced_by_a_backup_or_an_export() {
 fn the_server_that_is_asked_for_a_backup_must_be_the_databases_own() {
     let folder = tempfile::tempdir().unwrap();
     let (one, another) = (folder.path().join("one"), folder.path().join("another"));
-    let (asked, _own) = (Server::start(&one, &["--load", SAMPLES]), Server::start(&another, &[]));
+    let (asked, _own) = (Server::with_samples(&one), Server::start(&another, &[]));
     let refused =
         run(&another, &["backup", text(&folder.path().join("safe.redb")), "--server", &asked.address.to_string()]);
     assert_eq!(code(&refused), 2);
@@ -189,8 +159,7 @@ fn other_files_in_the_backup_folder_are_left_alone_and_do_not_count() {
 #[test]
 fn a_backup_over_http_takes_a_token_with_the_scope_admin() {
     let folder = tempfile::tempdir().unwrap();
-    let token = |scope: &str| done(run(folder.path(), &["token", "create", "--scope", scope])).trim().to_owned();
-    let (write, admin) = (token("write"), token("admin"));
+    let [write, admin] = ["write", "admin"].map(|scope| create_token(folder.path(), scope));
     let server = Server::start(folder.path(), &[]);
     let ask = |token: &str| {
         let bearer = format!("Bearer {token}");
@@ -262,7 +231,7 @@ fn the_server_that_is_named_is_asked_or_the_command_fails() {
     let line = folder.path().join("one.ndjson");
     fs::write(&line, r#"{"overlay":{"user_id":"another","account_balance":1}}"#).unwrap();
     done(run(&at_rest, &["load", text(&line)]));
-    let server = Server::start(&data, &["--load", SAMPLES]);
+    let server = Server::with_samples(&data);
     let (address, nobody) = (server.address.to_string(), unused_address());
     for path in [vec![], vec![text(&safe)]] {
         let ask = |address| [vec!["backup", "--server", address], path.clone()].concat();
@@ -292,7 +261,7 @@ fn unused_address() -> String {
 fn a_backup_for_a_path_leaves_none_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let (data, safe) = (folder.path().join("data"), folder.path().join("safe.redb"));
-    let server = Server::start(&data, &["--load", SAMPLES]);
+    let server = Server::with_samples(&data);
     for _ in 0..2 {
         let made = done(run(&data, &["backup", text(&safe), "--server", &server.address.to_string()]));
         assert_eq!(value(&made, "file"), text(&safe));
@@ -400,7 +369,8 @@ fn a_backup_that_seems_to_be_of_the_future_has_no_age_and_the_next_is_due() {
     let server = Server::start(&data, &[]);
     let backup = &server.get("/readyz").json()["backup"];
     assert_eq!((&backup["age_s"], &backup["verified_at"]), (&serde_json::Value::Null, &"2096-10-02T07:06:40Z".into()));
-    assert!(!server.get("/metrics").body.contains("backup_age_seconds"));
+    let metrics = server.get("/metrics").body;
+    assert!(metrics.contains("backup_bytes") && !metrics.contains("backup_age_seconds"), "{metrics}");
     drop(server);
     let server = Server::start(&data, &["--backup-every", "1h"]);
     // It is made at the start, not in an hour.

@@ -14,14 +14,13 @@ use overlaid::store::{Change, Commit, Operation, StoredOutcome, StoredSignal};
 
 use tokio::runtime::Runtime;
 
-use crate::world::{
-    World, delete_overlay, object, patch_signal, put_outcome, put_overlay, put_rate, put_signal, signal_id, start,
-    user_id,
+use crate::kit::{
+    World, delete_overlay, object, overlay, patch_signal, pips_signal, put_outcome, put_rate, put_signal, signal_id,
+    start, user_id,
 };
 
 fn signal(seq: u64) -> StoredSignal {
-    let body = r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#;
-    let signal = SignalDraft::from_object(object(body), None).unwrap().resolve(start(), 1).unwrap();
+    let signal = SignalDraft::from_object(object(&pips_signal("S1")), None).unwrap().resolve(start(), 1).unwrap();
     StoredSignal { number: 0, seq, signal }
 }
 
@@ -233,14 +232,8 @@ impl Records {
     fn write(&self, kind: u64, version: u64) -> (Operation, &Versions) {
         let (user, signal, pair, guest) = (&self.user, &self.signal, &self.pair, &self.guest);
         match kind {
-            0 => {
-                let json = format!(r#"{{"user_id":"{user}","account_balance":{version}}}"#);
-                (put_overlay(&json, start()), &self.overlay_versions)
-            }
-            1 if version % 2 == 1 => {
-                let json = format!(r#"{{"user_id":"{guest}","account_balance":{version}}}"#);
-                (put_overlay(&json, start()), &self.guest_versions)
-            }
+            0 => (overlay(user, version), &self.overlay_versions),
+            1 if version % 2 == 1 => (overlay(guest, version), &self.guest_versions),
             1 => (delete_overlay(guest.as_str()), &self.guest_versions),
             2 => (patch_signal(signal.as_str(), &format!(r#"{{"n":{version}}}"#)), &self.signal_versions),
             3 => {
@@ -262,8 +255,8 @@ impl Records {
             }
             // They come into the same commits as the writes above, after them.
             for filler in 0..FILLERS {
-                let json = format!(r#"{{"user_id":"filler-{filler}-{}","account_balance":{version}}}"#, self.user);
-                pending.push((service.submit(put_overlay(&json, start())).unwrap(), None));
+                let filler = format!("filler-{filler}-{}", self.user);
+                pending.push((service.submit(overlay(filler, version)).unwrap(), None));
             }
             for (pending, versions) in pending {
                 pending.done_blocking().unwrap();

@@ -2,22 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 
 use insta::assert_snapshot;
 
-use crate::process::{Server, run};
-
-const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
-
-fn shown(output: &Output) -> String {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    format!("exit {}\n{out}{err}", output.status.code().unwrap())
-}
-
-fn export(folder: &Path) -> String {
-    String::from_utf8(run(folder, &["export"]).stdout).unwrap()
-}
+use crate::kit::{SAMPLES, Server, export, run, shown};
 
 #[test]
 fn an_export_loaded_into_an_empty_file_gives_the_same_export() {

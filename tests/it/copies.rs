@@ -19,8 +19,7 @@ use overlaid::domain::UserId;
 use overlaid::service::{Service, Settings, Stopwatch};
 use overlaid::store::{Change, Imported, Store, Writer, compact, contents, verify};
 
-use crate::crash::overlay;
-use crate::disk::{Dice, effort, seed};
+use crate::kit::{Dice, effort, has_tool, long_overlay, seed, submit_to, write_to};
 
 /// Users, and bytes of each overlay: some megabytes, so that a slow copy takes longer than a commit.
 const USERS: usize = 4_000;
@@ -112,7 +111,7 @@ impl Plan {
                 assert!(result.is_ok());
                 done.send(()).unwrap();
             });
-            writer.submit(overlay(user, balance, PADDING), acknowledge).unwrap();
+            writer.submit(long_overlay(user, balance, PADDING), acknowledge).unwrap();
         };
         for users in (0..self.users).collect::<Vec<_>>().chunks(500) {
             for user in users {
@@ -192,20 +191,12 @@ fn all_are_whole(plan: Plan) {
     assert_eq!((tally.whole, tally.refused), (plan.copies, 0), "{plan:?}");
 }
 
-fn has_rsync() -> bool {
-    let is_there = Command::new("rsync").arg("--version").output().is_ok();
-    if !is_there {
-        println!("skipped: rsync is not installed");
-    }
-    is_there
-}
-
 #[test]
 fn every_copy_by_a_common_program_is_whole() {
     for script in [CP, CAT, DD] {
         all_are_whole(Plan::new(true, script, effort(10)));
     }
-    if has_rsync() {
+    if has_tool("rsync") {
         all_are_whole(Plan::new(true, RSYNC, effort(10)));
     }
 }
@@ -263,12 +254,8 @@ impl HalfRead {
 fn small_database(path: &Path) -> String {
     let store = Store::open_or_create(path).unwrap();
     let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
-    let (done, is_done) = std::sync::mpsc::channel();
-    for user in 0..200 {
-        let done = done.clone();
-        writer.submit(overlay(user, 1, PADDING), Box::new(move |result| done.send(result.is_ok()).unwrap())).unwrap();
-    }
-    (0..200).for_each(|_| assert!(is_done.recv().unwrap()));
+    let waiting: Vec<_> = (0..200).map(|user| submit_to(&writer, long_overlay(user, 1, PADDING)).unwrap()).collect();
+    waiting.into_iter().for_each(|written| drop(written.recv().unwrap().unwrap()));
     writer.stop();
     drop((writer, store));
     verify(path).unwrap().sha256
@@ -319,10 +306,7 @@ fn a_copy_that_one_commit_overtakes_is_the_state_before_or_after() {
         let store = Store::open_behind_gate(&path, Duration::from_millis(50)).unwrap();
         let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
         let copying = HalfRead::from(read, &path, &copy);
-        let (done, is_done) = std::sync::mpsc::channel();
-        let acknowledge = Box::new(move |result: Result<_, _>| done.send(result.is_ok()).unwrap());
-        writer.submit(overlay(7, 2, 200), acknowledge).unwrap();
-        assert!(is_done.recv().unwrap());
+        write_to(&writer, long_overlay(7, 2, 200)).unwrap();
         copying.finish();
         let after = contents(&store.snapshot().unwrap(), 0).unwrap().sha256;
         assert_ne!(after, before);
@@ -339,7 +323,7 @@ fn writes_of_a_service_wait_for_a_copy() {
     small_database(&path);
     let service = Service::open(&path, Settings { copy_gate_ms: 2_000, ..Settings::built_in().unwrap() }).unwrap();
     assert!(service.health().unsafe_copies.is_none());
-    let write = |balance| drop(service.submit(overlay(1, balance, PADDING)).unwrap().done_blocking().unwrap());
+    let write = |balance| drop(service.submit(long_overlay(1, balance, PADDING)).unwrap().done_blocking().unwrap());
     write(2);
     let copying = HalfRead::of(&path, &copy).finish_after(HALF_A_SECOND);
     let watch = Stopwatch::start();
@@ -386,7 +370,7 @@ fn campaign() {
         Plan::new(true, SLOW, 100),
         Plan { grows: true, ..Plan::new(true, CP, 100) },
     ];
-    if has_rsync() {
+    if has_tool("rsync") {
         behind_gate.push(Plan::new(true, RSYNC, 300));
     }
     let mut all = Tally::default();

@@ -16,39 +16,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use overlaid::domain::Condition;
-use overlaid::domain::{Object, OverlayDraft, SignalDraft, SignalId, UnixMillis, UserId};
 use overlaid::service::Stopwatch;
-use overlaid::store::{Operation, Precedence, Store, Writer, contents};
+use overlaid::store::{Store, Writer, contents};
 
-use crate::disk::{Dice, MemoryDisk, SECTOR, Step, effort, in_parallel, seed};
-
-fn now() -> UnixMillis {
-    UnixMillis::new(1_769_860_800_000)
-}
-
-pub(crate) fn overlay(user: usize, balance: u64, padding: usize) -> Operation {
-    let json = format!(r#"{{"account_balance":{balance},"note":"{}"}}"#, "n".repeat(padding));
-    let user = UserId::parse(&user.to_string()).unwrap();
-    let draft = OverlayDraft::from_object(Object::parse(json.as_bytes()).unwrap(), Some(&user)).unwrap();
-    Operation::PutOverlay { draft, now: now(), condition: Condition::None, precedence: Precedence::Replace }
-}
-
-pub(crate) fn signal(number: usize, padding: usize) -> Operation {
-    let json = format!(
-        r#"{{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"note":"{}"}}"#,
-        "s".repeat(padding)
-    );
-    let id = SignalId::parse(&format!("S{number}")).unwrap();
-    let draft = SignalDraft::from_object(Object::parse(json.as_bytes()).unwrap(), Some(&id)).unwrap();
-    Operation::PutSignal {
-        draft,
-        now: now(),
-        lifetime_ms: 3_600_000,
-        condition: Condition::None,
-        precedence: Precedence::Replace,
-    }
-}
+use crate::kit::{Dice, MemoryDisk, SECTOR, Step, effort, in_parallel, long_overlay, long_signal, seed, write_to};
 
 fn open(disk: &Arc<MemoryDisk>) -> Arc<Store> {
     Store::open_on(Arc::clone(disk) as _, Path::new("in memory")).unwrap()
@@ -77,7 +48,7 @@ fn closed() -> Vec<u8> {
     let disk = MemoryDisk::with(Vec::new());
     let store = open(&disk);
     let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
-    writer.submit(overlay(1, 1, 0), Box::new(|result| drop(result.unwrap()))).unwrap();
+    write_to(&writer, long_overlay(1, 1, 0)).unwrap();
     writer.stop();
     drop((writer, store));
     disk.bytes()
@@ -123,9 +94,9 @@ fn record(seed: u64, groups: usize, padding: [usize; 2]) -> Run {
         for number in 0..=others {
             let padding = if dice.below(5) == 0 { padding[0] } else { dice.below(padding[1]) };
             let operation = match dice.below(5) {
-                0 => signal(group * 10 + number, padding),
-                _ if number == 0 => overlay(dice.below(20), 10_000_000 + group as u64, padding),
-                _ => overlay(dice.below(20), 1_000 + dice.roll() % 1_000_000, padding),
+                0 => long_signal(group * 10 + number, padding),
+                _ if number == 0 => long_overlay(dice.below(20), 10_000_000 + group as u64, padding),
+                _ => long_overlay(dice.below(20), 1_000 + dice.roll() % 1_000_000, padding),
             };
             let (disk, acknowledged) = (Arc::clone(&disk), Arc::clone(&acknowledged));
             let acknowledge = move |result: Result<overlaid::store::Receipt, _>| {
@@ -170,9 +141,7 @@ fn a_start_notes_that_the_file_is_open_before_anything_else_is_written() {
     let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
     for balance in 2..5 {
         let before = disk.steps_count();
-        let (done, is_done) = channel();
-        writer.submit(overlay(1, balance, 0), Box::new(move |result| done.send(result.is_ok()).unwrap())).unwrap();
-        assert!(is_done.recv().unwrap());
+        write_to(&writer, long_overlay(1, balance, 0)).unwrap();
         let steps = disk.steps().split_off(before);
         let syncs = steps.iter().filter(|step| **step == Step::Sync).count();
         // The first commit may have to make the file longer.
@@ -395,10 +364,7 @@ fn a_cut_after_a_kill_loses_nothing_either() {
         let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
         states.retain(|known, _| *known <= seq);
         for balance in 0..2 {
-            let (told, is_told) = channel();
-            let acknowledge = move |result: Result<_, _>| told.send(result.is_ok()).unwrap();
-            writer.submit(overlay(100, balance, 0), Box::new(acknowledge)).unwrap();
-            assert!(is_told.recv().unwrap());
+            write_to(&writer, long_overlay(100, balance, 0)).unwrap();
             let (seq, hash) = state(&store).unwrap();
             states.insert(seq, hash);
             acknowledged.push((since.len() + disk.steps_count(), seq));

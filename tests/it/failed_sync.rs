@@ -5,15 +5,12 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use overlaid::store::{Contents, Disk, Operation, RetryPauses, Store, WriteError, Writer, contents};
 
-use crate::crash::overlay;
-use crate::disk::{MemoryDisk, SECTOR};
-use crate::world::user_id;
+use crate::kit::{MemoryDisk, SECTOR, long_overlay, user_id, write_to};
 
 /// Bytes of a record that takes many pages.
 const LONG: usize = 60_000;
@@ -33,9 +30,7 @@ impl Running {
     }
 
     fn try_write(&self, operation: Operation) -> Result<(), WriteError> {
-        let (done, is_done) = channel();
-        self.writer.submit(operation, Box::new(move |result| done.send(result.map(drop)).unwrap())).unwrap();
-        is_done.recv().unwrap()
+        write_to(&self.writer, operation).map(drop)
     }
 
     #[track_caller]
@@ -150,7 +145,7 @@ fn what_the_next_process_acknowledges_after_a_sync_that_failed_is_on_the_disk() 
         let disk = Arc::new(Forgetful::default());
         disk.0.lock().unwrap().syncs = usize::MAX;
         let running = Running::on(Arc::clone(&disk) as _);
-        running.write(overlay(0, 1, 0));
+        running.write(long_overlay(0, 1, 0));
         {
             let mut inner = disk.0.lock().unwrap();
             (inner.syncs, inner.passed_over) = (at, passed_over);
@@ -158,7 +153,7 @@ fn what_the_next_process_acknowledges_after_a_sync_that_failed_is_on_the_disk() 
         let mut acknowledged = 1;
         for round in 0..12 {
             let padding = if round % 4 == 3 { LONG } else { 300 };
-            match running.try_write(overlay(0, 2 + round, padding)) {
+            match running.try_write(long_overlay(0, 2 + round, padding)) {
                 Ok(()) => acknowledged = 2 + round,
                 Err(_) => break,
             }
@@ -173,7 +168,7 @@ fn what_the_next_process_acknowledges_after_a_sync_that_failed_is_on_the_disk() 
             let balance = next.store.snapshot().unwrap().overlay(&user_id("0")).unwrap().unwrap();
             let balance = balance.overlay.account_balance.unwrap().to_string();
             assert!(balance.parse::<u64>().unwrap() >= acknowledged, "case {case}: {balance} after {acknowledged}");
-            next.write(overlay(1, 7, 0));
+            next.write(long_overlay(1, 7, 0));
             assert_eq!(shown(&left.after_a_power_cut()), shown(&next.store), "case {case}");
         }
     }
@@ -186,11 +181,11 @@ fn what_is_acknowledged_after_a_sync_that_failed_is_on_the_disk() {
         let disk = Arc::new(Forgetful::default());
         disk.0.lock().unwrap().syncs = usize::MAX;
         let running = Running::on(Arc::clone(&disk) as _);
-        running.write(overlay(0, 1, 0));
+        running.write(long_overlay(0, 1, 0));
         disk.0.lock().unwrap().syncs = at;
         for round in 0..40 {
             let (user, padding) = (round % 3, if round % 7 == 6 { LONG } else { 300 });
-            while running.try_write(overlay(user, 2 + round as u64, padding)).is_err() {
+            while running.try_write(long_overlay(user, 2 + round as u64, padding)).is_err() {
                 std::thread::sleep(Duration::from_millis(1));
             }
             assert_eq!(shown(&disk.after_a_power_cut()), shown(&running.store), "sync {at}, round {round}");

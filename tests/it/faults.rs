@@ -10,12 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use overlaid::domain::UserId;
 use overlaid::service::{Service, ServiceError, Settings, Stopwatch};
 use overlaid::store::{Disk, Imported, RetryPauses, Snapshot, Store, contents};
 
-use crate::crash::overlay;
-use crate::disk::{Fault, MemoryDisk, in_parallel};
+use crate::kit::{Fault, MemoryDisk, in_parallel, long_overlay, user_id};
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
@@ -33,12 +31,12 @@ fn start(disk: &Arc<MemoryDisk>) -> Service {
 fn write(service: &Service, user: usize, balance: u64) -> Result<(), ServiceError> {
     // One in three takes many pages.
     let padding = if balance.is_multiple_of(3) { 60_000 } else { 2_000 };
-    service.submit(overlay(user, balance, padding))?.done_blocking().map(drop)
+    service.submit(long_overlay(user, balance, padding))?.done_blocking().map(drop)
 }
 
 /// The balance in the file and the one that the cache has; 0 for none.
 fn balances(service: &Service, user: usize) -> Result<[u64; 2], ServiceError> {
-    let user = UserId::parse(&user.to_string()).unwrap();
+    let user = user_id(&user.to_string());
     let balance = |overlay: &overlaid::domain::Overlay| overlay.account_balance.unwrap().to_string().parse().unwrap();
     let stored = service.snapshot()?.overlay(&user)?.map_or(0, |stored| balance(&stored.overlay));
     let cached = service.read_overlay(&user)?.map_or(0, |cached| balance(&cached.overlay().unwrap()));

@@ -14,9 +14,10 @@ use redb::{
 };
 use tempfile::TempDir;
 
-use crate::direct::{Direct, effects};
-use crate::store::{OUTCOME, SIGNAL, overlay, rate, signal};
-use crate::world::{patch_signal, put_outcome, put_overlay, put_rate, put_signal, signal_id, start, token, user_id};
+use crate::kit::{
+    Direct, OUTCOME, SIGNAL, effects, overlay, patch_signal, put_outcome, put_overlay, put_rate, put_signal, rate,
+    signal, signal_id, start, token, user_id,
+};
 
 /// Everything but tokens, as lines.
 fn export(store: &Store) -> String {
@@ -209,18 +210,6 @@ fn a_damaged_file_is_refused_and_left_alone() {
     check_refused(&path, "the storage engine failed");
 }
 
-/// Changes rows of a closed file behind the store's back.
-pub(crate) fn tamper(direct: Direct, change: impl FnOnce(&redb::WriteTransaction)) -> Direct {
-    let path = direct.path();
-    let folder = direct.close();
-    let database = Database::open(&path).unwrap();
-    let tx = database.begin_write().unwrap();
-    change(&tx);
-    tx.commit().unwrap();
-    drop(database);
-    Direct::at(folder)
-}
-
 const SIGNALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signals-1");
 const SIGNAL_NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("signal-numbers-1");
 const OVERLAYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("overlays-1");
@@ -240,7 +229,7 @@ fn a_damaged_record_is_named_and_fails_only_those_who_ask_for_it() {
     for user in ["7", "8"] {
         direct.put(overlay(user, 1));
     }
-    let direct = tamper(direct, |tx| {
+    let direct = direct.tamper(|tx| {
         tx.open_table(SIGNALS).unwrap().insert(0, &[1, 2, 3][..]).unwrap();
         tx.open_table(OVERLAYS).unwrap().insert("7", &[9][..]).unwrap();
         tx.open_table(OUTCOMES).unwrap().insert((1, "7"), &[][..]).unwrap();
@@ -287,7 +276,7 @@ fn a_record_under_another_ones_key_is_not_passed_off_as_it() {
     direct.put(put_outcome(OUTCOME, start()));
     direct.put(rate(1));
     direct.put(Operation::PutToken(token("k1", start())));
-    let direct = tamper(direct, |tx| {
+    let direct = direct.tamper(|tx| {
         let mut numbers = tx.open_table(SIGNAL_NUMBERS).unwrap();
         numbers.insert("S1", 1).unwrap();
         numbers.insert("S9", 9).unwrap();

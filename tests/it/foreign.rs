@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use overlaid::store::verify;
 use tempfile::TempDir;
 
-use crate::process::{Answer, Server, run};
-
-const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
+use crate::kit::{Answer, SAMPLES, Server, run};
 
 /// A server with a user's balance, and a whole database of other content beside it.
 struct Scene {

@@ -14,10 +14,10 @@ use overlaid::store::{Effect, Operation, Store, StoreError, verify};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _};
 use tempfile::TempDir;
 
-use crate::crash::overlay;
-use crate::direct::Direct;
-use crate::process::Server;
-use crate::world::{delete_overlay, patch_overlay, put_outcome, put_overlay, put_rate, put_signal, start, user_id};
+use crate::kit::{
+    Direct, Server, delete_overlay, overlay, patch_overlay, put_outcome, put_overlay, put_rate, put_signal, start,
+    user_id,
+};
 
 /// The schema that today's code writes.
 const SCHEMA: u64 = 1;
@@ -192,7 +192,7 @@ fn bare_redb_reads_what_a_close_a_kill_and_a_live_copy_leave() {
     server.kill();
     fs::copy(&path, &killed).unwrap();
     let direct = Direct::at(folder);
-    direct.put(overlay(USERS, 1, 0));
+    direct.put(overlay(USERS, 1));
     let folder = direct.close();
     let expected = BTreeMap::from(
         [

@@ -3,17 +3,12 @@
 //! Mounting takes the right to; where that is missing, the test says so and does nothing.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use overlaid::service::Stopwatch;
-use tempfile::TempDir;
 
-use crate::process::{Answer, Server};
+use crate::kit::{Answer, EURUSD, Server, SmallDisk};
 
 /// How soon writes must be taken after there is room again.
 const RECOVERY: Duration = Duration::from_secs(5);
@@ -22,75 +17,6 @@ const RECOVERY: Duration = Duration::from_secs(5);
 const ROUNDS: [(u64, Duration); 2] = [(0, Duration::from_secs(1)), (1 << 20, Duration::from_millis(3_500))];
 /// Far more writes than a full disk takes into what the file has free within.
 const WRITES_MAX: usize = 5_000;
-const SIGNAL: &str =
-    r#"{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089}"#;
-
-/// A mounted tmpfs; unmounted when dropped.
-pub(crate) struct SmallDisk {
-    folder: TempDir,
-}
-
-impl SmallDisk {
-    /// `None` where it can not be mounted.
-    pub(crate) fn mount(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(folder.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then(|| Self { folder })
-    }
-
-    /// Where it is mounted.
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Where the database is.
-    fn data(&self) -> PathBuf {
-        let data = self.folder.path().join("data");
-        fs::create_dir_all(&data).unwrap();
-        data
-    }
-
-    /// Takes all the room that is left, but for `room` bytes.
-    pub(crate) fn fill(&self, room: u64) -> Ballast {
-        let path = self.folder.path().join("ballast");
-        let mut file = File::create(&path).unwrap();
-        let page = [1; 4_096];
-        let full = loop {
-            if let Err(error) = file.write_all(&page) {
-                break error;
-            }
-        };
-        assert_eq!(full.kind(), ErrorKind::StorageFull);
-        let length = file.metadata().unwrap().len();
-        file.set_len(length.checked_sub(room).unwrap()).unwrap();
-        Ballast { path }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmount = |lazily: &[&str]| {
-            Command::new("umount").args(lazily).arg(self.folder.path()).status().is_ok_and(|status| status.success())
-        };
-        // A process that is just ending may hold it a moment longer.
-        let _ = unmount(&[]) || unmount(&["-l"]);
-    }
-}
-
-/// What fills the disk.
-pub(crate) struct Ballast {
-    path: PathBuf,
-}
-
-impl Ballast {
-    fn remove(self) {
-        fs::remove_file(self.path).unwrap();
-    }
-}
 
 /// What may be there for each user: the last balance that was acknowledged, and those refused since.
 #[derive(Default)]
@@ -208,19 +134,12 @@ fn fill_and_empty(disk: &SmallDisk, server: &Server, ledger: &mut Ledger, room: 
     seconds
 }
 
-fn start(data: &Path) -> Server {
-    Server::start(data, &[])
-}
-
 #[test]
 fn a_disk_that_is_really_full_stops_writes_until_there_is_room_and_never_reads() {
-    let Some(disk) = SmallDisk::mount("24m") else {
-        println!("skipped: a tmpfs can not be mounted here");
-        return;
-    };
-    let mut server = start(&disk.data());
+    let Some(disk) = SmallDisk::mount("24m") else { return };
+    let mut server = Server::start(&disk.data(), &[]);
     let mut ledger = Ledger::default();
-    assert_eq!(server.send("PUT", "/v1/signals/S1", SIGNAL).status, 201);
+    assert_eq!(server.send("PUT", "/v1/signals/S1", EURUSD).status, 201);
     assert_eq!(server.send("PUT", "/v1/rates/USDJPY", r#"{"price":148.5}"#).status, 204);
     for _ in 0..20 {
         assert_eq!(ledger.write(&server, true).status, 204);
@@ -244,7 +163,7 @@ fn a_disk_that_is_really_full_stops_writes_until_there_is_room_and_never_reads()
         } else {
             server.kill();
         }
-        server = start(&disk.data());
+        server = Server::start(&disk.data(), &[]);
         ledger.check(&server);
         assert_eq!(server.get("/v1/signals/S1").status, 200);
     }

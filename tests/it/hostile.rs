@@ -1,23 +1,14 @@
 //! Bad input: each is refused with a problem that says what is wrong, and changes nothing.
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::process::{Answer, Server};
+use crate::kit::{Answer, EURUSD, EURUSD_PIPS, OVERLAY, Server, request};
 
-/// Sends a body and expects a refusal with this status, code and pointer.
+/// Expects a refusal with this status, code and pointer.
 #[track_caller]
 fn refused(answer: &Answer, status: u16, code: &str, pointer: Option<&str>) {
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
-    let problem = answer.json();
-    assert_eq!(
-        (answer.status, problem["code"].as_str(), problem["pointer"].as_str()),
-        (status, Some(code), pointer),
-        "{}",
-        answer.body
-    );
-    assert_eq!(problem["status"], status);
-    assert_eq!(problem["type"], format!("/problems/{code}"));
+    assert_eq!(answer.problem(), (status, code.to_owned()), "{answer:?}");
+    assert_eq!(answer.json()["pointer"].as_str(), pointer, "{answer:?}");
     assert!(answer.body.len() < 1_024, "a refusal is short: {}", answer.body);
 }
 
@@ -25,7 +16,7 @@ fn refused(answer: &Answer, status: u16, code: &str, pointer: Option<&str>) {
 fn a_bad_signal_is_refused_with_a_pointer_and_not_stored() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    let good = r#""symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089"#;
+    let good = EURUSD.trim_matches(['{', '}']);
     let check = |body: &str, status: u16, code: &str, pointer: Option<&str>| {
         refused(&server.send("PUT", "/v1/signals/S1", body), status, code, pointer);
         assert_eq!(server.get("/v1/signals/S1").status, 404, "{body}");
@@ -124,10 +115,10 @@ fn bad_ids_paths_and_queries_are_refused() {
         refused(&server.get(&format!("/v1/users/{id}/overlay")), 400, "invalid-id", None);
         refused(&server.send("PUT", &format!("/v1/signals/{id}"), "{}"), 400, "invalid-id", None);
     }
-    for path in ["/", "/v1", "/v2/signals", "/v1/users//overlay", "/v1/users/7", "/v1/signals/a/b/c"] {
-        assert_eq!(server.get(path).header("content-type"), Some("application/problem+json"), "{path}");
-        assert!([400, 404].contains(&server.get(path).status), "{path}");
+    for path in ["/", "/v1", "/v2/signals", "/v1/users/7", "/v1/signals/a/b/c"] {
+        refused(&server.get(path), 404, "no-such-route", None);
     }
+    refused(&server.get("/v1/users//overlay"), 400, "invalid-id", None);
     refused(&server.get("/v1/signals?limt=5"), 400, "unknown-parameter", None);
     refused(&server.get("/v1/signals?limit=0"), 400, "invalid-parameter", None);
     refused(&server.get("/v1/signals?limit=1001"), 400, "invalid-parameter", None);
@@ -163,18 +154,18 @@ fn wrong_methods_and_media_types_are_refused() {
 fn a_half_sent_request_and_a_thousand_idle_connections_do_not_disturb_others() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    let mut half = TcpStream::connect(server.address).unwrap();
-    half.write_all(b"PUT /v1/users/7/overlay HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"acc").unwrap();
+    let mut half = server.connect();
+    let whole = request("PUT", "/v1/users/7/overlay", &[("content-type", "application/json")], OVERLAY);
+    half.send(&whole[..whole.len() - 5]);
     let idle: Vec<TcpStream> = (0..1_000).map_while(|_| TcpStream::connect(server.address).ok()).collect();
     assert!(idle.len() >= 500, "this machine lets a process open few connections: {}", idle.len());
     for _ in 0..20 {
         assert_eq!(server.get("/healthz").status, 200);
     }
     drop(idle);
-    half.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    let _ = half.read_to_string(&mut answer);
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    half.finish_sending();
+    refused(&half.answer(), 400, "broken-body", None);
+    half.closed();
     assert_eq!(server.get("/v1/users/7/overlay").status, 404, "a half-sent body changes nothing");
 }
 
@@ -182,21 +173,18 @@ fn a_half_sent_request_and_a_thousand_idle_connections_do_not_disturb_others() {
 fn a_refusal_does_not_cost_the_client_its_next_request() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    let mut client = TcpStream::connect(server.address).unwrap();
-    client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let mut client = server.connect();
     for _ in 0..20 {
-        client.write_all(b"PUT /v1/rates/BAD HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n").unwrap();
+        const BODY: &str = r#"{"price":1.3}"#;
+        let put = request("PUT", "/v1/rates/BAD", &[("content-type", "application/json")], BODY);
+        client.send(&put[..put.len() - BODY.len()]);
         // As clients do that send the body in a packet of its own, after the refusal is already clear.
         std::thread::yield_now();
-        client.write_all(b"{\"price\":1.3}GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-        let mut answers = String::new();
-        while !answers.contains("\"status\":\"ok\"") {
-            let mut bytes = [0; 4096];
-            let read = client.read(&mut bytes).unwrap();
-            assert!(read > 0, "closed after {answers}");
-            answers.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
-        }
-        assert!(answers.starts_with("HTTP/1.1 400") && !answers.contains("connection: close"), "{answers}");
+        client.send([BODY.as_bytes(), &request("GET", "/healthz", &[], "")].concat());
+        let (refusal, next) = (client.answer(), client.answer());
+        assert_eq!((refusal.status, refusal.header("connection")), (400, None), "{refusal:?}");
+        assert_eq!((next.status, next.header("connection")), (200, None), "{next:?}");
+        assert!(next.body.contains("\"status\":\"ok\""), "{next:?}");
     }
 }
 
@@ -204,7 +192,7 @@ fn a_refusal_does_not_cost_the_client_its_next_request() {
 fn an_encoding_that_can_not_be_is_no_reason_to_refuse() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    server.send("PUT", "/v1/signals/S1", r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20}"#);
+    server.send("PUT", "/v1/signals/S1", EURUSD_PIPS);
     for accepted in ["identity;q=0", "*;q=0", "br", "gzip;q=0", ""] {
         let answer = server.send_with("GET", "/v1/signals/S1/missions", &[("accept-encoding", accepted)], b"");
         assert_eq!((answer.status, answer.header("content-encoding")), (200, None), "{accepted}");
@@ -235,11 +223,11 @@ fn an_unknown_parameter_is_refused_on_every_route() {
 fn a_page_of_large_records_ends_early() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    server.send("PUT", "/v1/signals/S1", r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20}"#);
+    server.send("PUT", "/v1/signals/S1", EURUSD_PIPS);
     let note = "x".repeat(50_000);
     let lines: Vec<String> =
         (0..40).map(|user| format!("{{\"overlay\":{{\"user_id\":\"u{user:02}\",\"note\":\"{note}\"}}}}\n")).collect();
-    server.send_with("POST", "/v1/import", &[("content-type", "application/x-ndjson")], lines.concat().as_bytes());
+    assert_eq!(server.import(&lines.concat()).status, 200);
     let mut seen = 0;
     let mut cursor = String::new();
     loop {
@@ -299,11 +287,12 @@ fn a_request_has_to_name_one_host() {
         get("1.1", "").replace("/healthz", "http://x/healthz"),
     ];
     let fine = ["x", "x:7717", "[::1]:7717", ""].map(|host| get("1.1", &format!("host: {host}\r\n")));
-    let answers = server.send_raw([refused.concat(), fine.concat(), get("1.0", "")].concat().as_bytes());
-    let answers = String::from_utf8(answers).unwrap();
-    let statuses: Vec<_> = answers.split("HTTP/1.").skip(1).map(|answer| &answer[2..5]).collect();
-    assert_eq!(statuses, [["400"; 8].as_slice(), &["200"; 5]].concat(), "{answers}");
-    assert_eq!(answers.matches("malformed-request\",\"detail").count(), refused.len(), "{answers}");
-    let twice = server.send_raw(get("1.0", "host: x\r\nhost: y\r\n").as_bytes());
-    assert!(twice.starts_with(b"HTTP/1.0 400"), "{}", twice.escape_ascii());
+    let answers = server.send_raw([refused.concat(), fine.concat(), get("1.0", "")].concat());
+    let (refusals, others) = answers.split_at(refused.len());
+    for refusal in refusals {
+        assert_eq!(refusal.problem(), (400, "malformed-request".to_owned()));
+    }
+    assert_eq!(others.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200; 5]);
+    let twice = server.send_raw(get("1.0", "host: x\r\nhost: y\r\n"));
+    assert!(twice.len() == 1 && twice[0].head.starts_with("HTTP/1.0 400"), "{twice:?}");
 }

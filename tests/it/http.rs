@@ -1,23 +1,13 @@
 //! What clients see: whole answers of a server with the sample data.
 
-use std::path::Path;
-
 use insta::assert_snapshot;
 
-use crate::process::Server;
-
-const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
-const EURUSD: &str =
-    r#"{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089}"#;
-
-fn samples(folder: &Path) -> Server {
-    Server::start(folder, &["--load", SAMPLES])
-}
+use crate::kit::{EURUSD, Server, create_token};
 
 #[test]
 fn views_are_right_for_accounts_in_dollars_euros_and_yen() {
     let folder = tempfile::tempdir().unwrap();
-    let server = samples(folder.path());
+    let server = Server::with_samples(folder.path());
     server.send("PUT", "/v1/signals/S1", EURUSD);
     let sizes = |user: &str| {
         let view = server.get(&format!("/v1/users/{user}/missions/S1")).json();
@@ -83,7 +73,7 @@ fn a_rate_makes_a_cross_tradable() {
 #[test]
 fn tags_spare_a_body_and_guard_a_write() {
     let folder = tempfile::tempdir().unwrap();
-    let server = samples(folder.path());
+    let server = Server::with_samples(folder.path());
     let view = "/v1/users/7001/missions/ELITE_GUARD_EURUSD_1763905800";
     let tag = server.get(view).header("etag").unwrap().to_owned();
     let again = server.send_with("GET", view, &[("if-none-match", &tag)], b"");
@@ -110,7 +100,7 @@ fn tags_spare_a_body_and_guard_a_write() {
 #[test]
 fn the_missions_of_a_signal_come_in_pages_as_a_list_of_users_and_as_lines() {
     let folder = tempfile::tempdir().unwrap();
-    let server = samples(folder.path());
+    let server = Server::with_samples(folder.path());
     let all = "/v1/signals/ELITE_GUARD_EURUSD_1763905800/missions";
     let users = |json: &serde_json::Value| -> Vec<String> {
         json["missions"]
@@ -160,7 +150,7 @@ fn the_missions_of_a_signal_come_in_pages_as_a_list_of_users_and_as_lines() {
 #[test]
 fn lines_are_for_clients_that_would_rather_have_them_than_pages() {
     let folder = tempfile::tempdir().unwrap();
-    let server = samples(folder.path());
+    let server = Server::with_samples(folder.path());
     let (lines, pages) = ("application/x-ndjson", "application/json");
     for (accept, expected) in [
         ("application/x-ndjson", lines),
@@ -178,14 +168,14 @@ fn lines_are_for_clients_that_would_rather_have_them_than_pages() {
         let path = "/v1/signals/ELITE_GUARD_EURUSD_1763905800/missions";
         let answer = server.send_with("GET", path, &[("accept", accept)], b"");
         assert_eq!(answer.header("content-type"), Some(expected), "{accept}");
-        assert!(answer.headers.contains(&("vary".to_owned(), "accept".to_owned())), "{:?}", answer.headers);
+        assert!(answer.head.contains("\r\nvary: accept\r\n"), "{answer:?}");
     }
 }
 
 #[test]
 fn a_users_missions_and_the_signals_are_listed_by_status() {
     let folder = tempfile::tempdir().unwrap();
-    let server = samples(folder.path());
+    let server = Server::with_samples(folder.path());
     let count = |path: &str, name: &str| server.get(path).json()[name].as_array().unwrap().len();
     assert_eq!(count("/v1/signals", "signals"), 30);
     assert_eq!(count("/v1/signals?status=active", "signals"), 20);
@@ -195,7 +185,8 @@ fn a_users_missions_and_the_signals_are_listed_by_status() {
     assert_eq!(of_user("active") + of_user("expired") + of_user("fired") + of_user("failed"), 30);
     assert_eq!(count("/v1/users/7001/missions", "missions"), of_user("active"));
     let symbols = server.get("/v1/signals?symbol=xau/usd").json();
-    assert!(symbols["signals"].as_array().unwrap().iter().all(|signal| signal["symbol"] == "XAUUSD"));
+    let symbols = symbols["signals"].as_array().unwrap();
+    assert!(!symbols.is_empty() && symbols.iter().all(|signal| signal["symbol"] == "XAUUSD"), "{symbols:?}");
 
     let mut seen = 0;
     let mut cursor = String::new();
@@ -254,7 +245,7 @@ fn an_import_answers_each_line_and_then_the_counts() {
         "{{\"signal\":{{\"signal_id\":\"S1\",{}}}\n\n{{\"overlay\":{{\"user_id\":\"7\",\"account_balance\":1}}}}\n{{\"overlay\":{{\"user_id\":\"a b\"}}}}\nnot json\n{{\"outcome\":{{\"signal_id\":\"S1\",\"user_id\":\"7\",\"status\":\"fired\"}}}}\n{{\"rate\":{{\"pair\":\"GBPUSD\",\"price\":1.34}}}}",
         &EURUSD[1..]
     );
-    let answer = server.send_with("POST", "/v1/import", &[("content-type", "application/x-ndjson")], body.as_bytes());
+    let answer = server.import(body.as_str());
     assert_snapshot!(answer.body, @r#"
     {"line":1,"effect":"created"}
     {"line":3,"effect":"created"}
@@ -269,12 +260,8 @@ fn an_import_answers_each_line_and_then_the_counts() {
 #[test]
 fn once_there_is_a_token_every_request_needs_one_that_allows_it() {
     let folder = tempfile::tempdir().unwrap();
-    let make = |scope: &str| {
-        let output = crate::process::run(folder.path(), &["token", "create", "--scope", scope]);
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    let (read, own, write) = (make("read"), make("read:7001"), make("write"));
-    let server = samples(folder.path());
+    let [read, own, write] = ["read", "read:7001", "write"].map(|scope| create_token(folder.path(), scope));
+    let server = Server::with_samples(folder.path());
     let get = |path: &str, token: &str| {
         server.send_with("GET", path, &[("authorization", &format!("Bearer {token}"))], b"").status
     };
@@ -304,13 +291,14 @@ fn once_there_is_a_token_every_request_needs_one_that_allows_it() {
 #[test]
 fn metrics_count_what_was_done() {
     let folder = tempfile::tempdir().unwrap();
-    let server = samples(folder.path());
+    let server = Server::with_samples(folder.path());
     let view = "/v1/users/7001/missions/ELITE_GUARD_EURUSD_1763905800";
     let tag = server.get(view).header("etag").map(str::to_owned).unwrap();
     server.send_with("GET", view, &[("if-none-match", &tag)], b"");
     server.get("/v1/users/nobody/overlay");
     server.send("PATCH", "/v1/users/nobody/overlay", "{}");
-    server.send_raw(b"nothing that a server reads\r\n\r\n");
+    let unread = server.send_raw("nothing that a server reads\r\n\r\n");
+    assert_eq!(unread.iter().map(|answer| answer.status).collect::<Vec<_>>(), [400]);
     // What is no request is counted when its connection has ended, which the client sees before the server is done with it.
     let unreadable = "overlaid_http_unreadable_requests_total{status=\"400\"} 1";
     let text = loop {
@@ -333,7 +321,7 @@ fn metrics_count_what_was_done() {
 #[test]
 fn batches_are_compressed_when_asked_and_single_views_never() {
     let folder = tempfile::tempdir().unwrap();
-    let server = samples(folder.path());
+    let server = Server::with_samples(folder.path());
     let encoding = |path: &str| {
         let headers = [("accept-encoding", "gzip")];
         server.send_with("GET", path, &headers, b"").header("content-encoding").map(str::to_owned)
@@ -345,7 +333,7 @@ fn batches_are_compressed_when_asked_and_single_views_never() {
 #[test]
 fn what_was_acknowledged_survives_a_kill_and_a_stop() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = samples(folder.path());
+    let mut server = Server::with_samples(folder.path());
     for round in 1..=5 {
         for user in 7001..7010 {
             let balance = round * 10_000 + user;
@@ -361,7 +349,7 @@ fn what_was_acknowledged_survives_a_kill_and_a_stop() {
         } else {
             server.kill();
         }
-        server = samples(folder.path());
+        server = Server::with_samples(folder.path());
         for user in 7001..7010 {
             let overlay = server.get(&format!("/v1/users/{user}/overlay")).json();
             assert_eq!(overlay["account_balance"], round * 10_000 + user, "loading the samples again must not undo it");

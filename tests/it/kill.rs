@@ -5,33 +5,28 @@
 //!
 //! The long form is 2,000 rounds: `cargo test --release -p overlaid --test it kill::campaign -- --ignored --nocapture`.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use overlaid::service::Stopwatch;
 
-use crate::disk::{Dice, effort, seed};
-use crate::process::Server;
+use crate::kit::{Connection, Dice, Server, effort, request, seed};
 
 const USERS: usize = 4;
 
 /// Sends balances, one after the other, until the server is gone; returns the last one that was acknowledged and the last that
 /// was sent.
-fn push(server: &std::net::SocketAddr, user: usize, from: u64, began: &AtomicBool) -> (u64, u64) {
+fn push(server: SocketAddr, user: usize, from: u64, began: &AtomicBool) -> (u64, u64) {
     let (mut acknowledged, mut sent) = (from, from);
-    let Ok(mut stream) = TcpStream::connect(server) else { return (acknowledged, sent) };
+    let Ok(mut connection) = Connection::try_to(server) else { return (acknowledged, sent) };
+    let path = format!("/v1/users/{user}/overlay");
     loop {
         sent += 1;
         let body = format!(r#"{{"account_balance":{sent}}}"#);
-        let head = "host: localhost\r\ncontent-type: application/json\r\n";
-        let request =
-            format!("PUT /v1/users/{user}/overlay HTTP/1.1\r\n{head}content-length: {}\r\n\r\n{body}", body.len());
-        let mut answer = [0; 2_048];
-        match stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut answer)) {
-            Ok(count) if answer[..count].starts_with(b"HTTP/1.1 204") => acknowledged = sent,
-            _ => return (acknowledged, sent),
-        }
+        connection.send_what_is_taken(request("PUT", &path, &[("content-type", "application/json")], body));
+        let Ok(Some(answer)) = connection.try_answer_to("PUT") else { return (acknowledged, sent) };
+        assert_eq!(answer.status, 204, "a server that is there takes it: {answer:?}");
+        acknowledged = sent;
         began.store(true, Ordering::SeqCst);
     }
 }
@@ -73,7 +68,7 @@ fn kill_many(rounds: usize) {
             let pushing: Vec<_> = (0..USERS)
                 .map(|user| {
                     let from = ledger[user].1;
-                    scope.spawn(move || push(&address, user, from, began))
+                    scope.spawn(move || push(address, user, from, began))
                 })
                 .collect();
             while !began.load(Ordering::SeqCst) {

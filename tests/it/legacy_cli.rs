@@ -2,44 +2,22 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 
 use insta::assert_snapshot;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::legacy_tree::{flat, shapes, write, write_day, write_unusable};
-use crate::process::{Server, run};
-
-pub(crate) fn shown(output: &Output) -> String {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    format!("exit {}\n{out}{err}", output.status.code().unwrap())
-}
-
-pub(crate) fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", shown(output)))
-}
+use crate::kit::{Server, export, flat, json, run, shapes, shown, small_tree, write_old, write_shapes, write_unusable};
 
 fn sum(counts: &Value) -> u64 {
     counts.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum()
-}
-
-/// A folder with a tree of ten missions, and the tree's path.
-pub(crate) fn small() -> (TempDir, String) {
-    let folder = TempDir::new().unwrap();
-    let tree = folder.path().join("old");
-    write_day(&tree, 2, 5);
-    let tree = tree.to_str().unwrap().to_owned();
-    (folder, tree)
 }
 
 #[test]
 fn a_plan_counts_and_writes_nothing_but_its_report() {
     let folder = TempDir::new().unwrap();
     let tree = folder.path().join("old");
-    for sample in shapes() {
-        write(&tree, &sample.path, sample.body.to_string());
-    }
+    write_shapes(&tree);
     let unusable = write_unusable(&tree);
     let (data, report) = (folder.path().join("data"), folder.path().join("report.ndjson"));
     let [tree, report_text] = [&tree, &report].map(|path| path.to_str().unwrap());
@@ -64,7 +42,7 @@ fn a_plan_counts_and_writes_nothing_but_its_report() {
 
 #[test]
 fn an_import_is_shown_and_the_second_changes_nothing() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let data = folder.path().join("data");
     let text = shown(&run(&data, &["legacy", "import", &tree]));
     let text: Vec<&str> = text.lines().filter(|line| !line.contains("bytes")).collect();
@@ -84,19 +62,19 @@ fn an_import_is_shown_and_the_second_changes_nothing() {
       outcomes                                                0
       written                                                 7
     ");
-    let export = run(&data, &["export"]).stdout;
+    let before_all = export(&data);
     let commits = || json(&run(&data, &["stats", "--json"]))["commits"].clone();
     let before = commits();
     for alias in [&["legacy", "import"][..], &["legacy", "migrate"], &["migrate"]] {
         assert_eq!(json(&run(&data, &[alias, &[&tree, "--json"]].concat()))["written"], 0);
     }
-    assert_eq!(run(&data, &["export"]).stdout, export);
+    assert_eq!(export(&data), before_all);
     assert_eq!(commits(), before, "no change is counted");
 }
 
 #[test]
 fn a_server_that_holds_the_file_is_named() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let data = folder.path().join("data");
     let server = Server::start(&data, &[]);
     for command in ["import", "verify"] {
@@ -113,7 +91,7 @@ fn a_server_that_holds_the_file_is_named() {
 /// A file that was made before there were imports lacks the table of checkpoints; it takes one all the same.
 #[test]
 fn a_file_of_before_takes_an_import() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/data/golden/schema-1.redb");
@@ -126,13 +104,13 @@ fn a_file_of_before_takes_an_import() {
 
 #[test]
 fn a_difference_without_a_cause_is_exit_code_1() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let data = folder.path().join("data");
     run(&data, &["legacy", "import", &tree]);
     assert_eq!(run(&data, &["legacy", "verify", &tree]).status.code(), Some(0));
     let mut wrong = flat("WRONG_EURUSD_1", "7000000009", 1_000, 5);
     wrong["risk_amount"] = 77.into();
-    write(Path::new(&tree), "missions/wrong.json", wrong.to_string());
+    write_old(Path::new(&tree), "missions/wrong.json", wrong.to_string());
     run(&data, &["legacy", "import", &tree]);
     let text = shown(&run(&data, &["legacy", "verify", &tree]));
     assert!(
@@ -149,7 +127,7 @@ fn names_of_an_operators_file_are_read_beside_the_known_ones() {
     let folder = TempDir::new().unwrap();
     let [data, tree, names, packs] = ["data", "old", "names.toml", "packs"].map(|name| folder.path().join(name));
     let body = r#"{"signal_id":"A1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"Invalidation":1.083,"shoeSize":987654,"user_id":"7","account_balance":7}"#;
-    write(&tree, "a.json", body);
+    write_old(&tree, "a.json", body);
     let [tree, names_text, packs] = [&tree, &names, &packs].map(|path| path.to_str().unwrap());
     let refused = json(&run(&data, &["legacy", "plan", tree, "--json"]));
     assert_eq!(refused["signals_refused"]["no_stop"], 1);
@@ -159,7 +137,7 @@ fn names_of_an_operators_file_are_read_beside_the_known_ones() {
         let output = run(&data, &[&["legacy"], command, &["--names", names_text]].concat());
         assert_eq!(output.status.code(), Some(0), "{command:?}: {}", shown(&output));
     }
-    let export = String::from_utf8(run(&data, &["export"]).stdout).unwrap();
+    let export = export(&data);
     assert!(export.contains("\"stop_loss\":1.083") && export.contains("\"shoe_size\":987654"), "{export}");
     let signal = export.lines().find(|line| line.starts_with("{\"signal\"")).unwrap();
     assert!(!signal.contains("987654"), "what is private is in no signal: {signal}");

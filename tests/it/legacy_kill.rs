@@ -15,9 +15,7 @@ use std::time::Duration;
 use overlaid::legacy;
 use tempfile::TempDir;
 
-use crate::legacy::contents;
-use crate::legacy_tree::{shapes, write, write_day, write_unusable};
-use crate::process::{program, run};
+use crate::kit::{export, program, run, tree_entries, write_day, write_shapes, write_unusable};
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -26,9 +24,7 @@ fn rounds() -> u64 {
 }
 
 fn write_tree(root: &Path) {
-    for sample in shapes() {
-        write(root, &sample.path, sample.body.to_string());
-    }
+    write_shapes(root);
     write_unusable(root);
     write_day(root, 2, 1_100);
 }
@@ -56,10 +52,6 @@ fn moments(ticks: u64) -> impl Iterator<Item = u64> {
         let random = RandomState::new().build_hasher().finish();
         (round * ticks + random % ticks.max(1)) / rounds
     })
-}
-
-fn export(data: &Path) -> String {
-    String::from_utf8(run(data, &["export"]).stdout).unwrap()
 }
 
 #[test]
@@ -99,13 +91,13 @@ fn an_archive_that_was_killed_loses_no_file() {
         let [tree_text, out_text, back_text] = [&tree, &out, &back].map(|path| path.to_str().unwrap());
         let archive = ["legacy", "archive", tree_text, "--out", out_text, "--delete"];
         if round == 0 {
-            original = contents(&tree);
+            original = tree_entries(&tree);
             ticks = run_for(&data, &archive, u64::MAX).unwrap();
         } else {
             run_for(&data, &archive, moment * ticks / 1_000);
-            let mut packed: BTreeSet<String> = contents(&tree).into_keys().collect();
+            let mut packed: BTreeSet<String> = tree_entries(&tree).into_keys().collect();
             // Without an index there are no packs, and to list them is an error.
-            if contents(&out).keys().any(|name| name.ends_with(".ndjson.zst")) {
+            if tree_entries(&out).keys().any(|name| name.ends_with(".ndjson.zst")) {
                 legacy::list(&out, &mut |item| {
                     packed.insert(item.path()?.to_str().unwrap().to_owned());
                     Ok(())
@@ -117,7 +109,7 @@ fn an_archive_that_was_killed_loses_no_file() {
             // The links and the socket stay: the answer is no, and says so.
             assert_eq!(again.status.code(), Some(1), "{}", String::from_utf8_lossy(&again.stderr));
         }
-        let left = contents(&tree);
+        let left = tree_entries(&tree);
         assert!(left.keys().all(|path| stays(path)), "everything that could be packed is gone");
         assert_eq!(left.len(), 4, "links and the socket stay");
         assert!(run(&data, &["legacy", "archive", "check", out_text]).status.success());
@@ -127,6 +119,6 @@ fn an_archive_that_was_killed_loses_no_file() {
             let files = all.iter().filter(|(path, _)| !stays(path));
             files.map(|(path, content)| (path.clone(), content.clone())).collect()
         };
-        assert!(files(&contents(&back)) == files(&original), "killed after {moment} ‰");
+        assert!(files(&tree_entries(&back)) == files(&original), "killed after {moment} ‰");
     }
 }

@@ -10,12 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use insta::{allow_duplicates, assert_snapshot};
 
-use crate::legacy_cli::{json, shown, small};
-use crate::legacy_packs::write_pack;
-use crate::legacy_tree::write;
-use crate::process::{Server, program, run};
-
-const MISSION: &str = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
+use crate::kit::{MISSION, Server, flat, json, program, run, shown, small_tree, write_old, write_pack};
 
 fn set_modified(path: &Path, time: SystemTime) {
     File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
@@ -31,7 +26,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_database_in_the_tree_is_neither_packed_nor_removed() {
     for is_served in [false, true] {
-        let (folder, tree) = small();
+        let (folder, tree) = small_tree();
         let [data, out] = ["data", "packs"].map(|name| folder.path().join(name));
         let [own, copy, link] =
             ["data/overlaid.redb", "copy.redb", "link.redb"].map(|name| Path::new(&tree).join(name));
@@ -70,7 +65,7 @@ fn a_database_in_the_tree_is_neither_packed_nor_removed() {
 /// The program packs no database; one that a pack holds all the same stays, although it is still what was packed.
 #[test]
 fn a_database_that_was_packed_once_is_not_removed() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let out = folder.path().join("packs");
     let database = Path::new(&tree).join("a.redb");
     let content = [b"redb\x1a\n\xa9\r\n".as_slice(), &[b'x'; 5_000]].concat();
@@ -84,7 +79,7 @@ fn a_database_that_was_packed_once_is_not_removed() {
 /// To open it would be to hold back the import itself, and every writer of a server.
 #[test]
 fn a_database_in_the_tree_is_no_mission_and_not_waited_for() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let data = Path::new(&tree).join("data");
     let report = folder.path().join("report.ndjson");
     for command in ["import", "import", "plan"] {
@@ -105,7 +100,7 @@ fn a_database_in_the_tree_is_no_mission_and_not_waited_for() {
 
 #[test]
 fn a_report_in_the_tree_is_refused_before_anything_is_done() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let data = folder.path().join("data");
     std::os::unix::fs::symlink(Path::new(&tree).join("missions"), folder.path().join("way")).unwrap();
     let before = names(&Path::new(&tree).join("missions"));
@@ -129,7 +124,7 @@ fn a_report_in_the_tree_is_refused_before_anything_is_done() {
 
 #[test]
 fn a_report_takes_the_place_of_a_report_and_of_no_other_file() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [data, report] = ["data", "report"].map(|name| folder.path().join(name));
     let report_text = report.to_str().unwrap();
     for other in ["mine", "{\"path\":\"a\"}\n", "\n", "{\"a\":1,\"class\":\"mission\"}"] {
@@ -142,9 +137,9 @@ fn a_report_takes_the_place_of_a_report_and_of_no_other_file() {
     }
     assert!(!data.exists(), "no database is made");
     fs::write(&report, "").unwrap();
-    let mut wrong = crate::legacy_tree::flat("WRONG_EURUSD_1", "7000000009", 1_000, 5);
+    let mut wrong = flat("WRONG_EURUSD_1", "7000000009", 1_000, 5);
     wrong["risk_amount"] = 77.into();
-    write(Path::new(&tree), "missions/wrong.json", wrong.to_string());
+    write_old(Path::new(&tree), "missions/wrong.json", wrong.to_string());
     for (command, code) in [("plan", 0), ("import", 0), ("verify", 1), ("plan", 0)] {
         let output = run(&data, &["legacy", command, &tree, "--report", report_text]);
         assert_eq!(output.status.code(), Some(code), "{command}: {}", shown(&output));
@@ -155,7 +150,7 @@ fn a_report_takes_the_place_of_a_report_and_of_no_other_file() {
 /// An earlier run named it in an index; it is the same file still, as far as size and time tell.
 #[test]
 fn a_file_that_changed_while_it_was_packed_is_packed_again() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let out = folder.path().join("packs");
     let path = Path::new(&tree).join("a.json");
     fs::write(&path, "{\"a\":1}").unwrap();
@@ -171,7 +166,7 @@ fn a_file_that_changed_while_it_was_packed_is_packed_again() {
 /// Its size and time are the same in both runs.
 #[test]
 fn a_file_that_could_not_be_read_once_is_packed_once_it_can() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let out = folder.path().join("packs");
     let path = Path::new(&tree).join("a.json");
     fs::write(&path, "{\"a\":1}").unwrap();
@@ -193,12 +188,12 @@ fn a_file_that_could_not_be_read_once_is_packed_once_it_can() {
 /// runs as root.
 #[test]
 fn what_can_not_be_packed_is_exit_code_1_is_listed_and_makes_no_pack() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [out, long] = ["packs".to_owned(), "l".repeat(200)].map(|name| folder.path().join(name));
     // The folder's path is 4,000 bytes long under the one name of the tree: a file's name is too much.
     let room = 4_000 - long.as_os_str().len() - 1;
     let deep: String = (1..=room).map(|at| if at % 200 == 0 && at < room { '/' } else { 'd' }).collect();
-    write(Path::new(&tree), &format!("{deep}/{}", "f".repeat(200)), "{}");
+    write_old(Path::new(&tree), &format!("{deep}/{}", "f".repeat(200)), "{}");
     fs::rename(&tree, &long).unwrap();
     let [out, long] = [&out, &long].map(|path| path.to_str().unwrap());
     for packs in [1, 0] {
@@ -216,14 +211,14 @@ fn what_can_not_be_packed_is_exit_code_1_is_listed_and_makes_no_pack() {
 /// A name as long as a name may be makes the path of a folder too long to be read, also for root.
 #[test]
 fn a_folder_that_can_not_be_read_is_listed_and_is_exit_code_1_of_every_command() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [data, out, long] =
         ["data".to_owned(), "packs".to_owned(), "l".repeat(200)].map(|name| folder.path().join(name));
     // The last folder is readable under the short name only.
     let room = 4_100 - long.as_os_str().len() - 1;
     let deep: String = (1..=room).map(|at| if at % 200 == 0 && at < room { '/' } else { 'd' }).collect();
     fs::remove_dir_all(&tree).unwrap();
-    write(Path::new(&tree), &format!("{deep}/hidden.json"), "{}");
+    write_old(Path::new(&tree), &format!("{deep}/hidden.json"), "{}");
     fs::rename(&tree, &long).unwrap();
     let [out_text, long] = [&out, &long].map(|path| path.to_str().unwrap());
     for command in [
@@ -266,10 +261,10 @@ fn chown_all(path: &Path, user: u32) {
 
 #[test]
 fn an_original_that_can_not_be_removed_stays_is_listed_and_keeps_no_other() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let out = folder.path().join("packs");
     let kept = Path::new(&tree).join("kept");
-    write(&kept, "a.json", "{\"a\":1}");
+    write_old(&kept, "a.json", "{\"a\":1}");
     fs::set_permissions(&kept, Permissions::from_mode(0o555)).unwrap();
     let arguments = ["legacy", "archive", &tree, "--out", out.to_str().unwrap(), "--delete", "--json"];
     for deleted in [10, 0] {
@@ -290,7 +285,7 @@ fn an_original_that_can_not_be_removed_stays_is_listed_and_keeps_no_other() {
 #[test]
 fn a_link_and_a_socket_that_stay_are_exit_code_1() {
     for name in ["l.json", "s"] {
-        let (folder, tree) = small();
+        let (folder, tree) = small_tree();
         let out = folder.path().join("packs");
         let path = Path::new(&tree).join(name);
         if name == "s" {
@@ -312,7 +307,7 @@ fn a_link_and_a_socket_that_stay_are_exit_code_1() {
 #[test]
 fn what_changed_since_the_report_is_neither_packed_nor_removed() {
     for is_packed_before in [false, true] {
-        let (folder, tree) = small();
+        let (folder, tree) = small_tree();
         let [data, out, report] = ["data", "packs", "report.ndjson"].map(|name| folder.path().join(name));
         let [out, report] = [&out, &report].map(|path| path.to_str().unwrap());
         for entry in fs::read_dir(Path::new(&tree).join("missions")).unwrap() {
@@ -355,7 +350,7 @@ fn what_changed_since_the_report_is_neither_packed_nor_removed() {
 
 #[test]
 fn a_folder_of_packs_in_the_tree_is_refused_and_not_made() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     std::os::unix::fs::symlink(&tree, folder.path().join("way")).unwrap();
     for out in ["old/packs/deep", "way/packs", "none/../old/packs"] {
         let out = folder.path().join(out);
@@ -368,7 +363,7 @@ fn a_folder_of_packs_in_the_tree_is_refused_and_not_made() {
 
 #[test]
 fn nothing_is_made_for_a_tree_or_a_database_that_is_not_there() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [data, out] = ["data", "packs"].map(|name| folder.path().join(name));
     let none = folder.path().join("none");
     let none = none.to_str().unwrap();
@@ -385,7 +380,7 @@ fn nothing_is_made_for_a_tree_or_a_database_that_is_not_there() {
 
 #[test]
 fn two_runs_do_not_pack_into_one_folder_at_once() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let out = folder.path().join("packs");
     fs::create_dir(&out).unwrap();
     let other = File::open(&out).unwrap();

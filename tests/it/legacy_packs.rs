@@ -8,18 +8,16 @@ use std::time::{Duration, UNIX_EPOCH};
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
-use crate::legacy::contents;
-use crate::legacy_cli::{json, shown, small};
-use crate::legacy_tree::{flat, shapes, write, write_day, write_unusable};
-use crate::process::run;
+use crate::kit::{
+    MISSION, flat, json, run, shapes, shown, small_tree, tree_entries, write_day, write_old, write_pack, write_shapes,
+    write_unusable,
+};
 
 #[test]
 fn files_go_into_packs_and_come_out_again() {
     let folder = TempDir::new().unwrap();
     let [tree, out, to] = ["old", "packs", "back"].map(|name| folder.path().join(name));
-    for sample in shapes() {
-        write(&tree, &sample.path, sample.body.to_string());
-    }
+    write_shapes(&tree);
     let unusable = write_unusable(&tree);
     let [tree_text, out_text, to_text] = [&tree, &out, &to].map(|path| path.to_str().unwrap());
     let archive = |arguments: &[&str]| run(folder.path(), &[&["legacy", "archive"], arguments].concat());
@@ -41,8 +39,8 @@ fn files_go_into_packs_and_come_out_again() {
     assert_eq!(archive(&["cat", out_text, "user_registry.json"]).stdout, original);
     assert_eq!(archive(&["cat", out_text, "bad/s"]).status.code(), Some(1));
     assert_eq!(archive(&["extract", out_text, "missions", "--to", to_text]).status.code(), Some(0));
-    let missions = contents(&tree).into_iter().filter(|(path, _)| path.starts_with("missions/"));
-    assert_eq!(contents(&to), missions.collect());
+    let missions = tree_entries(&tree).into_iter().filter(|(path, _)| path.starts_with("missions/"));
+    assert_eq!(tree_entries(&to), missions.collect());
 }
 
 #[test]
@@ -58,14 +56,14 @@ fn only_what_is_packed_and_unchanged_is_removed() {
     for name in ["2025-07-16-900.tar.zst.partial", "2025-07-16-901.tar.zst", "2025-07-16-901.ndjson.zst.partial"] {
         fs::write(out.join(name), "x").unwrap();
     }
-    write(&tree, "bad/odd.json", "{\"colour\":\"green\"}");
+    write_old(&tree, "bad/odd.json", "{\"colour\":\"green\"}");
     let delete = [&archive[..], &["--delete"]].concat();
     assert_eq!(json(&run(folder.path(), &delete))["packed"], 1, "the changed file is packed anew");
     assert!(!out.join("2025-07-16-901.tar.zst").exists());
-    let left: Vec<_> = contents(&tree).into_keys().collect();
+    let left: Vec<_> = tree_entries(&tree).into_keys().collect();
     assert_eq!(left, ["bad/dangling.json", "bad/loop.json", "bad/parent", "bad/s"], "only links and the socket stay");
 
-    write(&tree, "bad/odd.json", "{\"colour\":\"red\"}");
+    write_old(&tree, "bad/odd.json", "{\"colour\":\"red\"}");
     let pack = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
     let pack = pack.filter(|path| path.to_string_lossy().ends_with(".tar.zst")).min().unwrap();
     let mut bytes = fs::read(&pack).unwrap();
@@ -81,11 +79,11 @@ fn only_what_is_packed_and_unchanged_is_removed() {
 
 #[test]
 fn packs_are_listed_read_and_checked() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [data, out, to] = ["data", "packs", "back"].map(|name| folder.path().join(name));
     let [out_text, to_text] = [&out, &to].map(|path| path.to_str().unwrap());
     let archive = |arguments: &[&str]| run(&data, &[&["legacy", "archive"], arguments].concat());
-    let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
+    let name = MISSION;
     let original = fs::read(Path::new(&tree).join(name)).unwrap();
 
     let packed = json(&archive(&[&tree, "--out", out_text, "--json"]));
@@ -151,7 +149,7 @@ fn modes_and_times_come_back() {
         ("a/0644.json", 0o644, UNIX_EPOCH - Duration::from_nanos(1)),
     ];
     for (path, mode, time) in files {
-        write(&tree, path, format!("{{\"{path}\":1}}"));
+        write_old(&tree, path, format!("{{\"{path}\":1}}"));
         let file = File::options().write(true).open(tree.join(path)).unwrap();
         file.set_modified(time).unwrap();
         file.set_permissions(Permissions::from_mode(mode)).unwrap();
@@ -176,7 +174,7 @@ fn modes_and_times_come_back() {
 /// Reports, packs, indexes, folders and extracted files hold balances: only their owner reads them, whatever the umask.
 #[test]
 fn what_is_written_is_its_owners_alone() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [data, out, to, report] = ["data", "a/packs", "b/back", "report"].map(|name| folder.path().join(name));
     let [out_text, to_text, report_text] = [&out, &to, &report].map(|path| path.to_str().unwrap());
     for (command, code) in [
@@ -199,7 +197,7 @@ fn what_is_written_is_its_owners_alone() {
 
 #[test]
 fn nothing_is_written_through_a_link_at_a_temporary_name() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [data, out, report, export] = ["data", "packs", "report", "export"].map(|name| folder.path().join(name));
     let victim = folder.path().join("victim");
     fs::write(&victim, "mine").unwrap();
@@ -217,28 +215,6 @@ fn nothing_is_written_through_a_link_at_a_temporary_name() {
     }
     assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
     assert_eq!(fs::read_to_string(report).unwrap().lines().count(), 10);
-}
-
-/// Makes a pack and its index by hand, as the program never makes them; `entries` are kind, path and content.
-pub(crate) fn write_pack(out: &Path, pack: &str, run: u64, entries: &[(&str, &str, impl AsRef<[u8]>)]) {
-    fs::create_dir_all(out).unwrap();
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut lines = Vec::new();
-    for (kind, path, content) in entries {
-        let content = content.as_ref();
-        let mut header = tar::Header::new_gnu();
-        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
-        header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        header.set_cksum();
-        tar.append(&header, content).unwrap();
-        let line = serde_json::json!({"path": path, "bytes": content.len(), "class": "signal", "kind": kind, "modified_ns": 0,
-            "mode": 0o644, "blake3": blake3::hash(content).to_hex().to_string(), "run": run, "pack": pack});
-        lines.push(line.to_string() + "\n");
-    }
-    let compress = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
-    fs::write(out.join(format!("{pack}.tar.zst")), compress(&tar.into_inner().unwrap())).unwrap();
-    fs::write(out.join(format!("{pack}.ndjson.zst")), compress(lines.concat().as_bytes())).unwrap();
 }
 
 /// The program makes no pack that names a path outside.
@@ -259,9 +235,9 @@ fn a_pack_can_not_write_outside_of_the_folder() {
 /// neither says which was packed last.
 #[test]
 fn a_path_that_was_packed_twice_comes_back_as_it_was_packed_last() {
-    let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
+    let name = MISSION;
     for day in ["2025-07-16", "2025-07-10", "2025-07-20"] {
-        let (folder, tree) = small();
+        let (folder, tree) = small_tree();
         let [out, to, alone] =
             ["packs", "to", "alone"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
         let archive = |arguments: &[&str]| run(folder.path(), &[&["legacy", "archive"], arguments].concat());
@@ -317,7 +293,7 @@ fn a_file_that_is_an_older_version_again_is_packed_again() {
     for (content, seconds, packed) in
         [("{\"a\":1}", 10, 1), ("{\"a\":2}", 20, 1), ("{\"a\":1}", 10, 1), ("{\"a\":1}", 10, 0)]
     {
-        write(&tree, "a.json", content);
+        write_old(&tree, "a.json", content);
         File::options()
             .write(true)
             .open(&path)
@@ -373,12 +349,12 @@ fn a_line_of_an_index_that_lacks_a_member_is_damaged() {
 
 #[test]
 fn a_file_that_stood_there_before_is_named_and_not_replaced() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [out, to] = ["packs", "to"].map(|name| folder.path().join(name));
     let [out, to_text] = [&out, &to].map(|path| path.to_str().unwrap());
     run(folder.path(), &["legacy", "archive", &tree, "--out", out]);
-    let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
-    write(&to, name, "mine");
+    let name = MISSION;
+    write_old(&to, name, "mine");
     let text = shown(&run(folder.path(), &["legacy", "archive", "extract", out, "--to", to_text]));
     assert!(text.starts_with("exit 2\n") && text.contains(&format!("{name}: it is there already")), "{text}");
     assert_eq!(fs::read_to_string(to.join(name)).unwrap(), "mine");
@@ -388,7 +364,7 @@ fn a_file_that_stood_there_before_is_named_and_not_replaced() {
 /// A link in the folder that is extracted to leads nowhere else.
 #[test]
 fn a_link_in_the_way_is_not_followed() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [out, to, elsewhere] = ["packs", "to", "elsewhere"].map(|name| folder.path().join(name));
     run(folder.path(), &["legacy", "archive", &tree, "--out", out.to_str().unwrap()]);
     fs::create_dir(&to).unwrap();
@@ -403,7 +379,7 @@ fn a_link_in_the_way_is_not_followed() {
 /// What a link names may be elsewhere, or not there any more: a link is neither packed nor removed.
 #[test]
 fn links_stay_where_they_are_and_are_counted() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [out, to] = ["packs", "to"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     let links = ["l.json", "missions/out.json"].map(|name| Path::new(&tree).join(name));
     fs::write(folder.path().join("secret"), "secret").unwrap();
@@ -447,13 +423,13 @@ fn on_half_a_pack<'a>(tree: &'a str, out: &'a str, name: &'a str, to: &'a str) -
 
 #[test]
 fn a_pack_without_its_index_is_an_error_and_is_not_removed() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [out, to] = ["packs", "to"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     let archive = |arguments: &[&str]| run(folder.path(), &[&["legacy", "archive"], arguments].concat());
     archive(&[&tree, "--out", &out]);
     let [index, away] = ["packs/2025-07-16-001.ndjson.zst", "away"].map(|name| folder.path().join(name));
     let pack = Path::new(&out).join("2025-07-16-001.tar.zst");
-    let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
+    let name = MISSION;
     let commands = on_half_a_pack(&tree, &out, name, &to);
     fs::rename(&index, &away).unwrap();
     for (command, code) in &commands {
@@ -483,13 +459,13 @@ fn a_pack_without_its_index_is_an_error_and_is_not_removed() {
 
 #[test]
 fn an_index_without_its_pack_is_an_error() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [out, to] = ["packs", "to"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     let archive = |arguments: &[&str]| run(folder.path(), &[&["legacy", "archive"], arguments].concat());
     archive(&[&tree, "--out", &out]);
-    write(Path::new(&tree), "missions/new.json", flat("NEW_EURUSD_1", "7000000009", 1_000, 5).to_string());
+    write_old(Path::new(&tree), "missions/new.json", flat("NEW_EURUSD_1", "7000000009", 1_000, 5).to_string());
     archive(&[&tree, "--out", &out]);
-    let name = "missions/mission_ELITE_GUARD_EURUSD_1752645600_7000000003.json";
+    let name = MISSION;
     fs::remove_file(Path::new(&out).join("2025-07-16-001.tar.zst")).unwrap();
     let commands = on_half_a_pack(&tree, &out, name, &to);
     for (command, code) in &commands {
@@ -518,7 +494,7 @@ fn a_folder_without_packs_is_an_error() {
 /// A run that is killed leaves a pack without a named index, and half-written files: none counts.
 #[test]
 fn what_a_killed_run_leaves_is_no_error() {
-    let (folder, tree) = small();
+    let (folder, tree) = small_tree();
     let [out, to] = ["packs", "to"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     let archive = |arguments: &[&str]| run(folder.path(), &[&["legacy", "archive"], arguments].concat());
     archive(&[&tree, "--out", &out]);

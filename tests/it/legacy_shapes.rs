@@ -6,8 +6,7 @@ use std::fs;
 use overlaid::legacy::{Line, PathText};
 use tempfile::TempDir;
 
-use crate::legacy_tree::write;
-use crate::process::run;
+use crate::kit::{done, export, run, write_old};
 
 /// Path, content, class (and reason), and what must then be in the database.
 const CASES: &[(&str, &str, &str, &[&str])] = &[
@@ -557,14 +556,13 @@ fn import<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) -> (Vec<Line>
     let folder = TempDir::new().unwrap();
     let [tree, data, report] = ["tree", "data", "report"].map(|name| folder.path().join(name));
     for (path, body) in files {
-        write(&tree, path, body);
+        write_old(&tree, path, body);
     }
     let [tree, report_text] = [&tree, &report].map(|path| path.to_str().unwrap());
-    let output = run(&data, &["legacy", "import", tree, "--report", report_text]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    done(run(&data, &["legacy", "import", tree, "--report", report_text]));
     let lines = fs::read_to_string(report).unwrap();
     let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    (lines, String::from_utf8(run(&data, &["export"]).stdout).unwrap())
+    (lines, export(&data))
 }
 
 #[test]

@@ -16,8 +16,10 @@ use proptest::option;
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
-use crate::direct::{Direct, effects, plug_json};
-use crate::world::{World, object, signal_id, start, token, user_id};
+use crate::kit::{
+    Direct, World, effects, object, plug_json, put_outcome, put_overlay, put_rate, put_signal, signal_id, start, token,
+    user_id,
+};
 
 /// An hour, and the unit in which the times of a run lie apart.
 const LIFETIME_MS: i64 = 3_600_000;
@@ -686,17 +688,11 @@ fn an_export_is_loaded_again_as_it_was() {
             r#"{{"signal_id":"S2","symbol":"XAUUSD","direction":"SELL","entry_price":3400,"stop_pips":50,"target_pips":75,"pattern_type":"ü",{odd}}}"#
         ),
     ] {
-        direct.put(crate::world::put_signal(&json, start()));
+        direct.put(put_signal(&json, start()));
     }
-    direct.put(crate::world::put_overlay(
-        &format!(r#"{{"user_id":"-100","tier":"press pass","risk_percent":0.5,{odd}}}"#),
-        start(),
-    ));
-    direct.put(crate::world::put_outcome(
-        &format!(r#"{{"signal_id":"S2","user_id":"9","status":"FIRED",{odd}}}"#),
-        start(),
-    ));
-    direct.put(crate::world::put_rate(r#"{"pair":"usd/jpy","price":0.00000001}"#, start()));
+    direct.put(put_overlay(&format!(r#"{{"user_id":"-100","tier":"press pass","risk_percent":0.5,{odd}}}"#), start()));
+    direct.put(put_outcome(&format!(r#"{{"signal_id":"S2","user_id":"9","status":"FIRED",{odd}}}"#), start()));
+    direct.put(put_rate(r#"{"pair":"usd/jpy","price":0.00000001}"#, start()));
     let lines = export(&direct.snapshot());
     assert_eq!(lines.len(), 5);
     for line in &lines {

@@ -10,13 +10,11 @@ use overlaid::service::{
 use overlaid::store::{Effect, Operation, Receipt, Store, StoreError};
 use redb::TableDefinition;
 
-use crate::direct::Direct;
-use crate::disk::{Fault, MemoryDisk};
-use crate::file::tamper;
-use crate::process::{Server, run};
-use crate::world::{World, delete_overlay, object, patch_overlay, put_overlay, put_signal, signal_id, start, user_id};
+use crate::kit::{
+    Direct, Fault, MemoryDisk, SAMPLES, Server, World, delete_overlay, done, error, long_overlay, object,
+    patch_overlay, run, signal, signal_id, start, user_id,
+};
 
-const SIGNAL: &str = r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#;
 const OVERLAYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("overlays-1");
 const EIO: i32 = 5;
 
@@ -24,9 +22,8 @@ fn write(service: &Service, operation: Operation) -> Result<Receipt, ServiceErro
     service.submit(operation)?.done_blocking()
 }
 
-fn overlay(user: usize, padding: usize) -> Operation {
-    let padding = "x".repeat(padding);
-    put_overlay(&format!(r#"{{"user_id":"{user}","account_balance":{},"padding":"{padding}"}}"#, 1_000 + user), start())
+fn overlay(user: usize, note_bytes: usize) -> Operation {
+    long_overlay(user, 1_000 + user as u64, note_bytes)
 }
 
 fn roster(service: &Service) -> RosterSize {
@@ -46,7 +43,7 @@ fn batch(service: &Service) -> Result<String, ServiceError> {
 #[test]
 fn one_record_does_not_read_all_into_memory_and_a_few_do() {
     let world = World::new();
-    write(&world.service, put_signal(SIGNAL, start())).unwrap();
+    write(&world.service, signal("S1")).unwrap();
     for user in 0..3 {
         write(&world.service, overlay(user, 0)).unwrap();
     }
@@ -82,11 +79,11 @@ async fn a_patch_is_answered_with_its_own_state() {
 #[test]
 fn an_overlay_that_can_not_be_decoded_fails_its_user_only() {
     let direct = Direct::new();
-    direct.put(put_signal(SIGNAL, start()));
+    direct.put(signal("S1"));
     for user in 7..10 {
         direct.put(overlay(user, 0));
     }
-    let direct = tamper(direct, |tx| {
+    let direct = direct.tamper(|tx| {
         tx.open_table(OVERLAYS).unwrap().insert("8", &[9][..]).unwrap();
     });
     let path = direct.path();
@@ -127,7 +124,7 @@ fn overlays_that_could_not_be_read_into_memory_are_read_later() {
     };
     let disk = MemoryDisk::with(Vec::new());
     let service = open(&disk);
-    write(&service, put_signal(SIGNAL, start())).unwrap();
+    write(&service, signal("S1")).unwrap();
     let pending: Vec<_> = (0..USERS).map(|user| service.submit(overlay(user, 60_000)).unwrap()).collect();
     for pending in pending {
         pending.done_blocking().unwrap();
@@ -163,7 +160,7 @@ fn a_write_that_memory_has_no_room_for_is_refused() {
     const BYTES_MAX: u64 = 64 * 1024;
     let world = World::with_overlays_memory(BYTES_MAX);
     let service = &world.service;
-    write(service, put_signal(SIGNAL, start())).unwrap();
+    write(service, signal("S1")).unwrap();
     assert_eq!(batch(service).unwrap(), "", "the roster is full, of nobody");
     let is_too_many = |written: Result<Receipt, ServiceError>| match written {
         Err(ServiceError::TooManyOverlays { bytes, bytes_max }) => {
@@ -200,7 +197,7 @@ fn a_write_that_memory_has_no_room_for_is_refused() {
 fn the_estimate_of_a_start_is_near_what_overlays_take() {
     for (padding, users) in [(0, 3_000), (200, 1_000), (20_000, 50)] {
         let world = World::new();
-        write(&world.service, put_signal(SIGNAL, start())).unwrap();
+        write(&world.service, signal("S1")).unwrap();
         let pending: Vec<_> = (0..users).map(|user| world.service.submit(overlay(user, padding)).unwrap()).collect();
         for pending in pending {
             pending.done_blocking().unwrap();
@@ -219,10 +216,9 @@ fn the_estimate_of_a_start_is_near_what_overlays_take() {
 #[test]
 fn a_server_says_which_memory_would_do() {
     let folder = tempfile::tempdir().unwrap();
-    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/data/samples");
-    assert!(run(folder.path(), &["load", samples]).status.success());
+    done(run(folder.path(), &["load", SAMPLES]));
     let refused = run(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--overlays-memory", "4KiB"]);
-    let said = String::from_utf8(refused.stderr).unwrap();
+    let said = error(&refused);
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains(" of memory and --overlays-memory is 4.0 KiB: "), "{said}");
     let sufficient = said.trim().rsplit(' ').next().unwrap();
@@ -231,7 +227,7 @@ fn a_server_says_which_memory_would_do() {
     assert_eq!(server.get("/v1/users/7001/overlay").status, 200);
     // Other commands do not hold all overlays, and work on any file.
     drop(server);
-    assert!(run(folder.path(), &["--overlays-memory", "4KiB", "export"]).status.success());
+    done(run(folder.path(), &["--overlays-memory", "4KiB", "export"]));
 
     let server = Server::start(folder.path(), &["--overlays-memory", "10KiB"]);
     let padding = format!(r#"{{"note":"{}"}}"#, "x".repeat(20_000));
@@ -239,11 +235,6 @@ fn a_server_says_which_memory_would_do() {
     let answer = server.send("PUT", "/v1/users/new/overlay", &padding);
     assert_eq!(answer.status, 507, "{}", answer.body);
     assert!(answer.body.contains(r#""code":"too-many-overlays","detail":"the overlays take "#), "{}", answer.body);
-    let imported = server.send_with(
-        "POST",
-        "/v1/import",
-        &[("content-type", "application/x-ndjson")],
-        format!(r#"{{"overlay":{{"user_id":"new",{}}}"#, &padding[1..]).as_bytes(),
-    );
+    let imported = server.import(&format!(r#"{{"overlay":{{"user_id":"new",{}}}"#, &padding[1..]));
     assert!(imported.body.contains(r#""effect":"refused","code":"too-many-overlays""#), "{}", imported.body);
 }

@@ -7,7 +7,10 @@ use overlaid::service::{
 use overlaid::store::Effect;
 use serde_json::Value;
 
-use crate::world::{World, object, put_overlay, put_signal, signal_id, start, user_id};
+use crate::kit::{
+    OUTCOME, SIGNAL, World, object, patch_signal, pips_signal, put_overlay, put_signal, seq_of, signal_id, start,
+    user_id,
+};
 
 /// The most signals that a page looks at.
 const SCANNED_MAX: usize = 10_000;
@@ -192,7 +195,7 @@ async fn batch_in_steps(world: &World, tier: Option<&str>, rows_max: usize, byte
 #[tokio::test]
 async fn steps_of_a_batch_are_the_whole_whatever_their_size() {
     let world = World::new();
-    world.put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#).await;
+    world.put_signal(&pips_signal("S1")).await;
     assert_eq!(batch_in_steps(&world, None, 3, 1 << 20).await, Vec::<String>::new());
     for (user, tier) in [("1", "FANG"), ("2", "COMMANDER"), ("3", "FANG"), ("4", "COMMANDER"), ("5", "COMMANDER")] {
         world.put_overlay(&format!(r#"{{"user_id":"{user}","tier":"{tier}","account_balance":1000}}"#)).await;
@@ -234,16 +237,14 @@ async fn tag(world: &World) -> ViewTag {
 #[tokio::test]
 async fn a_view_follows_every_record_that_it_rests_on() {
     let world = World::new();
-    world
-        .put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083}"#)
-        .await;
+    world.put_signal(SIGNAL).await;
     world.put_overlay(r#"{"user_id":"7","account_balance":10000,"risk_percent":2}"#).await;
     assert_eq!(mission(&world).await, r#""active" 1 3600"#);
     let mut tags = vec![tag(&world).await];
     world.put_overlay(r#"{"user_id":"7","account_balance":20000,"risk_percent":2}"#).await;
     assert_eq!(mission(&world).await, r#""active" 2 3600"#);
     tags.push(tag(&world).await);
-    let wider = crate::world::patch_signal("S1", r#"{"stop_loss":1.081}"#);
+    let wider = patch_signal("S1", r#"{"stop_loss":1.081}"#);
     assert_eq!(world.write(wider).await.unwrap().effect, Effect::Changed);
     assert_eq!(mission(&world).await, r#""active" 1 3600"#);
     tags.push(tag(&world).await);
@@ -259,7 +260,7 @@ async fn a_view_follows_every_record_that_it_rests_on() {
     world.advance(SIGNAL_LIFETIME_MS);
     assert_eq!(mission(&world).await, r#""expired" 2 0"#);
     tags.push(tag(&world).await);
-    world.put_outcome(r#"{"signal_id":"S1","user_id":"7","status":"fired"}"#).await;
+    world.put_outcome(OUTCOME).await;
     assert_eq!(mission(&world).await, r#""fired" 2 0"#);
     tags.push(tag(&world).await);
     for (at, one) in tags.iter().enumerate() {
@@ -276,7 +277,7 @@ async fn a_view_follows_every_record_that_it_rests_on() {
 async fn a_patch_that_changes_nothing_is_answered_from_memory() {
     let world = World::new();
     let seq = world.put_overlay(r#"{"user_id":"7","account_balance":1000}"#).await;
-    world.put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#).await;
+    world.put_signal(&pips_signal("S1")).await;
     // Whoever asks for all has them in memory.
     drop(world.service.batch(&signal_id("S1"), None).await.unwrap());
     // Stopped, the service has only its memory to answer from.
@@ -288,7 +289,7 @@ async fn a_patch_that_changes_nothing_is_answered_from_memory() {
     for same in [r#"{"account_balance":2000.0}"#, r#"{"account_balance":"2000","account_currency":"usd"}"#] {
         let Patched { effect, overlay } = patch(same).await.unwrap();
         assert_eq!(effect, Effect::Unchanged);
-        assert!(Some(overlay.seq()) > crate::direct::seq_of(&seq));
+        assert!(Some(overlay.seq()) > seq_of(&seq));
         assert_eq!(overlay.overlay().unwrap().account_balance.unwrap().to_string(), "2000");
     }
     assert!(patch(r#"{"account_balance":1000}"#).await.is_err());

@@ -12,8 +12,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::legacy_tree::write_day;
-use crate::process::{Server, program};
+use crate::kit::{Server, has_tool, program, write_day};
 
 const README: &str = include_str!("../../README.md");
 const MIGRATING: &str = include_str!("../../data/manual/migrating.md");
@@ -66,10 +65,6 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.is_empty()
 }
 
-fn is_installed(tool: &str) -> bool {
-    Command::new(tool).arg("--version").output().is_ok()
-}
-
 /// The reader of a page: a folder, the program on the `PATH`, and a server that runs or not.
 struct Reader {
     folder: TempDir,
@@ -89,8 +84,7 @@ impl Reader {
 
     fn start(&mut self) {
         let data = self.folder.path().join("data");
-        let samples = Path::new(PACKAGE).join("data/samples");
-        self.server.get_or_insert_with(|| Server::start(&data, &["--load", samples.to_str().unwrap()]));
+        self.server.get_or_insert_with(|| Server::with_samples(&data));
     }
 
     fn stop(&mut self) {
@@ -117,14 +111,11 @@ impl Reader {
 
 #[test]
 fn the_sessions_of_all_pages_go_as_they_say() {
-    if !is_installed("curl") {
-        println!("skipped: curl is not installed");
+    if !has_tool("curl") {
         return;
     }
-    let has_python = is_installed("python3");
-    if !has_python {
-        println!("skipped: programs in Python, as python3 is not installed");
-    }
+    // Without it the programs in Python are left out.
+    let has_python = has_tool("python3");
     for (page, text) in pages() {
         let page = page.display();
         let mut reader = None;

@@ -6,7 +6,7 @@ use std::path::Path;
 use overlaid::service::{LineReader, RecordKind, export_lines};
 use overlaid::store::{Effect, Operation, Precedence};
 
-use crate::world::{World, start, user_id};
+use crate::kit::{EURUSD_PIPS, SAMPLES, World, pips_signal, start, user_id};
 
 /// Loads lines one by one; returns what each did, or why it was refused.
 async fn load(world: &World, reader: &mut LineReader, lines: &str) -> Vec<Result<Option<Effect>, String>> {
@@ -26,8 +26,7 @@ async fn load(world: &World, reader: &mut LineReader, lines: &str) -> Vec<Result
 
 fn samples() -> String {
     // Overlays and rates name no sample time, so one file's can not be meant for another's.
-    let read =
-        |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/samples").join(name)).unwrap();
+    let read = |name: &str| fs::read_to_string(Path::new(SAMPLES).join(name)).unwrap();
     ["overlays.ndjson", "rates.ndjson", "signals.ndjson", "outcomes.ndjson"].map(read).concat()
 }
 
@@ -128,13 +127,9 @@ async fn a_file_of_one_record_is_named_by_its_file_where_it_does_not_name_itself
         Ok(other) => panic!("{other:?}"),
         Err(invalid) => invalid.to_string(),
     };
-    let (signal, named) = (
-        r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20}"#,
-        r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20,"signal_id":"S1"}"#,
-    );
-    assert_eq!(id(RecordKind::Signal, "from-file", signal), "from-file");
-    assert_eq!(id(RecordKind::Signal, "not a name", named), "S1");
-    assert!(id(RecordKind::Signal, "not a name", signal).contains("is not valid"));
+    assert_eq!(id(RecordKind::Signal, "from-file", EURUSD_PIPS), "from-file");
+    assert_eq!(id(RecordKind::Signal, "not a name", &pips_signal("S1")), "S1");
+    assert!(id(RecordKind::Signal, "not a name", EURUSD_PIPS).contains("is not valid"));
     assert_eq!(id(RecordKind::Overlay, "-100", "{}"), "-100");
     assert_eq!(id(RecordKind::Overlay, "-100", r#"{"user_id":"7"}"#), "7");
 }
@@ -151,7 +146,7 @@ async fn a_line_without_a_time_is_taken_also_when_the_clock_was_set_back() {
 {{"outcome":{{"signal_id":"S1","user_id":"7","status":"{status}"}}}}"#
         )
     };
-    world.put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#).await;
+    world.put_signal(&pips_signal("S1")).await;
     let mut reader = world.service.line_reader(Precedence::Newest);
     load(&world, &mut reader, &record(1)).await;
     world.advance(-86_400_000);

@@ -12,9 +12,9 @@ use std::process::{Command, Output};
 use overlaid::store::{Replacement, make_private_file, make_private_folder};
 use tempfile::TempDir;
 
-use crate::backup::{SAMPLES, code, done, files_in, text, value};
-use crate::full_disk::SmallDisk;
-use crate::process::{Server, program, run};
+use crate::kit::{
+    SAMPLES, Server, SmallDisk, code, done, error, files_in, program, run, run_with_rights, skipped, text, value,
+};
 
 /// A folder with a database of the samples in `data`, a backup of another one in `safe.redb`, and files to be replaced beside it.
 struct Place {
@@ -58,7 +58,7 @@ impl Place {
     }
 
     fn run(&self, command: &[String]) -> Output {
-        program().arg("--data").arg(self.path("data")).args(command).output().unwrap()
+        run(&self.path("data"), &command.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Every file in the place, but for those that a restore has kept.
@@ -76,10 +76,6 @@ fn mode(path: &Path) -> u32 {
 fn owner(path: &Path) -> (u32, u32) {
     let found = fs::metadata(path).unwrap();
     (found.uid(), found.gid())
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 #[test]
@@ -112,7 +108,7 @@ fn a_file_that_is_replaced_keeps_its_owner_its_group_and_its_mode() {
     for (file, command) in place.replacements() {
         let may_give_away = chown(&file, Some(1234), Some(5678)).is_ok();
         if !may_give_away {
-            println!("only the mode is looked at: giving files away takes root");
+            skipped("only the mode is looked at, as giving files away takes root");
         }
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         let (id, owned) = (fs::metadata(&file).unwrap().ino(), owner(&file));
@@ -138,21 +134,11 @@ fn who_can_not_keep_the_owner_replaces_nothing_and_is_told_who_can() {
         let as_another = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
         let mut run = Command::new("setpriv");
         run.args(as_another).arg(program().get_program()).arg("--data").arg(place.path("data")).args(&command);
-        let Ok(refused) = run_if_allowed(&mut run) else {
-            return println!("not run: becoming another user takes root");
-        };
+        let Some(refused) = run_with_rights(&mut run) else { return };
         assert_eq!(code(&refused), 2, "{command:?} {refused:?}");
         assert!(error(&refused).contains("run this as that user or as root"), "{refused:?}");
         assert!(fs::read(&file).unwrap() == before && place.files() == files, "{command:?}");
     }
-}
-
-/// Runs what takes rights; an error if it was the rights that were missing.
-fn run_if_allowed(command: &mut Command) -> Result<Output, String> {
-    let output = command.output().map_err(|error| error.to_string())?;
-    let said = error(&output);
-    let is_missing = ["setpriv:", "unshare:", "mount:"].iter().any(|program| said.contains(program));
-    if is_missing { Err(said) } else { Ok(output) }
 }
 
 #[test]
@@ -193,7 +179,7 @@ fn a_database_is_made_where_a_dangling_link_leads() {
         symlink(disk.join("new/real.redb"), folder.path().join(format!("{starts}-second"))).unwrap();
         symlink(format!("../{starts}-second"), data.join("overlaid.redb")).unwrap();
         match starts {
-            "serve" => drop(Server::start(&data, &["--load", SAMPLES])),
+            "serve" => drop(Server::with_samples(&data)),
             "load" => drop(done(run(&data, &["load", SAMPLES]))),
             _ => {
                 let safe = folder.path().join("safe.redb");
@@ -228,9 +214,8 @@ fn nothing_is_left_beside_a_mount_point_and_the_operator_is_told_what_to_do() {
         let program = program();
         let mut inside = Command::new("unshare");
         inside.args(["-m", "sh", "-c", script, "sh"]).arg(&file).arg(program.get_program());
-        let Ok(refused) = run_if_allowed(inside.arg("--data").arg(place.path("data")).args(&command)) else {
-            return println!("not run: mounting takes root");
-        };
+        let inside = inside.arg("--data").arg(place.path("data")).args(&command);
+        let Some(refused) = run_with_rights(inside) else { return };
         assert_eq!(code(&refused), 2, "{command:?}");
         assert!(
             error(&refused).contains("it is a mount point") && error(&refused).contains("mount its folder"),
@@ -244,7 +229,7 @@ fn nothing_is_left_beside_a_mount_point_and_the_operator_is_told_what_to_do() {
 
 #[test]
 fn nothing_is_left_on_a_full_disk() {
-    let Some(disk) = SmallDisk::mount("4m") else { return println!("not run: mounting takes root") };
+    let Some(disk) = SmallDisk::mount("4m") else { return };
     let folder = tempfile::tempdir_in(disk.path()).unwrap();
     let place = Place::at(folder);
     let _ballast = disk.fill(4_096);

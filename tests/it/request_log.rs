@@ -1,12 +1,11 @@
 //! One request, one log line, one id, one measurement; and metrics that Prometheus' own tool finds clean.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::process::{Server, run};
+use crate::kit::{Answer, Server, create_token, has_tool, request};
 
 const RECORDS: &str = r#"
 {"signal":{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"expires_at":"2099-01-01T00:00:00Z"}}
@@ -14,9 +13,7 @@ const RECORDS: &str = r#"
 "#;
 
 fn serve(folder: &std::path::Path, arguments: &[&str]) -> Server {
-    let records = folder.join("records.ndjson");
-    std::fs::write(&records, RECORDS).unwrap();
-    Server::start(folder, &[&["--load", records.to_str().unwrap()], arguments].concat())
+    Server::with_records(folder, RECORDS, arguments)
 }
 
 /// The next line about a request: its fields without the duration, which is checked to be one.
@@ -35,7 +32,7 @@ fn every_request_has_one_line_that_says_what_was_asked_and_answered() {
     let folder = tempfile::tempdir().unwrap();
     let server = serve(folder.path(), &[]);
     let id = ("x-request-id", "bot-1");
-    let length = |answer: &crate::process::Answer| answer.body.len();
+    let length = |answer: &Answer| answer.body.len();
 
     let view = server.send_with("GET", "/v1/users/7/missions/S1", &[id], b"");
     assert_eq!(
@@ -74,9 +71,7 @@ fn every_request_has_one_line_that_says_what_was_asked_and_answered() {
 #[test]
 fn a_line_names_the_token_and_a_refusal_its_reason_also_when_the_log_of_requests_is_off() {
     let folder = tempfile::tempdir().unwrap();
-    let made = run(folder.path(), &["token", "create", "--scope", "read:7"]);
-    let token = String::from_utf8(made.stdout).unwrap();
-    let token = token.split_whitespace().find(|word| word.starts_with("ovl_")).unwrap().to_owned();
+    let token = create_token(folder.path(), "read:7");
     let bearer = format!("Bearer {token}");
     let server = serve(folder.path(), &["--access-log", "off"]);
     let id = ("x-request-id", "x");
@@ -116,8 +111,9 @@ fn a_request_keeps_its_id_and_gets_one_if_it_has_none_that_is_fit_for_a_log() {
         [id(None), id(None), id(Some("")), id(Some("two words")), id(Some("\"quoted\"")), id(Some(&"x".repeat(65)))];
     let different: std::collections::BTreeSet<_> = made.iter().collect();
     assert_eq!(different.len(), made.len(), "{made:?}");
-    let head = server.send_raw(b"nonsense\r\n\r\n");
-    assert!(!String::from_utf8_lossy(&head).contains("x-request-id"), "what is no request has no id");
+    let answers = server.send_raw("nonsense\r\n\r\n");
+    let [refusal] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!((refusal.status, refusal.header("x-request-id")), (400, None), "what is no request has no id");
 }
 
 #[test]
@@ -126,10 +122,9 @@ fn a_client_that_leaves_in_the_middle_of_a_stream_has_a_line_too() {
     let users = (0..60_000).map(|user| format!("{{\"overlay\":{{\"user_id\":\"{user}\",\"account_balance\":1}}}}\n"));
     std::fs::write(folder.path().join("users.ndjson"), users.collect::<String>()).unwrap();
     let server = serve(folder.path(), &["--load", folder.path().join("users.ndjson").to_str().unwrap()]);
-    let mut client = TcpStream::connect(server.address).unwrap();
-    let head = "GET /v1/signals/S1/missions HTTP/1.1\r\nhost: localhost\r\naccept: application/x-ndjson\r\n\r\n";
-    client.write_all(head.as_bytes()).unwrap();
-    client.read_exact(&mut [0; 1000]).unwrap();
+    let mut client = server.connect();
+    client.send(request("GET", "/v1/signals/S1/missions", &[("accept", "application/x-ndjson")], ""));
+    client.stream.read_exact(&mut [0; 1000]).unwrap();
     drop(client);
     let line = next_line(&server);
     assert_eq!((&line["status"], &line["route"]), (&json!(200), &json!("/v1/signals/{signal}/missions")));
@@ -147,7 +142,7 @@ fn requests_are_measured_by_method_route_and_status() {
     server.get("/v1/users/none/missions/S1");
     server.send("PATCH", "/v1/users/7/overlay", r#"{"account_balance":9}"#);
     server.send_with("BREW", "/nowhere", &[], b"");
-    server.send_raw(b"nonsense\r\n\r\n");
+    assert_eq!(server.send_raw("nonsense\r\n\r\n").len(), 1);
     let metrics = server.get("/metrics").body;
     let count = |labels: &[&str]| {
         let is_it = |line: &&str| {
@@ -175,8 +170,8 @@ fn requests_are_measured_by_method_route_and_status() {
 
 #[test]
 fn promtool_finds_the_metrics_clean() {
-    if Command::new("promtool").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no promtool (apt-get install prometheus)");
+    // Of the package `prometheus`.
+    if !has_tool("promtool") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use overlaid::domain::Condition;
 use overlaid::service::ServiceError;
 
-use crate::world::{World, object, user_id};
+use crate::kit::{World, object, user_id};
 
 /// `If-Match: *` asks for a record, and not for the one that was there when the request came.
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use overlaid::domain::{Object, OverlayDraft, SignalDraft, SignalId, UnixMillis, 
 use overlaid::service::Stopwatch;
 use overlaid::store::{Operation, Precedence, Store, Writer, back_up, compact, verify};
 
-use crate::disk::Dice;
+use crate::kit::Dice;
 
 const SIGNALS_A_DAY: usize = 30;
 const DAY_MS: i64 = 86_400_000;

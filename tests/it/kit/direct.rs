@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use overlaid::domain::{SignalId, UserId};
 use overlaid::store::{
     Change, Effect, Operation, Receipt, Snapshot, Store, StoreError, StoredOverlay, StoredSignal, WriteError, Writer,
 };
 use tempfile::TempDir;
 
-use crate::world::{put_rate, start};
+use super::records::{put_rate, signal_id, start, user_id};
 
 /// What a write came to.
 pub(crate) type Written = Result<Receipt, WriteError>;
@@ -57,6 +56,18 @@ impl Direct {
         self.folder
     }
 
+    /// Changes rows of the closed file behind the store's back, and opens it again.
+    pub(crate) fn tamper(self, change: impl FnOnce(&redb::WriteTransaction)) -> Self {
+        let path = self.path();
+        let folder = self.close();
+        let database = redb::Database::open(&path).unwrap();
+        let tx = database.begin_write().unwrap();
+        change(&tx);
+        tx.commit().unwrap();
+        drop(database);
+        Self::at(folder)
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.store.path().to_owned()
     }
@@ -71,9 +82,7 @@ impl Direct {
 
     /// Queues a write.
     pub(crate) fn submit(&self, operation: Operation) -> Result<Receiver<Written>, StoreError> {
-        let (sender, receiver) = channel();
-        self.writer.submit(operation, Box::new(move |result| drop(sender.send(result))))?;
-        Ok(receiver)
+        submit_to(&self.writer, operation)
     }
 
     /// Writes, alone in its commit.
@@ -113,12 +122,24 @@ impl Direct {
     }
 
     pub(crate) fn signal(&self, id: &str) -> Option<StoredSignal> {
-        self.snapshot().signal(&SignalId::parse(id).unwrap()).unwrap()
+        self.snapshot().signal(&signal_id(id)).unwrap()
     }
 
     pub(crate) fn overlay(&self, user: &str) -> Option<StoredOverlay> {
-        self.snapshot().overlay(&UserId::parse(user).unwrap()).unwrap()
+        self.snapshot().overlay(&user_id(user)).unwrap()
     }
+}
+
+/// Queues a write; the receiver gets what it comes to.
+pub(crate) fn submit_to(writer: &Writer, operation: Operation) -> Result<Receiver<Written>, StoreError> {
+    let (sender, receiver) = channel();
+    writer.submit(operation, Box::new(move |result| drop(sender.send(result))))?;
+    Ok(receiver)
+}
+
+/// Writes, and waits for what it comes to.
+pub(crate) fn write_to(writer: &Writer, operation: Operation) -> Written {
+    submit_to(writer, operation).unwrap().recv().unwrap()
 }
 
 /// The rate by which [`Direct::while_held`] holds the writer of a file at `seq`.

@@ -1,7 +1,4 @@
-//! Trees of old files, made up: one file of every shape that is known, every kind of unusable file, and a whole day.
-
-use std::fs;
-use std::path::Path;
+//! Old files, made up: one of every shape that is known.
 
 use serde_json::{Value, json};
 
@@ -15,13 +12,6 @@ pub(crate) struct Sample {
     pub(crate) body: Value,
     /// The class that it must end in.
     pub(crate) class: &'static str,
-}
-
-/// Writes a file and the folders above it.
-pub(crate) fn write(root: &Path, path: &str, body: impl AsRef<[u8]>) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, body).unwrap();
 }
 
 /// Joins two objects; the members of the second win.
@@ -427,66 +417,4 @@ pub(crate) fn shapes() -> Vec<Sample> {
         ),
     ];
     bodies.into_iter().map(|(name, path, body, class)| Sample { name, path: path.to_owned(), body, class }).collect()
-}
-
-/// Writes every kind of unusable file; returns path and reason.
-pub(crate) fn write_unusable(root: &Path) -> Vec<(&'static str, &'static str)> {
-    let good = flat("GOOD_EURUSD_1752645049", "7000000001", 1, 1).to_string();
-    let files: Vec<(&'static str, &'static str, Vec<u8>)> = vec![
-        ("bad/array.json", "array", b"[{\"signal_id\":\"x\"}]".to_vec()),
-        ("bad/utf16.json", "not_utf8", b"\xff\xfe{\0}\0".to_vec()),
-        ("bad/duplicate.json", "duplicate_member", b"{\"signal_id\":\"a\",\"signal_id\":\"b\"}".to_vec()),
-        ("bad/empty.json", "empty", Vec::new()),
-        ("bad/empty_object.json", "empty_object", b"{}".to_vec()),
-        ("bad/huge.json", "too_large", vec![b' '; 1_048_577]),
-        ("bad/latin.json", "not_utf8", b"{\"a\":\"\xe9\"}".to_vec()),
-        ("bad/lines.json", "json_lines", format!("{good}\n{good}\n").into_bytes()),
-        ("bad/log.jsonl", "json_lines", b"{\"signal_id\":\"x\"}\n".to_vec()),
-        (
-            "bad/message.json",
-            "telegram_message",
-            b"{\"message_id\":1,\"mission_id\":\"x\",\"symbol\":\"EURUSD\"}".to_vec(),
-        ),
-        ("bad/nan.json", "not_a_number", b"{\"direction\":\"BUY\",\"stop_loss\":NaN}".to_vec()),
-        ("bad/nobody.json", "no_user_id", b"{\"X_1\":{\"user_uuid\":\"X_1\",\"balance\":5}}".to_vec()),
-        ("bad/notice.json", "notification", b"{\"type\":\"fire\",\"data\":{\"direction\":\"BUY\"}}".to_vec()),
-        ("bad/number.json", "no_object", b"7".to_vec()),
-        ("bad/odd.json", "not_recognised", b"{\"colour\":\"blue\"}".to_vec()),
-        ("bad/text.json", "malformed_json", b"mission".to_vec()),
-        ("bad/truncated.json", "truncated", good.as_bytes()[..300].to_vec()),
-    ];
-    let mut all = Vec::new();
-    for (path, reason, body) in files {
-        write(root, path, body);
-        all.push((path, reason));
-    }
-    let bad = root.join("bad");
-    std::os::unix::fs::symlink("loop.json", bad.join("loop.json")).unwrap();
-    std::os::unix::fs::symlink("nowhere.json", bad.join("dangling.json")).unwrap();
-    std::os::unix::fs::symlink("..", bad.join("parent")).unwrap();
-    std::os::unix::net::UnixListener::bind(bad.join("s")).unwrap();
-    all.extend([
-        ("bad/loop.json", "symlink_loop"),
-        ("bad/dangling.json", "symlink_dangling"),
-        ("bad/parent", "symlink"),
-        ("bad/s", "socket"),
-    ]);
-    all
-}
-
-/// Writes a day: every user's file for every signal, as the old service did.
-pub(crate) fn write_day(root: &Path, signals: u32, users: u32) {
-    fs::create_dir_all(root.join("missions")).unwrap();
-    for signal in 0..signals {
-        let id = format!("ELITE_GUARD_EURUSD_{}", 1_752_645_000 + signal * 600);
-        let at = format!("2025-07-16T{:02}:{:02}", 5 + signal / 6, signal % 6 * 10);
-        for user in 0..users {
-            let user_id = format!("{}", 7_000_000_000_u64 + u64::from(user));
-            let mut body = flat(&id, &user_id, 1_000 + user, 0);
-            body["created_at"] = json!(format!("{at}:{:02}.{:06}", user / 200 % 60, user % 200 * 5_000));
-            body["expires_at"] = json!(format!("2025-07-16T{:02}:{:02}:00", 9 + signal / 6, signal % 6 * 10));
-            let name = format!("missions/mission_{id}_{user_id}.json");
-            fs::write(root.join(name), body.to_string()).unwrap();
-        }
-    }
 }

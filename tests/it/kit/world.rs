@@ -1,25 +1,16 @@
-//! The one fixture: a service over a file in a folder of its own, with a clock that the test holds in its hand.
+//! A service over a file in a temporary folder, with a clock that the test sets.
 //!
-//! Records come from short JSON texts. Nothing here sleeps or reads the machine's clock.
+//! Nothing here sleeps or reads the machine's clock.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use overlaid::domain::Condition;
-use overlaid::domain::{
-    Object, Outcome, OverlayDraft, RateDraft, Scope, SignalDraft, SignalId, Token, UnixMillis, UserId,
-};
-use overlaid::service::{
-    Clock, MissionView, OVERLAYS_BYTES_MAX, SIGNAL_LIFETIME_MS, Service, ServiceError, Settings, ViewTag,
-};
-use overlaid::store::{Operation, Precedence, Receipt};
+use overlaid::service::{Clock, MissionView, OVERLAYS_BYTES_MAX, Service, ServiceError, Settings, ViewTag};
+use overlaid::store::{Operation, Receipt};
 use tempfile::TempDir;
 
-/// When every world begins.
-pub(crate) fn start() -> UnixMillis {
-    UnixMillis::parse("2026-01-31T12:00:00Z").unwrap()
-}
+use super::records::{put_outcome, put_overlay, put_rate, put_signal, signal_id, start, user_id};
 
 /// A service, its file and its clock.
 pub(crate) struct World {
@@ -106,64 +97,4 @@ impl World {
         }
         self.service.with_mission(&signal_id(signal), &user_id(user), tag).await.unwrap()
     }
-}
-
-pub(crate) fn object(json: &str) -> Object {
-    Object::parse(json.as_bytes()).unwrap()
-}
-
-pub(crate) fn signal_id(id: &str) -> SignalId {
-    SignalId::parse(id).unwrap()
-}
-
-pub(crate) fn user_id(id: &str) -> UserId {
-    UserId::parse(id).unwrap()
-}
-
-pub(crate) fn put_signal(json: &str, now: UnixMillis) -> Operation {
-    let draft = SignalDraft::from_object(object(json), None).unwrap();
-    Operation::PutSignal {
-        draft,
-        now,
-        lifetime_ms: SIGNAL_LIFETIME_MS,
-        condition: Condition::None,
-        precedence: Precedence::Replace,
-    }
-}
-
-pub(crate) fn patch_signal(id: &str, patch: &str) -> Operation {
-    Operation::PatchSignal { id: signal_id(id), patch: object(patch), condition: Condition::None }
-}
-
-pub(crate) fn put_overlay(json: &str, now: UnixMillis) -> Operation {
-    let draft = OverlayDraft::from_object(object(json), None).unwrap();
-    Operation::PutOverlay { draft, now, condition: Condition::None, precedence: Precedence::Replace }
-}
-
-pub(crate) fn patch_overlay(user: &str, patch: &str, now: UnixMillis) -> Operation {
-    Operation::PatchOverlay {
-        user: user_id(user),
-        patch: object(patch),
-        now,
-        condition: Condition::None,
-        precedence: Precedence::Replace,
-    }
-}
-
-pub(crate) fn delete_overlay(user: &str) -> Operation {
-    Operation::DeleteOverlay { user: user_id(user), condition: Condition::None }
-}
-
-pub(crate) fn put_outcome(json: &str, now: UnixMillis) -> Operation {
-    let outcome = Outcome::from_object(object(json), None, None, now).unwrap();
-    Operation::PutOutcome { outcome, condition: Condition::None, precedence: Precedence::Replace }
-}
-
-pub(crate) fn put_rate(json: &str, now: UnixMillis) -> Operation {
-    let draft = RateDraft::from_object(object(json), None).unwrap();
-    Operation::PutRate { draft, now, condition: Condition::None, precedence: Precedence::Replace }
-}
-
-pub(crate) fn token(id: &str, now: UnixMillis) -> Token {
-    Token { id: id.to_owned(), sha256: [7; 32], scopes: vec![Scope::Read], label: "test".to_owned(), created_at: now }
 }
