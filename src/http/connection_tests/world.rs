@@ -1,7 +1,10 @@
-//! A server of its own for each test, and a client that sends bytes as they are.
+//! A server for each test, on the real router with a few more routes.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+#[expect(dead_code, reason = "the tests of tests/it use the rest of it")]
+#[path = "../../../tests/it/kit/client.rs"]
+mod client;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,10 +12,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::{get, post, put};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
+use tokio_stream::StreamExt as _;
+
+use client::{Answer, Connection};
 
 use crate::domain::{SignalId, UserId};
 use crate::http::access::AccessState;
@@ -68,12 +73,8 @@ impl World {
         Self { address, signals, stop: Some(stop), served: Some(served), runtime, _folder: folder }
     }
 
-    pub(super) fn client(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream, unread: Vec::new() }
+    pub(super) fn client(&self) -> Connection {
+        Connection::to(self.address)
     }
 
     /// Sends one request over a connection of its own.
@@ -108,7 +109,7 @@ impl Drop for OnDrop {
 
 /// Routes for what the server's own can not be made to do.
 fn more_routes(signals: &Signals) -> Router<AccessState> {
-    let (waiting, streaming) = (signals.clone(), signals.clone());
+    let [waiting, streaming, breaking] = [signals.clone(), signals.clone(), signals.clone()];
     Router::new()
         .route("/hello", get(async || "hello"))
         .route(
@@ -123,7 +124,7 @@ fn more_routes(signals: &Signals) -> Router<AccessState> {
         .route("/for-ever", get(async || std::future::pending::<String>().await))
         .route("/wait", get(move || wait(waiting.clone())))
         .route("/endless", get(async move || endless(&streaming)))
-        .route("/broken-stream", get(broken_stream))
+        .route("/broken-stream", get(async move || broken_stream(&breaking)))
 }
 
 async fn echo_object(ObjectBody(object): ObjectBody) -> String {
@@ -169,91 +170,18 @@ fn endless(signals: &Signals) -> Body {
     })))
 }
 
-async fn broken_stream() -> Body {
-    let mut pieces = 0;
-    Body::from_stream(tokio_stream::iter(std::iter::repeat_with(move || {
-        pieces += 1;
-        assert!(pieces < 3, "on purpose, in the middle of a stream");
-        Ok::<_, std::io::Error>(Bytes::from_static(b"piece"))
-    })))
-}
-
-pub(super) struct Client {
-    pub(super) stream: TcpStream,
-    unread: Vec<u8>,
-}
-
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
-}
-
-impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
-        fields.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-
-    /// The code of a problem document, checked for being one.
-    #[track_caller]
-    pub(super) fn problem(&self) -> (u16, String) {
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
-        let document: Value = serde_json::from_str(&self.body).unwrap();
-        let code = document["code"].as_str().unwrap();
-        assert_eq!(document["status"], self.status);
-        assert_eq!(document["type"], format!("/problems/{code}"));
-        (self.status, code.to_owned())
-    }
-}
-
-impl Client {
-    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
-    }
-
-    pub(super) fn fill(&mut self) -> bool {
-        let mut buffer = vec![0; 64 * 1024];
-        let read = self.stream.read(&mut buffer).unwrap();
-        self.unread.extend_from_slice(&buffer[..read]);
-        read > 0
-    }
-
-    /// Reads one answer with a known length.
-    #[track_caller]
-    pub(super) fn answer(&mut self) -> Answer {
-        self.answer_to("GET")
-    }
-
-    #[track_caller]
-    pub(super) fn answer_to(&mut self, method: &str) -> Answer {
-        let head_end = loop {
-            match self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
-                Some(at) => break at + 4,
-                None => assert!(self.fill(), "closed in a head: {:?}", String::from_utf8_lossy(&self.unread)),
-            }
-        };
-        let head = String::from_utf8(self.unread.drain(..head_end).collect()).unwrap();
-        let status = head[9..12].parse().unwrap();
-        let mut answer = Answer { status, head, body: String::new() };
-        let has_body = method != "HEAD" && status != 304;
-        let length = answer.header("content-length").map_or(0, |value| value.parse().unwrap());
-        let length = if has_body { length } else { 0 };
-        while self.unread.len() < length {
-            assert!(self.fill(), "closed in a body: {answer:?}");
-        }
-        answer.body = String::from_utf8(self.unread.drain(..length).collect()).unwrap();
-        answer
-    }
-
-    /// Waits for the server to close, with nothing more said.
-    #[track_caller]
-    pub(super) fn closed(&mut self) {
-        let mut rest = Vec::new();
-        match self.stream.read_to_end(&mut rest) {
-            Ok(_) => assert!(rest.is_empty(), "more: {:?}", String::from_utf8_lossy(&rest)),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "not closed"),
-        }
-    }
+/// A body of one piece that panics once the test lets it go on.
+fn broken_stream(signals: &Signals) -> Body {
+    let go_on = Arc::clone(&signals.go_on);
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        sender.send("piece").await.unwrap();
+        go_on.notified().await;
+        sender.send("").await.unwrap();
+    });
+    let pieces = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    Body::from_stream(pieces.map(|piece| {
+        assert!(!piece.is_empty(), "on purpose, in the middle of a stream");
+        Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes()))
+    }))
 }
