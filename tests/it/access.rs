@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::kit::{Answer, EURUSD_PIPS, Server, create_token, done, run};
+use crate::kit::{EURUSD_PIPS, Server, create_token, run, run_token};
 
 const OVERLAY: &str = "/v1/users/7/overlay";
 const VIEW: &str = "/v1/users/7/missions/S1";
@@ -29,12 +29,6 @@ const FOREIGN: &[&[(&str, &str)]] = &[
     &[("X-Forwarded-Proto", "https")],
 ];
 
-/// Runs `overlaid token …`; returns what it printed.
-#[track_caller]
-fn token(folder: &Path, arguments: &[&str]) -> String {
-    done(run(folder, &[&["token"], arguments].concat())).trim().to_owned()
-}
-
 /// The part of a token by which it is listed and revoked.
 fn id(token: &str) -> &str {
     token.split('_').nth(1).unwrap()
@@ -44,17 +38,13 @@ fn id(token: &str) -> &str {
 fn serve(folder: &Path) -> Server {
     let server = Server::start(folder, &[]);
     server.send("PUT", "/v1/signals/S1", EURUSD_PIPS);
-    server.send("PUT", OVERLAY, r#"{"account_balance":100}"#);
+    server.put_balance(7, 100);
     server
-}
-
-fn get(server: &Server, path: &str, token: &str) -> Answer {
-    server.send_with("GET", path, &[("authorization", &format!("Bearer {token}"))], b"")
 }
 
 /// The status of a GET with this token.
 fn status(server: &Server, path: &str, token: &str) -> u16 {
-    get(server, path, token).status
+    server.get_as(token, path).status
 }
 
 #[test]
@@ -143,7 +133,7 @@ fn the_start_says_what_is_open_to_whom() {
     insta::assert_snapshot!(said(), @"WARN local: no token has been made: every program of this machine may read and write everything, and nobody else anything; `overlaid token create` closes access");
     let made = create_token(folder.path(), "read");
     insta::assert_snapshot!(said(), @"INFO tokens: a token is needed for everything but /healthz, /openapi.json and whether /readyz is ok");
-    token(folder.path(), &["revoke", id(&made)]);
+    run_token(folder.path(), &["revoke", id(&made)]);
     insta::assert_snapshot!(said(), @"WARN closed: all tokens are revoked, so nobody may read or write anything: `overlaid token create` makes one, `overlaid token none` opens access to this machine");
 }
 
@@ -152,18 +142,18 @@ fn access_stays_closed_when_the_last_token_is_revoked_until_token_none() {
     let folder = tempfile::tempdir().unwrap();
     drop(serve(folder.path()));
     let (read, write) = (create_token(folder.path(), "read"), create_token(folder.path(), "write"));
-    token(folder.path(), &["revoke", id(&write)]);
-    token(folder.path(), &["revoke", id(&read)]);
+    run_token(folder.path(), &["revoke", id(&write)]);
+    run_token(folder.path(), &["revoke", id(&read)]);
     for _ in 0..2 {
         let server = Server::start(folder.path(), &[]);
         assert_eq!(server.get(VIEW).status, 401, "nobody is let in by accident");
         assert_eq!([status(&server, VIEW, &read), status(&server, VIEW, &write)], [401, 401]);
     }
-    let listed = token(folder.path(), &["list"]);
+    let listed = run_token(folder.path(), &["list"]);
     assert_eq!(listed.lines().filter(|line| line.contains("revoked")).count(), 2, "{listed}");
 
-    token(folder.path(), &["none"]);
-    assert_eq!(token(folder.path(), &["list"]), "");
+    run_token(folder.path(), &["none"]);
+    assert_eq!(run_token(folder.path(), &["list"]), "");
     let server = Server::start(folder.path(), &[]);
     assert_eq!(server.get(VIEW).status, 200);
 }
@@ -172,7 +162,7 @@ fn access_stays_closed_when_the_last_token_is_revoked_until_token_none() {
 fn token_none_revokes_tokens_that_are_left() {
     let folder = tempfile::tempdir().unwrap();
     let read = create_token(folder.path(), "read");
-    token(folder.path(), &["none"]);
+    run_token(folder.path(), &["none"]);
     let server = serve(folder.path());
     assert_eq!(server.get(VIEW).status, 200);
     drop(server);
@@ -188,8 +178,8 @@ fn a_closed_database_may_be_served_to_other_machines_and_an_open_one_not() {
     let refused = run(folder.path(), &everywhere);
     assert_eq!(refused.status.code(), Some(2));
     let made = create_token(folder.path(), "read");
-    token(folder.path(), &["revoke", id(&made)]);
-    token(folder.path(), &["none"]);
+    run_token(folder.path(), &["revoke", id(&made)]);
+    run_token(folder.path(), &["none"]);
     assert_eq!(run(folder.path(), &everywhere).status.code(), Some(2), "it is open again");
 }
 
@@ -212,8 +202,8 @@ fn strangers_learn_no_more_than_whether_the_server_is_ready() {
     let watcher = create_token(folder.path(), "metrics");
     let server = Server::start(folder.path(), &[]);
     assert_eq!(server.get("/readyz").body, r#"{"status":"ok"}"#);
-    assert_eq!(get(&server, "/readyz", "ovl_00000000_00").body, r#"{"status":"ok"}"#);
-    assert!(get(&server, "/readyz", &watcher).json()["seq"].is_number());
+    assert_eq!(server.get_as("ovl_00000000_00", "/readyz").body, r#"{"status":"ok"}"#);
+    assert!(server.get_as(&watcher, "/readyz").json()["seq"].is_number());
 }
 
 #[test]
@@ -237,7 +227,7 @@ fn refusals_are_logged_with_the_tokens_id_and_never_the_token() {
     drop(server);
 
     let (own, revoked) = (create_token(folder.path(), "read:7"), create_token(folder.path(), "read"));
-    token(folder.path(), &["revoke", id(&revoked)]);
+    run_token(folder.path(), &["revoke", id(&revoked)]);
     let server = Server::start(folder.path(), &[]);
     let asked: [(&str, &str, &str, Option<&str>, u64); 4] = [
         ("/v1/users/8/overlay", &own, "/v1/users/{user}/overlay", Some(id(&own)), 403),

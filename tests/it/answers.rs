@@ -1,7 +1,7 @@
 //! What clients see of every route: whole answers to a table of requests, good and hostile, as snapshots.
 //!
-//! Each group has a server of its own with the same few records, sends its requests in order over one connection, and holds all
-//! answers against `answers/GROUP.snap`. [`exchange::Request`] says how a request is written.
+//! Each group has a server of its own with the same few records, sends its requests in order over one connection, and
+//! holds all answers against `answers/GROUP.snap`. [`exchange::Request`] says how a request is written.
 
 mod exchange;
 
@@ -9,10 +9,10 @@ use std::path::Path;
 
 use exchange::{Conversation, Request, shown};
 
-use crate::kit::{Server, answers_to, run};
+use crate::kit::{Server, answers_to, run_token};
 
-/// What every server begins with: an active signal, an expired one, one that has to be converted; users with dollars, euros, yen and without
-/// a balance.
+/// What every server begins with: an active signal, an expired one, one that has to be converted; users with dollars,
+/// euros, yen and without a balance.
 const RECORDS: &str = r#"
 {"signal":{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"confidence":80,"created_at":"2020-01-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z","note":1.10}}
 {"signal":{"signal_id":"S2","symbol":"XAUUSD","direction":"SELL","stop_pips":50,"target_pips":100,"created_at":"2020-01-01T00:00:00Z","expires_at":"2020-01-02T00:00:00Z"}}
@@ -306,11 +306,7 @@ fn tokens_allow_what_was_recorded() {
         POST /v1/rates
     "#;
     let folder = tempfile::tempdir().unwrap();
-    let token = |command: &[&str]| {
-        let output = run(folder.path(), &[&["token"], command].concat());
-        assert!(output.status.success());
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
+    let token = |command: &[&str]| run_token(folder.path(), command);
     let mint = |scopes: &[&str]| {
         let scopes = scopes.iter().flat_map(|scope| ["--scope", scope]);
         token(&[&["create"], &*scopes.collect::<Vec<_>>()].concat())

@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use crate::kit::{
-    Direct, SAMPLES, Server, World, code, create_token, done, files_in, overlay, program, run, signal_id, text, value,
+    Direct, SAMPLES, Server, World, code, create_token, done, error, files_in, overlay, pips_signal, program, run,
+    signal_id, text, value,
 };
 
 #[test]
@@ -59,7 +60,7 @@ fn a_restore_refuses_what_does_not_verify_and_while_a_server_runs() {
     let server = Server::start(&data, &[]);
     let refused = run(&data, &["restore", text(&safe)]);
     assert_eq!(code(&refused), 2);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("stop the server"), "{refused:?}");
+    assert!(error(&refused).contains("stop the server"), "{refused:?}");
     assert_eq!(code(&run(&data, &["verify", text(&data.join("overlaid.redb"))])), 2, "nor is a live file verified");
     drop(server);
     assert_eq!(files_in(&data).len(), 1, "{:?}", files_in(&data));
@@ -92,7 +93,8 @@ fn a_running_server_makes_the_backup() {
     }
 }
 
-/// A process that works with a file goes on doing so when another file gets its name: what it acknowledges then is lost.
+/// A process that works with a file goes on doing so when another file gets its name: what it acknowledges then is
+/// lost.
 #[test]
 fn no_database_in_use_is_replaced_by_a_backup_or_an_export() {
     let folder = tempfile::tempdir().unwrap();
@@ -111,7 +113,7 @@ fn no_database_in_use_is_replaced_by_a_backup_or_an_export() {
     ] {
         let refused = run(from, &command);
         assert_eq!(code(&refused), 2, "{command:?}");
-        assert!(String::from_utf8_lossy(&refused.stderr).contains("is in use: write to another file"), "{refused:?}");
+        assert!(error(&refused).contains("is in use: write to another file"), "{refused:?}");
         let patched = server.send("PATCH", "/v1/users/7001/overlay", r#"{"account_balance":77771}"#);
         assert_eq!(patched.status, 200);
     }
@@ -129,7 +131,7 @@ fn the_server_that_is_asked_for_a_backup_must_be_the_databases_own() {
     let refused =
         run(&another, &["backup", text(&folder.path().join("safe.redb")), "--server", &asked.address.to_string()]);
     assert_eq!(code(&refused), 2);
-    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let error = error(&refused);
     assert!(error.contains(text(&one)) && error.contains(text(&another)), "{error}");
     assert!(!folder.path().join("safe.redb").exists());
 }
@@ -146,7 +148,7 @@ fn other_files_in_the_backup_folder_are_left_alone_and_do_not_count() {
     }
     let server = Server::start(&folder.path().join("data"), &["--backup-dir", text(&safe), "--backup-keep", "1"]);
     for balance in 1..=3 {
-        server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{balance}}}"#));
+        server.put_balance(7, balance);
         let made = server.send("POST", "/v1/admin/backup", "").json();
         let file = PathBuf::from(made["file"].as_str().unwrap());
         assert!(file.exists(), "{made}");
@@ -180,7 +182,7 @@ fn scheduled_backups_are_made_and_the_oldest_go() {
     let mut seen = std::collections::BTreeSet::new();
     for round in 0.. {
         assert!(round < 600, "only {seen:?}");
-        server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{round}}}"#));
+        server.put_balance(7, round);
         if safe.exists() {
             let files = files_in(&safe);
             let named: Vec<_> = files
@@ -207,7 +209,7 @@ fn a_compacted_file_says_the_same_in_less_space() {
     done(run(fresh.path(), &["load", SAMPLES]));
     let used = Direct::new();
     for balance in 1..=100 {
-        used.together((0..100).map(|user| overlay(&user.to_string(), balance)));
+        used.together((0..100).map(|user| overlay(user, balance)));
     }
     for folder in [fresh, used.close()] {
         let file = folder.path().join("overlaid.redb");
@@ -239,7 +241,7 @@ fn the_server_that_is_named_is_asked_or_the_command_fails() {
         for (address, said) in [(&address, text(&data)), (&nobody, &nobody)] {
             let refused = run(&at_rest, &ask(address));
             assert_eq!(code(&refused), 2, "{refused:?}");
-            assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{refused:?}");
+            assert!(error(&refused).contains(said), "{refused:?}");
         }
         let by_environment =
             program().env("OVERLAID_SERVER", &nobody).arg("--data").arg(&at_rest).args(["backup"]).args(&path).output();
@@ -304,7 +306,7 @@ fn backups_of_the_future_go_before_the_one_that_was_just_made() {
     let (data, safe) = (folder.path().join("data"), folder.path().join("safe"));
     let server = Server::start(&data, &["--backup-dir", text(&safe), "--backup-keep", "3"]);
     let back_up = |balance: usize| {
-        server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{balance}}}"#));
+        server.put_balance(7, balance);
         let made = server.send("POST", "/v1/admin/backup", "").json();
         PathBuf::from(made["file"].as_str().unwrap())
     };
@@ -337,7 +339,7 @@ fn backups_made_after_a_restore_are_kept_and_those_it_undid_go_first() {
     let back_up = |server: &Server, balance: usize| {
         // More changes than are made after the restore, so that no two backups of one second get one name.
         for step in 0..5 {
-            server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{}}}"#, balance * 10 + step));
+            server.put_balance(7, balance * 10 + step);
         }
         PathBuf::from(server.send("POST", "/v1/admin/backup", "").json()["file"].as_str().unwrap())
     };
@@ -350,7 +352,7 @@ fn backups_made_after_a_restore_are_kept_and_those_it_undid_go_first() {
     let mut made = Vec::new();
     for round in 1..=3 {
         // Of one change each, so that none comes up to those before.
-        server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{round}}}"#));
+        server.put_balance(7, round);
         let answer = server.send("POST", "/v1/admin/backup", "").json();
         made.push(PathBuf::from(answer["file"].as_str().unwrap()));
         assert!(made.iter().all(|file| file.exists()), "{made:?}");
@@ -397,7 +399,7 @@ fn those_who_ask_while_a_backup_is_being_made_get_that_one() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().unwrap();
     let world = World::new();
     runtime.block_on(async {
-        world.put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#).await;
+        world.put_signal(&pips_signal("S1")).await;
         let first = world.service.back_up().await.unwrap();
         // The next one waits for this lock.
         let latest = fs::File::open(first.file.with_file_name("latest.redb")).unwrap();

@@ -1,7 +1,7 @@
 //! Memory is never older than an acknowledged write.
 //!
-//! First the order of the cache's steps, one by one; then many readers and writers at once, on few keys, with memory that is emptied
-//! all the time, since most of what can go wrong begins with a miss.
+//! First the order of the cache's steps, one by one; then many readers and writers at once, on few keys, with memory
+//! that is emptied all the time, since most of what can go wrong begins with a miss.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,14 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use overlaid::cache::{Cache, CachedSignal};
 use overlaid::domain::{Outcome, SignalDraft, SignalId, UserId};
-use overlaid::service::{RenderedOverlay, Separator, Service, ServiceError};
+use overlaid::service::{RenderedOverlay, Service, ServiceError};
 use overlaid::store::{Change, Commit, Operation, StoredOutcome, StoredSignal};
 
-use tokio::runtime::Runtime;
-
 use crate::kit::{
-    World, delete_overlay, object, overlay, patch_signal, pips_signal, put_outcome, put_rate, put_signal, signal_id,
-    start, user_id,
+    World, batch, delete_overlay, object, overlay, patch_signal, pips_signal, put_outcome, put_rate, put_signal,
+    signal_id, start, user_id,
 };
 
 fn signal(seq: u64) -> StoredSignal {
@@ -268,22 +266,17 @@ impl Records {
     }
 
     /// The balance that a batch of all users shows for the writer's own.
-    fn balance_in_batch(&self, service: &Service, runtime: &Runtime) -> u64 {
-        let mut batch = runtime.block_on(service.batch(&self.signal, None)).unwrap();
-        let mut lines = Vec::new();
-        while !batch.is_done() {
-            batch.write_some(usize::MAX, usize::MAX, Separator::Newline, &mut lines);
-        }
-        let lines = String::from_utf8(lines).unwrap();
+    fn balance_in_batch(&self, service: &Service) -> u64 {
+        let lines = batch(service, &self.signal).unwrap();
         let user = format!(r#""user_id":"{}","account_balance":"#, self.user);
         let balance = lines.split_once(&user).map_or("0", |(_, rest)| rest.split_once(',').unwrap().0);
         balance.parse().unwrap()
     }
 
     /// Reads each record once, the overlay in a batch too.
-    fn read_all(&self, service: &Service, runtime: &Runtime) {
+    fn read_all(&self, service: &Service) {
         self.overlay_versions.check("overlay", || balance(service.read_overlay(&self.user)).unwrap_or(0));
-        self.overlay_versions.check("view in a batch", || self.balance_in_batch(service, runtime));
+        self.overlay_versions.check("view in a batch", || self.balance_in_batch(service));
         self.guest_versions.check_deleted(|| balance(service.read_overlay(&self.guest)));
         self.signal_versions.check("signal", || {
             let cached = service.read_signal(&self.signal).unwrap().unwrap();
@@ -325,16 +318,16 @@ fn no_read_is_older_than_an_acknowledged_write() {
         for reader in 0..3_u64 {
             let (records, is_over) = (&records, &is_over);
             scope.spawn(move || {
-                let runtime = current_thread();
                 let mut reads = reader;
                 while !is_over.load(Ordering::SeqCst) {
-                    // Mostly hits, and misses again and again; sometimes long enough in peace for everything to be in memory.
+                    // Mostly hits, and misses again and again; sometimes long enough in peace for everything to be in
+                    // memory.
                     if reads % 5 == 0 && reads % 200 < 100 {
                         service.clear_cache();
                     }
                     reads += 1;
                     for record in records {
-                        record.read_all(service, &runtime);
+                        record.read_all(service);
                     }
                 }
             });
@@ -343,13 +336,8 @@ fn no_read_is_older_than_an_acknowledged_write() {
         is_over.store(true, Ordering::SeqCst);
         assert!(results.iter().all(Result::is_ok));
     });
-    let runtime = current_thread();
     for record in &records {
         assert_eq!(record.overlay_versions.acknowledged.load(Ordering::SeqCst), ROUNDS);
-        record.read_all(service, &runtime);
+        record.read_all(service);
     }
-}
-
-fn current_thread() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
 }

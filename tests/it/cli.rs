@@ -5,7 +5,7 @@ use std::path::Path;
 
 use insta::assert_snapshot;
 
-use crate::kit::{SAMPLES, Server, export, run, shown};
+use crate::kit::{SAMPLES, Server, done, error, export, run, shown};
 
 #[test]
 fn an_export_loaded_into_an_empty_file_gives_the_same_export() {
@@ -64,7 +64,7 @@ fn one_record_a_file_is_loaded_from_the_plans_own_folders() {
     fs::write(tree.join("user_overlays/7001.json"), r#"{"tier":"press pass","account_balance":"250.5"}"#).unwrap();
     fs::write(tree.join("notes.txt"), "not a record").unwrap();
     assert_eq!(run(folder.path(), &["load", tree.to_str().unwrap()]).status.code(), Some(0));
-    let overlay = String::from_utf8(run(folder.path(), &["overlay", "get", "7001"]).stdout).unwrap();
+    let overlay = done(run(folder.path(), &["overlay", "get", "7001"]));
     assert!(overlay.contains(r#""tier":"PRESS_PASS","account_balance":250.5"#), "{overlay}");
     assert_snapshot!(shown(&run(folder.path(), &["signal", "list"])), @r"
     exit 0
@@ -161,20 +161,20 @@ fn what_is_absent_is_exit_code_1_and_what_can_not_be_done_2() {
     let tiers = folder.path().join("t.toml");
     let output = run(&data, &["--tiers", tiers.to_str().unwrap(), "stats"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("unknown field `risk`"));
+    assert!(error(&output).contains("unknown field `risk`"));
 }
 
 #[test]
 fn a_token_is_shown_once_listed_without_its_secret_and_revoked() {
     let folder = tempfile::tempdir().unwrap();
-    let secret = run(folder.path(), &["token", "create", "--scope", "read", "--scope", "write", "--label", "bot"]);
-    let secret = String::from_utf8(secret.stdout).unwrap();
+    let secret =
+        done(run(folder.path(), &["token", "create", "--scope", "read", "--scope", "write", "--label", "bot"]));
     let id = secret.trim().split('_').nth(1).unwrap().to_owned();
-    let list = String::from_utf8(run(folder.path(), &["token", "list"]).stdout).unwrap();
+    let list = done(run(folder.path(), &["token", "list"]));
     assert!(list.contains(&id) && list.contains("read,write") && list.contains("bot"), "{list}");
     assert!(!list.contains(secret.trim()));
     assert_eq!(run(folder.path(), &["token", "revoke", &id]).status.code(), Some(0));
-    let list = String::from_utf8(run(folder.path(), &["token", "list"]).stdout).unwrap();
+    let list = done(run(folder.path(), &["token", "list"]));
     assert!(list.contains(&id) && list.contains("revoked") && !list.contains("read"), "{list}");
 }
 

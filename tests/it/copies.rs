@@ -1,8 +1,8 @@
 //! Copies of the file, made by other programs while it is written at full tilt.
 //!
-//! Each copy is opened, read to the last record, and held against a ledger of every commit: it must be the state after exactly one
-//! of them. With the gate on, all are. With the gate off most are not, which shows that this test can fail; but what is
-//! not whole is refused, with or without a gate, and never silently wrong.
+//! Each copy is opened, read to the last record, and held against a ledger of every commit: it must be the state after
+//! exactly one of them. With the gate on, all are. With the gate off most are not, which shows that this test can fail;
+//! but what is not whole is refused, with or without a gate, and never silently wrong.
 //!
 //! The long form makes 1,500 copies behind the gate and 200 without it, and prints what came of them:
 //! `cargo test --release -p overlaid --test it copies::campaign -- --ignored --nocapture`.
@@ -255,7 +255,9 @@ fn small_database(path: &Path) -> String {
     let store = Store::open_or_create(path).unwrap();
     let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
     let waiting: Vec<_> = (0..200).map(|user| submit_to(&writer, long_overlay(user, 1, PADDING)).unwrap()).collect();
-    waiting.into_iter().for_each(|written| drop(written.recv().unwrap().unwrap()));
+    for written in waiting {
+        written.recv().unwrap().unwrap();
+    }
     writer.stop();
     drop((writer, store));
     verify(path).unwrap().sha256
@@ -295,14 +297,16 @@ fn opening_importing_and_closing_wait_for_a_copy() {
     copying.finish();
 }
 
-/// A copy survives one commit beside it, wherever in the file it is: what it has read and what it reads later is the state before.
+/// A copy survives one commit beside it, wherever in the file it is: what it has read and what it reads later is the
+/// state before.
 #[test]
 fn a_copy_that_one_commit_overtakes_is_the_state_before_or_after() {
     for read in [9, 320, 4_096, 8_192, 100_000] {
         let folder = tempfile::tempdir().unwrap();
         let (path, copy) = (folder.path().join("overlaid.redb"), folder.path().join("copy.redb"));
         let before = small_database(&path);
-        // So short a limit that the commit comes while the copy is under way, as it may to one that begins just before it.
+        // So short a limit that the commit comes while the copy is under way, as it may to one that begins just before
+        // it.
         let store = Store::open_behind_gate(&path, Duration::from_millis(50)).unwrap();
         let writer = Writer::start(Arc::clone(&store), |_| {}).unwrap();
         let copying = HalfRead::from(read, &path, &copy);

@@ -1,14 +1,16 @@
 //! Power cuts, through the real writer.
 //!
-//! A run of writes is recorded: each write to the disk, each change of its length, each sync, and at which of these steps each
-//! acknowledgement came. Then the power is cut at every step, many times over: what was synced before is there, and of what
-//! was written since, each sector of 512 bytes is there or not, as the dice fall. Every such image must open, must be the state after
-//! one commit, to the last byte of every record, and no earlier one than the last that was acknowledged.
+//! A run of writes is recorded: each write to the disk, each change of its length, each sync, and at which of these
+//! steps each acknowledgement came. Then the power is cut at every step, many times over: what was synced before is
+//! there, and of what was written since, each sector of 512 bytes is there or not, as the dice fall. Every such image
+//! must open, must be the state after one commit, to the last byte of every record, and no earlier one than the last
+//! that was acknowledged.
 //!
 //! A seed repeats a run step by step: what falls into one commit is decided here and not by the speed of threads.
 //!
-//! Acknowledging before the sync, or a disk that only says that it has synced, makes this fail at once. The long form is a
-//! million different images: `cargo test --release -p overlaid --test it crash::campaign -- --ignored --nocapture`.
+//! Acknowledging before the sync, or a disk that only says that it has synced, makes this fail at once. The long form
+//! is a million different images:
+//! `cargo test --release -p overlaid --test it crash::campaign -- --ignored --nocapture`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -61,9 +63,9 @@ const LONG: [usize; 2] = [60_000, 30_000];
 
 /// Writes in groups of different sizes, large and small records, new and changed ones.
 ///
-/// Each group is one commit: the writer stands still in its observer, after each commit, until all of the next group is queued.
-/// The first group is one write, as the writer takes it when it comes. Each begins with a write that changes something for certain,
-/// or there would be no commit to wait for.
+/// Each group is one commit: the writer stands still in its observer, after each commit, until all of the next group is
+/// queued. The first group is one write, as the writer takes it when it comes. Each begins with a write that changes
+/// something for certain, or there would be no commit to wait for.
 ///
 /// - `padding`: of one record in five, and what the others have less than.
 ///
@@ -122,8 +124,8 @@ fn record(seed: u64, groups: usize, padding: [usize; 2]) -> Run {
     Run { before, steps: disk.steps(), states, acknowledged }
 }
 
-/// A start notes in the header that the file is open, and syncs that, before a page is written: whatever a cut leaves of the pages then, the
-/// next start does not take the file for closed.
+/// A start notes in the header that the file is open, and syncs that, before a page is written: whatever a cut leaves
+/// of the pages then, the next start does not take the file for closed.
 #[test]
 fn a_start_notes_that_the_file_is_open_before_anything_else_is_written() {
     let disk = MemoryDisk::with(closed());
@@ -336,8 +338,8 @@ fn a_cut_while_recovering_from_a_cut_loses_nothing_either() {
     }
 }
 
-/// A kill leaves what was written and not yet synced to be seen by the next process, and the power may go in that one: what it has shown
-/// or built upon must not be lost then.
+/// A kill leaves what was written and not yet synced to be seen by the next process, and the power may go in that one:
+/// what it has shown or built upon must not be lost then.
 #[test]
 fn a_cut_after_a_kill_loses_nothing_either() {
     let seed = seed();
@@ -377,8 +379,9 @@ fn a_cut_after_a_kill_loses_nothing_either() {
     println!("{images} images");
 }
 
-/// A copy by a program that goes through the file once, at any speed, and that nobody waits for: it is one committed state, or is refused.
-/// The state may be older than the beginning of the copy: where the newest commit is torn, the engine shows the one before it.
+/// A copy by a program that goes through the file once, at any speed, and that nobody waits for: it is one committed
+/// state, or is refused. The state may be older than the beginning of the copy: where the newest commit is torn, the
+/// engine shows the one before it.
 #[test]
 fn a_copy_that_nobody_waits_for_is_right_or_refused() {
     let seed = seed();

@@ -1,14 +1,15 @@
 //! Damaged files: bits flipped, ends cut off, pages swapped, torn or filled with rubbish.
 //!
-//! Whatever has happened to a file, opening it either refuses, or what it shows is what was written, to the last byte. That holds for
-//! `verify` and for the server alike, as both open it by the same way. Nothing panics its way out, and no damage
-//! makes the program ask for more memory than a whole file of that size would.
+//! Whatever has happened to a file, opening it either refuses, or what it shows is what was written, to the last byte.
+//! That holds for `verify` and for the server alike, as both open it by the same way. Nothing panics its way out, and
+//! no damage makes the program ask for more memory than a whole file of that size would.
 //!
-//! There is one exception, which these tests count apart. After a kill, damage to just what the very last commit wrote looks like a commit that
-//! the kill interrupted. The engine shows the commit before it then.
+//! There is one exception, which these tests count apart. After a kill, damage to just what the very last commit wrote
+//! looks like a commit that the kill interrupted. The engine shows the commit before it then.
 //!
-//! These are 10,000 damaged files, and 1,500 of a server that was killed; `OVERLAID_EFFORT=20` makes it twenty times as many, but
-//! for the header, which is tried bit by bit: `OVERLAID_EFFORT=20 cargo test --release -p overlaid --test it damage:: -- --nocapture`.
+//! These are 10,000 damaged files, and 1,500 of a server that was killed; `OVERLAID_EFFORT=20` makes it twenty times as
+//! many, but for the header, which is tried bit by bit:
+//! `OVERLAID_EFFORT=20 cargo test --release -p overlaid --test it damage:: -- --nocapture`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use overlaid::store::{Contents, Store, StoreError, contents, verify};
 
-use crate::kit::{Dice, MemoryDisk, SAMPLES, Server, effort, in_parallel, run, seed, skipped};
+use crate::kit::{Dice, MemoryDisk, SAMPLES, Server, effort, error, in_parallel, run, seed, skipped};
 
 const PAGE: usize = 4_096;
 
@@ -48,7 +49,8 @@ fn damage_many(count: usize, damage: impl Fn(&mut Vec<u8>, &mut Dice) + Sync) ->
     damage_file(count, &original, &expected, damage)
 }
 
-/// Opens `count` damaged versions of a file; returns how many were refused. The others must show what the whole one does.
+/// Opens `count` damaged versions of a file; returns how many were refused. The others must show what the whole one
+/// does.
 fn damage_file(
     count: usize,
     original: &[u8],
@@ -58,7 +60,8 @@ fn damage_file(
     damage_killed_file(count, original, [expected, expected], damage).0
 }
 
-/// As [`damage_file`], of a file that was killed: one whose last commit is damaged may show the state before that commit.
+/// As [`damage_file`], of a file that was killed: one whose last commit is damaged may show the state before that
+/// commit.
 ///
 /// - `states`: what the whole file shows, and what it showed before its last commit.
 ///
@@ -134,15 +137,15 @@ fn swapped_torn_and_overwritten_pages_are_found() {
     assert!(refused > 0);
 }
 
-/// A file as `kill -9` leaves it is refused or shows what was acknowledged last; or, if the damage hits what the very last commit wrote, the
-/// state before that commit.
+/// A file as `kill -9` leaves it is refused or shows what was acknowledged last; or, if the damage hits what the very
+/// last commit wrote, the state before that commit.
 #[test]
 fn damage_to_the_file_of_a_killed_server_is_found_or_does_not_matter_or_takes_the_last_commit_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (whole_file(folder.path()), folder.path().join("copy.redb"));
     let server = Server::start(folder.path(), &["--copy-gate-ms", "0"]);
     let write = |balance: u64| {
-        let written = server.send("PUT", "/v1/users/7/overlay", &format!(r#"{{"account_balance":{balance}}}"#));
+        let written = server.put_balance(7, balance);
         assert!(written.status < 300, "{written:?}");
     };
     write(1);
@@ -236,7 +239,7 @@ fn a_damaged_file_is_refused_with_exit_code_1_and_not_changed() {
     fs::write(&path, &bytes).unwrap();
     for command in [&["verify", path.to_str().unwrap()][..], &["serve", "--listen", "127.0.0.1:0"], &["stats"]] {
         let output = run(folder.path(), command);
-        assert_eq!(output.status.code(), Some(1), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {}", error(&output));
         assert_eq!(fs::read(&path).unwrap(), bytes, "{command:?} changed the file");
     }
     for rubbish in [&b""[..], b"redb", &[0; 10_000], &original[..1_000], &original[PAGE..]] {

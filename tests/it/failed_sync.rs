@@ -1,4 +1,5 @@
-//! Syncs that fail: the system may have dropped what it could not write, may still show it to reads, and takes the next sync for good.
+//! Syncs that fail: the system may have dropped what it could not write, may still show it to reads, and takes the next
+//! sync for good.
 //!
 //! Whatever is acknowledged after that must be on the disk, in the same process and in the next one.
 
@@ -43,7 +44,8 @@ fn shown(store: &Store) -> Contents {
     contents(&store.snapshot().unwrap(), 0).unwrap()
 }
 
-/// A disk behind a cache that forgets: when a sync fails, what it did not write counts as written, and is still shown to reads.
+/// A disk behind a cache that forgets: when a sync fails, what it did not write counts as written, and is still shown
+/// to reads.
 #[derive(Debug, Default)]
 struct Forgetful(Mutex<Inner>);
 

@@ -1,7 +1,7 @@
 //! The file: who may open it, what is refused and left alone, what a damaged record does, what a restart keeps.
 //!
-//! A restart in here closes the file in good order, so it proves that everything is in the file, not when it came there. What a
-//! power cut leaves is tested apart from this, on a disk that forgets. Between the two stands
+//! A restart in here closes the file in good order, so it proves that everything is in the file, not when it came
+//! there. What a power cut leaves is tested apart from this, on a disk that forgets. Between the two stands
 //! `what_is_acknowledged_is_in_a_copy_of_the_open_file`.
 
 use std::fs;
@@ -49,8 +49,8 @@ fn a_second_opener_is_told_that_the_file_is_in_use() {
     direct.restart().put(overlay("7", 2));
 }
 
-/// A process that replaces the file holds the lock of the old one until the new one is in its place. A process that tries for the lock
-/// meanwhile has opened the old file, which must not become its database.
+/// A process that replaces the file holds the lock of the old one until the new one is in its place. A process that
+/// tries for the lock meanwhile has opened the old file, which must not become its database.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_opener_that_waits_for_a_file_that_is_being_replaced_gets_the_new_one() {
@@ -84,7 +84,8 @@ fn an_opener_that_waits_for_a_file_that_is_being_replaced_gets_the_new_one() {
     assert_eq!(balance(&direct.restart().store), "3");
 }
 
-/// A server lets its commits wait while another process has its file open, so a command that is told "in use" has it open for moments only.
+/// A server lets its commits wait while another process has its file open, so a command that is told "in use" has it
+/// open for moments only.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_opener_that_waits_for_the_lock_does_not_keep_the_file_open() {
@@ -183,7 +184,7 @@ fn what_is_no_database_is_refused_and_left_alone() {
     check("zeros", &vec![0; 100_000]);
     let direct = Direct::new();
     for user in 0..500 {
-        direct.submit(overlay(&user.to_string(), 1)).unwrap();
+        direct.submit(overlay(user, 1)).unwrap();
     }
     let path = direct.path();
     let _folder = direct.close();
@@ -323,7 +324,7 @@ fn a_record_under_another_ones_key_is_not_passed_off_as_it() {
 fn a_restart_keeps_everything() {
     let mut direct = Direct::new();
     direct.put(put_signal(SIGNAL, start()));
-    direct.together((0..500).map(|user| overlay(&user.to_string(), user)));
+    direct.together((0..500).map(|user| overlay(user, user)));
     direct.put(put_outcome(OUTCOME, start()));
     direct.put(Operation::PutToken(token("k1", start())));
     for _ in 0..3 {
@@ -363,7 +364,7 @@ fn what_is_not_a_file_is_refused_at_once() {
 fn a_file_that_is_opened_to_read_is_not_changed() {
     let direct = Direct::new();
     direct.put(put_signal(SIGNAL, start()));
-    direct.together((0..500).map(|user| overlay(&user.to_string(), user)));
+    direct.together((0..500).map(|user| overlay(user, user)));
     let (path, killed) = (direct.path(), direct.path().with_extension("killed"));
     fs::copy(&path, &killed).unwrap();
     let _folder = direct.close();
@@ -379,8 +380,8 @@ fn a_file_that_is_opened_to_read_is_not_changed() {
     }
 }
 
-/// A copy of the open file is what a killed process leaves, as far as the process goes: nothing of it depends on closing. If
-/// commits were not written through to the file, the copy would lack them.
+/// A copy of the open file is what a killed process leaves, as far as the process goes: nothing of it depends on
+/// closing. If commits were not written through to the file, the copy would lack them.
 #[test]
 fn what_is_acknowledged_is_in_a_copy_of_the_open_file() {
     let direct = Direct::new();

@@ -1,6 +1,7 @@
 //! What other programs do to the database file while a server has it open: it is moved, replaced, removed, overwritten.
 //!
-//! A server must not acknowledge writes into a file that nobody will find, and must not write to a file that is not its own any more.
+//! A server must not acknowledge writes into a file that nobody will find, and must not write to a file that is not its
+//! own any more.
 
 use std::fs;
 use std::io::Write as _;
@@ -37,12 +38,7 @@ impl Scene {
     }
 
     fn push(&self, balance: u32) -> Answer {
-        self.server.send("PUT", "/v1/users/1/overlay", &format!(r#"{{"account_balance":{balance}}}"#))
-    }
-
-    fn readiness(&self) -> (String, String) {
-        let ready = self.server.get("/readyz").json();
-        (ready["status"].as_str().unwrap().to_owned(), ready["writes"].as_str().unwrap().to_owned())
+        self.server.put_balance(1, balance)
     }
 
     /// Writes are refused, reads go on, operators are told, and a backup saves what is in the file.
@@ -50,7 +46,7 @@ impl Scene {
     fn check_refuses(&self) {
         let refused = self.push(999);
         assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("file-replaced")), "{refused:?}");
-        assert_eq!(self.readiness(), ("degraded".to_owned(), "file-replaced".to_owned()));
+        assert_eq!(self.server.readiness(), ("degraded".to_owned(), "file-replaced".to_owned()));
         let metrics = self.server.get("/metrics").body;
         for line in ["overlaid_copies_are_safe 0", "overlaid_writable 0"] {
             assert!(metrics.contains(line), "{line}");
@@ -74,7 +70,7 @@ fn a_file_that_was_moved_takes_writes_again_once_it_is_back() {
     while scene.push(200).status == 503 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    assert_eq!(scene.readiness(), ("ok".to_owned(), "ok".to_owned()));
+    assert_eq!(scene.server.readiness(), ("ok".to_owned(), "ok".to_owned()));
 }
 
 #[test]
@@ -103,8 +99,8 @@ fn a_file_whose_folder_was_renamed_takes_no_writes() {
     assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("file-replaced")));
 }
 
-/// However the file is written to, and whether there are requests or not: the server ends by itself, with exit code 1, and the file is as
-/// the other program left it.
+/// However the file is written to, and whether there are requests or not: the server ends by itself, with exit code 1,
+/// and the file is as the other program left it.
 #[test]
 fn a_server_whose_file_was_overwritten_ends_and_writes_nothing_more_to_it() {
     type Overwrite = fn(&Scene);

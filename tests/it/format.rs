@@ -1,8 +1,9 @@
-//! The file's layout: the golden file of each schema is opened and read for what it says, and bare redb reads what this program leaves.
+//! The file's layout: the golden file of each schema is opened and read for what it says, and bare redb reads what this
+//! program leaves.
 //!
-//! `data/golden/schema-1.redb` was made by the test below that is ignored otherwise: `cargo test --test it make_the_golden_file -- --ignored`.
-//! It makes the file only if it is not there: what files in use hold can not be made again by newer code. A new schema gets a new
-//! file beside the old ones.
+//! `data/golden/schema-1.redb` was made by the test below that is ignored otherwise:
+//! `cargo test --test it make_the_golden_file -- --ignored`. It makes the file only if it is not there: what files in
+//! use hold can not be made again by newer code. A new schema gets a new file beside the old ones.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -176,8 +177,8 @@ fn overlays_by_bare_redb(path: &Path) -> BTreeMap<String, Vec<u8>> {
     rows.map(|(user, record)| (user.value().to_owned(), record.value().to_vec())).collect()
 }
 
-/// Whether the file was closed, its server killed, or copied while it was written: bare redb opens it, reads every table, and finds
-/// every overlay that was acknowledged.
+/// Whether the file was closed, its server killed, or copied while it was written: bare redb opens it, reads every
+/// table, and finds every overlay that was acknowledged.
 #[test]
 fn bare_redb_reads_what_a_close_a_kill_and_a_live_copy_leave() {
     const USERS: usize = 300;
@@ -185,7 +186,7 @@ fn bare_redb_reads_what_a_close_a_kill_and_a_live_copy_leave() {
     let [path, live, killed] = ["overlaid.redb", "live.redb", "killed.redb"].map(|name| folder.path().join(name));
     let server = Server::start(folder.path(), &[]);
     for user in 0..USERS {
-        let written = server.send("PUT", &format!("/v1/users/{user}/overlay"), r#"{"account_balance":100}"#);
+        let written = server.put_balance(user, 100);
         assert!(written.status < 300, "{written:?}");
     }
     fs::copy(&path, &live).unwrap();

@@ -12,8 +12,8 @@ use crate::kit::{Answer, EURUSD, Server, SmallDisk};
 
 /// How soon writes must be taken after there is room again.
 const RECOVERY: Duration = Duration::from_secs(5);
-/// What is left for the server to fill, and how long the disk stays full then: nothing, and a moment; some, and until the pauses
-/// between two attempts to recover are longest.
+/// What is left for the server to fill, and how long the disk stays full then: nothing, and a moment; some, and until
+/// the pauses between two attempts to recover are longest.
 const ROUNDS: [(u64, Duration); 2] = [(0, Duration::from_secs(1)), (1 << 20, Duration::from_millis(3_500))];
 /// Far more writes than a full disk takes into what the file has free within.
 const WRITES_MAX: usize = 5_000;
@@ -90,16 +90,12 @@ fn read_on(server: &Server, is_over: &AtomicBool, done: &AtomicUsize) {
 }
 
 fn readiness(server: &Server) -> (String, String) {
-    let answer = server.get("/readyz");
-    assert_eq!(answer.status, 200);
-    let json = answer.json();
-    assert_eq!(json["disk_low"], true, "it was low from the start");
-    let text = |name: &str| json[name].as_str().unwrap().to_owned();
-    (text("status"), text("writes"))
+    assert_eq!(server.get("/readyz").json()["disk_low"], true, "it was low from the start");
+    server.readiness()
 }
 
-/// Fills the disk, writes until that is noticed and for a while longer, makes room, and waits until writes are taken again.
-/// Returns how long that took.
+/// Fills the disk, writes until that is noticed and for a while longer, makes room, and waits until writes are taken
+/// again. Returns how long that took.
 fn fill_and_empty(disk: &SmallDisk, server: &Server, ledger: &mut Ledger, room: u64, time: Duration) -> f64 {
     let ballast = disk.fill(room);
     let refused = (0..WRITES_MAX).find(|number| ledger.write(server, number % 3 != 0).status == 503);

@@ -243,8 +243,8 @@ fn a_page_of_large_records_ends_early() {
     assert_eq!(seen, 40);
 }
 
-/// A request that two programs on its way may read as one for two hosts is refused; it is a request all the same, so the
-/// connection goes on.
+/// A request that two programs on its way may read as one for two hosts is refused; it is a request all the same, so
+/// the connection goes on.
 #[test]
 fn a_head_that_two_programs_can_understand_differently_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -262,9 +262,7 @@ fn once_there_is_a_token_every_request_needs_one_that_allows_it() {
     let folder = tempfile::tempdir().unwrap();
     let [read, own, write] = ["read", "read:7001", "write"].map(|scope| create_token(folder.path(), scope));
     let server = Server::with_samples(folder.path());
-    let get = |path: &str, token: &str| {
-        server.send_with("GET", path, &[("authorization", &format!("Bearer {token}"))], b"").status
-    };
+    let get = |path: &str, token: &str| server.get_as(token, path).status;
     let refused = server.get("/v1/users/7001/overlay");
     assert_snapshot!(refused.shown(), @r#"401 application/problem+json {"type":"/problems/unauthorized","title":"Token required","status":401,"code":"unauthorized","detail":"a bearer token is needed"}"#);
     assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"overlaid\""));
@@ -299,7 +297,8 @@ fn metrics_count_what_was_done() {
     server.send("PATCH", "/v1/users/nobody/overlay", "{}");
     let unread = server.send_raw("nothing that a server reads\r\n\r\n");
     assert_eq!(unread.iter().map(|answer| answer.status).collect::<Vec<_>>(), [400]);
-    // What is no request is counted when its connection has ended, which the client sees before the server is done with it.
+    // What is no request is counted when its connection has ended, which the client sees before the server is done with
+    // it.
     let unreadable = "overlaid_http_unreadable_requests_total{status=\"400\"} 1";
     let text = loop {
         let text = server.get("/metrics").body;

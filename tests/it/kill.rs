@@ -1,7 +1,7 @@
 //! kill -9 under load: what the server answered is there when it starts again.
 //!
-//! The ledger of acknowledgements is kept here, outside the process that dies. Each user's balance only ever grows, so what is
-//! found must be the last balance that was acknowledged or one that was under way.
+//! The ledger of acknowledgements is kept here, outside the process that dies. Each user's balance only ever grows, so
+//! what is found must be the last balance that was acknowledged or one that was under way.
 //!
 //! The long form is 2,000 rounds: `cargo test --release -p overlaid --test it kill::campaign -- --ignored --nocapture`.
 
@@ -14,8 +14,8 @@ use crate::kit::{Connection, Dice, Server, effort, request, seed};
 
 const USERS: usize = 4;
 
-/// Sends balances, one after the other, until the server is gone; returns the last one that was acknowledged and the last that
-/// was sent.
+/// Sends balances, one after the other, until the server is gone; returns the last one that was acknowledged and the
+/// last that was sent.
 fn push(server: SocketAddr, user: usize, from: u64, began: &AtomicBool) -> (u64, u64) {
     let (mut acknowledged, mut sent) = (from, from);
     let Ok(mut connection) = Connection::try_to(server) else { return (acknowledged, sent) };

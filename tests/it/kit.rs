@@ -1,4 +1,5 @@
-//! What several tests need, each once: a server process, an HTTP client, records, trees of old files, and stores to write to.
+//! What several tests need, each once: a server process, an HTTP client, records, trees of old files, and stores to
+//! write to.
 //!
 //! What one test alone needs stands with that test. Nothing here is a test.
 
@@ -14,7 +15,9 @@ mod trees;
 mod world;
 
 pub(crate) use client::{Answer, Connection, answers_to, request, with_member};
-pub(crate) use command::{code, create_token, done, error, export, files_in, json, program, run, shown, text, value};
+pub(crate) use command::{
+    code, create_token, done, error, export, files_in, json, program, run, run_token, shown, text, value,
+};
 pub(crate) use dice::{Dice, effort, in_parallel, seed};
 pub(crate) use direct::{Direct, Written, effects, plug_json, seq_of, submit_to, write_to};
 pub(crate) use disk::{Fault, MemoryDisk, SECTOR, Step};
@@ -28,4 +31,4 @@ pub(crate) use server::Server;
 pub(crate) use trees::{
     MISSION, flat, shapes, small_tree, tree_entries, write_day, write_old, write_pack, write_shapes, write_unusable,
 };
-pub(crate) use world::World;
+pub(crate) use world::{World, batch};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use overlaid::legacy;
 use tempfile::TempDir;
 
-use crate::kit::{export, program, run, tree_entries, write_day, write_shapes, write_unusable};
+use crate::kit::{done, error, export, program, run, tree_entries, write_day, write_shapes, write_unusable};
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -68,9 +68,9 @@ fn an_import_that_was_killed_ends_as_a_clean_one() {
         let data = folder.path().join(round.to_string());
         let end = run_for(&data, &import, moment);
         let again = run(&data, &import);
-        assert!(again.status.success(), "killed after {moment} ms: {}", String::from_utf8_lossy(&again.stderr));
+        assert!(again.status.success(), "killed after {moment} ms: {}", error(&again));
         assert!(export(&data) == expected, "killed after {moment} of {ticks} ms, {end:?}");
-        let third = String::from_utf8(run(&data, &[&import[..], &["--json"]].concat()).stdout).unwrap();
+        let third = done(run(&data, &[&import[..], &["--json"]].concat()));
         assert!(third.contains("\"written\":0"), "{third}");
     }
 }
@@ -107,14 +107,14 @@ fn an_archive_that_was_killed_loses_no_file() {
             assert!(original.keys().all(|path| packed.contains(path)), "killed after {moment} ‰: a file is nowhere");
             let again = run(&data, &archive);
             // The links and the socket stay: the answer is no, and says so.
-            assert_eq!(again.status.code(), Some(1), "{}", String::from_utf8_lossy(&again.stderr));
+            assert_eq!(again.status.code(), Some(1), "{}", error(&again));
         }
         let left = tree_entries(&tree);
         assert!(left.keys().all(|path| stays(path)), "everything that could be packed is gone");
         assert_eq!(left.len(), 4, "links and the socket stay");
         assert!(run(&data, &["legacy", "archive", "check", out_text]).status.success());
         let extracted = run(&data, &["legacy", "archive", "extract", out_text, "--to", back_text]);
-        assert!(extracted.status.success(), "round {round}: {}", String::from_utf8_lossy(&extracted.stderr));
+        assert!(extracted.status.success(), "round {round}: {}", error(&extracted));
         let files = |all: &BTreeMap<String, Vec<u8>>| -> BTreeMap<String, Vec<u8>> {
             let files = all.iter().filter(|(path, _)| !stays(path));
             files.map(|(path, content)| (path.clone(), content.clone())).collect()

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use insta::{allow_duplicates, assert_snapshot};
 
-use crate::kit::{MISSION, Server, flat, json, program, run, shown, small_tree, write_old, write_pack};
+use crate::kit::{MISSION, Server, error, flat, json, program, run, shown, small_tree, write_old, write_pack};
 
 fn set_modified(path: &Path, time: SystemTime) {
     File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
@@ -85,7 +85,7 @@ fn a_database_in_the_tree_is_no_mission_and_not_waited_for() {
     for command in ["import", "import", "plan"] {
         let arguments = ["legacy", command, &tree, "--report", report.to_str().unwrap(), "--json"];
         let output = run(&data, &arguments);
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "nothing is waited for");
+        assert_eq!(error(&output), "", "nothing is waited for");
         let counts = json(&output);
         assert_eq!((&counts["classes"]["mission"], &counts["quarantined"]["database"]), (&10.into(), &1.into()));
         let lines = fs::read_to_string(&report).unwrap();

@@ -9,8 +9,8 @@ use insta::assert_snapshot;
 use tempfile::TempDir;
 
 use crate::kit::{
-    MISSION, flat, json, run, shapes, shown, small_tree, tree_entries, write_day, write_old, write_pack, write_shapes,
-    write_unusable,
+    MISSION, done, flat, json, run, shapes, shown, small_tree, tree_entries, write_day, write_old, write_pack,
+    write_shapes, write_unusable,
 };
 
 #[test]
@@ -30,7 +30,7 @@ fn files_go_into_packs_and_come_out_again() {
     assert_eq!((&again["packed"], &again["packs"]), (&0.into(), &0.into()));
     assert_eq!((&again["packed_before"], &again["links_left"]), (&(files - 4).into(), &3.into()));
 
-    let list = String::from_utf8(archive(&["list", out_text, "--json"]).stdout).unwrap();
+    let list = done(archive(&["list", out_text, "--json"]));
     assert_eq!(list.lines().count() as u64, files - 4);
     assert!(list.lines().all(|line| line.contains("\"class\":") && line.contains("\"blake3\":")));
     let reasons = list.lines().filter(|line| line.contains("\"reason\":")).count();
@@ -103,9 +103,9 @@ fn packs_are_listed_read_and_checked() {
       kept                                                    0
     ");
     assert!(!Path::new(&tree).join(name).exists());
-    let list = String::from_utf8(archive(&["list", out_text]).stdout).unwrap();
+    let list = done(archive(&["list", out_text]));
     assert!(list.lines().count() == 10 && list.contains(&format!("mission     {name}")), "{list}");
-    let list = String::from_utf8(archive(&["list", out_text, "--json"]).stdout).unwrap();
+    let list = done(archive(&["list", out_text, "--json"]));
     assert!(list.contains("\"signals\":[\"ELITE_GUARD_EURUSD_1752645600\"],\"overlays\":[\"7000000003\"]"), "{list}");
     assert_eq!(archive(&["cat", out_text, name]).stdout, original);
     assert_eq!(archive(&["cat", out_text, "none"]).status.code(), Some(1));
@@ -406,7 +406,7 @@ fn links_stay_where_they_are_and_are_counted() {
     assert_eq!((&again["links_left"], &again["packs"], &again["deleted"]), (&2.into(), &0.into(), &0.into()));
     assert!(links.iter().all(|link| fs::symlink_metadata(link).unwrap().is_symlink()));
     assert_eq!(fs::read_to_string(&links[1]).unwrap(), "secret");
-    assert_eq!(String::from_utf8(archive(&["list", &out]).stdout).unwrap().lines().count(), 10);
+    assert_eq!(done(archive(&["list", &out])).lines().count(), 10);
     assert_eq!(shown(&archive(&["extract", &out, "--to", &to])), "exit 0\n10 files\n");
 }
 

@@ -1,7 +1,7 @@
 //! Everything that drives the program from outside, in one binary.
 //!
-//! What is pure is tested where it stands; here are properties held against oracles, the rules of the source tree itself, and the
-//! program as its users meet it: as a library, over HTTP and as a process.
+//! What is pure is tested where it stands; here are properties held against oracles, the rules of the source tree
+//! itself, and the program as its users meet it: as a library, over HTTP and as a process.
 #![cfg(test)]
 
 mod access;

@@ -1,5 +1,5 @@
-//! The store, and the service with its cache, against plain maps: any sequence of writes, alone and together, with restarts in
-//! between, comes to the same, and after each step reads the same.
+//! The store, and the service with its cache, against plain maps: any sequence of writes, alone and together, with
+//! restarts in between, comes to the same, and after each step reads the same.
 
 use std::collections::BTreeMap;
 

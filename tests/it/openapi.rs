@@ -1,4 +1,5 @@
-//! The description of the routes says what the server does: the same routes and methods, and answers of the described shapes.
+//! The description of the routes says what the server does: the same routes and methods, and answers of the described
+//! shapes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

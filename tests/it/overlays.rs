@@ -11,7 +11,7 @@ use overlaid::store::{Effect, Operation, Receipt, Store, StoreError};
 use redb::TableDefinition;
 
 use crate::kit::{
-    Direct, Fault, MemoryDisk, SAMPLES, Server, World, delete_overlay, done, error, long_overlay, object,
+    self, Direct, Fault, MemoryDisk, SAMPLES, Server, World, delete_overlay, done, error, long_overlay, object,
     patch_overlay, run, signal, signal_id, start, user_id,
 };
 
@@ -31,13 +31,7 @@ fn roster(service: &Service) -> RosterSize {
 }
 
 fn batch(service: &Service) -> Result<String, ServiceError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut batch = runtime.block_on(service.batch(&signal_id("S1"), None))?;
-    let mut lines = Vec::new();
-    while !batch.is_done() {
-        batch.write_some(usize::MAX, usize::MAX, Separator::Newline, &mut lines);
-    }
-    Ok(String::from_utf8(lines).unwrap())
+    kit::batch(service, &signal_id("S1"))
 }
 
 #[test]

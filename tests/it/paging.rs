@@ -47,7 +47,8 @@ async fn missions_in_pages(world: &World, filter: StatusFilter, rows_max: usize)
     }
 }
 
-/// Six signals, from old to new: two expired, two that expire at the same moment, one that was fired and one that failed.
+/// Six signals, from old to new: two expired, two that expire at the same moment, one that was fired and one that
+/// failed.
 async fn six_signals() -> World {
     let world = World::new();
     for (id, symbol, minutes) in [

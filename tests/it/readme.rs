@@ -1,8 +1,9 @@
 //! Runs what the README and the manual tell their readers to paste, and compares what they are told to see.
 //!
 //! The language of a fenced block says what the block is: `console` a session with a running server, `console stopped`
-//! commands for a database without one, `python` a program for a running server, `shell` the commands for old files, `sh`
-//! those for a fresh machine. The blocks of a page run from top to bottom in one folder, as its reader would run them.
+//! commands for a database without one, `python` a program for a running server, `shell` the commands for old files,
+//! `sh` those for a fresh machine. The blocks of a page run from top to bottom in one folder, as its reader would run
+//! them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +13,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::kit::{Server, has_tool, program, write_day};
+use crate::kit::{Server, error, has_tool, program, write_day};
 
 const README: &str = include_str!("../../README.md");
 const MIGRATING: &str = include_str!("../../data/manual/migrating.md");
@@ -168,7 +169,7 @@ fn the_commands_for_old_files_go_as_they_stand() {
         let mut words = command.split(' ');
         assert_eq!(words.next(), Some("overlaid"));
         let output = program().args(words).current_dir(folder.path()).output().unwrap();
-        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{command}: {}", error(&output));
         assert!(!output.stdout.is_empty(), "{command} says something");
     }
     assert!(!folder.path().join("old-missions/missions").exists());

@@ -1,7 +1,7 @@
 //! Files that take the place of others: databases, backups, exports and reports, by whatever command.
 //!
-//! Each rule holds for every command that replaces a file, so each test runs all of them. What takes the right to mount or to
-//! give files away says so where that is missing.
+//! Each rule holds for every command that replaces a file, so each test runs all of them. What takes the right to mount
+//! or to give files away says so where that is missing.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
@@ -16,7 +16,8 @@ use crate::kit::{
     SAMPLES, Server, SmallDisk, code, done, error, files_in, program, run, run_with_rights, skipped, text, value,
 };
 
-/// A folder with a database of the samples in `data`, a backup of another one in `safe.redb`, and files to be replaced beside it.
+/// A folder with a database of the samples in `data`, a backup of another one in `safe.redb`, and files to be replaced
+/// beside it.
 struct Place {
     folder: TempDir,
 }

@@ -208,7 +208,8 @@ fn a_refused_write_leaves_no_trace_and_does_not_disturb_its_neighbours() {
 #[test]
 fn precedence_decides_what_becomes_of_an_overlay_a_rate_or_an_outcome_that_is_there() {
     const STORED: &str = "2026-01-20T00:00:00Z";
-    /// Puts one over one from [`STORED`], with the time that it names; returns what happened and whose content is there.
+    /// Puts one over one from [`STORED`], with the time that it names; returns what happened and whose content is
+    /// there.
     fn check(precedence: Precedence, named_time: Option<&str>, now: &str, expected: Effect) {
         let direct = Direct::new();
         let time = named_time.map(|time| format!(r#","updated_at":"{time}""#)).unwrap_or_default();
@@ -596,7 +597,7 @@ fn every_caller_hears_of_a_stop_however_they_meet() {
                 let (direct, answered) = (&direct, &answered);
                 scope.spawn(move || {
                     for balance in 0.. {
-                        let Ok(receiver) = direct.submit(overlay(&caller.to_string(), balance)) else { break };
+                        let Ok(receiver) = direct.submit(overlay(caller, balance)) else { break };
                         match receiver.recv() {
                             Ok(result) => drop(result.unwrap()),
                             Err(mpsc::RecvError) => break,

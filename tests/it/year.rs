@@ -1,8 +1,9 @@
-//! A year of data: how large its file is, how long a backup of it takes and what the backup costs those who write meanwhile, and how
-//! long it takes to read an old signal out of the file.
+//! A year of data: how large its file is, how long a backup of it takes and what the backup costs those who write
+//! meanwhile, and how long it takes to read an old signal out of the file.
 //!
-//! Run it with `cargo test --release -p overlaid --test it year -- --ignored --nocapture`. Sizes are held against their bound;
-//! times depend on the machine and are printed beside their goals. The short form does the same with a fortnight of fewer users.
+//! Run it with `cargo test --release -p overlaid --test it year -- --ignored --nocapture`. Sizes are held against their
+//! bound; times depend on the machine and are printed beside their goals. The short form does the same with a fortnight
+//! of fewer users.
 
 use std::fs;
 use std::path::Path;
@@ -170,7 +171,8 @@ fn acknowledgements(store: &Arc<Store>, users: usize, seed: u64, work: impl FnOn
     times
 }
 
-/// Reads signals of all days by their ids, from a file that was just opened: nothing of it is in memory but by the system.
+/// Reads signals of all days by their ids, from a file that was just opened: nothing of it is in memory but by the
+/// system.
 fn read_old_signals(path: &Path, scale: &Scale) -> Times {
     let store = Store::open(path).unwrap();
     let mut dice = Dice::new(3);

@@ -12,8 +12,8 @@ const OPENAPI: &str = include_str!("../../../data/openapi.json");
 
 /// A request as the table writes it: method and target, then columns two blanks apart, each a header field, or a body.
 ///
-/// A column that begins with `{` or `[` is a JSON body; one that begins with `=` is any body, with `\n` for line ends. `<9>` stands
-/// for nine times an `x`, `TAG` for the entity tag of the last answer that had one.
+/// A column that begins with `{` or `[` is a JSON body; one that begins with `=` is any body, with `\n` for line ends.
+/// `<9>` stands for nine times an `x`, `TAG` for the entity tag of the last answer that had one.
 pub(super) struct Request<'a> {
     pub(super) line: &'a str,
     /// More header fields, each with its line end.

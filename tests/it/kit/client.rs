@@ -1,7 +1,8 @@
-//! The HTTP client of all tests: it sends any bytes, also bytes that no HTTP library would send, and reads answers one by one.
+//! The HTTP client of all tests: it sends any bytes, also bytes that no HTTP library would send, and reads answers one
+//! by one.
 //!
-//! An answer counts only once all of it has come: a body that breaks off fails the test. The client reads bodies of a known length,
-//! bodies in chunks, and bodies that last until the server closes the connection.
+//! An answer counts only once all of it has come: a body that breaks off fails the test. The client reads bodies of a
+//! known length, bodies in chunks, and bodies that last until the server closes the connection.
 //!
 //! `src/http/connection_tests.rs` takes in this file too, so it uses nothing else of the kit.
 
@@ -175,7 +176,8 @@ pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)], body: i
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-/// Sends bytes as they are over a connection of their own, says that no more will come, and returns all answers until the server closes.
+/// Sends bytes as they are over a connection of their own, says that no more will come, and returns all answers until
+/// the server closes.
 #[track_caller]
 pub(crate) fn answers_to(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Vec<Answer> {
     let mut connection = Connection::to(address);

@@ -59,10 +59,16 @@ pub(crate) fn export(folder: &Path) -> String {
     done(run(folder, &["export"]))
 }
 
+/// Runs `overlaid token …` on the data in `folder`; returns what it prints.
+#[track_caller]
+pub(crate) fn run_token(folder: &Path, arguments: &[&str]) -> String {
+    done(run(folder, &[&["token"], arguments].concat())).trim().to_owned()
+}
+
 /// Makes a token with a scope for the data in `folder`.
 #[track_caller]
 pub(crate) fn create_token(folder: &Path, scope: &str) -> String {
-    done(run(folder, &["token", "create", "--scope", scope])).trim().to_owned()
+    run_token(folder, &["create", "--scope", scope])
 }
 
 /// A path as an argument.

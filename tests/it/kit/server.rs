@@ -1,5 +1,6 @@
 //! A server as a process of its own: the program that was built with the tests, on a free port.
 
+use std::fmt::Display;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -112,6 +113,12 @@ impl Server {
         self.send_with(method, path, &[("content-type", kind)], body.as_bytes())
     }
 
+    /// Puts an overlay that says nothing but a balance, and returns the answer.
+    #[track_caller]
+    pub(crate) fn put_balance(&self, user: impl Display, balance: impl Display) -> Answer {
+        self.send("PUT", &format!("/v1/users/{user}/overlay"), &format!(r#"{{"account_balance":{balance}}}"#))
+    }
+
     /// Sends lines of records to be imported and returns the answer.
     #[track_caller]
     pub(crate) fn import(&self, lines: &str) -> Answer {
@@ -122,6 +129,21 @@ impl Server {
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.send_with("GET", path, &[], b"")
+    }
+
+    /// As [`Server::get`], with a token.
+    #[track_caller]
+    pub(crate) fn get_as(&self, token: &str, path: &str) -> Answer {
+        self.send_with("GET", path, &[("authorization", &format!("Bearer {token}"))], b"")
+    }
+
+    /// What `/readyz` says of the server and of its writes.
+    #[track_caller]
+    pub(crate) fn readiness(&self) -> (String, String) {
+        let ready = self.get("/readyz");
+        assert_eq!(ready.status, 200);
+        let ready = ready.json();
+        (ready["status"].as_str().unwrap().to_owned(), ready["writes"].as_str().unwrap().to_owned())
     }
 
     /// As [`Server::get`]; `None` if the server is not there any more, or goes before it has answered.

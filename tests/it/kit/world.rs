@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use overlaid::service::{Clock, MissionView, OVERLAYS_BYTES_MAX, Service, ServiceError, Settings, ViewTag};
+use overlaid::domain::SignalId;
+use overlaid::service::{Clock, MissionView, OVERLAYS_BYTES_MAX, Separator, Service, ServiceError, Settings, ViewTag};
 use overlaid::store::{Operation, Receipt};
 use tempfile::TempDir;
 
@@ -97,4 +98,15 @@ impl World {
         }
         self.service.with_mission(&signal_id(signal), &user_id(user), tag).await.unwrap()
     }
+}
+
+/// The missions of all users on a signal, as lines.
+pub(crate) fn batch(service: &Service, signal: &SignalId) -> Result<String, ServiceError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut batch = runtime.block_on(service.batch(signal, None))?;
+    let mut lines = Vec::new();
+    while !batch.is_done() {
+        batch.write_some(usize::MAX, usize::MAX, Separator::Newline, &mut lines);
+    }
+    Ok(String::from_utf8(lines).unwrap())
 }

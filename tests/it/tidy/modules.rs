@@ -1,7 +1,7 @@
 //! Which module may use which: layers point one way, and no modules use each other in a circle.
 //!
-//! The uses are read from the `use` lines, and from paths in the code that start with `crate::` or `super::`. An item that
-//! a front door only passes on (`pub use`) counts as a use of the module that it comes from.
+//! The uses are read from the `use` lines, and from paths in the code that start with `crate::` or `super::`. An item
+//! that a front door only passes on (`pub use`) counts as a use of the module that it comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,8 @@ struct Declaration {
     names: String,
 }
 
-/// The `use` declarations of a file, and one for each path that its code names in full; those of its tests are left out.
+/// The `use` declarations of a file, and one for each path that its code names in full; those of its tests are left
+/// out.
 fn declarations(text: &str) -> Vec<Declaration> {
     let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut found = Vec::new();
