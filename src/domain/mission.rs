@@ -503,7 +503,7 @@ fn shown_rate(conversion: &Conversion) -> Option<Decimal> {
 
 /// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit.
 fn risk_budget(balance: Decimal, risk_percent: Decimal) -> Option<Decimal> {
-    /// Units of a balance times units of a percentage, by units of a budget.
+    // Units of a balance times units of a percentage, by units of a budget.
     decimal(u64::try_from(risk_product(balance, risk_percent)? / u128::from(100 * ONE)).ok()?)
 }
 

@@ -1,6 +1,6 @@
 //! `If-Match` and `If-None-Match` (RFC 9110 §13): one rule for every kind of record and every method.
 
-use crate::process::{Answer, Server};
+use crate::kit::{Answer, Server};
 
 const SIGNAL: &str = r#"{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083}"#;
 

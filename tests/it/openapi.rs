@@ -218,7 +218,7 @@ fn see_signals(seen: &mut Onlooker<'_>) {
     seen.write(route, "PATCH", "/v1/signals/S1", r#"{"confidence":800}"#);
     seen.write(route, "PATCH", "/v1/signals/x", "{}");
     seen.see(route, "PATCH", "/v1/signals/S1", UNMATCHED, "{}");
-    seen.see(route, "PUT", "/v1/signals/S1", UNMATCHED, BODY);
+    seen.see(route, "PUT", "/v1/signals/S1", UNMATCHED, EURUSD);
     seen.see(route, "GET", "/v1/signals/S1", UNMATCHED, "");
 }
 

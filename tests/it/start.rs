@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
-use crate::process::{Server, program, run};
+use crate::kit::{Server, program, run};
 
 /// The user `nobody`, whom permissions bind, where a test runs as root.
 const NOBODY: u32 = 65_534;

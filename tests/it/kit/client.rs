@@ -225,7 +225,7 @@ impl Answer {
         let document = self.json();
         let code = document["code"].as_str().unwrap();
         assert_eq!(document["status"], self.status);
-        assert_eq!(document["type"], format!("urn:overlaid:problem:{code}"));
+        assert_eq!(document["type"], format!("/problems/{code}"));
         (self.status, code.to_owned())
     }
 

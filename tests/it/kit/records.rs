@@ -47,7 +47,13 @@ pub(crate) fn user_id(id: &str) -> UserId {
 
 pub(crate) fn put_signal(json: &str, now: UnixMillis) -> Operation {
     let draft = SignalDraft::from_object(object(json), None).unwrap();
-    Operation::PutSignal { draft, now, lifetime_ms: SIGNAL_LIFETIME_MS, precedence: Precedence::Replace }
+    Operation::PutSignal {
+        draft,
+        now,
+        lifetime_ms: SIGNAL_LIFETIME_MS,
+        condition: Condition::None,
+        precedence: Precedence::Replace,
+    }
 }
 
 pub(crate) fn patch_signal(id: &str, patch: &str) -> Operation {
@@ -75,12 +81,12 @@ pub(crate) fn delete_overlay(user: &str) -> Operation {
 
 pub(crate) fn put_outcome(json: &str, now: UnixMillis) -> Operation {
     let outcome = Outcome::from_object(object(json), None, None, now).unwrap();
-    Operation::PutOutcome { outcome, precedence: Precedence::Replace }
+    Operation::PutOutcome { outcome, condition: Condition::None, precedence: Precedence::Replace }
 }
 
 pub(crate) fn put_rate(json: &str, now: UnixMillis) -> Operation {
     let draft = RateDraft::from_object(object(json), None).unwrap();
-    Operation::PutRate { draft, now, precedence: Precedence::Replace }
+    Operation::PutRate { draft, now, condition: Condition::None, precedence: Precedence::Replace }
 }
 
 pub(crate) fn token(id: &str, now: UnixMillis) -> Token {
