@@ -35,7 +35,13 @@ pub fn write_overlay(out: &mut Vec<u8>, overlay: &Overlay) {
         json.string("tier", tier.as_str());
     }
     json.decimal("risk_percent", overlay.risk_percent);
+    if let Some(basis) = overlay.risk_basis {
+        json.string("risk_basis", basis.as_str());
+    }
     json.decimal("account_balance", overlay.account_balance);
+    json.decimal("account_equity", overlay.account_equity);
+    json.decimal("free_margin", overlay.free_margin);
+    json.decimal("leverage", overlay.leverage);
     json.string("account_currency", overlay.account_currency.as_str());
     json.decimal("win_rate", overlay.win_rate);
     if let Some(trades) = overlay.trades_remaining {

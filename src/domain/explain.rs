@@ -1,7 +1,8 @@
 //! The computation of a mission, step by step, for a person who wants to know where a size comes from.
 
 use super::{
-    Conversion, Decimal, Instrument, Leg, Levels, Market, Mission, Overlay, Pair, Reason, Round, Signal, Terms,
+    Conversion, Decimal, Instrument, Leg, Levels, Limit, Market, Mission, Overlay, Pair, Reason, RiskBasis, Round,
+    Signal, Terms,
 };
 
 /// One step: what it is called, and what went in and came out.
@@ -43,16 +44,19 @@ pub fn explain(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Ma
         step("loss per lot", text);
     }
     let tier = market.tiers.of_user(overlay.tier.as_ref()).limits();
-    let (Some(balance), Some(percent), Some(budget)) =
-        (overlay.account_balance, mission.risk_percent, mission.risk_budget)
+    let account = overlay.account();
+    let (Some(basis), Some(percent), Some(budget)) = (account.basis(), mission.risk_percent, mission.risk_budget)
     else {
-        let missing =
-            if overlay.account_balance.is_none() { "the overlay has no balance" } else { "no risk percent is known" };
-        step("stops here", missing.to_owned());
+        let missing = match account.basis() {
+            None => format!("the overlay has no {}", account.risk_basis.as_str()),
+            Some(_) => "no risk percent is known".to_owned(),
+        };
+        step("stops here", missing);
         return steps;
     };
     let whose = if overlay.risk_percent.is_some() { "the user's" } else { "the tier's" };
-    step("risk budget", format!("{balance} × {percent} % ({whose}) = {budget} {currency}"));
+    let of = if account.risk_basis == RiskBasis::Equity { "the equity of " } else { "" };
+    step("risk budget", format!("{of}{basis} × {percent} % ({whose}) = {budget} {currency}"));
     let (Some(raw), Some(lots), Some(risk)) = (mission.lots_raw, mission.lots, mission.risk_amount) else {
         let reasons: Vec<_> = mission.reasons.iter().map(Reason::as_str).collect();
         step("stops here", format!("no size can be given: {}", reasons.join(", ")));
@@ -68,7 +72,15 @@ pub fn explain(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Ma
             instrument.lot_step, instrument.min_lot, instrument.max_lot
         ),
     );
-    step("size", format!("{lots} lots: {}", decided_by(raw, lots, instrument, tier_max, mission)));
+    if let Some(margin) = mission.margin_required {
+        let free = account.free().unwrap_or_default();
+        let leverage = account.leverage.or(tier.and_then(|tier| tier.leverage));
+        let by =
+            [leverage.map(|leverage| format!("1:{leverage}")), instrument.margin_percent.map(|p| format!("{p} %"))];
+        let by: Vec<_> = by.into_iter().flatten().collect();
+        step("margin", format!("{lots} lots need {margin} at {}, and {free} {currency} is free", by.join(" and ")));
+    }
+    step("size", format!("{lots} lots: {}", decided_by(lots, instrument, mission)));
     step("risk", format!("{lots} × loss per lot = {risk} {currency}"));
     if let Some(reward) = mission.reward_amount {
         step("reward", format!("{lots} lots at the target = {reward} {currency}"));
@@ -121,24 +133,17 @@ fn shown_conversion(instrument: &Instrument, overlay: &Overlay, conversion: &Con
     format!("{quote} to {account} {} = {value}", steps.join(", "))
 }
 
-fn decided_by(
-    raw: Decimal,
-    lots: Decimal,
-    instrument: &Instrument,
-    tier_max: Option<Decimal>,
-    mission: &Mission,
-) -> String {
+fn decided_by(lots: Decimal, instrument: &Instrument, mission: &Mission) -> String {
     if lots.is_zero() {
-        let needed =
-            mission.minimum_balance.map_or(String::new(), |balance| format!("; a balance of {balance} would do"));
+        let would_do = |what: &str, least: Option<Decimal>| least.map(|least| format!("; {what} of {least} would do"));
+        let needed = would_do("a balance", mission.minimum_balance).unwrap_or_default()
+            + &would_do("a free margin", mission.minimum_margin).unwrap_or_default();
         return format!("below the minimum lot of {}{needed}", instrument.min_lot);
     }
-    let by_budget = raw.floor_to(instrument.lot_step);
-    if lots == by_budget {
-        "the budget decides, cut to the lot step".to_owned()
-    } else if tier_max.is_some_and(|most| most < instrument.max_lot) {
-        "the tier's largest size decides".to_owned()
-    } else {
-        "the instrument's largest size decides".to_owned()
+    match mission.limited_by {
+        Some(Limit::Margin) => "the free margin decides, cut to the lot step".to_owned(),
+        Some(Limit::Tier) => "the tier's largest size decides".to_owned(),
+        Some(Limit::Instrument) => "the instrument's largest size decides".to_owned(),
+        Some(Limit::Risk) | None => "the budget decides, cut to the lot step".to_owned(),
     }
 }

@@ -30,6 +30,10 @@ pub struct Instrument {
     pub lot_step: Decimal,
     /// Largest size of one order, in lots; at least `min_lot`.
     pub max_lot: Decimal,
+    /// The least margin of a position, in percent of its value, whatever the account's leverage; above zero, at most
+    /// 100. `None`: the leverage alone decides.
+    #[serde(default)]
+    pub margin_percent: Option<Decimal>,
 }
 
 /// All instruments by symbol.
@@ -96,6 +100,13 @@ impl Instrument {
                     format!("{symbol}: {name} must be above zero"),
                 ));
             }
+        }
+        if self.margin_percent.is_some_and(|percent| !percent.is_positive() || percent > Decimal::HUNDRED) {
+            return Err(Invalid::member(
+                InvalidKind::OutOfRange,
+                "margin_percent",
+                format!("{symbol}: margin_percent must lie above 0, at most 100"),
+            ));
         }
         if self.max_lot < self.min_lot {
             return Err(Invalid::member(

@@ -8,11 +8,15 @@
 //!
 //! ```text
 //! loss_per_lot = |entry − stop| × contract_size × rate(quote → account)
-//! risk_budget  = account_balance × risk_percent / 100
+//! risk_budget  = balance or equity × risk_percent / 100
 //! lots_raw     = risk_budget / loss_per_lot
-//! lots         = the largest multiple of lot_step ≤ lots_raw, max_lot and the tier's max_lots
+//! lots         = the largest multiple of lot_step ≤ lots_raw, margin_lots, max_lot and the tier's max_lots
 //! risk_amount  = lots × loss_per_lot
+//! margin_lots  = free margin / (contract_size × entry × rate(quote → account) × the larger of 1 / leverage and
+//!                margin_percent / 100)
 //! ```
+//!
+//! Without a leverage and a margin percent, or without an entry price, the margin limits nothing.
 //!
 //! Everything up to a shown number is an exact fraction of integers. Shown numbers are cut to eight decimals, not
 //! rounded; budget and amount are cut alike, so that `risk_amount ≤ risk_budget` holds for the shown numbers too. A
@@ -25,7 +29,7 @@ use strum::{IntoStaticStr, VariantArray};
 use super::ratio::Ratio;
 use super::{
     Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Pair,
-    Rates, Round, Signal, Tiers, UnixMillis, UserTier,
+    Rates, RiskBasis, Round, Signal, Tier, Tiers, UnixMillis, UserTier,
 };
 
 /// The tables that a computation reads.
@@ -91,8 +95,14 @@ pub enum Reason {
     BelowTierConfidence,
     /// No trades are left for today.
     NoTradesRemaining,
-    /// The overlay has no balance.
+    /// The overlay has no balance, of which the risk percent is to be taken.
     NoBalance,
+    /// The overlay has no equity, of which the risk percent is to be taken.
+    NoEquity,
+    /// The balance is below zero.
+    NegativeBalance,
+    /// The equity is below zero.
+    NegativeEquity,
     /// Neither the overlay nor a tier names a risk.
     NoRiskPercent,
     /// The risk is 0 percent.
@@ -101,6 +111,8 @@ pub enum Reason {
     NoConversionRate,
     /// The size that the budget allows is below the smallest that trades.
     BelowMinimumLot,
+    /// The size that the free margin allows is below the smallest that trades.
+    InsufficientMargin,
     /// A number does not fit; no size is better than a wrong one.
     OutOfRange,
 }
@@ -118,7 +130,7 @@ impl Reason {
 
 /// A set of [`Reason`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Reasons(u16);
+pub struct Reasons(u32);
 
 impl Reasons {
     /// Adds a reason.
@@ -141,6 +153,28 @@ impl Reasons {
     /// The reasons in their order.
     pub fn iter(self) -> impl Iterator<Item = Reason> {
         Reason::ALL.iter().copied().filter(move |reason| self.contains(*reason))
+    }
+}
+
+/// What decided a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum Limit {
+    /// The risk budget, cut to the lot step.
+    Risk,
+    /// The free margin.
+    Margin,
+    /// The tier's largest size.
+    Tier,
+    /// The instrument's largest size.
+    Instrument,
+}
+
+impl Limit {
+    /// `risk`, `margin`, `tier` or `instrument`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -174,8 +208,14 @@ pub struct Mission {
     pub risk_amount: Option<Decimal>,
     /// What `lots` gains at the target.
     pub reward_amount: Option<Decimal>,
-    /// The least balance with which the smallest size would fit; only with [`Reason::BelowMinimumLot`].
+    /// The least balance, or equity, with which the smallest size would fit; only with [`Reason::BelowMinimumLot`].
     pub minimum_balance: Option<Decimal>,
+    /// The least free margin with which the smallest size would fit; only with [`Reason::InsufficientMargin`].
+    pub minimum_margin: Option<Decimal>,
+    /// Which limit decided the size; of several that give the same, the first of [`Limit`].
+    pub limited_by: Option<Limit>,
+    /// The margin that `lots` need; `None` if no leverage or margin percent is known, or no entry price.
+    pub margin_required: Option<Decimal>,
     /// What one unit of the quote currency is worth in the account's.
     pub conversion_rate: Option<Decimal>,
 }
@@ -193,7 +233,7 @@ impl Mission {
 pub struct Budget {
     /// The risk that is applied, in percent: the overlay's, else the tier's.
     pub risk_percent: Option<Decimal>,
-    /// The most that a trade may lose: balance × risk / 100, cut to eight decimals.
+    /// The most that a trade may lose: balance or equity × risk / 100, cut to eight decimals; nothing of one below zero.
     pub risk_budget: Option<Decimal>,
 }
 
@@ -202,8 +242,8 @@ impl Budget {
     #[must_use]
     pub fn of(account: Account, tier: UserTier<'_>) -> Self {
         let risk_percent = account.risk_percent.or(tier.limits().map(|tier| tier.risk_percent));
-        let risk = account.balance.zip(risk_percent);
-        Self { risk_percent, risk_budget: risk.and_then(|(balance, percent)| risk_budget(balance, percent)) }
+        let risk = account.basis().zip(risk_percent);
+        Self { risk_percent, risk_budget: risk.and_then(|(basis, percent)| risk_budget(basis, percent)) }
     }
 }
 
@@ -214,7 +254,14 @@ struct Size {
     lots: Decimal,
     risk_amount: Decimal,
     reward_amount: Option<Decimal>,
+    limited_by: Limit,
+    margin_required: Option<Decimal>,
+    /// Whether the budget, or a limit on lots, does not allow the smallest size; with the balance that would do.
+    is_below_minimum: bool,
     minimum_balance: Option<Decimal>,
+    /// Whether the free margin does not allow the smallest size; with the one that would do.
+    is_margin_short: bool,
+    minimum_margin: Option<Decimal>,
 }
 
 /// A number on the way to a size does not fit.
@@ -245,10 +292,21 @@ struct Sizing {
     loss: Ratio,
     /// Units of gain for a unit of lots.
     gain: Option<Ratio>,
+    /// `None` without an entry price.
+    margin: Option<Margin>,
     lot_step: Decimal,
     /// Smallest multiple of the step that trades.
     min_lot: Decimal,
     max_lot: Decimal,
+}
+
+/// How many lots a free margin carries.
+#[derive(Clone, Debug)]
+struct Margin {
+    /// Units of lots for a product of free margin units and leverage units.
+    by_leverage: Ratio,
+    /// Units of lots for a unit of free margin, by the instrument's margin percent.
+    by_percent: Option<Ratio>,
 }
 
 /// Computes what one user may do with one signal.
@@ -299,7 +357,8 @@ impl Terms {
         terms.conversion_path = Some(conversion.legs().iter().map(|leg| leg.pair.clone()).collect());
         // For display only: sizes use the fraction itself.
         terms.conversion_rate = shown_rate(&conversion);
-        terms.sizing = distances.stop.and_then(|stop| Sizing::new(instrument, stop, distances.target, &conversion));
+        let levels = (distances.stop, distances.target, signal.levels.entry());
+        terms.sizing = Sizing::new(instrument, levels, &conversion);
         if terms.sizing.is_none() || terms.conversion_rate.is_none() {
             terms.reasons.insert(Reason::OutOfRange);
         }
@@ -329,9 +388,9 @@ impl Terms {
     #[must_use]
     pub fn mission(&self, account: Account, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
         let Budget { risk_percent, risk_budget } = Budget::of(account, tier);
-        let size = match account.balance.zip(risk_percent) {
+        let size = match account.basis().zip(risk_percent) {
             Some(_) if risk_budget.is_none() => Err(OutOfRange),
-            Some((balance, percent)) => self.size(balance, percent, tier),
+            Some((basis, percent)) => self.size(account, basis, percent, tier),
             None => Ok(None),
         };
         let reasons = self.reasons_not_to_trade(account, risk_percent, tier, status, now, &size);
@@ -352,6 +411,9 @@ impl Terms {
             risk_amount: size.map(|size| size.risk_amount),
             reward_amount: size.and_then(|size| size.reward_amount),
             minimum_balance: size.and_then(|size| size.minimum_balance),
+            minimum_margin: size.and_then(|size| size.minimum_margin),
+            limited_by: size.map(|size| size.limited_by),
+            margin_required: size.and_then(|size| size.margin_required),
             conversion_rate: self.conversion_rate,
         }
     }
@@ -387,8 +449,17 @@ impl Terms {
         if account.trades_remaining.or(limits.map(|tier| tier.trades_per_day)) == Some(0) {
             reasons.insert(Reason::NoTradesRemaining);
         }
-        if account.balance.is_none() {
-            reasons.insert(Reason::NoBalance);
+        match account.risk_basis {
+            RiskBasis::Balance if account.balance.is_none() => reasons.insert(Reason::NoBalance),
+            RiskBasis::Equity if account.equity.is_none() => reasons.insert(Reason::NoEquity),
+            RiskBasis::Balance | RiskBasis::Equity => {}
+        }
+        let is_negative = |amount: Option<Decimal>| amount.is_some_and(|amount| amount < Decimal::ZERO);
+        if is_negative(account.balance) {
+            reasons.insert(Reason::NegativeBalance);
+        }
+        if is_negative(account.equity) {
+            reasons.insert(Reason::NegativeEquity);
         }
         match risk_percent {
             None => reasons.insert(Reason::NoRiskPercent),
@@ -397,22 +468,32 @@ impl Terms {
         }
         match size {
             Err(OutOfRange) => reasons.insert(Reason::OutOfRange),
-            // With no risk no balance would do, and the reason is named already.
-            Ok(Some(size)) if size.lots.is_zero() && risk_percent != Some(Decimal::ZERO) => {
-                reasons.insert(Reason::BelowMinimumLot);
+            Ok(None) => {}
+            Ok(Some(size)) => {
+                // With no risk no balance would do, and the reason is named already.
+                if size.is_below_minimum && risk_percent != Some(Decimal::ZERO) {
+                    reasons.insert(Reason::BelowMinimumLot);
+                }
+                if size.is_margin_short {
+                    reasons.insert(Reason::InsufficientMargin);
+                }
             }
-            Ok(_) => {}
         }
         reasons
     }
 
     /// Sizes one account; `None` if the terms or the tier allow no size.
-    fn size(&self, balance: Decimal, risk_percent: Decimal, tier: UserTier<'_>) -> Result<Option<Size>, OutOfRange> {
+    fn size(
+        &self,
+        account: Account,
+        basis: Decimal,
+        risk_percent: Decimal,
+        tier: UserTier<'_>,
+    ) -> Result<Option<Size>, OutOfRange> {
         match &self.sizing {
             // Without the tier's cap a size could be larger than allowed.
             Some(sizing) if tier != UserTier::Unknown => {
-                let tier_max_lots = tier.limits().map(|tier| tier.max_lots);
-                sizing.size(balance, risk_percent, tier_max_lots).map(Some).ok_or(OutOfRange)
+                sizing.size(account, basis, risk_percent, tier.limits()).map(Some).ok_or(OutOfRange)
             }
             _ => Ok(None),
         }
@@ -501,16 +582,23 @@ fn shown_rate(conversion: &Conversion) -> Option<Decimal> {
     decimal(Ratio::new(numerators, denominators)?.nearest_to(ONE)?)
 }
 
-/// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit.
+/// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit. Of a balance
+/// below zero nothing may be lost.
 fn risk_budget(balance: Decimal, risk_percent: Decimal) -> Option<Decimal> {
     // Units of a balance times units of a percentage, by units of a budget.
     decimal(u64::try_from(risk_product(balance, risk_percent)? / u128::from(100 * ONE)).ok()?)
 }
 
-/// A balance times a percentage, in units of both; `None` if either is below zero.
+/// A balance times a percentage, in units of both; nothing of a balance below zero. `None` if the percentage is below
+/// zero.
 fn risk_product(balance: Decimal, risk_percent: Decimal) -> Option<u128> {
-    let (balance, percent) = (u64::try_from(balance.units()).ok()?, u64::try_from(risk_percent.units()).ok()?);
+    let (balance, percent) = (units_above_zero(balance), u64::try_from(risk_percent.units()).ok()?);
     Some(u128::from(balance) * u128::from(percent))
+}
+
+/// The units of a number; none of one below zero.
+fn units_above_zero(number: Decimal) -> u64 {
+    u64::try_from(number.units()).unwrap_or(0)
 }
 
 /// Units of a [`Decimal`] in one.
@@ -518,7 +606,11 @@ const ONE: u64 = 100_000_000;
 
 impl Sizing {
     /// Prepares the fractions; `None` if they do not fit, or the stop has no distance.
-    fn new(instrument: &Instrument, stop: Distance, target: Option<Distance>, conversion: &Conversion) -> Option<Self> {
+    fn new(
+        instrument: &Instrument,
+        (stop, target, entry): (Option<Distance>, Option<Distance>, Option<Decimal>),
+        conversion: &Conversion,
+    ) -> Option<Self> {
         /// Balance, percentage and lots: 10⁻⁸ × 10⁻⁸ × 1/100 against 10⁻⁸ × 10⁻⁸ × 10⁸ leaves this factor.
         const RAW_SCALE: u64 = 1_000_000;
         /// Distance × contract size × lots over lots, in units.
@@ -532,12 +624,29 @@ impl Sizing {
             Ratio::new([one, other, contract, times, then_times], [by, then_by, AMOUNT_SCALE, ONE])
         };
         // Without a distance to the target nothing is gained; without one to the stop there is no size.
-        let [one, other] = factors(stop)?;
+        let [one, other] = factors(stop?)?;
+        let margin = |entry: Decimal| {
+            let entry = factor(entry)?;
+            let by_percent = |percent: Decimal| {
+                Ratio::new([by, then_by, ONE, ONE, 100 * ONE], [factor(percent)?, contract, entry, times, then_times])
+            };
+            Some(Margin {
+                by_leverage: Ratio::new([by, then_by, ONE], [contract, entry, times, then_times])?,
+                by_percent: match instrument.margin_percent {
+                    Some(percent) => Some(by_percent(percent)?),
+                    None => None,
+                },
+            })
+        };
         Some(Self {
             raw: Ratio::new([by, then_by, RAW_SCALE, ONE], [one, other, contract, times, then_times])?,
             loss: amount([one, other])?,
             gain: match target {
                 Some(target) => Some(amount(factors(target)?)?),
+                None => None,
+            },
+            margin: match entry {
+                Some(entry) => Some(margin(entry)?),
                 None => None,
             },
             lot_step: instrument.lot_step,
@@ -547,14 +656,29 @@ impl Sizing {
     }
 
     /// Sizes one account; `None` if a number does not fit.
-    fn size(&self, balance: Decimal, risk_percent: Decimal, tier_max_lots: Option<Decimal>) -> Option<Size> {
-        let cap = tier_max_lots.map_or(self.max_lot, |most| most.min(self.max_lot));
+    fn size(&self, account: Account, basis: Decimal, risk_percent: Decimal, tier: Option<&Tier>) -> Option<Size> {
         // Cutting the exact size to units first, and then to steps, gives the same step as cutting it to steps at once.
-        let lots_raw = decimal(self.raw.floor_of(risk_product(balance, risk_percent)?)?)?;
-        let lots = lots_raw.min(cap).floor_to(self.lot_step);
-        let lots = if lots < self.min_lot { Decimal::ZERO } else { lots };
+        let lots_raw = decimal(self.raw.floor_of(risk_product(basis, risk_percent)?)?)?;
+        let leverage = account.leverage.or(tier.and_then(|tier| tier.leverage));
+        let margin_lots = match &self.margin {
+            Some(margin) => margin.lots(account.free(), leverage)?,
+            None => None,
+        };
+        let cap = tier.map_or(self.max_lot, |tier| tier.max_lots.min(self.max_lot));
+        let by_cap = if cap < self.max_lot { Limit::Tier } else { Limit::Instrument };
+        let mut limits = [(Some(lots_raw), Limit::Risk), (margin_lots, Limit::Margin), (Some(cap), by_cap)]
+            .into_iter()
+            .filter_map(|(most, limit)| Some((most?.floor_to(self.lot_step), limit)));
+        let first = limits.next()?;
+        let (most, limited_by) = limits.fold(first, |least, next| if next.0 < least.0 { next } else { least });
+        let trades = |lots: Decimal| lots.floor_to(self.lot_step) >= self.min_lot;
+        let is_in_debt = [account.balance, account.equity].into_iter().flatten().any(|amount| amount < Decimal::ZERO);
+        let lots = if most < self.min_lot || is_in_debt { Decimal::ZERO } else { most };
         let units = u128::try_from(lots.units()).ok()?;
         let amount = |ratio: &Ratio| decimal(ratio.floor_of(units)?);
+        let margin_of = |lots: Decimal| self.margin.as_ref()?.required(lots, leverage);
+        let is_margin_short = margin_lots.is_some_and(|lots| !trades(lots));
+        let is_below_minimum = !trades(lots_raw) || !trades(cap);
         Some(Size {
             lots_raw,
             lots,
@@ -563,7 +687,12 @@ impl Sizing {
                 Some(gain) => Some(amount(gain)?),
                 None => None,
             },
-            minimum_balance: if lots.is_zero() { self.minimum_balance(risk_percent, cap) } else { None },
+            limited_by,
+            margin_required: margin_of(lots),
+            is_below_minimum,
+            minimum_balance: if is_below_minimum { self.minimum_balance(risk_percent, cap) } else { None },
+            is_margin_short,
+            minimum_margin: if is_margin_short { margin_of(self.min_lot) } else { None },
         })
     }
 
@@ -575,6 +704,39 @@ impl Sizing {
         let (lots, percent) = (u64::try_from(self.min_lot.units()).ok()?, u64::try_from(risk_percent.units()).ok()?);
         // Rounded up: one unit less would not do.
         decimal(self.raw.least_for(lots, percent)?)
+    }
+}
+
+impl Margin {
+    /// The lots that the free margin carries, in units and not in steps; `Some(None)` if no leverage and no margin
+    /// percent is known, or no free margin. `None` if the number does not fit.
+    #[expect(clippy::option_option, reason = "a number that does not fit is not one that is not known")]
+    fn lots(&self, free: Option<Decimal>, leverage: Option<Decimal>) -> Option<Option<Decimal>> {
+        let Some(free) = free.map(units_above_zero) else { return Some(None) };
+        let by_leverage = match leverage {
+            Some(leverage) => {
+                let product = u128::from(free) * u128::from(units_above_zero(leverage));
+                Some(self.by_leverage.floor_at_most(product)?)
+            }
+            None => None,
+        };
+        let by_percent = match &self.by_percent {
+            Some(ratio) => Some(ratio.floor_at_most(free.into())?),
+            None => None,
+        };
+        let units = by_leverage.into_iter().chain(by_percent).min();
+        // More than any number holds is no limit, but must not become none that is known.
+        Some(units.map(|units| Decimal::from_units(i64::try_from(units).unwrap_or(i64::MAX))))
+    }
+
+    /// The least free margin that carries `lots`; `None` if no leverage and no margin percent is known, or the number
+    /// does not fit.
+    fn required(&self, lots: Decimal, leverage: Option<Decimal>) -> Option<Decimal> {
+        let lots = units_above_zero(lots);
+        let by_leverage = leverage.map(|leverage| self.by_leverage.least_for(lots, units_above_zero(leverage)));
+        let by_percent = self.by_percent.as_ref().map(|ratio| ratio.least_for(lots, 1));
+        let least = by_leverage.into_iter().chain(by_percent).try_fold(None, |most, next| Some(most.max(Some(next?))));
+        decimal(least??)
     }
 }
 

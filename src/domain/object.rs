@@ -236,14 +236,16 @@ impl Object {
         Ok(self)
     }
 
-    /// Refuses members that nearly spell one of the `known` names, as `acount_balance` does.
+    /// Refuses members that nearly spell one of the `known` names, as `acount_balance` does, or are what other programs
+    /// call one of them: each of `synonyms` with the name that is known here.
     ///
-    /// Such a slip would be kept as an unknown member and change nothing, silently. Names that only add a number
+    /// Such a member would be kept as an unknown one and change nothing, silently. Names that only add a number
     /// (`take_profit_2`) are names of their own.
-    pub(crate) fn refuse_misspelled(&self, known: &[&str]) -> Result<(), Invalid> {
+    pub(crate) fn refuse_misspelled(&self, known: &[&str], synonyms: &[(&str, &str)]) -> Result<(), Invalid> {
         for (name, _) in self.iter().filter(|(name, _)| !known.contains(name)) {
             let letters = bare(name);
-            if let Some(meant) = known.iter().find(|known| nearly_spells(&letters, &bare(known))) {
+            let synonym = synonyms.iter().find(|(synonym, _)| bare(synonym) == letters).map(|(_, meant)| meant);
+            if let Some(meant) = synonym.or(known.iter().find(|known| nearly_spells(&letters, &bare(known)))) {
                 let detail = format!("\"{name}\" is not a known member; \"{meant}\" is");
                 return Err(Invalid::member(InvalidKind::MisspelledMember, name, detail));
             }
@@ -622,7 +624,7 @@ mod tests {
             "take_proft",
             "expires",
         ] {
-            let error = object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&known).unwrap_err();
+            let error = object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&known, &[]).unwrap_err();
             assert_eq!((error.kind(), error.pointer()), (InvalidKind::MisspelledMember, format!("/{name}").as_str()));
         }
         for name in [
@@ -635,7 +637,7 @@ mod tests {
             "tier_required",
             "account_balance",
         ] {
-            object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&known).unwrap();
+            object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&known, &[]).unwrap();
         }
     }
 
@@ -664,7 +666,7 @@ mod tests {
             let is_near = bare(&name).len() >= 4
                 && !only_numbered
                 && strsim::osa_distance(&bare(&name), &bare(&known)) <= slips;
-            let refused = object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&[&known]).is_err();
+            let refused = object(&format!("{{\"{name}\":1}}")).refuse_misspelled(&[&known], &[]).is_err();
             assert_eq!(refused, is_near && name != known, "{name} for {known}");
         }
     }

@@ -63,7 +63,7 @@ impl Outcome {
         user: Option<&UserId>,
         now: UnixMillis,
     ) -> Result<Self, Invalid> {
-        object.refuse_misspelled(&KNOWN)?;
+        object.refuse_misspelled(&KNOWN, &[])?;
         let missing = || Invalid::member(InvalidKind::MissingMember, "status", "an outcome needs status");
         let signal_id = object.take_id("signal_id", SignalId::parse, signal, "an outcome")?;
         let user_id = object.take_id("user_id", UserId::parse, user, "an outcome")?;

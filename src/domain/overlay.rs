@@ -1,9 +1,38 @@
 //! An overlay: one user's own settings and balance, stored once.
 
+use strum::{EnumString, IntoStaticStr};
+
 use super::{Currency, Decimal, Invalid, InvalidKind, Object, TierName, UnixMillis, UserId};
 
 /// Most trades that a user may have left: a bound, not a rule.
 const TRADES_MAX: u32 = 1_000_000;
+
+/// Largest leverage that an overlay or a tier may name: above what any broker gives.
+pub(super) const LEVERAGE_MAX: u32 = 10_000;
+
+/// What the risk percent is taken of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
+pub enum RiskBasis {
+    /// The balance: what the account holds without its open positions.
+    #[default]
+    Balance,
+    /// The equity: with what its open positions have won or lost.
+    Equity,
+}
+
+impl RiskBasis {
+    /// `balance` or `equity`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        let refuse = |_| Invalid::member(InvalidKind::WrongType, "risk_basis", "risk_basis must be balance or equity");
+        text.parse().map_err(refuse)
+    }
+}
 
 /// One user's overlay as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,10 +41,20 @@ pub struct Overlay {
     pub user_id: UserId,
     /// The user's tier. `None`: no tier's limits apply, and there is no risk to fall back on.
     pub tier: Option<TierName>,
-    /// Risk a trade, in percent of the balance, 0 to 100. `None`: the tier's.
+    /// Risk a trade, in percent of the balance or the equity, 0 to 100. `None`: the tier's.
     pub risk_percent: Option<Decimal>,
-    /// Balance in the account's currency, at least 0. `None`: not known, so nothing can be sized.
+    /// What the risk percent is taken of. `None`: the balance.
+    pub risk_basis: Option<RiskBasis>,
+    /// Balance in the account's currency; below zero, nothing is sized. `None`: not known.
     pub account_balance: Option<Decimal>,
+    /// Equity in the account's currency: the balance with what open positions have won or lost. Below zero, nothing is
+    /// sized. `None`: not known.
+    pub account_equity: Option<Decimal>,
+    /// What is free for the margin of new positions, in the account's currency. `None`: the equity, else the balance.
+    pub free_margin: Option<Decimal>,
+    /// The account's leverage, as 100 for 1:100; 1 to 10,000. `None`: the tier's; without either the margin limits
+    /// nothing but instruments that have a margin percent.
+    pub leverage: Option<Decimal>,
     /// The account's currency.
     pub account_currency: Currency,
     /// Share of trades won, in percent, 0 to 100.
@@ -39,8 +78,16 @@ pub struct OverlayDraft {
 /// What a mission is computed from, of one user: small enough to hold for everybody at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Balance in the account's currency, at least 0.
+    /// Balance in the account's currency.
     pub balance: Option<Decimal>,
+    /// Equity in the account's currency.
+    pub equity: Option<Decimal>,
+    /// What is free for margin; `None`: the equity, else the balance.
+    pub free_margin: Option<Decimal>,
+    /// As 100 for 1:100; `None`: the tier's.
+    pub leverage: Option<Decimal>,
+    /// What the risk percent is taken of.
+    pub risk_basis: RiskBasis,
     /// Risk a trade, in percent; `None`: the tier's.
     pub risk_percent: Option<Decimal>,
     /// Trades left today; `None`: the tier's trades a day.
@@ -48,18 +95,40 @@ pub struct Account {
 }
 
 /// The members of an overlay that the computation reads.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 12] = [
     "user_id",
     "tier",
     "risk_percent",
+    "risk_basis",
     "account_balance",
+    "account_equity",
+    "free_margin",
+    "leverage",
     "account_currency",
     "win_rate",
     "trades_remaining",
     "updated_at",
 ];
 
+/// What other programs call some of them.
+const SYNONYMS: [(&str, &str); 2] = [("balance", "account_balance"), ("equity", "account_equity")];
+
 impl Account {
+    /// What the risk percent is taken of; `None` if it is not known.
+    #[must_use]
+    pub fn basis(&self) -> Option<Decimal> {
+        match self.risk_basis {
+            RiskBasis::Balance => self.balance,
+            RiskBasis::Equity => self.equity,
+        }
+    }
+
+    /// What is free for the margin of a new position; `None` if nothing is known.
+    #[must_use]
+    pub fn free(&self) -> Option<Decimal> {
+        self.free_margin.or(self.equity).or(self.balance)
+    }
+
     /// Whether a patch changes nothing, as far as these numbers tell: `true` if it sets only some of them, each to its
     /// present value; `false` if it sets one of them to another value. `None` if the whole overlay has to be compared.
     #[must_use]
@@ -68,6 +137,9 @@ impl Account {
         for (name, value) in patch.iter() {
             let own = match name {
                 "account_balance" => self.balance,
+                "account_equity" => self.equity,
+                "free_margin" => self.free_margin,
+                "leverage" => self.leverage,
                 "risk_percent" => self.risk_percent,
                 "trades_remaining" => self.trades_remaining.map(i64::from).and_then(Decimal::from_int),
                 _ => {
@@ -92,13 +164,17 @@ impl OverlayDraft {
     ///
     /// [`Invalid`] with the member to blame.
     pub fn from_object(mut object: Object, user: Option<&UserId>) -> Result<Self, Invalid> {
-        object.refuse_misspelled(&KNOWN)?;
+        object.refuse_misspelled(&KNOWN, &SYNONYMS)?;
         let user_id = object.take_id("user_id", UserId::parse, user, "an overlay")?;
         let mut overlay = Overlay {
             user_id,
             tier: None,
             risk_percent: None,
+            risk_basis: None,
             account_balance: None,
+            account_equity: None,
+            free_margin: None,
+            leverage: None,
             account_currency: Currency::usd(),
             win_rate: None,
             trades_remaining: None,
@@ -120,7 +196,11 @@ impl OverlayDraft {
         let known = [
             ("tier", stored.tier.is_some() && new.tier.is_none()),
             ("risk_percent", stored.risk_percent.is_some() && new.risk_percent.is_none()),
+            ("risk_basis", stored.risk_basis.is_some() && new.risk_basis.is_none()),
             ("account_balance", stored.account_balance.is_some() && new.account_balance.is_none()),
+            ("account_equity", stored.account_equity.is_some() && new.account_equity.is_none()),
+            ("free_margin", stored.free_margin.is_some() && new.free_margin.is_none()),
+            ("leverage", stored.leverage.is_some() && new.leverage.is_none()),
             ("account_currency", !self.has_currency && stored.account_currency != new.account_currency),
             ("win_rate", stored.win_rate.is_some() && new.win_rate.is_none()),
             ("trades_remaining", stored.trades_remaining.is_some() && new.trades_remaining.is_none()),
@@ -158,6 +238,10 @@ impl Overlay {
     pub fn account(&self) -> Account {
         Account {
             balance: self.account_balance,
+            equity: self.account_equity,
+            free_margin: self.free_margin,
+            leverage: self.leverage,
+            risk_basis: self.risk_basis.unwrap_or_default(),
             risk_percent: self.risk_percent,
             trades_remaining: self.trades_remaining,
         }
@@ -171,7 +255,11 @@ impl Overlay {
         self.user_id == other.user_id
             && self.tier == other.tier
             && self.risk_percent == other.risk_percent
+            && self.risk_basis == other.risk_basis
             && self.account_balance == other.account_balance
+            && self.account_equity == other.account_equity
+            && self.free_margin == other.free_margin
+            && self.leverage == other.leverage
             && self.account_currency == other.account_currency
             && self.win_rate == other.win_rate
             && self.trades_remaining == other.trades_remaining
@@ -184,7 +272,7 @@ impl Overlay {
     ///
     /// [`Invalid`] with the member to blame; the user can not be patched.
     pub fn patched(&self, mut patch: Object, now: UnixMillis) -> Result<Self, Invalid> {
-        patch.refuse_misspelled(&KNOWN)?;
+        patch.refuse_misspelled(&KNOWN, &SYNONYMS)?;
         // Without its currency a balance would turn into as many dollars.
         for name in ["user_id", "account_currency"] {
             if patch.get(name) == Some("null") {
@@ -211,9 +299,22 @@ impl Overlay {
         if object.get("risk_percent").is_some() {
             self.risk_percent = object.take_decimal("risk_percent", Decimal::ZERO, Decimal::HUNDRED)?;
         }
-        if object.get("account_balance").is_some() {
-            let most = Decimal::from_units(i64::MAX);
-            self.account_balance = object.take_decimal("account_balance", Decimal::ZERO, most)?;
+        if object.get("risk_basis").is_some() {
+            self.risk_basis = object.take_parsed("risk_basis", RiskBasis::parse)?;
+        }
+        // Below zero too: the push that says so must not be the one that is refused.
+        for (name, amount) in [
+            ("account_balance", &mut self.account_balance),
+            ("account_equity", &mut self.account_equity),
+            ("free_margin", &mut self.free_margin),
+        ] {
+            if object.get(name).is_some() {
+                *amount = object.take_decimal(name, Decimal::from_units(-i64::MAX), Decimal::from_units(i64::MAX))?;
+            }
+        }
+        if object.get("leverage").is_some() {
+            let most = Decimal::from_int(i64::from(LEVERAGE_MAX)).unwrap_or_default();
+            self.leverage = object.take_decimal("leverage", Decimal::ONE, most)?;
         }
         if object.get("account_currency").is_some() {
             let currency = object.take_parsed("account_currency", Currency::parse)?;
@@ -270,6 +371,8 @@ mod tests {
             ("{}", Some(true)),
             (r#"{"account_balance":10.51}"#, Some(false)),
             (r#"{"account_balance":-1}"#, Some(false)),
+            (r#"{"account_balance":10.5,"account_equity":10}"#, Some(false)),
+            (r#"{"account_balance":10.5,"risk_basis":"equity"}"#, None),
             (r#"{"account_balance":10.5,"trades_remaining":4}"#, Some(false)),
             (r#"{"broker":"x","account_balance":10.51}"#, Some(false)),
             (r#"{"account_balance":10.5,"broker":"x"}"#, None),
@@ -306,7 +409,11 @@ mod tests {
             user_id: UserId::parse("7").unwrap(),
             tier: None,
             risk_percent: None,
+            risk_basis: None,
             account_balance: None,
+            account_equity: None,
+            free_margin: None,
+            leverage: None,
             account_currency: Currency::usd(),
             win_rate: None,
             trades_remaining: None,
@@ -315,8 +422,8 @@ mod tests {
         };
         assert_eq!(overlay, expected);
         let with_nulls = stored(
-            r#"{"user_id":"7","tier":null,"risk_percent":null,"account_balance":null,"account_currency":null,
-                "win_rate":null,"trades_remaining":null,"updated_at":null}"#,
+            r#"{"user_id":"7","tier":null,"risk_percent":null,"risk_basis":null,"account_balance":null,
+                "account_equity":null,"free_margin":null,"leverage":null,"account_currency":null,"win_rate":null,"trades_remaining":null,"updated_at":null}"#,
         );
         assert_eq!(with_nulls, expected);
     }
@@ -336,7 +443,14 @@ mod tests {
             (r#""risk_percent":-0.1"#, InvalidKind::OutOfRange, "/risk_percent"),
             (r#""risk_percent":100.1"#, InvalidKind::OutOfRange, "/risk_percent"),
             (r#""risk_percent":"two""#, InvalidKind::WrongType, "/risk_percent"),
-            (r#""account_balance":-0.01"#, InvalidKind::OutOfRange, "/account_balance"),
+            (r#""account_balance":-92233720368.54775808"#, InvalidKind::OutOfRange, "/account_balance"),
+            (r#""account_equity":"none""#, InvalidKind::WrongType, "/account_equity"),
+            (r#""free_margin":[]"#, InvalidKind::WrongType, "/free_margin"),
+            (r#""leverage":0.5"#, InvalidKind::OutOfRange, "/leverage"),
+            (r#""leverage":10001"#, InvalidKind::OutOfRange, "/leverage"),
+            (r#""leverage":"1:100""#, InvalidKind::WrongType, "/leverage"),
+            (r#""risk_basis":"margin""#, InvalidKind::WrongType, "/risk_basis"),
+            (r#""risk_basis":1"#, InvalidKind::WrongType, "/risk_basis"),
             (r#""account_balance":1e300"#, InvalidKind::OutOfRange, "/account_balance"),
             (r#""account_balance":true"#, InvalidKind::WrongType, "/account_balance"),
             (r#""account_balance":"$100""#, InvalidKind::WrongType, "/account_balance"),
@@ -348,6 +462,8 @@ mod tests {
             (r#""updated_at":"now""#, InvalidKind::InvalidTime, "/updated_at"),
             (r#""acount_balance":1"#, InvalidKind::MisspelledMember, "/acount_balance"),
             (r#""riskPercent":1"#, InvalidKind::MisspelledMember, "/riskPercent"),
+            (r#""balance":1"#, InvalidKind::MisspelledMember, "/balance"),
+            (r#""Equity":1"#, InvalidKind::MisspelledMember, "/Equity"),
         ] {
             check(read(&format!(r#"{{"user_id":"7",{member}}}"#)), kind, pointer);
         }
@@ -454,7 +570,7 @@ mod tests {
         for (patch, kind, pointer) in [
             (r#"{"user_id":null}"#, InvalidKind::MissingMember, "/user_id"),
             (r#"{"user_id":"8"}"#, InvalidKind::IdMismatch, "/user_id"),
-            (r#"{"account_balance":-1}"#, InvalidKind::OutOfRange, "/account_balance"),
+            (r#"{"account_balance":-1e11}"#, InvalidKind::OutOfRange, "/account_balance"),
             (r#"{"account_balance":{}}"#, InvalidKind::WrongType, "/account_balance"),
             (r#"{"accountbalance":1}"#, InvalidKind::MisspelledMember, "/accountbalance"),
             (r#"{"accountbalance":null}"#, InvalidKind::MisspelledMember, "/accountbalance"),

@@ -55,6 +55,13 @@ impl Ratio {
         u64::try_from(product.checked_div(self.denominator)?).ok()
     }
 
+    /// Returns `value` times the fraction, cut to an integer, and `u64::MAX` for more than that; `None` if the product on
+    /// the way does not fit 256 bits.
+    pub(super) fn floor_at_most(&self, value: u128) -> Option<u64> {
+        let product = U256::from(value).checked_mul(self.numerator)?;
+        Some(u64::try_from(product.checked_div(self.denominator)?).unwrap_or(u64::MAX))
+    }
+
     /// Returns `value` times the fraction, rounded to the nearest integer, or to the even one of two that are as near;
     /// `None` if it does not fit 64 bits.
     pub(super) fn nearest_to(&self, value: u64) -> Option<u64> {

@@ -209,6 +209,15 @@ const KNOWN: [&str; 12] = [
     "expires_at",
 ];
 
+/// What other programs call some of them.
+const SYNONYMS: [(&str, &str); 5] = [
+    ("sl", "stop_loss"),
+    ("tp", "take_profit"),
+    ("tp1", "take_profit"),
+    ("take_profit1", "take_profit"),
+    ("expiry", "expires_at"),
+];
+
 impl SignalDraft {
     /// Reads a published body; `id` is the id that the request names, if it does.
     ///
@@ -216,7 +225,7 @@ impl SignalDraft {
     ///
     /// [`Invalid`] with the member to blame.
     pub fn from_object(mut object: Object, id: Option<&SignalId>) -> Result<Self, Invalid> {
-        object.refuse_misspelled(&KNOWN)?;
+        object.refuse_misspelled(&KNOWN, &SYNONYMS)?;
         let missing = |name: &'static str| {
             move || Invalid::member(InvalidKind::MissingMember, name, format!("a signal needs {name}"))
         };
@@ -339,7 +348,7 @@ impl Signal {
     ///
     /// [`Invalid`] with the member to blame; the id can not be patched.
     pub fn patched(&self, patch: &Object) -> Result<Self, Invalid> {
-        patch.refuse_misspelled(&KNOWN)?;
+        patch.refuse_misspelled(&KNOWN, &SYNONYMS)?;
         for name in ["signal_id", "created_at", "expires_at"] {
             if patch.get(name) == Some("null") {
                 return Err(Invalid::member(InvalidKind::MissingMember, name, format!("{name} can not be removed")));

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::overlay::LEVERAGE_MAX;
 use super::{Decimal, Invalid, InvalidKind, TierName};
 
 /// The limits of one tier.
@@ -21,6 +22,9 @@ pub struct Tier {
     pub max_lots: Decimal,
     /// Trades a day, for overlays that do not say how many are left.
     pub trades_per_day: u32,
+    /// Leverage, as 100 for 1:100, for overlays that name none; 1 to 10,000.
+    #[serde(default)]
+    pub leverage: Option<Decimal>,
     /// Other names for it.
     #[serde(default)]
     pub aliases: Vec<TierName>,
@@ -126,6 +130,14 @@ impl Tier {
                     format!("{name}: {member} must lie within 0 to 100"),
                 ));
             }
+        }
+        let most = Decimal::from_int(i64::from(LEVERAGE_MAX)).unwrap_or_default();
+        if self.leverage.is_some_and(|leverage| leverage < Decimal::ONE || leverage > most) {
+            return Err(Invalid::member(
+                InvalidKind::OutOfRange,
+                "leverage",
+                format!("{name}: leverage must lie within 1 to {LEVERAGE_MAX}"),
+            ));
         }
         if !self.max_lots.is_positive() {
             return Err(Invalid::member(

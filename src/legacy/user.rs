@@ -317,17 +317,18 @@ impl<'r> Facts<'r, '_> {
                 }
                 let is = |meaning: Meaning| names.has(meaning, *id);
                 // A zero beside a real balance is a field that the writer never filled.
-                let is_unfilled = || value.quantity().is_none_or(|found| found.value.is_zero() && !has_no_balance);
-                if (is(Meaning::Equity) || is(Meaning::MarginFree) || is(Meaning::Margin)) && is_unfilled() {
+                let is_amount = is(Meaning::Equity) || is(Meaning::MarginFree) || is(Meaning::Margin);
+                let amount = if is_amount { value.quantity().map(|found| found.value) } else { None };
+                if is_amount && amount.is_none_or(|amount| amount.is_zero() && !has_no_balance) {
                     continue;
                 }
-                let name = match &**name {
-                    _ if is(Meaning::Equity) => "account_equity",
-                    _ if is(Meaning::MarginFree) => "margin_free",
-                    "rank" => "user_rank",
-                    name => name,
+                let (name, value) = match (&**name, amount) {
+                    (_, Some(amount)) if is(Meaning::Equity) => ("account_equity", amount.to_string()),
+                    (_, Some(amount)) if is(Meaning::MarginFree) => ("free_margin", amount.to_string()),
+                    ("rank", _) => ("user_rank", value.json()),
+                    (name, _) => (name, value.json()),
                 };
-                self.members.put(name, value.json());
+                self.members.put(name, value);
             }
         }
     }

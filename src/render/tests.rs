@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::domain::{
-    Currency, Direction, Instruments, Levels, Market, Mission, OutcomeStatus, OverlayDraft, Pair, RateDraft, Rates,
-    Reason, Reasons, SignalDraft, SignalId, Status, Symbol, Terms, TierName, Tiers, UserId,
+    Currency, Direction, Instruments, Levels, Limit, Market, Mission, OutcomeStatus, OverlayDraft, Pair, RateDraft,
+    Rates, Reason, Reasons, RiskBasis, SignalDraft, SignalId, Status, Symbol, Terms, TierName, Tiers, UserId,
 };
 
 type Raw = Box<RawValue>;
@@ -149,7 +149,15 @@ struct PlainOverlay<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     risk_percent: Option<Raw>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    risk_basis: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     account_balance: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_equity: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_margin: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leverage: Option<Raw>,
     account_currency: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     win_rate: Option<Raw>,
@@ -166,7 +174,11 @@ impl<'a> PlainOverlay<'a> {
             user_id: overlay.user_id.as_str(),
             tier: overlay.tier.as_ref().map(TierName::as_str),
             risk_percent: number(overlay.risk_percent),
+            risk_basis: overlay.risk_basis.map(RiskBasis::as_str),
             account_balance: number(overlay.account_balance),
+            account_equity: number(overlay.account_equity),
+            free_margin: number(overlay.free_margin),
+            leverage: number(overlay.leverage),
             account_currency: overlay.account_currency.as_str(),
             win_rate: number(overlay.win_rate),
             trades_remaining: overlay.trades_remaining,
@@ -193,6 +205,10 @@ struct PlainMission<'a> {
     reward_amount: Option<Raw>,
     #[serde(skip_serializing_if = "Option::is_none")]
     minimum_balance: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minimum_margin: Option<Raw>,
+    limited_by: Option<&'a str>,
+    margin_required: Option<Raw>,
     account_currency: &'a str,
     conversion_rate: Option<Raw>,
     conversion_path: Option<Vec<&'a str>>,
@@ -215,6 +231,9 @@ impl<'a> PlainMission<'a> {
             risk_amount: number(mission.risk_amount),
             reward_amount: number(mission.reward_amount),
             minimum_balance: number(mission.minimum_balance),
+            minimum_margin: number(mission.minimum_margin),
+            limited_by: mission.limited_by.map(Limit::as_str),
+            margin_required: number(mission.margin_required),
             account_currency: terms.account_currency().as_str(),
             conversion_rate: number(mission.conversion_rate),
             conversion_path: terms.conversion_path().map(|path| path.iter().map(Pair::as_str).collect()),
@@ -294,6 +313,10 @@ fn any_decimal() -> impl Strategy<Value = Decimal> {
 }
 
 /// A number from 10⁻⁸ to the largest.
+fn any_leverage() -> impl Strategy<Value = Decimal> {
+    (Decimal::ONE.units()..=10_000 * Decimal::ONE.units()).prop_map(Decimal::from_units)
+}
+
 fn any_positive() -> impl Strategy<Value = Decimal> {
     prop_oneof![1..=i64::MAX, 1..1_000_000_000_i64].prop_map(Decimal::from_units)
 }
@@ -347,19 +370,27 @@ fn any_signal() -> impl Strategy<Value = (Signal, Kept)> {
 }
 
 fn any_overlay() -> impl Strategy<Value = (Overlay, Kept)> {
+    let amount = any_decimal().prop_filter("no input is as low", |amount| amount.units() != i64::MIN);
+    let amounts = prop::array::uniform3(option::of(amount));
+    let basis = option::of(prop::sample::select(vec![RiskBasis::Balance, RiskBasis::Equity]));
     let numbers = (
         option::of(any_percent()),
-        option::of(any_positive()),
+        (amounts, option::of(any_leverage()), basis),
         option::of(any_percent()),
         option::of(0..=1_000_000_u32),
     );
     (any_id(), option::of("[A-Z0-9_]{1,32}"), numbers, "[A-Z0-9]{3,10}", any_time(), any_kept()).prop_map(
-        |(id, tier, (risk_percent, account_balance, win_rate, trades_remaining), currency, updated_at, kept)| {
+        |(id, tier, (risk_percent, margin, win_rate, trades_remaining), currency, updated_at, kept)| {
+            let ([account_balance, account_equity, free_margin], leverage, risk_basis) = margin;
             let overlay = Overlay {
                 user_id: UserId::parse(&id).unwrap(),
                 tier: tier.map(|name| TierName::parse(&name).unwrap()),
                 risk_percent,
+                risk_basis,
                 account_balance,
+                account_equity,
+                free_margin,
+                leverage,
                 account_currency: Currency::parse(&currency).unwrap(),
                 win_rate,
                 trades_remaining,
@@ -374,9 +405,10 @@ fn any_overlay() -> impl Strategy<Value = (Overlay, Kept)> {
 fn any_mission() -> impl Strategy<Value = Mission> {
     let status = prop::sample::select(vec![Status::Active, Status::Expired, Status::Fired, Status::Failed]);
     let reasons = prop::sample::subsequence(Reason::ALL.to_vec(), 0..=Reason::ALL.len());
-    let numbers = prop::array::uniform11(option::of(any_decimal()));
-    (status, reasons, 0..=u64::try_from(UnixMillis::MAX.millis()).unwrap() / 1_000, numbers).prop_map(
-        |(status, listed, seconds_remaining, numbers)| {
+    let numbers = prop::array::uniform13(option::of(any_decimal()));
+    let limit = option::of(prop::sample::select(vec![Limit::Risk, Limit::Margin, Limit::Tier, Limit::Instrument]));
+    (status, reasons, 0..=u64::try_from(UnixMillis::MAX.millis()).unwrap() / 1_000, numbers, limit).prop_map(
+        |(status, listed, seconds_remaining, numbers, limited_by)| {
             let mut reasons = Reasons::default();
             for reason in listed {
                 reasons.insert(reason);
@@ -392,6 +424,8 @@ fn any_mission() -> impl Strategy<Value = Mission> {
                 risk_amount,
                 reward_amount,
                 minimum_balance,
+                minimum_margin,
+                margin_required,
                 conversion_rate,
             ] = numbers;
             Mission {
@@ -408,6 +442,9 @@ fn any_mission() -> impl Strategy<Value = Mission> {
                 risk_amount,
                 reward_amount,
                 minimum_balance,
+                minimum_margin,
+                limited_by,
+                margin_required,
                 conversion_rate,
             }
         },
@@ -541,6 +578,9 @@ fn a_view_has_three_objects() {
         risk_amount: Some(Decimal::from_units(150_000_000)),
         reward_amount: None,
         minimum_balance: Some(Decimal::from_units(i64::MAX)),
+        minimum_margin: None,
+        limited_by: Some(Limit::Risk),
+        margin_required: None,
         conversion_rate: None,
     };
     let mut view = Vec::new();
@@ -554,7 +594,8 @@ fn a_view_has_three_objects() {
         r#""mission":{"status":"expired","seconds_remaining":0,"tradable":false,"#,
         r#""reasons":["expired","below_minimum_lot"],"stop_pips":1,"target_pips":null,"risk_reward":null,"#,
         r#""risk_percent":-0.00000001,"risk_budget":100,"lots_raw":null,"lots":0,"risk_amount":1.5,"#,
-        r#""reward_amount":null,"minimum_balance":92233720368.54775807,"account_currency":"USD","#,
+        r#""reward_amount":null,"minimum_balance":92233720368.54775807,"limited_by":"risk","margin_required":null,"#,
+        r#""account_currency":"USD","#,
         r#""conversion_rate":null,"conversion_path":[]}}"#,
     );
     assert_eq!(line(view), expected);

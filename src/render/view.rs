@@ -45,7 +45,7 @@ impl ViewTemplate {
 ///   return.
 /// - `terms`: those of the signal for the overlay's account currency.
 ///
-/// Numbers that can not be known are `null`; `minimum_balance` is left out if there is none.
+/// Numbers that can not be known are `null`; `minimum_balance` and `minimum_margin` are left out if there is none.
 pub fn write_view(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mission, terms: &Terms) {
     let mut budget = Vec::new();
     write_budget(&mut budget, Budget { risk_percent: mission.risk_percent, risk_budget: mission.risk_budget });
@@ -95,6 +95,21 @@ fn write_parts(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Missi
         text.put(b",\"minimum_balance\":");
         text.put_number(mission.minimum_balance);
     }
+    if mission.minimum_margin.is_some() {
+        text.put(b",\"minimum_margin\":");
+        text.put_number(mission.minimum_margin);
+    }
+    text.put(b",\"limited_by\":");
+    match mission.limited_by {
+        Some(limit) => {
+            text.put(b"\"");
+            text.put_str(limit.as_str());
+            text.put(b"\"");
+        }
+        None => text.put(b"null"),
+    }
+    text.put(b",\"margin_required\":");
+    text.put_number(mission.margin_required);
     out.extend_from_slice(text.bytes());
     out.extend_from_slice(closing);
 }

@@ -13,8 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::ServiceError;
 use crate::domain::{
-    Account, Budget, Currency, Decimal, Object, Overlay, OverlayDraft, Tier, TierName, Tiers, UnixMillis, UserId,
-    UserTier,
+    Account, Budget, Currency, Decimal, Object, Overlay, OverlayDraft, RiskBasis, Tier, TierName, Tiers, UnixMillis,
+    UserId, UserTier,
 };
 use crate::render;
 use crate::store::{Snapshot, StoreError};
@@ -48,8 +48,14 @@ struct Chunk {
 struct PackedRow {
     /// The number of the change that wrote the overlay.
     seq: u64,
-    /// Units; below zero: none.
+    /// Units; [`NONE`]: none.
     balance: i64,
+    /// Units; [`NONE`]: none.
+    equity: i64,
+    /// Units; [`NONE`]: none.
+    free_margin: i64,
+    /// Units; below zero: none.
+    leverage: i64,
     /// Units; below zero: none.
     risk_percent: i64,
     /// `u32::MAX`: none.
@@ -60,7 +66,11 @@ struct PackedRow {
     user_bytes: u8,
     budget_bytes: u8,
     tier: TierSlot,
+    risk_basis: RiskBasis,
 }
+
+/// An amount that is not known: input is never as low.
+const NONE: i64 = i64::MIN;
 
 /// A row's tier: [`NO_TIER`], [`UNKNOWN_TIER`], or its place in the table plus [`FIRST_TIER`].
 type TierSlot = u8;
@@ -406,7 +416,10 @@ impl ChunkBuilder {
         render::write_budget(&mut self.text, Budget::of(account, names.tier_in(tier)));
         self.rows.push(PackedRow {
             seq,
-            balance: account.balance.map_or(-1, Decimal::units),
+            balance: account.balance.map_or(NONE, Decimal::units),
+            equity: account.equity.map_or(NONE, Decimal::units),
+            free_margin: account.free_margin.map_or(NONE, Decimal::units),
+            leverage: account.leverage.map_or(-1, Decimal::units),
             risk_percent: account.risk_percent.map_or(-1, Decimal::units),
             trades_remaining: account.trades_remaining.unwrap_or(u32::MAX),
             text_start,
@@ -416,6 +429,7 @@ impl ChunkBuilder {
             user_bytes: u8::try_from(overlay.user_id.as_str().len()).unwrap_or(u8::MAX),
             budget_bytes: u8::try_from(self.text.len() - budget_start).unwrap_or(u8::MAX),
             tier,
+            risk_basis: account.risk_basis,
         });
     }
 
@@ -488,12 +502,17 @@ impl Chunk {
         let text = self.text.get(row.text_start as usize..row.text_end as usize)?;
         let (json, budget) = text.split_at_checked(text.len().checked_sub(row.budget_bytes.into())?)?;
         let decimal = |units: i64| (units >= 0).then(|| Decimal::from_units(units));
+        let amount = |units: i64| (units != NONE).then(|| Decimal::from_units(units));
         Some(Row {
             seq: row.seq,
             json,
             budget,
             account: Account {
-                balance: decimal(row.balance),
+                balance: amount(row.balance),
+                equity: amount(row.equity),
+                free_margin: amount(row.free_margin),
+                leverage: decimal(row.leverage),
+                risk_basis: row.risk_basis,
                 risk_percent: decimal(row.risk_percent),
                 trades_remaining: (row.trades_remaining != u32::MAX).then_some(row.trades_remaining),
             },

@@ -15,8 +15,8 @@ mod packed;
 use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::domain::{
-    Currency, Decimal, Direction, Levels, Object, Outcome, OutcomeStatus, Overlay, Pair, Rate, Scope, Signal, SignalId,
-    Symbol, TierName, Token, UnixMillis, UserId,
+    Currency, Decimal, Direction, Levels, Object, Outcome, OutcomeStatus, Overlay, Pair, Rate, RiskBasis, Scope,
+    Signal, SignalId, Symbol, TierName, Token, UnixMillis, UserId,
 };
 
 /// Largest record, in bytes: as JSON it stays within the 64 KiB of a body or a line, so that what is exported can be
@@ -87,7 +87,12 @@ struct OverlayV1<'a> {
     user_id: &'a str,
     tier: Option<&'a str>,
     risk_percent: Option<i64>,
+    /// 0 balance, 1 equity.
+    risk_basis: Option<u8>,
     account_balance: Option<i64>,
+    account_equity: Option<i64>,
+    free_margin: Option<i64>,
+    leverage: Option<i64>,
     account_currency: &'a str,
     win_rate: Option<i64>,
     trades_remaining: Option<u32>,
@@ -191,7 +196,11 @@ pub(super) fn encode_overlay(overlay: &Overlay, seq: u64) -> Result<Vec<u8>, Too
         user_id: overlay.user_id.as_str(),
         tier: overlay.tier.as_ref().map(TierName::as_str),
         risk_percent: overlay.risk_percent.map(Decimal::units),
+        risk_basis: overlay.risk_basis.map(|basis| u8::from(basis == RiskBasis::Equity)),
         account_balance: overlay.account_balance.map(Decimal::units),
+        account_equity: overlay.account_equity.map(Decimal::units),
+        free_margin: overlay.free_margin.map(Decimal::units),
+        leverage: overlay.leverage.map(Decimal::units),
         account_currency: overlay.account_currency.as_str(),
         win_rate: overlay.win_rate.map(Decimal::units),
         trades_remaining: overlay.trades_remaining,
@@ -207,7 +216,16 @@ pub(super) fn decode_overlay(bytes: &[u8]) -> Decoded<Overlay> {
         user_id: UserId::parse(record.user_id).map_err(value)?,
         tier: record.tier.map(TierName::parse).transpose().map_err(value)?,
         risk_percent: record.risk_percent.map(Decimal::from_units),
+        risk_basis: match record.risk_basis {
+            None => None,
+            Some(0) => Some(RiskBasis::Balance),
+            Some(1) => Some(RiskBasis::Equity),
+            Some(other) => return Err(DecodeError::Value(format!("risk basis {other}"))),
+        },
         account_balance: record.account_balance.map(Decimal::from_units),
+        account_equity: record.account_equity.map(Decimal::from_units),
+        free_margin: record.free_margin.map(Decimal::from_units),
+        leverage: record.leverage.map(Decimal::from_units),
         account_currency: Currency::parse(record.account_currency).map_err(value)?,
         win_rate: record.win_rate.map(Decimal::from_units),
         trades_remaining: record.trades_remaining,

@@ -41,7 +41,7 @@ impl Ledger {
         let answer = server.send(method, &format!("/v1/users/{user}/overlay"), &body);
         let allowed = self.allowed.entry(user).or_insert_with(|| vec![0]);
         match answer.status {
-            200 | 204 => *allowed = vec![balance],
+            200 | 201 | 204 => *allowed = vec![balance],
             503 => allowed.push(balance),
             _ => panic!("{answer:?}"),
         }
@@ -136,9 +136,9 @@ fn a_disk_that_is_really_full_stops_writes_until_there_is_room_and_never_reads()
     let mut server = Server::start(&disk.data(), &[]);
     let mut ledger = Ledger::default();
     assert_eq!(server.send("PUT", "/v1/signals/S1", EURUSD).status, 201);
-    assert_eq!(server.send("PUT", "/v1/rates/USDJPY", r#"{"price":148.5}"#).status, 204);
+    assert_eq!(server.send("PUT", "/v1/rates/USDJPY", r#"{"price":148.5}"#).status, 201);
     for _ in 0..20 {
-        assert_eq!(ledger.write(&server, true).status, 204);
+        assert_eq!(ledger.write(&server, true).status, 201);
     }
     let mut reads = 0;
     let mut longest: f64 = 0.0;

@@ -546,7 +546,7 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         r#"{"user_id":"7000000086","balance":0,"equity":0.0,"free_margin":0}"#,
         "overlay",
         &[
-            r#""user_id":"7000000086","account_balance":0,"account_currency":"USD","updated_at":"1970-01-01T00:00:00Z","account_equity":0.0,"margin_free":0}"#,
+            r#""user_id":"7000000086","account_balance":0,"account_equity":0,"free_margin":0,"account_currency":"USD","updated_at":"1970-01-01T00:00:00Z"}"#,
         ],
     ),
 ];

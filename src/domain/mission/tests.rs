@@ -77,6 +77,12 @@ const TIERS: &str = "
     min_confidence = 0
     max_lots = '0.335'
     trades_per_day = 1
+    [LEVERED]
+    risk_percent = 2
+    min_confidence = 0
+    max_lots = 5
+    trades_per_day = 1
+    leverage = 10
     [RESTING]
     risk_percent = 2
     min_confidence = 0
@@ -349,7 +355,9 @@ fn metals_and_coins_have_lots_of_their_own() {
     );
     check(
         case(r#"{"symbol":"BTCUSD","entry_price":115000,"stop_loss":114000,"take_profit":117000}"#, "{}"),
-        r#"{"loss_per_lot":1000,"lots":0.2,"risk_amount":200,"reward_amount":400,"stop_pips":1000}"#,
+        // The budget allows 0.2, for which half of 23,000 dollars would have to be free.
+        r#"{"loss_per_lot":1000,"lots_raw":0.2,"lots":0.17,"limited_by":"margin","risk_amount":170,"reward_amount":340,
+            "stop_pips":1000}"#,
     );
     check(
         Case {
@@ -424,6 +432,98 @@ fn without_a_target_there_is_no_reward() {
     check(
         case(r#"{"take_profit":null}"#, "{}"),
         r#"{"lots":1,"risk_amount":200,"reward_amount":null,"risk_reward":null,"target_pips":null,"tradable":true}"#,
+    );
+}
+
+#[test]
+fn the_free_margin_caps_the_size() {
+    // A lot of EURUSD at 1.085 is worth 108,500 dollars; at 1:30 it needs 3,616.67 of margin.
+    let with = |overlay: &'static str| case("{}", overlay);
+    check(
+        with(r#"{"leverage":30,"free_margin":1000}"#),
+        r#"{"lots_raw":1,"lots":0.27,"limited_by":"margin","margin_required":976.5,"risk_amount":54,"reasons":[]}"#,
+    );
+    // Exactly enough for one lot, and a cent less.
+    check(with(r#"{"leverage":31,"free_margin":3500}"#), r#"{"lots":1,"limited_by":"risk","margin_required":3500}"#);
+    check(with(r#"{"leverage":31,"free_margin":3499.99}"#), r#"{"lots":0.99,"limited_by":"margin"}"#);
+    // Without a free margin the equity counts, and without that the balance of 10,000.
+    check(with(r#"{"leverage":1,"account_equity":2170}"#), r#"{"lots":0.02,"limited_by":"margin"}"#);
+    check(with(r#"{"leverage":1}"#), r#"{"lots":0.09,"limited_by":"margin","margin_required":9765}"#);
+    // Less than the smallest size needs: 1,085 / 30, rounded up.
+    check(
+        with(r#"{"leverage":30,"free_margin":36.16}"#),
+        r#"{"lots":0,"reasons":["insufficient_margin"],"minimum_margin":36.16666667,"limited_by":"margin",
+            "margin_required":0,"risk_amount":0,"minimum_balance":null}"#,
+    );
+    check(with(r#"{"leverage":30,"free_margin":36.16666667}"#), r#"{"lots":0.01,"reasons":[],"minimum_margin":null}"#);
+    check(
+        with(r#"{"leverage":30,"free_margin":-5}"#),
+        r#"{"lots":0,"reasons":["insufficient_margin"],"minimum_margin":36.16666667}"#,
+    );
+    // Without a leverage nothing is known of the margin.
+    check(with(r#"{"free_margin":1}"#), r#"{"lots":1,"limited_by":"risk","margin_required":null}"#);
+}
+
+#[test]
+fn the_margin_is_in_the_accounts_currency_and_needs_a_price() {
+    // A lot of USDJPY is 100,000 dollars, whatever the yen: at 1:20 it needs 5,000.
+    let yen = r#"{"symbol":"USDJPY","entry_price":148.5,"stop_loss":148.3,"take_profit":null}"#;
+    check(case(yen, r#"{"leverage":20,"free_margin":5000}"#), r#"{"lots":1,"margin_required":5000}"#);
+    let in_pips = r#"{"entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20}"#;
+    check(
+        case(in_pips, r#"{"leverage":20,"free_margin":1}"#),
+        r#"{"lots":1,"margin_required":null,"limited_by":"risk"}"#,
+    );
+}
+
+#[test]
+fn the_stricter_of_leverage_and_margin_percent_counts() {
+    // A coin at 100,000 dollars with a margin of 50 percent: 10,000 dollars carry a fifth of one.
+    let coin = r#"{"symbol":"BTCUSD","entry_price":100000,"stop_loss":99990,"take_profit":null}"#;
+    check(case(coin, "{}"), r#"{"lots_raw":20,"lots":0.2,"limited_by":"margin","margin_required":10000}"#);
+    check(case(coin, r#"{"leverage":100}"#), r#"{"lots":0.2,"margin_required":10000}"#);
+    check(case(coin, r#"{"leverage":1}"#), r#"{"lots":0.1,"margin_required":10000}"#);
+    // A tier's leverage is for overlays that name none.
+    let levered = r#"{"tier":"LEVERED"}"#;
+    check(case("{}", levered), r#"{"lots":0.92,"limited_by":"margin","margin_required":9982}"#);
+    check(case("{}", r#"{"tier":"LEVERED","leverage":100}"#), r#"{"lots":1,"limited_by":"risk"}"#);
+}
+
+#[test]
+fn the_limit_that_decided_is_named() {
+    check(case("{}", "{}"), r#"{"limited_by":"risk"}"#);
+    check(case("{}", r#"{"tier":"PRESS_PASS"}"#), r#"{"lots":0.1,"limited_by":"tier"}"#);
+    check(case("{}", r#"{"account_balance":10000000}"#), r#"{"lots":100,"limited_by":"instrument"}"#);
+    // Of two that give the same, the first.
+    check(case("{}", r#"{"tier":"NIBBLER"}"#), r#"{"lots":1,"limited_by":"risk"}"#);
+    check(case("{}", r#"{"account_balance":null}"#), r#"{"limited_by":null,"margin_required":null}"#);
+}
+
+#[test]
+fn the_risk_may_be_taken_of_the_equity() {
+    check(
+        case("{}", r#"{"risk_basis":"equity","account_equity":5000}"#),
+        r#"{"risk_budget":100,"lots":0.5,"risk_amount":100,"reasons":[]}"#,
+    );
+    check(case("{}", r#"{"risk_basis":"balance","account_equity":5000}"#), r#"{"risk_budget":200,"lots":1}"#);
+    check(
+        case("{}", r#"{"risk_basis":"equity"}"#),
+        r#"{"reasons":["no_equity"],"risk_budget":null,"lots":null,"limited_by":null}"#,
+    );
+    check(case("{}", r#"{"risk_basis":"equity","account_equity":5000,"account_balance":null}"#), r#"{"lots":0.5}"#);
+}
+
+#[test]
+fn an_account_in_debt_is_taken_and_gets_no_size() {
+    check(
+        case("{}", r#"{"account_balance":-250.5}"#),
+        r#"{"reasons":["negative_balance","below_minimum_lot"],"risk_budget":0,"lots_raw":0,"lots":0,"risk_amount":0,
+            "minimum_balance":100}"#,
+    );
+    // Open positions have lost more than the balance: no new one, though the risk is taken of the balance.
+    check(
+        case("{}", r#"{"account_equity":-1}"#),
+        r#"{"reasons":["negative_equity"],"risk_budget":200,"lots_raw":1,"lots":0,"risk_amount":0}"#,
     );
 }
 
@@ -750,7 +850,6 @@ fn numbers_that_no_input_can_hold_give_no_size() {
         assert!(mission.reasons.contains(Reason::OutOfRange), "{mission:?}");
         assert_eq!((mission.lots, mission.risk_amount), (None, None));
     };
-    out_of_range(&signal, &Overlay { account_balance: Some(least), ..overlay.clone() });
     out_of_range(&signal, &Overlay { risk_percent: Some(least), ..overlay.clone() });
     out_of_range(&signal, &Overlay { risk_percent: Some(most), account_balance: Some(most), ..overlay.clone() });
     for levels in [
@@ -782,6 +881,10 @@ fn every_reason_can_be_given() {
             Reason::BelowTierConfidence => case(r#"{"confidence":10}"#, r#"{"tier":"FANG"}"#),
             Reason::NoTradesRemaining => case("{}", r#"{"trades_remaining":0}"#),
             Reason::NoBalance => case("{}", r#"{"account_balance":null}"#),
+            Reason::NoEquity => case("{}", r#"{"risk_basis":"equity"}"#),
+            Reason::NegativeBalance => case("{}", r#"{"account_balance":-0.01}"#),
+            Reason::NegativeEquity => case("{}", r#"{"account_equity":-0.01}"#),
+            Reason::InsufficientMargin => case("{}", r#"{"leverage":30,"free_margin":36}"#),
             Reason::NoRiskPercent => case("{}", r#"{"risk_percent":null}"#),
             Reason::ZeroRisk => case("{}", r#"{"risk_percent":0}"#),
             Reason::NoConversionRate => Case { rates: &[], ..case(cross, "{}") },

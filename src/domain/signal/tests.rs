@@ -113,6 +113,9 @@ fn a_member_of_another_kind_is_named() {
         (r#"{"expires_at":{}}"#, InvalidKind::InvalidTime, "/expires_at"),
         (r#"{"stop_los":1}"#, InvalidKind::MisspelledMember, "/stop_los"),
         (r#"{"Symbol":"EURUSD"}"#, InvalidKind::MisspelledMember, "/Symbol"),
+        (r#"{"sl":1}"#, InvalidKind::MisspelledMember, "/sl"),
+        (r#"{"TP1":1}"#, InvalidKind::MisspelledMember, "/TP1"),
+        (r#"{"expiry":1}"#, InvalidKind::MisspelledMember, "/expiry"),
     ] {
         check(read(patch), kind, pointer);
     }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    Currency, Direction, Instruments, Levels, Market, Object, Pair, Rate, Rates, Signal, SignalId, Symbol, TierName,
-    Tiers,
+    Currency, Direction, Instruments, Levels, Market, Object, Pair, Rate, Rates, RiskBasis, Signal, SignalId, Symbol,
+    TierName, Tiers,
 };
 
 /// A signal's JSON and an overlay's, of which only the place in the view matters here.
@@ -84,7 +84,7 @@ fn account(balance: i64, risk_percent: i64) -> Account {
     Account {
         balance: Some(Decimal::from_units(balance)),
         risk_percent: Some(Decimal::from_units(risk_percent)),
-        trades_remaining: None,
+        ..Account::default()
     }
 }
 
@@ -119,10 +119,19 @@ fn any_user() -> impl Strategy<Value = (Account, Option<TierName>, Status)> {
         1 => prop::sample::select(vec![Status::Expired, Status::Fired, Status::Failed]),
     ];
     let often = |some| option::weighted(0.9, some);
-    (often(any_units().boxed()), often(percent.boxed()), option::of(0..3_u32), tier, status).prop_map(
-        |(balance, risk_percent, trades_remaining, tier, status)| {
+    let amount =
+        || prop_oneof![9 => any_units(), 1 => any_units().prop_map(|units| -units)].prop_map(Decimal::from_units);
+    let leverage = option::of((1..=10_000_i64).prop_map(|times| Decimal::from_int(times).unwrap()));
+    let basis = prop::sample::select(vec![RiskBasis::Balance, RiskBasis::Balance, RiskBasis::Equity]);
+    let margin = (option::of(amount()), option::of(amount()), leverage, basis);
+    (often(amount().boxed()), margin, option::weighted(0.9, percent), option::of(0..3_u32), tier, status).prop_map(
+        |(balance, (equity, free_margin, leverage, risk_basis), risk_percent, trades_remaining, tier, status)| {
             let account = Account {
-                balance: balance.map(Decimal::from_units),
+                balance,
+                equity,
+                free_margin,
+                leverage,
+                risk_basis,
                 risk_percent: risk_percent.map(Decimal::from_units),
                 trades_remaining,
             };

@@ -51,7 +51,11 @@ const OVERLAY: &[(&str, &str)] = &[
     ("user -1009", "05000000000000002d31303039"),
     ("tier FANG", "01040000000000000046414e47"),
     ("risk 2", "0100c2eb0b00000000"),
+    ("of the equity", "0101"),
     ("balance 10850.47", "01c04bd7a1fc000000"),
+    ("equity -1", "01001f0afaffffffff"),
+    ("free margin 0.5", "0180f0fa0200000000"),
+    ("leverage 30", "01005ed0b200000000"),
     ("currency EUR", "0300000000000000455552"),
     ("win_rate 71.5", "0180572caa01000000"),
     ("trades 8", "0108000000"),
@@ -68,7 +72,11 @@ const OVERLAY_BARE: &[(&str, &str)] = &[
     ("user 7", "010000000000000037"),
     ("no tier", "00"),
     ("no risk", "00"),
+    ("no basis", "00"),
     ("no balance", "00"),
+    ("no equity", "00"),
+    ("no free margin", "00"),
+    ("no leverage", "00"),
     ("currency USD", "0300000000000000555344"),
     ("no win_rate", "00"),
     ("no trades", "00"),
@@ -158,7 +166,11 @@ fn overlay() -> Overlay {
         user_id: UserId::parse("-1009").unwrap(),
         tier: Some(TierName::parse("FANG").unwrap()),
         risk_percent: Some(decimal("2")),
+        risk_basis: Some(RiskBasis::Equity),
         account_balance: Some(decimal("10850.47")),
+        account_equity: Some(decimal("-1")),
+        free_margin: Some(decimal("0.5")),
+        leverage: Some(decimal("30")),
         account_currency: Currency::parse("EUR").unwrap(),
         win_rate: Some(decimal("71.5")),
         trades_remaining: Some(8),
@@ -172,7 +184,11 @@ fn bare_overlay() -> Overlay {
         user_id: UserId::parse("7").unwrap(),
         tier: None,
         risk_percent: None,
+        risk_basis: None,
         account_balance: None,
+        account_equity: None,
+        free_margin: None,
+        leverage: None,
         account_currency: Currency::usd(),
         win_rate: None,
         trades_remaining: None,
@@ -425,11 +441,12 @@ fn any_signal() -> impl Strategy<Value = Signal> {
 
 fn any_overlay() -> impl Strategy<Value = Overlay> {
     let names = (any_user_id(), option::of("[A-Z0-9_]{1,32}"), "[A-Z0-9]{3,10}");
-    let decimals = (option::of(any_decimal()), option::of(any_decimal()), option::of(any_decimal()));
-    (names, decimals, option::of(any::<u32>()), any_time(), any_members()).prop_map(
+    let decimals = prop::array::uniform6(option::of(any_decimal()));
+    let basis = option::of(prop::sample::select(vec![RiskBasis::Balance, RiskBasis::Equity]));
+    (names, (decimals, basis), option::of(any::<u32>()), any_time(), any_members()).prop_map(
         |(
             (user_id, tier, currency),
-            (risk_percent, account_balance, win_rate),
+            ([risk_percent, account_balance, account_equity, free_margin, leverage, win_rate], risk_basis),
             trades_remaining,
             updated_at,
             members,
@@ -438,7 +455,11 @@ fn any_overlay() -> impl Strategy<Value = Overlay> {
                 user_id,
                 tier: tier.map(|tier| TierName::parse(&tier).unwrap()),
                 risk_percent,
+                risk_basis,
                 account_balance,
+                account_equity,
+                free_margin,
+                leverage,
                 account_currency: Currency::parse(&currency).unwrap(),
                 win_rate,
                 trades_remaining,

@@ -8,8 +8,8 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 use overlaid::domain::{
-    Currency, Decimal, Direction, Instruments, Levels, Market, Mission, Object, Overlay, Pair, Rate, Rates, Reason,
-    Signal, SignalId, Symbol, TierName, Tiers, UnixMillis, UserId, compute,
+    Currency, Decimal, Direction, Instruments, Levels, Limit, Market, Mission, Object, Overlay, Pair, Rate, Rates,
+    Reason, Signal, SignalId, Symbol, TierName, Tiers, UnixMillis, UserId, compute,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -26,9 +26,10 @@ struct Plain {
     min_lot: &'static str,
     lot_step: &'static str,
     max_lot: &'static str,
+    margin_percent: Option<&'static str>,
 }
 
-const INSTRUMENTS: [Plain; 6] = [
+const INSTRUMENTS: [Plain; 7] = [
     Plain {
         symbol: "PENNY",
         base: Some("EUR"),
@@ -38,6 +39,7 @@ const INSTRUMENTS: [Plain; 6] = [
         min_lot: "0.01",
         lot_step: "0.01",
         max_lot: "100",
+        margin_percent: None,
     },
     Plain {
         symbol: "TENTH",
@@ -48,6 +50,7 @@ const INSTRUMENTS: [Plain; 6] = [
         min_lot: "0.1",
         lot_step: "0.1",
         max_lot: "250",
+        margin_percent: None,
     },
     Plain {
         symbol: "THIRD",
@@ -58,6 +61,7 @@ const INSTRUMENTS: [Plain; 6] = [
         min_lot: "0.05",
         lot_step: "0.03",
         max_lot: "7",
+        margin_percent: None,
     },
     Plain {
         symbol: "WHOLE",
@@ -68,6 +72,18 @@ const INSTRUMENTS: [Plain; 6] = [
         min_lot: "1",
         lot_step: "1",
         max_lot: "1000000",
+        margin_percent: None,
+    },
+    Plain {
+        symbol: "COIN",
+        base: Some("BTC"),
+        quote: "USD",
+        contract_size: "1",
+        pip: "1",
+        min_lot: "0.01",
+        lot_step: "0.01",
+        max_lot: "50",
+        margin_percent: Some("50"),
     },
     Plain {
         symbol: "VAST",
@@ -78,6 +94,7 @@ const INSTRUMENTS: [Plain; 6] = [
         min_lot: "0.00000001",
         lot_step: "0.00000001",
         max_lot: "92233720368.54775807",
+        margin_percent: None,
     },
     Plain {
         symbol: "TINY",
@@ -88,10 +105,11 @@ const INSTRUMENTS: [Plain; 6] = [
         min_lot: "46116860184.27387903",
         lot_step: "0.00000007",
         max_lot: "92233720368.54775807",
+        margin_percent: None,
     },
 ];
 /// The last two are for extremes only.
-const ORDINARY: usize = 4;
+const ORDINARY: usize = 5;
 
 const TIERS: &str = "
     [OPEN]
@@ -113,6 +131,8 @@ struct Input {
     levels: Levels,
     account: &'static str,
     balance: Decimal,
+    free_margin: Option<Decimal>,
+    leverage: Option<Decimal>,
     risk_percent: Option<Decimal>,
     tier: Option<&'static str>,
     rates: Vec<(&'static str, Decimal)>,
@@ -143,7 +163,11 @@ impl Input {
             user_id: UserId::parse("7").unwrap(),
             tier: self.tier.map(|name| TierName::parse(name).unwrap()),
             risk_percent: self.risk_percent,
+            risk_basis: None,
             account_balance: Some(self.balance),
+            account_equity: None,
+            free_margin: self.free_margin,
+            leverage: self.leverage,
             account_currency: Currency::parse(self.account).unwrap(),
             win_rate: None,
             trades_remaining: None,
@@ -154,10 +178,12 @@ impl Input {
             (Instruments::default(), Tiers::built_in().unwrap(), Rates::default());
         for plain in &INSTRUMENTS {
             let base = plain.base.map(|base| format!("base = '{base}'\n")).unwrap_or_default();
+            let margin =
+                plain.margin_percent.map(|percent| format!("margin_percent = '{percent}'\n")).unwrap_or_default();
             let Plain { symbol, quote, contract_size, pip, min_lot, lot_step, max_lot, .. } = plain;
             let text = format!(
                 "[{symbol}]\n{base}quote = '{quote}'\ncontract_size = '{contract_size}'\npip = '{pip}'\ndigits = 2\n\
-                 min_lot = '{min_lot}'\nlot_step = '{lot_step}'\nmax_lot = '{max_lot}'\n"
+                 min_lot = '{min_lot}'\nlot_step = '{lot_step}'\nmax_lot = '{max_lot}'\n{margin}"
             );
             instruments.override_with(&text).unwrap();
         }
@@ -181,6 +207,10 @@ struct Oracle {
     step: BigRational,
     min_lot: BigRational,
     cap: BigRational,
+    is_cap_the_tiers: bool,
+    /// The margin of one lot; `None` if it is not known.
+    margin: Option<BigRational>,
+    free: BigRational,
 }
 
 fn fraction(text: &str) -> BigRational {
@@ -235,6 +265,12 @@ impl Oracle {
         let risk_percent = input.risk_percent.map(exact).or(tier.map(|(risk, _)| fraction(risk))).unwrap();
         let max_lot = fraction(plain.max_lot);
         let lot_value = fraction(plain.contract_size) * rate;
+        let shares = [
+            input.leverage.map(|leverage| exact(leverage).recip()),
+            plain.margin_percent.map(|percent| fraction(percent) / fraction("100")),
+        ];
+        let share = shares.into_iter().flatten().max();
+        let margin = input.levels.entry().zip(share).map(|(entry, share)| exact(entry) * &lot_value * share);
         Some(Self {
             budget: exact(input.balance) * &risk_percent / fraction("100"),
             loss: stop * &lot_value,
@@ -242,12 +278,42 @@ impl Oracle {
             risk_percent,
             step: fraction(plain.lot_step),
             min_lot: fraction(plain.min_lot),
-            cap: tier.map_or(max_lot.clone(), |(_, cap)| max_lot.min(fraction(cap))),
+            cap: tier.map_or(max_lot.clone(), |(_, cap)| max_lot.clone().min(fraction(cap))),
+            is_cap_the_tiers: tier.is_some_and(|(_, cap)| fraction(cap) < max_lot),
+            margin,
+            free: input.free_margin.map_or_else(|| exact(input.balance), exact).max(BigRational::zero()),
         })
     }
 
     fn fits(&self, lots: &BigRational) -> bool {
+        self.fits_budget(lots) && self.fits_margin(lots)
+    }
+
+    fn fits_budget(&self, lots: &BigRational) -> bool {
         lots * &self.loss <= self.budget && *lots <= self.cap
+    }
+
+    fn fits_margin(&self, lots: &BigRational) -> bool {
+        self.margin.as_ref().is_none_or(|margin| lots * margin <= self.free)
+    }
+
+    /// The free margin that so many lots need, rounded up.
+    fn margin_of(&self, lots: &BigRational) -> Option<Decimal> {
+        self.margin.as_ref().and_then(|margin| decimal((lots * margin / unit()).ceil().to_integer()))
+    }
+
+    /// The limits in the order in which the first of equal ones is named, each as a whole number of steps.
+    fn limit(&self) -> Limit {
+        let steps = |lots: BigRational| (lots / &self.step).floor();
+        let cap = if self.is_cap_the_tiers { Limit::Tier } else { Limit::Instrument };
+        let margin = self.margin.as_ref().map(|margin| (steps(&self.free / margin), Limit::Margin));
+        let mut least = (steps(&self.budget / &self.loss), Limit::Risk);
+        for next in margin.into_iter().chain([(steps(self.cap.clone()), cap)]) {
+            if next.0 < least.0 {
+                least = next;
+            }
+        }
+        least.1
     }
 
     /// The least size that trades, whether it fits or not.
@@ -342,11 +408,18 @@ fn ordinary() -> impl Strategy<Value = Input> {
         (Just(None), risk.clone().prop_map(Some)),
         (prop::sample::select(vec![Some("OPEN"), Some("UNEVEN")]), option::of(risk)),
     ];
-    (0..ORDINARY, any_levels(any_price()), any_account(), balance, limits, any_rates(any_price())).prop_map(
-        |(instrument, levels, account, balance, (tier, risk_percent), rates)| Input {
+    let leverage = prop_oneof![
+        prop::sample::select(vec![1, 2, 30, 100, 500]).prop_map(|times| Decimal::from_int(times).unwrap()),
+        any_units_in(100_000_000..=1_000_000_000_000),
+    ];
+    let margin = (option::of(leverage), option::of(any_units_in(-100_000_000..=10_000_000_000_000)));
+    (0..ORDINARY, any_levels(any_price()), any_account(), (balance, margin), limits, any_rates(any_price())).prop_map(
+        |(instrument, levels, account, (balance, (leverage, free_margin)), (tier, risk_percent), rates)| Input {
             instrument,
             levels,
             account,
+            free_margin,
+            leverage,
             balance,
             risk_percent,
             tier,
@@ -362,11 +435,15 @@ fn extreme() -> impl Strategy<Value = Input> {
         .prop_map(|(entry, stop, target)| Levels::Pips { entry, stop, target });
     let risk = prop_oneof![any_units_in(0..=10_000_000_000), Just(Decimal::HUNDRED), Just(Decimal::from_units(1))];
     let levels = prop_oneof![any_levels(positive().boxed()), pips];
-    (0..INSTRUMENTS.len(), levels, any_account(), positive(), risk, any_rates(positive())).prop_map(
+    let instruments: Vec<_> = (0..INSTRUMENTS.len()).filter(|at| INSTRUMENTS[*at].margin_percent.is_none()).collect();
+    let instruments = prop::sample::select(instruments);
+    (instruments, levels, any_account(), positive(), risk, any_rates(positive())).prop_map(
         |(instrument, levels, account, balance, risk_percent, rates)| Input {
             instrument,
             levels,
             account,
+            free_margin: None,
+            leverage: None,
             balance,
             risk_percent: Some(risk_percent),
             tier: None,
@@ -384,9 +461,15 @@ fn check_sized(oracle: &Oracle, mission: &Mission) -> Result<(), TestCaseError> 
     prop_assert_eq!(mission.risk_amount, cut(&(exact(lots) * &oracle.loss)));
     prop_assert!(mission.risk_amount <= mission.risk_budget);
     prop_assert_eq!(mission.reward_amount, oracle.gain.as_ref().and_then(|gain| cut(&(exact(lots) * gain))));
-    let expected = if lots.is_zero() { oracle.minimum_balance() } else { None };
-    prop_assert_eq!(mission.minimum_balance, expected);
-    prop_assert_eq!(mission.reasons.contains(Reason::BelowMinimumLot), lots.is_zero());
+    let least = oracle.least();
+    let is_below = !oracle.fits_budget(&least);
+    prop_assert_eq!(mission.reasons.contains(Reason::BelowMinimumLot), is_below && !oracle.risk_percent.is_zero());
+    prop_assert_eq!(mission.minimum_balance, if is_below { oracle.minimum_balance() } else { None });
+    let is_short = !oracle.fits_margin(&least);
+    prop_assert_eq!(mission.reasons.contains(Reason::InsufficientMargin), is_short);
+    prop_assert_eq!(mission.minimum_margin, if is_short { oracle.margin_of(&least) } else { None });
+    prop_assert_eq!(mission.margin_required, oracle.margin_of(&exact(lots)));
+    prop_assert_eq!(mission.limited_by, Some(oracle.limit()));
     Ok(())
 }
 
@@ -413,8 +496,8 @@ proptest! {
         let poor = input.with_balance(Decimal::from_units(1));
         if let Some(least) = poor.mission().minimum_balance {
             let enough = input.with_balance(least).mission();
-            prop_assert!(enough.lots.unwrap().is_positive());
-            prop_assert!(enough.is_tradable());
+            prop_assert!(!enough.reasons.contains(Reason::BelowMinimumLot));
+            prop_assert!(enough.is_tradable() || enough.reasons.contains(Reason::InsufficientMargin));
             let less = least.checked_sub(Decimal::from_units(1)).unwrap();
             let short = input.with_balance(less).mission();
             prop_assert_eq!(short.lots, Some(Decimal::ZERO));
@@ -443,7 +526,8 @@ proptest! {
             Levels::Prices { target, .. } | Levels::Pips { target, .. } => target.is_some(),
         };
         let target_is_shown = !has_target || mission.target_pips.is_some() && mission.risk_reward.is_some();
-        let fits = oracle.is_in_range() && mission.stop_pips.is_some() && target_is_shown;
+        let is_shown = mission.stop_pips.is_some() && target_is_shown && mission.conversion_rate.is_some();
+        let fits = oracle.is_in_range() && is_shown;
         prop_assert_eq!(mission.reasons.contains(Reason::OutOfRange), !fits);
         if oracle.is_in_range() {
             check_sized(&oracle, &mission)?;
