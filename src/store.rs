@@ -41,7 +41,7 @@ pub use copy_gate::GateWaits;
 pub use database::Store;
 pub use disk::Disk;
 pub use error::StoreError;
-pub(crate) use file::ENGINE_MAGIC;
+pub(crate) use file::{ENGINE_MAGIC, FileId};
 pub use file::{Replacement, free_bytes, make_private_file, make_private_folder, remove_leftovers};
 pub use import::{IMPORT_RECORDS_MAX, Imported};
 pub use operation::{Acknowledge, Change, Commit, Effect, Operation, Precedence, Receipt, Refusal, WriteError};

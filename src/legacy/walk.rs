@@ -20,7 +20,7 @@ use super::reason::Refusal;
 use super::recognise::FILE_BYTES_MAX;
 use super::sorter::{Sorted, Sorter};
 use crate::domain::UnixMillis;
-use crate::store::ENGINE_MAGIC;
+use crate::store::{ENGINE_MAGIC, FileId};
 
 /// Memory for the names of one folder; more are sorted on disk.
 const FOLDER_BYTES_MAX: usize = 8 << 20;
@@ -35,13 +35,6 @@ pub struct Tree {
     root: PathBuf,
     /// The database that the files go into. It may be in the tree, and to open it makes its writer wait.
     excluded: Option<FileId>,
-}
-
-/// Device and inode.
-type FileId = (u64, u64);
-
-fn file_id(metadata: &Metadata) -> FileId {
-    (metadata.dev(), metadata.ino())
 }
 
 impl Tree {
@@ -59,7 +52,7 @@ impl Tree {
     /// Makes every walk report the file at `path`, under any of its names, as a database that is not opened. Does
     /// nothing if there is no such file.
     pub fn exclude_file(&mut self, path: &Path) {
-        self.excluded = fs::metadata(path).ok().map(|metadata| file_id(&metadata));
+        self.excluded = fs::metadata(path).ok().map(|metadata| FileId::of(&metadata));
     }
 
     /// The folder, with all links resolved.
@@ -97,14 +90,14 @@ impl Tree {
             let mut bytes = [0; ENGINE_MAGIC.len()];
             File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).is_ok() && bytes == ENGINE_MAGIC
         };
-        self.excluded == Some(file_id(metadata)) || begins()
+        self.excluded == Some(FileId::of(metadata)) || begins()
     }
 
     /// Why an entry that is no folder is not read, as far as its inode tells.
     fn refusal_of(&self, path: &Path, found: &Metadata) -> Option<Refusal> {
         let kind = found.file_type();
         if kind.is_file() {
-            (self.excluded == Some(file_id(found))).then_some(Refusal::Database)
+            (self.excluded == Some(FileId::of(found))).then_some(Refusal::Database)
         } else if kind.is_symlink() {
             Some(refusal_of_link(path))
         } else if kind.is_socket() {

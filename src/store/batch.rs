@@ -132,7 +132,7 @@ impl<'tx> Batch<'tx> {
                 self.put_overlay(draft, now, &condition, precedence)
             }
             Operation::PatchOverlay { user, patch, now, condition, precedence } => {
-                self.patch_overlay(user, patch, now, &condition, precedence)
+                self.patch_overlay(&user, patch, now, &condition, precedence)
             }
             Operation::DeleteOverlay { user, condition } => self.delete_overlay(user, &condition),
             Operation::PutOutcome { outcome, condition, precedence } => {
@@ -235,14 +235,14 @@ impl<'tx> Batch<'tx> {
 
     fn patch_overlay(
         &mut self,
-        user: UserId,
+        user: &UserId,
         patch: Object,
         now: UnixMillis,
         condition: &Condition,
         precedence: Precedence,
     ) -> Applied {
         let absent = || Refusal::Absent(format!("overlay for user {user}"));
-        let stored = self.stored_overlay(&user)?.ok_or_else(absent)?;
+        let stored = self.stored_overlay(user)?.ok_or_else(absent)?;
         check(condition, Some(stored.seq))?;
         let overlay = stored.overlay.patched(patch, now)?;
         self.replace_overlay(stored, overlay, precedence)

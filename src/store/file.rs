@@ -108,21 +108,24 @@ fn is_locked(tried: Result<(), TryLockError>) -> io::Result<bool> {
 
 /// What tells a file from any other, whatever its names: device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId(u64, u64);
+pub(crate) struct FileId(u64, u64);
+
+impl FileId {
+    /// Which file this describes.
+    pub(crate) fn of(found: &Metadata) -> Self {
+        Self(found.dev(), found.ino())
+    }
+}
 
 /// Which file stands at a path, or where a symbolic link there leads.
 pub(super) fn file_id(path: &Path) -> io::Result<FileId> {
-    fs::metadata(path).map(|found| id_of(&found))
-}
-
-fn id_of(found: &Metadata) -> FileId {
-    FileId(found.dev(), found.ino())
+    fs::metadata(path).map(|found| FileId::of(&found))
 }
 
 impl FileDisk {
     /// Which file this is.
     pub(super) fn id(&self) -> io::Result<FileId> {
-        self.0.metadata().map(|found| id_of(&found))
+        self.0.metadata().map(|found| FileId::of(&found))
     }
 }
 
@@ -386,7 +389,7 @@ fn remove_leftover(part: &Path) -> io::Result<()> {
 /// Whether it is this file that has the name, and no link to it.
 fn has_name(file: &File, name: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(name) {
-        Ok(found) => Ok(id_of(&found) == id_of(&file.metadata()?)),
+        Ok(found) => Ok(FileId::of(&found) == FileId::of(&file.metadata()?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
