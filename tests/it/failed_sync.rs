@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use overlaid::store::{Contents, Disk, Operation, RetryPauses, Store, WriteError, Writer, contents};
+use overlaid::store::{Contents, Disk, Operation, Store, WriteError, Writer, contents};
 
-use crate::kit::{MemoryDisk, SECTOR, long_overlay, user_id, write_to};
+use crate::kit::{MemoryDisk, SECTOR, SHORT_PAUSES, long_overlay, user_id, write_to};
 
 /// Bytes of a record that takes many pages.
 const LONG: usize = 60_000;
@@ -25,8 +25,7 @@ struct Running {
 impl Running {
     fn on(disk: Arc<dyn Disk>) -> Self {
         let store = Store::open_on(disk, Path::new("in memory")).unwrap();
-        let pauses = RetryPauses { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
-        let writer = Writer::start_with(pauses, Arc::clone(&store), |_| {}).unwrap();
+        let writer = Writer::start_with(SHORT_PAUSES, Arc::clone(&store), |_| {}).unwrap();
         Self { store, writer }
     }
 

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use overlaid::service::{Service, ServiceError, Settings, Stopwatch};
-use overlaid::store::{Disk, Imported, RetryPauses, Snapshot, Store, contents};
+use overlaid::store::{Disk, Imported, Snapshot, Store, contents};
 
-use crate::kit::{Fault, MemoryDisk, in_parallel, long_overlay, user_id};
+use crate::kit::{Fault, MemoryDisk, SHORT_PAUSES, in_parallel, long_overlay, user_id};
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
@@ -26,8 +26,8 @@ const RECOVERY: Duration = Duration::from_secs(5);
 
 fn start(disk: &Arc<MemoryDisk>) -> Service {
     let store = Store::open_on(Arc::clone(disk) as _, Path::new("/nowhere/in-memory")).unwrap();
-    let write_retry = RetryPauses { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
-    Service::start(store, Settings { copy_gate_ms: 0, write_retry, ..Settings::built_in().unwrap() }).unwrap()
+    let settings = Settings { copy_gate_ms: 0, write_retry: SHORT_PAUSES, ..Settings::built_in().unwrap() };
+    Service::start(store, settings).unwrap()
 }
 
 fn write(service: &Service, user: usize, balance: u64) -> Result<(), ServiceError> {
@@ -123,7 +123,7 @@ fn suffer(fault: Fault, since: Since) -> bool {
     failed > 0
 }
 
-/// Fails at every operation until there is none left, in threads, as most of the time is waiting.
+/// Fails at every operation until there is none left, on all processors.
 fn suffer_everywhere(code: i32, times: usize) {
     let (suffered, spared) = (AtomicUsize::new(0), AtomicUsize::new(0));
     in_parallel(OPERATIONS, |at| {
@@ -342,7 +342,8 @@ fn trying_a_full_disk_again_does_not_read_the_file() {
     const ATTEMPTS: usize = 4;
     let disk = Arc::new(CountingDisk { disk: MemoryDisk::with(Vec::new()), read_bytes: AtomicUsize::new(0) });
     let store = Store::open_on(Arc::clone(&disk) as _, Path::new("/nowhere/in-memory")).unwrap();
-    let service = Service::start(store, Settings::built_in().unwrap()).unwrap();
+    let settings = Settings { write_retry: SHORT_PAUSES, ..Settings::built_in().unwrap() };
+    let service = Service::start(store, settings).unwrap();
     for user in 0..200 {
         write(&service, user, 1).unwrap();
     }

@@ -20,7 +20,7 @@ pub(crate) use command::{
 };
 pub(crate) use dice::{Dice, effort, in_parallel, seed};
 pub(crate) use direct::{Direct, Written, effects, plug_json, seq_of, submit_to, write_to};
-pub(crate) use disk::{Fault, MemoryDisk, SECTOR, Step};
+pub(crate) use disk::{Fault, MemoryDisk, SECTOR, SHORT_PAUSES, Step};
 pub(crate) use machine::{SmallDisk, has_tool, run_with_rights, skipped};
 pub(crate) use records::{
     EURUSD, EURUSD_PIPS, OUTCOME, OVERLAY, SAMPLES, SIGNAL, delete_overlay, long_overlay, long_signal, object, overlay,

@@ -11,8 +11,8 @@ use overlaid::store::{Effect, Operation, Receipt, Store, StoreError};
 use redb::TableDefinition;
 
 use crate::kit::{
-    self, Direct, Fault, MemoryDisk, SAMPLES, Server, World, delete_overlay, done, error, long_overlay, object,
-    patch_overlay, run, signal, signal_id, start, user_id,
+    self, Direct, Fault, MemoryDisk, SAMPLES, SHORT_PAUSES, Server, World, delete_overlay, done, error, long_overlay,
+    object, patch_overlay, run, signal, signal_id, start, user_id,
 };
 
 const OVERLAYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("overlays-1");
@@ -114,7 +114,8 @@ fn overlays_that_could_not_be_read_into_memory_are_read_later() {
     const USERS: usize = 700;
     let open = |disk: &Arc<MemoryDisk>| {
         let store = Store::open_on(Arc::clone(disk) as _, Path::new("/nowhere/in-memory")).unwrap();
-        Service::start(store, Settings { copy_gate_ms: 0, ..Settings::built_in().unwrap() }).unwrap()
+        let settings = Settings { copy_gate_ms: 0, write_retry: SHORT_PAUSES, ..Settings::built_in().unwrap() };
+        Service::start(store, settings).unwrap()
     };
     let disk = MemoryDisk::with(Vec::new());
     let service = open(&disk);

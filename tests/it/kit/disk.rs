@@ -2,8 +2,13 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use overlaid::store::Disk;
+use overlaid::store::{Disk, RetryPauses};
+
+/// The writer tries a disk again so soon that no test waits for it.
+pub(crate) const SHORT_PAUSES: RetryPauses =
+    RetryPauses { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
 
 /// What a power cut keeps or loses as one.
 pub(crate) const SECTOR: usize = 512;
