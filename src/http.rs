@@ -3,17 +3,17 @@
 //! A request passes through here in this order: `server` accepts the connection and keeps its limits; `request_log`
 //! gives the request an id and writes its line; around the router, panics are caught and what takes too long is ended;
 //! the router finds the handler; an extractor of `access` decides whether the caller may have it; more extractors, of
-//! `extract` and `body`, parse it into domain types; the handler asks the service. Whatever goes wrong on the way
-//! leaves as a `problem::Problem`.
+//! `extract` and `body`, parse it into domain types; the handler asks the service. Handlers of lists run on threads of
+//! their own, of `background`. Whatever goes wrong on the way leaves as a `problem::Problem`.
 //!
 //! This layer holds no rule of the domain, reads no clock but its timers, and never answers anything but a problem
 //! document when it refuses. It speaks HTTP/1 only, and no TLS: that is the business of a proxy in front.
 
 mod access;
 mod answer;
+mod background;
 mod body;
 mod body_timeout;
-mod buffer_pool;
 mod conditional;
 #[cfg(test)]
 mod connection_tests;
@@ -23,6 +23,7 @@ mod head;
 mod health;
 mod import;
 mod local;
+mod memory_budget;
 mod metrics;
 mod missions;
 mod openapi;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 /// The counters.
@@ -63,6 +64,19 @@ pub struct HttpMetrics {
     pub request_seconds: RequestSeconds,
     /// Requests that could not be read as HTTP, by the status of their answer.
     pub unreadable: Family<UnreadableLabels, Counter>,
+    /// The memory of lists that clients have not taken yet.
+    pub answers_held: BudgetMetrics,
+    /// The memory of bodies that clients are sending.
+    pub bodies_held: BudgetMetrics,
+}
+
+/// What is counted of memory that clients make the server hold. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct BudgetMetrics {
+    /// How much it is now, in bytes.
+    pub bytes: Gauge,
+    /// Connections that were ended to free memory.
+    pub cut_off: Counter,
 }
 
 /// Histograms of how long requests took, from their head to the end of their answer.

@@ -25,7 +25,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use backup::BackupState;
 pub use backup::{BACKUPS, Backup, BackupPlan, Download, NewestBackup};
@@ -118,6 +118,8 @@ struct Shared {
     memory: Arc<Memory>,
     settings: Settings,
     metrics: Arc<Metrics>,
+    /// What imports may have in the writer's queue together; see `import`.
+    import_share: Arc<Semaphore>,
     backups: BackupState,
     /// Sets the tags of this run apart from those of any other: tables, program and file may have changed in between.
     run: u32,
@@ -225,7 +227,8 @@ impl Service {
         let metrics = Arc::new(Metrics::default());
         let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name(BACKUPS));
         let backups = BackupState::found_in(&folder, snapshot.seq()?, settings.clock.now());
-        let shared = Shared { store, writer, memory, settings, metrics, backups, run };
+        let import_share = Arc::new(Semaphore::new(import::SHARE));
+        let shared = Shared { store, writer, memory, settings, metrics, import_share, backups, run };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -245,6 +248,11 @@ impl Service {
     ///
     /// [`ServiceError::Busy`] if too many wait; [`ServiceError::TooManyOverlays`] if an overlay does not fit in memory.
     pub fn submit(&self, operation: Operation) -> Result<Pending, ServiceError> {
+        self.submit_with(operation, None)
+    }
+
+    /// Queues a write that gives `share` back when it is acknowledged, or refused.
+    fn submit_with(&self, operation: Operation, share: Option<OwnedSemaphorePermit>) -> Result<Pending, ServiceError> {
         let Shared { memory, store, metrics, .. } = &*self.shared;
         if matches!(operation, Operation::PutOverlay { .. } | Operation::PatchOverlay { .. }) {
             // Clients push again and again: with all overlays in memory most pushes need no write.
@@ -257,6 +265,7 @@ impl Service {
         let metrics = Arc::clone(metrics);
         let arrival = Stopwatch::start();
         let acknowledge = Box::new(move |result: Result<Receipt, WriteError>| {
+            drop(share);
             metrics.write_seconds.observe(arrival.seconds());
             match &result {
                 Ok(Receipt { effect: Effect::Unchanged | Effect::Kept, .. }) => metrics.writes_unchanged.inc(),

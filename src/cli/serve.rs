@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +38,12 @@ pub(super) struct Serve {
     /// How many backups to keep.
     #[arg(long, value_name = "COUNT", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..), env = "OVERLAID_BACKUP_KEEP")]
     backup_keep: u32,
+    /// Memory of lists that clients have not taken yet, together; beyond it the slowest clients are cut off.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "OVERLAID_ANSWERS_MEMORY")]
+    answers_memory: ByteSize,
+    /// Memory of bodies that clients are sending, together; beyond it the slowest clients are cut off.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", env = "OVERLAID_BODIES_MEMORY")]
+    bodies_memory: ByteSize,
     /// Whether to log a line for each request; refusals (401, 403) are logged in any case.
     #[arg(long, value_name = "WHEN", default_value = "on", env = "OVERLAID_ACCESS_LOG")]
     access_log: AccessLog,
@@ -173,7 +180,12 @@ async fn serve_until_stopped(serve: &Serve, service: Service) -> anyhow::Result<
         tokio::spawn(service.clone().back_up_regularly(every));
     }
     let overwritten = service.clone().until_overwritten();
-    let settings = http::Settings { limits: http::Limits::default(), access_log: serve.access_log == AccessLog::On };
+    let limits = http::Limits {
+        answers_bytes_max: serve.answers_memory.as_u64(),
+        bodies_bytes_max: serve.bodies_memory.as_u64(),
+        ..http::Limits::default()
+    };
+    let settings = http::Settings { limits, access_log: serve.access_log == AccessLog::On };
     tokio::select! {
         served = http::serve(listener, service, settings, shutdown) => served.context("cannot serve"),
         // Connections are dropped as they are: there is nothing to answer from.

@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::memory_budget::Holder;
 use crate::service::LINE_BYTES_MAX;
 
 /// How much has to arrive within the limit: the longest JSON body or line.
@@ -30,8 +31,12 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 pub(super) struct TooSlow;
 
 /// The part of a body that its handler did not read.
-#[derive(Debug, Default)]
-pub(super) struct Unread(Mutex<Rest>);
+#[derive(Debug)]
+pub(super) struct Unread {
+    rest: Mutex<Rest>,
+    /// The memory of the body counts until the request is answered.
+    _held: Arc<Holder>,
+}
 
 #[derive(Debug, Default)]
 enum Rest {
@@ -45,10 +50,14 @@ enum Rest {
 }
 
 impl Unread {
+    pub(super) fn new(held: Arc<Holder>) -> Self {
+        Self { rest: Mutex::default(), _held: held }
+    }
+
     /// Reads and drops what the handler left of the body, if that is little; returns whether anything is left after
     /// all.
     pub(super) async fn drain(&self) -> bool {
-        let rest = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), Rest::Answered);
+        let rest = std::mem::replace(&mut *self.rest.lock().unwrap_or_else(PoisonError::into_inner), Rest::Answered);
         let Rest::Left(mut incoming) = rest else { return false };
         let to_the_end = async {
             let mut left = DRAINED_BYTES_MAX;
@@ -76,6 +85,8 @@ pub(super) struct TimedBody {
     window_bytes: usize,
     wait: Option<Wait>,
     ended: bool,
+    held: Arc<Holder>,
+    held_bytes: usize,
     unread: Arc<Unread>,
     /// Set if the rest of the body will not be read, so that the connection can not be used again.
     abandoned: Arc<AtomicBool>,
@@ -87,9 +98,17 @@ struct Wait {
 }
 
 impl TimedBody {
-    pub(super) fn new(incoming: Incoming, limit: Duration, unread: Arc<Unread>, abandoned: Arc<AtomicBool>) -> Self {
-        let incoming = Some(incoming);
-        Self { incoming, limit, left: limit, window_bytes: 0, wait: None, ended: false, unread, abandoned }
+    /// - `held`: counts the memory that the body takes, at most what a whole JSON body or a line does.
+    pub(super) fn new(
+        incoming: Incoming,
+        limit: Duration,
+        held: Arc<Holder>,
+        unread: Arc<Unread>,
+        abandoned: Arc<AtomicBool>,
+    ) -> Self {
+        let (incoming, left) = (Some(incoming), limit);
+        let (window_bytes, wait, ended, held_bytes) = (0, None, false, 0);
+        Self { incoming, limit, left, window_bytes, wait, ended, held, held_bytes, unread, abandoned }
     }
 
     /// Counts a frame, an error or the end.
@@ -99,7 +118,12 @@ impl TimedBody {
         }
         match frame {
             Some(Ok(frame)) => {
-                self.window_bytes += frame.data_ref().map_or(0, Bytes::len);
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                let more = bytes.min(WINDOW_BYTES - self.held_bytes);
+                self.held_bytes += more;
+                // A connection that is cut off here ends before anything is made of the body.
+                let _ = self.held.add(more as u64);
+                self.window_bytes += bytes;
                 if self.window_bytes >= WINDOW_BYTES {
                     (self.window_bytes, self.left) = (0, self.limit);
                 }
@@ -142,7 +166,7 @@ impl Drop for TimedBody {
         if self.is_end_stream() {
             return;
         }
-        let mut rest = self.unread.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rest = self.unread.rest.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*rest, self.incoming.take()) {
             (Rest::None, Some(incoming)) => *rest = Rest::Left(incoming),
             _ => self.abandoned.store(true, Ordering::Relaxed),

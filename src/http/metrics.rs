@@ -80,6 +80,11 @@ fn register_counters(registry: &mut Registry, metrics: &Metrics) {
     registry.register("http_request_duration_seconds", "From a request's head to the end of its answer", requests);
     let unreadable = metrics.http.unreadable.clone();
     registry.register("http_unreadable_requests", "Requests that could not be read as HTTP", unreadable);
+    let crate::metrics::HttpMetrics { answers_held, bodies_held, .. } = metrics.http.clone();
+    registry.register("answers_bytes", "Memory of lists that clients have not taken yet", answers_held.bytes);
+    registry.register("answers_cut_off", "Clients cut off as they took a list too slowly", answers_held.cut_off);
+    registry.register("bodies_bytes", "Memory of bodies of requests", bodies_held.bytes);
+    registry.register("bodies_cut_off", "Clients cut off as they sent a body too slowly", bodies_held.cut_off);
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {

@@ -1,8 +1,8 @@
 //! Mission views: one, a user's, a signal's.
 
-use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
@@ -12,13 +12,17 @@ use hyper::body::Frame;
 use serde::Deserialize;
 
 use super::access::{Read, ReadUser};
+use super::background::PIECE_BYTES;
 use super::conditional::Conditions;
 use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
 use super::problem::Problem;
-use super::{answer, buffer_pool, qvalue};
+use super::{answer, qvalue};
 use crate::domain::{SignalId, Status, TierName, UserId};
 use crate::render;
-use crate::service::{Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, StatusFilter};
+use crate::service::{
+    Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, Service, ServiceError, SignalCursor,
+    StatusFilter,
+};
 
 /// Rows of a page, unless the client asks for another number.
 const PAGE_ROWS: usize = 100;
@@ -102,7 +106,8 @@ impl Parameters for SignalMissionsQuery {
 /// `GET /v1/signals/{signal}/missions`: the missions of all users on a signal.
 ///
 /// JSON pages in the order of users, or everything at once as lines if the client would rather have
-/// `application/x-ndjson`. `tier` and `users` (a list with commas) narrow it down. 404 if the signal is absent.
+/// `application/x-ndjson`. `tier` and `users` (a list with commas) narrow it down; a page of a `tier` may be short, or
+/// empty, and go on all the same. 404 if the signal is absent.
 pub(super) async fn list_missions_of_signal(
     Read(service): Read,
     Path(signal): Path<SignalId>,
@@ -112,7 +117,7 @@ pub(super) async fn list_missions_of_signal(
     let users = parse_users(&query.users)?;
     let is_paged = query.limit.is_some() || query.cursor.is_some();
     let rows_max = query.limit.unwrap_or_default().0;
-    let batch = service.batch(&signal, query.tier).await?;
+    let batch = service.batch(&signal, query.tier.clone()).await?;
     let answer = match (users, accepts_lines(&headers)) {
         (Some(_), _) if is_paged => {
             Err(Problem::invalid_parameter("users", "a list of users is answered whole: leave out limit and cursor"))
@@ -121,7 +126,10 @@ pub(super) async fn list_missions_of_signal(
             Err(Problem::invalid_parameter("limit", "lines are answered whole: leave out limit and cursor"))
         }
         (Some(users), lines) => users_answer(batch, users, lines).await,
-        (None, true) => Ok(lines_response(Body::new(LinesBody(batch)))),
+        (None, true) => {
+            drop(batch);
+            Ok(lines_response(Body::new(LinesBody::new(service, signal, query.tier))))
+        }
         (None, false) => {
             let mut batch = batch;
             if let Some(after) = &query.cursor {
@@ -161,27 +169,69 @@ async fn users_answer(batch: Batch, users: Vec<UserId>, lines: bool) -> Result<R
     }))
 }
 
-/// All views as lines, a buffer at a time: the next is filled when the client has taken the one before.
-struct LinesBody(Batch);
+/// All views as lines, a piece at a time: the next is made when the client has taken the one before.
+///
+/// Between two pieces only ids are kept. So a slow client holds no old version of the overlays in memory, and each line
+/// says how things are when it is written.
+struct LinesBody {
+    batch: Arc<BatchOf>,
+    /// `None` at the end.
+    next: Option<Pin<Box<MakePiece>>>,
+}
+
+struct BatchOf {
+    service: Service,
+    signal: SignalId,
+    tier: Option<TierName>,
+}
+
+/// Makes a piece; returns it with the user after whom to go on.
+type MakePiece = dyn Future<Output = Result<(Vec<u8>, Option<UserId>), ServiceError>> + Send;
+
+impl BatchOf {
+    async fn piece_after(self: Arc<Self>, user: Option<UserId>) -> Result<(Vec<u8>, Option<UserId>), ServiceError> {
+        let mut batch = self.service.batch(&self.signal, self.tier.clone()).await?;
+        if let Some(user) = &user {
+            batch.skip_to_after(user);
+        }
+        // The last view may go beyond that.
+        let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+        batch.write_some(usize::MAX, PIECE_BYTES, Separator::Newline, &mut piece);
+        Ok((piece, batch.next_cursor()))
+    }
+}
+
+impl LinesBody {
+    fn new(service: Service, signal: SignalId, tier: Option<TierName>) -> Self {
+        let batch = Arc::new(BatchOf { service, signal, tier });
+        Self { next: Some(Box::pin(Arc::clone(&batch).piece_after(None))), batch }
+    }
+}
 
 impl HttpBody for LinesBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = ServiceError;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let batch = &mut self.get_mut().0;
-        // A filter may leave a stretch of users with nothing to write.
-        while !batch.is_done() {
-            let mut buffer = buffer_pool::take();
-            if batch.write_some(usize::MAX, buffer_pool::BUFFER_BYTES, Separator::Newline, &mut buffer) > 0 {
-                return Poll::Ready(Some(Ok(Frame::data(buffer_pool::into_bytes(buffer)))));
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ServiceError>>> {
+        let Self { batch, next } = self.get_mut();
+        while let Some(making) = next {
+            let made = ready!(making.as_mut().poll(cx));
+            *next = None;
+            let (piece, user) = match made {
+                Ok(made) => made,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            };
+            *next = user.map(|user| Box::pin(Arc::clone(batch).piece_after(Some(user))) as _);
+            // A filter may leave a stretch of users with nothing to write.
+            if !piece.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
             }
         }
         Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_done()
+        self.next.is_none()
     }
 }
 

@@ -35,7 +35,9 @@ use tokio::task::{JoinError, JoinSet};
 use tower::{Layer as _, Service as _};
 use tower_http::catch_panic::{CatchPanic, CatchPanicLayer};
 
+use super::background::BackgroundThreads;
 use super::body_timeout::{TimedBody, Unread};
+use super::memory_budget::{Connection, MemoryBudget};
 use super::problem::{Code, Problem, panic_message};
 use super::request_log::RequestLog;
 use super::routes::router;
@@ -76,6 +78,10 @@ pub struct Limits {
     pub write: Duration,
     /// How long requests in flight may take after shutdown was asked for.
     pub shutdown: Duration,
+    /// Memory of lists that clients have not taken yet, together; the slowest clients beyond it are cut off.
+    pub answers_bytes_max: u64,
+    /// Memory of bodies that clients are sending, together; the slowest clients beyond it are cut off.
+    pub bodies_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -90,6 +96,10 @@ impl Default for Limits {
             handler: Duration::from_secs(10),
             write: Duration::from_secs(30),
             shutdown: Duration::from_secs(10),
+            // Two thousand slow readers of batches; the longest lists take 8 MiB, usual ones some 100 KB.
+            answers_bytes_max: 256 * 1024 * 1024,
+            // A thousand of the largest bodies at once; usual ones take a hundred bytes.
+            bodies_bytes_max: 64 * 1024 * 1024,
         }
     }
 }
@@ -100,14 +110,18 @@ impl Default for Limits {
 ///
 /// # Errors
 ///
-/// If the listener has no address any more. Nothing was served then.
+/// If the listener has no address any more, or the kernel gives no thread. Nothing was served then.
 pub async fn serve(
     listener: TcpListener,
     service: Service,
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let answers = Answers::new(router(service.clone()), settings, &service);
+    let threads = BackgroundThreads::start()?;
+    let budget = service.metrics().http.answers_held.clone();
+    let budget = MemoryBudget::new("--answers-memory", settings.limits.answers_bytes_max, budget);
+    let router = router(service.clone(), &threads.background(budget));
+    let answers = Answers::new(router, settings, &service);
     run(listener, answers, shutdown).await
 }
 
@@ -131,7 +145,10 @@ pub(super) async fn run(
             Some(ended) = connections.join_next() => log_end(ended),
             accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve_connection(stream, Arc::clone(&answers), http.clone(), stopping.clone()));
+                    let connection = Connection::default();
+                    let (answers, stopping) = (Arc::clone(&answers), stopping.clone());
+                    let served = serve_connection(stream, connection.clone(), answers, http.clone(), stopping);
+                    connection.is(connections.spawn(served));
                     accepting.accepted(connections.len(), limits.connections_max);
                 }
                 Err(error) => {
@@ -211,6 +228,7 @@ pub(super) struct Answers {
     stack: Stack,
     log: RequestLog,
     limits: Limits,
+    bodies: Arc<MemoryBudget>,
     unreadable: Family<UnreadableLabels, Counter>,
 }
 
@@ -224,20 +242,29 @@ impl Answers {
         let stack = CatchPanicLayer::custom(on_panic).layer(router);
         let seconds = metrics.request_seconds.clone();
         let log = RequestLog { is_on: settings.access_log, seconds, run: service.run() };
-        Self { stack, log, limits: settings.limits, unreadable: metrics.unreadable.clone() }
+        let limits = settings.limits;
+        let bodies = MemoryBudget::new("--bodies-memory", limits.bodies_bytes_max, metrics.bodies_held.clone());
+        Self { stack, log, limits, bodies, unreadable: metrics.unreadable.clone() }
     }
 
     /// Answers a request.
     ///
     /// Sets `abandoned` if the rest of the request's body will not be read: it would be taken for the next request.
-    async fn answer(&self, request: Request<Incoming>, abandoned: &Arc<AtomicBool>) -> Response {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        connection: &Connection,
+        abandoned: &Arc<AtomicBool>,
+    ) -> Response {
+        request.extensions_mut().insert(connection.clone());
         let mut unread = None;
         let request = request.map(|incoming| {
             if incoming.is_end_stream() {
                 return Body::empty();
             }
-            let unread = unread.insert(Arc::new(Unread::default())).clone();
-            Body::new(TimedBody::new(incoming, self.limits.body_read, unread, Arc::clone(abandoned)))
+            let held = self.bodies.holder(connection.clone());
+            let unread = unread.insert(Arc::new(Unread::new(Arc::clone(&held)))).clone();
+            Body::new(TimedBody::new(incoming, self.limits.body_read, held, unread, Arc::clone(abandoned)))
         });
         let response = self.log.around(request, async |request| self.respond(request).await).await;
         // A short rest is read, so that a client which is told what was wrong does not lose the request that it sends
@@ -266,6 +293,7 @@ impl Answers {
 /// Serves one connection to its end.
 async fn serve_connection(
     stream: TcpStream,
+    connection: Connection,
     answers: Arc<Answers>,
     http: http1::Builder,
     mut stopping: watch::Receiver<()>,
@@ -275,12 +303,12 @@ async fn serve_connection(
     }
     let abandoned = Arc::new(AtomicBool::new(false));
     let stop_seen = stopping.clone();
-    let exchange = Arc::new((Arc::clone(&answers), Arc::clone(&abandoned), stopping.clone()));
+    let exchange = Arc::new((Arc::clone(&answers), connection, Arc::clone(&abandoned), stopping.clone()));
     let on_request = move |request| {
         let exchange = Arc::clone(&exchange);
         async move {
-            let (answers, abandoned, stop_seen) = &*exchange;
-            let mut response = answers.answer(request, abandoned).await;
+            let (answers, connection, abandoned, stop_seen) = &*exchange;
+            let mut response = answers.answer(request, connection, abandoned).await;
             // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
             if abandoned.load(Ordering::Relaxed) || stop_seen.has_changed().is_err() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -2,8 +2,13 @@
 //!
 //! Records are queued for the writer as they are read, so that many share a commit; results come in the order of the
 //! records. A record that is refused does not keep the others out.
+//!
+//! All imports share a part of the writer's queue, so that others find a place in it however many imports there are,
+//! and wait for one commit of imports at most. The share is given back when the writer is done with a record, and not
+//! when its import takes the result: an import whose client is slow holds up no other.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,8 +19,12 @@ use super::{Pending, Service, ServiceError};
 use crate::domain::{Invalid, InvalidKind};
 use crate::store::{Effect, Operation, Precedence, Receipt};
 
-/// Writes of one import under way at once: fills a group commit, and leaves most of the writer's queue to others.
+/// Writes of one import whose results are not taken yet: fills half a group commit.
 const PENDING_MAX: usize = 512;
+/// What all imports may have in the writer's queue: as many small records as one commit takes, a quarter of the queue.
+pub(super) const SHARE: usize = 1_024;
+/// How many bytes of a record take 1 of the share: all records of imports in the queue come to a megabyte at most.
+const BYTES_PER_SHARE: usize = 1_024;
 /// How long to wait when the writer's queue is full.
 const BUSY_WAIT: Duration = Duration::from_millis(5);
 /// How often to try again then, before a record is refused: ten seconds in all.
@@ -132,7 +141,7 @@ impl<P> Import<P> {
                 let is_outcome = matches!(operation, Operation::PutOutcome { .. });
                 self.has_outcomes |= is_outcome;
                 if self.pass == Pass::All || is_outcome == (self.pass == Pass::Outcomes) {
-                    self.submit(place, operation).await;
+                    self.submit(place, operation, line.text.as_ref().map_or(0, |text| text.len())).await;
                 }
             }
             Ok(None) => {}
@@ -153,7 +162,7 @@ impl<P> Import<P> {
             reader.document(kind, name, json, self.service.now())
         };
         match read {
-            Ok(operation) => self.submit(place, operation).await,
+            Ok(operation) => self.submit(place, operation, json.len()).await,
             Err(error) => self.queue.push_back((place, Err(error.into()))),
         }
         self.await_results(PENDING_MAX).await;
@@ -175,9 +184,13 @@ impl<P> Import<P> {
         self.counts
     }
 
-    async fn submit(&mut self, place: P, operation: Operation) {
+    /// - `bytes`: length of the record.
+    async fn submit(&mut self, place: P, operation: Operation, bytes: usize) {
+        let share = u32::try_from(1 + bytes / BYTES_PER_SHARE).unwrap_or(u32::MAX);
         for _ in 0..BUSY_TRIES {
-            match self.service.submit(operation.clone()) {
+            // The semaphore is never closed, and no record is longer than a line.
+            let share = Arc::clone(&self.service.shared.import_share).acquire_many_owned(share).await.ok();
+            match self.service.submit_with(operation.clone(), share) {
                 Err(ServiceError::Busy) => tokio::time::sleep(BUSY_WAIT).await,
                 submitted => return self.queue.push_back((place, submitted)),
             }

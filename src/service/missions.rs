@@ -18,8 +18,11 @@ use crate::store::{Snapshot, StoreError, StoredOutcome, StoredSignal};
 pub const PAGE_ROWS_MAX: usize = 1_000;
 /// A page ends early once it has this many bytes, so that no answer takes much memory; its cursor goes on from there.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Most signals that a page reads: a filter that matches few signals of many years must still answer soon.
-const SIGNALS_SCANNED_MAX: usize = 10_000;
+/// Most signals that a page passes over as its filter does not want them: half a millisecond. A page that has passed so
+/// many ends, and its cursor goes on from there.
+const SIGNALS_PASSED_MAX: usize = 500;
+/// Most users that a page, or a piece of lines, passes over as they have another tier: they are in memory.
+const USERS_PASSED_MAX: usize = 20_000;
 
 /// One mission view that is not computed yet: its entity tag is known before, so that a client that holds it costs
 /// nothing.
@@ -235,7 +238,8 @@ impl Service {
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
     ///
-    /// A page has one row at least, if there is one.
+    /// A page may be short, or empty, and have a cursor: it ends early at [`PAGE_BYTES_MAX`], and where the filter
+    /// matches few.
     ///
     /// # Errors
     ///
@@ -253,31 +257,28 @@ impl Service {
             let snapshot = service.snapshot()?;
             let (now, rates, currency) = (service.now(), service.rates(), overlay.row().currency);
             let active = (filter == StatusFilter::Only(Status::Active)).then_some(true);
-            let mut page = Page::default();
-            for row in signal_rows(&snapshot, active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
-                let (cursor, stored) = row?;
-                if page.is_full(rows_max) {
-                    return Ok(page);
-                }
-                page.next_cursor = Some(cursor.to_string());
+            fill_page(signal_rows(&snapshot, active, cursor, now)?, rows_max, |stored, page| {
                 let outcome = snapshot.outcome(stored.number, &user)?;
-                let json = render::signal_json(&stored.signal);
-                let template = service.make_template(&stored, currency, &rates);
-                let moment = (service.run(), now);
-                let view = MissionView::new(moment, (&stored, &json), outcome.as_ref(), &overlay, &template);
-                if filter == StatusFilter::All || filter == StatusFilter::Only(view.status) {
+                let status = Status::of(&stored.signal, outcome.as_ref().map(|stored| stored.outcome.status), now);
+                let is_wanted = filter == StatusFilter::All || filter == StatusFilter::Only(status);
+                if is_wanted {
+                    let json = render::signal_json(&stored.signal);
+                    let template = service.make_template(stored, currency, &rates);
+                    let moment = (service.run(), now);
+                    let view = MissionView::new(moment, (stored, &json), outcome.as_ref(), &overlay, &template);
                     page.begin_row();
                     view.write_to(&service, &mut page.rows);
                 }
-            }
-            end_unless_cut(&snapshot, active, now, page)
+                Ok(is_wanted)
+            })
         })
         .await
     }
 
     /// Returns a page of signals: active ones soonest to expire first, all others newest first.
     ///
-    /// A page has one row at least, if there is one.
+    /// A page may be short, or empty, and have a cursor: it ends early at [`PAGE_BYTES_MAX`], and where the filter
+    /// matches few.
     ///
     /// # Errors
     ///
@@ -292,13 +293,7 @@ impl Service {
         blocking(move || {
             let snapshot = service.snapshot()?;
             let now = service.now();
-            let mut page = Page::default();
-            for row in signal_rows(&snapshot, filter.active, cursor, now)?.take(SIGNALS_SCANNED_MAX) {
-                let (cursor, stored) = row?;
-                if page.is_full(rows_max) {
-                    return Ok(page);
-                }
-                page.next_cursor = Some(cursor.to_string());
+            fill_page(signal_rows(&snapshot, filter.active, cursor, now)?, rows_max, |stored, page| {
                 let is_active = !stored.signal.is_expired(now);
                 let is_wanted = filter.active.is_none_or(|active| active == is_active)
                     && filter.symbol.as_ref().is_none_or(|symbol| *symbol == stored.signal.symbol);
@@ -306,8 +301,8 @@ impl Service {
                     page.begin_row();
                     page.rows.extend_from_slice(&render::signal_json(&stored.signal));
                 }
-            }
-            end_unless_cut(&snapshot, filter.active, now, page)
+                Ok(is_wanted)
+            })
         })
         .await
     }
@@ -361,17 +356,22 @@ fn signal_rows(
     Ok(Box::new(rows.map(|row| row.map(|stored| (SignalCursor::Number(stored.number), stored)))))
 }
 
-/// Removes the cursor of a page if no row follows it.
-fn end_unless_cut(
-    snapshot: &Snapshot,
-    active: Option<bool>,
-    now: UnixMillis,
-    mut page: Page,
+/// Makes a page of signals. `put` puts a signal on the page if it is wanted, and says whether it is.
+fn fill_page(
+    rows: SignalRows<'_>,
+    rows_max: usize,
+    mut put: impl FnMut(&StoredSignal, &mut Page) -> Result<bool, StoreError>,
 ) -> Result<Page, ServiceError> {
-    if let Some(cursor) = page.next_cursor.as_deref().and_then(SignalCursor::parse)
-        && signal_rows(snapshot, active, Some(cursor), now)?.next().is_none()
-    {
-        page.next_cursor = None;
+    let mut page = Page::default();
+    let (mut passed, mut last) = (0, None);
+    for row in rows {
+        let (cursor, stored) = row?;
+        if page.is_full(rows_max) || passed == SIGNALS_PASSED_MAX {
+            page.next_cursor = last.map(|last: SignalCursor| last.to_string());
+            return Ok(page);
+        }
+        last = Some(cursor);
+        passed += usize::from(!put(&stored, &mut page)?);
     }
     Ok(page)
 }
@@ -409,15 +409,16 @@ impl Batch {
         self.outcomes_passed = outcomes.partition_point(|stored| stored.outcome.user_id <= *user);
     }
 
-    /// Appends the next views, until there are `rows_max` or `out` has `bytes_max`; returns how many. Each call passes
-    /// at least one user, so that repeated calls reach the end.
+    /// Appends the next views, until there are `rows_max`, `out` has `bytes_max`, or the tier left out many users;
+    /// returns how many. Each call passes at least one user, so that repeated calls reach the end.
     pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
         let roster = Arc::clone(&self.roster);
-        let mut count = 0;
+        let (mut count, mut passed) = (0, 0);
         while let Some(row) = roster.next(&mut self.position) {
             let outcome = self.next_outcome(row.user());
-            count += usize::from(self.write_row(&row, outcome, separator, count == 0, out));
-            if count >= rows_max || out.len() >= bytes_max {
+            let is_written = self.write_row(&row, outcome, separator, count == 0, out);
+            (count, passed) = (count + usize::from(is_written), passed + usize::from(!is_written));
+            if count >= rows_max || out.len() >= bytes_max || passed >= USERS_PASSED_MAX {
                 break;
             }
         }

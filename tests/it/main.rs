@@ -30,6 +30,7 @@ mod legacy_left;
 mod legacy_packs;
 mod legacy_shapes;
 mod model;
+mod neighbours;
 mod openapi;
 mod overlays;
 mod paging;

@@ -21,11 +21,14 @@ use client::{Answer, Connection};
 
 use crate::domain::{SignalId, UserId};
 use crate::http::access::AccessState;
+use crate::http::background::Background;
 use crate::http::body::{Lines, ObjectBody};
 use crate::http::extract::Path;
+use crate::http::memory_budget::MemoryBudget;
 use crate::http::problem::Problem;
 use crate::http::routes::{routes, with_fallbacks};
 use crate::http::server::{Answers, Limits, Settings, run};
+use crate::metrics::BudgetMetrics;
 use crate::service::Service;
 
 /// Longer than anything takes here; a test that reaches it has failed.
@@ -66,8 +69,9 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let service =
             Service::open(&folder.path().join("overlaid.redb"), crate::service::Settings::built_in().unwrap()).unwrap();
-        let router =
-            with_fallbacks(routes().merge(more_routes(&signals))).with_state(AccessState::new(service.clone()));
+        let budget = MemoryBudget::new("--answers-memory", limits.answers_bytes_max, BudgetMetrics::default());
+        let routes = routes(&Background::on(runtime.handle().clone(), budget)).merge(more_routes(&signals));
+        let router = with_fallbacks(routes).with_state(AccessState::new(service.clone()));
         let answers = Answers::new(router, Settings { limits, access_log: true }, &service);
         let served = runtime.spawn(run(listener, answers, shutdown));
         Self { address, signals, stop: Some(stop), served: Some(served), runtime, _folder: folder }
