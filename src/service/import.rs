@@ -141,7 +141,7 @@ impl<P> Import<P> {
                 let is_outcome = matches!(operation, Operation::PutOutcome { .. });
                 self.has_outcomes |= is_outcome;
                 if self.pass == Pass::All || is_outcome == (self.pass == Pass::Outcomes) {
-                    self.submit(place, operation, line.text.as_ref().map_or(0, |text| text.len())).await;
+                    self.submit(place, operation, line.text.as_deref().map_or(0, <[u8]>::len)).await;
                 }
             }
             Ok(None) => {}

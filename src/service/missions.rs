@@ -20,7 +20,7 @@ pub const PAGE_ROWS_MAX: usize = 1_000;
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most signals that a page passes over as its filter does not want them: half a millisecond. A page that has passed so
 /// many ends, and its cursor goes on from there.
-const SIGNALS_PASSED_MAX: usize = 500;
+const SIGNALS_PASSED_MAX: usize = 300;
 /// Most users that a page, or a piece of lines, passes over as they have another tier: they are in memory.
 const USERS_PASSED_MAX: usize = 20_000;
 

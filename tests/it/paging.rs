@@ -13,7 +13,7 @@ use crate::kit::{
 };
 
 /// The most signals that a page passes over.
-const SCANNED_MAX: usize = 500;
+const SCANNED_MAX: usize = 300;
 
 /// The rows of a page, each by the member at `pointer`.
 fn rows(page: &Page, pointer: &str) -> Vec<String> {
