@@ -3,8 +3,8 @@
 //! A view costs microseconds; a batch of views costs milliseconds, and seconds where it is compressed. So handlers of
 //! lists, and the layer that compresses their answers, run on a runtime of their own, whose few threads have a low
 //! priority: the kernel stops them as soon as a thread that answers views has work. What they make reaches the
-//! connection piece by piece, and the connection lets others have a turn after each piece. A piece is made when the
-//! client has taken the one before, so a slow client costs a few pieces of memory, which the [`MemoryBudget`] counts.
+//! connection piece by piece, and the connection lets others have a turn after each piece. Few pieces are made ahead of
+//! the client, so a slow one costs little memory, which the [`MemoryBudget`] counts.
 
 use std::io;
 use std::pin::Pin;
@@ -30,11 +30,14 @@ use crate::service::ServiceError;
 
 /// Bytes of a piece: takes a connection some ten microseconds to write.
 pub(super) const PIECE_BYTES: usize = 32 * 1024;
+/// Pieces of an answer that are made ahead of its client: a thread of low priority may wait for its turn after each time
+/// that it has nothing to do.
+const PIECES_AHEAD: usize = 4;
 /// Answers that are compressed at once: each takes up to a megabyte for the compressor's memory. More are sent plain.
 const COMPRESSED_AT_ONCE: usize = 16;
 /// Threads that wait for the file, for lists that are not in memory.
 const BLOCKING_THREADS_MAX: usize = 4;
-/// Added to the nice level of the threads: they still get a tenth of the time of a processor that never idles.
+/// The nice level of the threads: they still get a tenth of the time of a processor that never idles.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
@@ -55,7 +58,7 @@ impl BackgroundThreads {
         runtime.thread_name("lists").on_thread_start(|| {
             // Of the calling thread alone, on Linux. Without it lists and views share the processors alike.
             #[cfg(target_os = "linux")]
-            let _ = rustix::process::nice(NICENESS);
+            let _ = rustix::process::setpriority_process(None, NICENESS);
         });
         Ok(Self(Some(runtime.enable_all().build()?)))
     }
@@ -124,7 +127,7 @@ pub(super) async fn answer(State(background): State<Background>, mut request: Re
     }
     let permit = permit.filter(|_| response.headers().contains_key(CONTENT_ENCODING));
     response.map(|body| {
-        let (sender, pieces) = mpsc::channel(1);
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let holder = background.budget.holder(connection);
         background.threads.spawn(send_pieces(body, sender, holder, permit));
         Body::new(PieceBody { pieces, length, is_others_turn: false, is_ended: false })
@@ -231,8 +234,8 @@ mod tests {
     }
 
     async fn get_from(routes: Router, threads: &BackgroundThreads) -> Response {
-        let router = routes.layer(from_fn_with_state(threads.background(budget()), answer));
-        router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap()
+        let layered = routes.layer(from_fn_with_state(threads.background(budget()), answer));
+        layered.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap()
     }
 
     #[tokio::test]
@@ -261,7 +264,7 @@ mod tests {
                     turns += 1;
                     Poll::Pending
                 }
-                ready => ready,
+                ready @ Poll::Ready(_) => ready,
             });
             let Some(frame) = frame.await else { break };
             lengths.push(frame.unwrap().into_data().unwrap().len());

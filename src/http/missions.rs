@@ -169,7 +169,7 @@ async fn users_answer(batch: Batch, users: Vec<UserId>, lines: bool) -> Result<R
     }))
 }
 
-/// All views as lines, a piece at a time: the next is made when the client has taken the one before.
+/// All views as lines, a piece at a time.
 ///
 /// Between two pieces only ids are kept. So a slow client holds no old version of the overlays in memory, and each line
 /// says how things are when it is written.

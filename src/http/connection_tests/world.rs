@@ -70,8 +70,8 @@ impl World {
         let service =
             Service::open(&folder.path().join("overlaid.redb"), crate::service::Settings::built_in().unwrap()).unwrap();
         let budget = MemoryBudget::new("--answers-memory", limits.answers_bytes_max, BudgetMetrics::default());
-        let routes = routes(&Background::on(runtime.handle().clone(), budget)).merge(more_routes(&signals));
-        let router = with_fallbacks(routes).with_state(AccessState::new(service.clone()));
+        let all = routes(&Background::on(runtime.handle().clone(), budget)).merge(more_routes(&signals));
+        let router = with_fallbacks(all).with_state(AccessState::new(service.clone()));
         let answers = Answers::new(router, Settings { limits, access_log: true }, &service);
         let served = runtime.spawn(run(listener, answers, shutdown));
         Self { address, signals, stop: Some(stop), served: Some(served), runtime, _folder: folder }
