@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use overlaid::service::{Import, Line};
 
-use crate::process::{Answer, Server};
-use crate::world::{World, patch_overlay, signal_id, start};
+use crate::kit::{Server, World, patch_overlay, signal_id, start};
 
 const SIGNAL: &str = r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20}"#;
 const GET_LINES: &str = "GET /v1/signals/S1/missions HTTP/1.1\r\nhost: localhost\r\naccept: application/x-ndjson\r\nconnection: close\r\n\r\n";
@@ -48,26 +47,41 @@ fn metric(server: &Server, name: &str) -> u64 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// The sizes of the chunks of an answer.
-fn chunks(answer: &[u8]) -> Vec<usize> {
+/// Asks for all lines, and returns the answer's bytes as they come.
+fn lines_of(server: &Server) -> Vec<u8> {
+    let mut stream = connect(server);
+    stream.write_all(GET_LINES.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+/// The chunks of an answer, which must have its end.
+fn chunks(answer: &[u8]) -> Vec<&[u8]> {
     let start = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-    let (mut rest, mut sizes) = (&answer[start..], Vec::new());
-    while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
+    let (mut rest, mut chunks) = (&answer[start..], Vec::new());
+    loop {
+        let end = rest.windows(2).position(|window| window == b"\r\n").unwrap();
         let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
         if size == 0 {
-            break;
+            return chunks;
         }
-        sizes.push(size);
+        chunks.push(&rest[end + 2..end + 2 + size]);
         rest = &rest[end + 2 + size + 2..];
     }
-    sizes
+}
+
+/// The text of an answer that came in chunks.
+fn text(answer: &[u8]) -> String {
+    String::from_utf8(chunks(answer).concat()).unwrap()
 }
 
 #[test]
 fn a_long_answer_comes_in_small_pieces_between_which_others_have_a_turn() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path(), &[], 900, 100);
-    let sizes = chunks(&server.send_raw(GET_LINES.as_bytes()));
+    let answer = lines_of(&server);
+    let sizes: Vec<_> = chunks(&answer).into_iter().map(<[u8]>::len).collect();
     assert!(sizes.len() > 10 && sizes.iter().all(|size| *size < PIECE_BYTES + 2_000), "{sizes:?}");
     let page = server.get("/v1/signals/S1/missions?limit=900");
     let length: usize = page.header("content-length").unwrap().parse().unwrap();
@@ -86,7 +100,7 @@ fn a_line_says_how_things_are_when_it_is_written() {
     let last = format!("/v1/users/u{:03}/overlay", LARGE_USERS - 1);
     assert_eq!(server.send("PATCH", &last, r#"{"account_balance":4242}"#).status, 200);
     slow.read_to_end(&mut answer).unwrap();
-    let lines = Answer::read(&answer).body;
+    let lines = text(&answer);
     assert_eq!(lines.lines().count(), LARGE_USERS);
     assert!(lines.lines().last().unwrap().contains("\"account_balance\":4242"));
 }
@@ -104,8 +118,7 @@ fn the_slowest_readers_are_cut_off_where_answers_would_take_more_memory_than_the
         .collect();
     let event = server.logged(|event| event["option"] == "--answers-memory");
     assert!(event["held_bytes"].as_u64().unwrap() > 0, "{event}");
-    let whole = Answer::read(&server.send_raw(GET_LINES.as_bytes()));
-    assert_eq!(whole.body.lines().count(), LARGE_USERS, "one that reads is served");
+    assert_eq!(text(&lines_of(&server)).lines().count(), LARGE_USERS, "one that reads is served");
     assert!(metric(&server, "overlaid_answers_cut_off_total") > 0);
     assert!(metric(&server, "overlaid_answers_bytes ") <= 1 << 20);
     let mut answer = Vec::new();
