@@ -98,8 +98,10 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+            // A file's name may hold what would move the cursor of a terminal.
+            let text = causes.join(": ").replace(char::is_control, "\u{fffd}");
             // There is nobody left to tell if standard error is closed too.
-            let _ = writeln!(io::stderr(), "overlaid: {}", causes.join(": "));
+            let _ = writeln!(io::stderr(), "overlaid: {text}");
             ExitCode::from(if is_damage(&error) { 1 } else { 2 })
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use os_display::Quotable as _;
 use serde::Serialize;
 use serde_json::json;
 
@@ -319,7 +320,7 @@ fn write_verified(out: &mut impl Write, verified: &Verified) -> io::Result<()> {
         writeln!(out, "without a cause")?;
     }
     for difference in verified.unexplained.iter().take(LISTED_MAX) {
-        let path = difference.path.as_str();
+        let path = difference.path.quoted();
         writeln!(out, "  {path}: {} is {} there, {} now", difference.field, difference.file, difference.now)?;
     }
     let more = verified.unexplained.len().saturating_sub(LISTED_MAX);
@@ -331,13 +332,16 @@ fn write_verified(out: &mut impl Write, verified: &Verified) -> io::Result<()> {
 
 /// Lists the files and folders that could not be read; the answer is no if there are any.
 fn list_unreadable(unreadable: &Unreadable) -> Answer {
-    let lines = unreadable.first.iter().map(|path| format!("{} can not be read", path.display()));
+    let lines = unreadable.first.iter().map(|path| format!("{} can not be read", path.maybe_quote()));
     list(lines, unreadable.count)
 }
 
 /// Lists the files that stay in a tree that was to be packed.
 fn list_unpacked(done: &Archived) -> Answer {
-    list(done.unpacked.iter().map(|(path, why)| format!("{} {why}: it stays", path.display())), done.unpacked_count())
+    list(
+        done.unpacked.iter().map(|(path, why)| format!("{} {why}: it stays", path.maybe_quote())),
+        done.unpacked_count(),
+    )
 }
 
 /// Writes the first of `count` lines to standard error; the answer is no if there are any.
@@ -367,7 +371,7 @@ impl Packs {
             Self::Cat { folder, path } => {
                 let is_there = legacy::cat(folder, path, &mut out)?;
                 if !is_there {
-                    writeln!(io::stderr(), "overlaid: {} is in no pack", path.display())?;
+                    writeln!(io::stderr(), "overlaid: {} is in no pack", path.maybe_quote())?;
                 }
                 if is_there { Answer::Done } else { Answer::No }
             }
@@ -411,5 +415,5 @@ fn write_extracted(out: &mut impl Write, done: &Extracted) -> io::Result<()> {
 
 fn write_item(out: &mut impl Write, item: &Item) -> io::Result<()> {
     let Line { bytes, class, path, .. } = &item.line;
-    writeln!(out, "{bytes:>9} {:<11} {}", class.as_str(), path.as_str())
+    writeln!(out, "{bytes:>9} {:<11} {}", class.as_str(), path.quoted())
 }

@@ -36,10 +36,13 @@ impl Members {
     }
 }
 
+/// Known members of an overlay that old files may have in another form, which nothing here reads.
+const UNREAD: [&str; 4] = ["account_equity", "free_margin", "leverage", "risk_basis"];
+
 /// Makes a record of members with `read`; also tells whether a name had to be changed.
 ///
-/// The domain refuses a member that nearly spells a known name. An old file can not be sent back, so such a member is
-/// kept under `legacy_` and its name.
+/// The domain refuses a member that nearly spells a known name, and a leverage that is no number (`1:500`). An old file
+/// can not be sent back, so such a member is kept under `legacy_` and its name.
 ///
 /// # Errors
 ///
@@ -56,7 +59,11 @@ pub(super) fn read_renaming_slips<T>(
         };
         let is_blamed = |name: &str| Invalid::member(error.kind(), name, "").pointer() == error.pointer();
         let blamed = members.iter().position(|(name, _)| is_blamed(name));
-        let Some(at) = blamed.filter(|_| error.kind() == InvalidKind::MisspelledMember) else { return Err(error) };
+        let is_kept = |at: &usize| {
+            error.kind() == InvalidKind::MisspelledMember
+                || members.get(*at).is_some_and(|(name, _)| UNREAD.contains(&name.as_str()))
+        };
+        let Some(at) = blamed.filter(is_kept) else { return Err(error) };
         rename(&mut members, at);
         is_renamed = true;
     }
@@ -93,7 +100,10 @@ mod tests {
         assert_eq!(names, ["legacy_acount_balance", "broker", "legacy_tiers", "legacy_legacy_tiers"]);
         assert!(is_renamed);
         assert_eq!(read(&["broker"]), (vec!["broker".to_owned()], false));
-        let invalid = vec![("account_balance".to_owned(), "-1".to_owned())];
+        let odd = vec![("leverage".to_owned(), "\"1:500\"".to_owned())];
+        let (draft, _) = read_renaming_slips(odd, |object| OverlayDraft::from_object(object, Some(&user))).unwrap();
+        assert_eq!(draft.resolve(UnixMillis::MIN).members.to_json(), r#"{"legacy_leverage":"1:500"}"#);
+        let invalid = vec![("account_balance".to_owned(), "-1e11".to_owned())];
         assert!(read_renaming_slips(invalid, |object| OverlayDraft::from_object(object, Some(&user))).is_err());
     }
 

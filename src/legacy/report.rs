@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use os_display::Quotable as _;
 use serde::{Deserialize, Serialize};
 
 use super::part::{Part, Quarantine};
@@ -149,6 +150,15 @@ impl PathText {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Path(text) | Self::PathHex(text) => text,
+        }
+    }
+
+    /// The path as a shell takes it, so that it can be handed to another command; without control characters.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        match self.path() {
+            Some(path) => path.maybe_quote().to_string(),
+            None => self.as_str().maybe_quote().to_string(),
         }
     }
 

@@ -28,7 +28,7 @@ use super::report::{PathText, ReportFile, Unreadable, with_report};
 use super::resolve::Target as _;
 use super::walk::{LoadedEntry, Tree};
 use crate::domain::{
-    Decimal, Levels, Market, Mission, Overlay, OverlayDraft, Reason, Round, Signal, Tiers, UnixMillis, compute,
+    Decimal, Levels, Limit, Market, Mission, Overlay, OverlayDraft, Reason, Round, Signal, Tiers, UnixMillis, compute,
 };
 
 /// Most differences without a cause that are kept in memory; all are counted and reported.
@@ -60,6 +60,8 @@ pub enum Cause {
     StatedRatio,
     /// The instrument or the tier allows no larger size.
     LotLimit,
+    /// The free margin allows no larger size.
+    MarginLimit,
     /// The smallest size that trades does not fit the budget.
     BelowMinimumLot,
     /// No rate converts to the account's currency.
@@ -68,6 +70,10 @@ pub enum Cause {
     NotSized,
     /// The seconds that were left stood still since: no more than the signal's life.
     TimeStoodStill,
+    /// A balance below zero, which the import keeps beside the overlay's own.
+    SetAside,
+    /// The mission was made by hand for a test, as its id says, with numbers of its own.
+    TestMission,
     /// Nothing explains it.
     Unexplained,
 }
@@ -238,7 +244,17 @@ impl Comparison<'_> {
 
     fn difference(&self, field: &'static str, file: &dyn ToString, now: Option<Decimal>, cause: Cause) -> Difference {
         let now = now.map_or_else(|| "none".to_owned(), |now| now.to_string());
+        let cause = if cause == Cause::Unexplained && self.is_test(field) { Cause::TestMission } else { cause };
         Difference { path: PathText::of(self.path), field, file: file.to_string(), now, cause }
+    }
+
+    /// Whether a number is the own of a mission that was made by hand for a test: its balance or a size. Its levels and
+    /// its life are as real as any.
+    fn is_test(&self, field: &str) -> bool {
+        const OWN: [&str; 6] =
+            ["account_balance", "risk_percent", "position_size", "volume", "risk_amount", "reward_amount"];
+        let is_test = |id: &str| id.split('_').any(|word| word == "TEST");
+        OWN.contains(&field) && self.part.signal.as_ref().is_some_and(|found| is_test(found.signal.id.as_str()))
     }
 
     /// Notes a record that should be stored and is not.
@@ -299,7 +315,8 @@ impl Comparison<'_> {
         let budget = numbers.balance.zip(numbers.risk_percent).and_then(|(balance, risk)| budget(balance, risk));
         let is_own = numbers.risk_amount.is_none() || is_near(budget, numbers.risk_amount, 1_000_000);
         let cause = |_| if is_older && is_own { Cause::StaleBalance } else { Cause::Unexplained };
-        self.number("account_balance", numbers.balance, stored.account_balance, cause);
+        let of_balance = |file: Decimal| if file < Decimal::ZERO { Cause::SetAside } else { cause(file) };
+        self.number("account_balance", numbers.balance, stored.account_balance, of_balance);
         self.number("risk_percent", numbers.risk_percent, stored.risk_percent, cause);
     }
 
@@ -350,6 +367,8 @@ impl Comparison<'_> {
                 Cause::Unexplained
             } else if mission.reasons.contains(Reason::BelowMinimumLot) {
                 Cause::BelowMinimumLot
+            } else if mission.limited_by == Some(Limit::Margin) {
+                Cause::MarginLimit
             } else if limit(signal, then, market).is_some_and(|most| mission.lots == Some(most)) {
                 Cause::LotLimit
             } else {
@@ -374,9 +393,9 @@ impl Comparison<'_> {
             if is_old { Cause::OldPipFormula } else { Cause::Unexplained }
         });
         self.number("risk_reward", numbers.risk_reward, mission.risk_reward, |file| {
-            if is_near(mission.risk_reward, Some(file), 1_000_000) {
+            if is_rounded(mission.risk_reward, file) {
                 Cause::Rounding
-            } else if is_near(old.ratio(), Some(file), 1_000_000) {
+            } else if is_rounded(old.ratio(), file) {
                 Cause::OldPipFormula
             } else if is_constant_ratio(file) {
                 Cause::StatedRatio
@@ -390,6 +409,14 @@ impl Comparison<'_> {
 /// Whether a ratio is one that the writers had as a constant: the engine 2, its tests 1.5 and 3, the briefing 1.
 fn is_constant_ratio(ratio: Decimal) -> bool {
     [100_000_000, 150_000_000, 200_000_000, 300_000_000].into_iter().any(|units| ratio == Decimal::from_units(units))
+}
+
+/// Whether a ratio in a file is the exact one, rounded to one or two decimals as the writers did.
+fn is_rounded(exact: Option<Decimal>, file: Decimal) -> bool {
+    const TENTH: i64 = 10_000_000;
+    // Half of the last decimal that the file has, and at least a hundredth.
+    let tolerance = if file.units() % TENTH == 0 { 5_000_000 } else { 1_000_000 };
+    is_near(exact, Some(file), tolerance)
 }
 
 /// What may be lost: balance × risk in percent.

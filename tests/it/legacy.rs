@@ -173,9 +173,28 @@ fn every_difference_to_an_old_mission_has_a_cause() {
 /// A number that no formula gives is listed, also where a name for it lies near.
 #[test]
 fn a_cause_must_hold_its_formula() {
-    let cases: [(&str, serde_json::Value, &str, Cause); 6] = [
+    let cases: [(&str, serde_json::Value, &str, Cause); 10] = [
         ("a constant of the writers", json!({"risk_reward_ratio": 3.0}), "risk_reward", Cause::StatedRatio),
         ("no constant", json!({"risk_reward_ratio": 2.77}), "risk_reward", Cause::Unexplained),
+        (
+            "rounded to one decimal",
+            json!({"take_profit": 1.08766, "risk_reward_ratio": 1.3}),
+            "risk_reward",
+            Cause::Rounding,
+        ),
+        (
+            "rounded to another",
+            json!({"take_profit": 1.08766, "risk_reward_ratio": 1.4}),
+            "risk_reward",
+            Cause::Unexplained,
+        ),
+        ("a balance below zero", json!({"account_balance": -20.0}), "account_balance", Cause::SetAside),
+        (
+            "a test by hand",
+            json!({"mission_id": "X_TEST_4_USER1", "base_signal_id": "X_TEST_4", "account_balance": 500.0}),
+            "account_balance",
+            Cause::TestMission,
+        ),
         ("older facts", json!({"account_balance": 500.0, "risk_amount": 12.5}), "account_balance", Cause::StaleBalance),
         ("an amount of no facts", json!({"account_balance": 500.0}), "account_balance", Cause::Unexplained),
         ("a volume that is nowhere else", json!({"volume": 7.7}), "volume", Cause::Unexplained),

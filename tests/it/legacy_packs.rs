@@ -9,8 +9,8 @@ use insta::assert_snapshot;
 use tempfile::TempDir;
 
 use crate::kit::{
-    MISSION, done, flat, json, run, shapes, shown, small_tree, tree_entries, write_day, write_old, write_pack,
-    write_shapes, write_unusable,
+    MISSION, done, flat, json, program, run, shapes, shown, skipped, small_tree, tree_entries, write_day, write_old,
+    write_pack, write_shapes, write_unusable,
 };
 
 #[test]
@@ -75,6 +75,31 @@ fn only_what_is_packed_and_unchanged_is_removed() {
     let checked = run(folder.path(), &["legacy", "archive", "check", out_text, "--json"]);
     let damaged = String::from_utf8(checked.stdout).unwrap();
     assert_eq!(damaged.lines().filter(|line| !line.contains("\"damage\":[]")).count(), 1);
+}
+
+/// A name may hold what moves the cursor of a terminal, or what a shell would take for something else.
+#[test]
+fn a_strange_name_is_shown_as_a_shell_takes_it() {
+    let folder = TempDir::new().unwrap();
+    let [tree, out] = ["old", "packs"].map(|name| folder.path().join(name));
+    let names = ["it's a mission.json", "two\nlines\u{1b}[31m.json", "$(reboot).json", "plain-1.json"];
+    for (at, name) in names.iter().enumerate() {
+        write_old(&tree, name, flat(&format!("X_{at}"), "1", 1_000, 5).to_string());
+    }
+    let out_text = out.to_str().unwrap();
+    done(run(folder.path(), &["legacy", "archive", tree.to_str().unwrap(), "--out", out_text]));
+    let list = done(run(folder.path(), &["legacy", "archive", "list", out_text]));
+    assert_eq!(list.lines().count(), names.len(), "{list}");
+    assert!(!list.contains('\u{1b}') && list.contains(" plain-1.json"), "{list}");
+    for line in list.lines() {
+        let (_, shown) = line.split_once("mission ").unwrap();
+        let program = program();
+        let command =
+            format!("{} legacy archive cat {out_text} {}", program.get_program().to_str().unwrap(), shown.trim_start());
+        let read = std::process::Command::new("bash").args(["-c", &command]).output();
+        let Ok(read) = read else { return skipped("there is no bash") };
+        assert!(read.status.success() && read.stdout.starts_with(b"{"), "{command}: {read:?}");
+    }
 }
 
 #[test]
