@@ -10,7 +10,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use overlaid::domain::Condition;
 use overlaid::domain::{
     Budget, Currency, Instruments, Market, Object, Overlay, OverlayDraft, RateDraft, Rates, Signal, SignalDraft,
-    SignalId, Status, Terms, Tiers, UnixMillis, UserId,
+    SignalId, Terms, Tiers, UnixMillis, UserId,
 };
 use overlaid::render::{self, ViewTemplate};
 use overlaid::service::{Service, Settings};
@@ -49,7 +49,7 @@ fn views(c: &mut Criterion) {
     let terms = Terms::new(&signal, currency, market);
     let mission = || {
         let tier = tiers.of_user(overlay.tier.as_ref());
-        terms.mission(overlay.account(), tier, Status::Active, UnixMillis::MIN)
+        terms.mission(overlay.account(), tier, None, UnixMillis::MIN)
     };
     c.bench_function("terms of a signal", |b| b.iter(|| Terms::new(black_box(&signal), currency, market)));
     c.bench_function("mission from terms", |b| b.iter(|| black_box(mission())));

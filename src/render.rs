@@ -61,6 +61,10 @@ pub fn outcome_json(outcome: &Outcome) -> Vec<u8> {
     json.string("user_id", outcome.user_id.as_str());
     json.string("status", outcome.status.as_str());
     json.time("at", outcome.at);
+    json.decimal("profit", outcome.profit);
+    if let Some(result) = outcome.result {
+        json.string("result", result.as_str());
+    }
     json.members(&outcome.members);
     json.end();
     out

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::{Answer, open};
 use crate::config::Config;
-use crate::domain::{Decimal, SignalId, UserId};
+use crate::domain::{Decimal, SignalId, Status, UserId};
 use crate::render;
 use crate::service::{MissionView, Service};
 use crate::store::{Snapshot, StoredOverlay, StoredSignal};
@@ -37,7 +37,7 @@ pub(super) enum ShowSignal {
     },
     /// List the signals, newest first.
     List {
-        /// Only those that are not expired.
+        /// Only those that are neither expired nor cancelled nor closed.
         #[arg(long)]
         active: bool,
         /// Show at most this many.
@@ -144,14 +144,15 @@ impl ShowSignal {
                     writeln!(out, "{:<40} {:<10} {:<4} {:<24} STATUS", "SIGNAL", "SYMBOL", "SIDE", "EXPIRES")?;
                 }
                 let rows = snapshot.signals_newest_first(None)?;
-                let wanted = rows.filter(|row| !active || row.as_ref().is_ok_and(|row| !row.signal.is_expired(now)));
+                let is_active = |row: &StoredSignal| Status::of(&row.signal, None, now) == Status::Active;
+                let wanted = rows.filter(|row| !active || row.as_ref().is_ok_and(is_active));
                 for row in wanted.take(*limit) {
                     let StoredSignal { signal, .. } = row?;
                     if *json {
                         write_json(&mut out, &render::signal_json(&signal))?;
                         continue;
                     }
-                    let status = if signal.is_expired(now) { "expired" } else { "active" };
+                    let status = Status::of(&signal, None, now).as_str();
                     let (id, symbol, side) = (&signal.id, &signal.symbol, signal.direction.as_str());
                     writeln!(out, "{id:<40} {symbol:<10} {side:<4} {:<24} {status}", signal.expires_at.to_string())?;
                 }

@@ -29,7 +29,7 @@ use strum::{IntoStaticStr, VariantArray};
 use super::ratio::Ratio;
 use super::{
     Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Pair,
-    Rates, RiskBasis, Round, Signal, Tier, Tiers, UnixMillis, UserTier,
+    Rates, RiskBasis, Round, Signal, SignalStatus, Tier, Tiers, UnixMillis, UserTier,
 };
 
 /// The tables that a computation reads.
@@ -51,25 +51,36 @@ pub enum Status {
     Active,
     /// The signal is expired, and nothing has happened for the user.
     Expired,
+    /// The signal was withdrawn, and nothing has happened for the user.
+    Cancelled,
     /// The user's order was placed.
     Fired,
     /// The user's order was tried and refused.
     Failed,
+    /// The user's position is closed; or the signal is, and nothing has happened for the user.
+    Closed,
 }
 
 impl Status {
     /// Returns the status, which is known before anything is computed.
     #[must_use]
     pub fn of(signal: &Signal, outcome: Option<OutcomeStatus>, now: UnixMillis) -> Self {
-        match outcome {
-            Some(OutcomeStatus::Fired) => Self::Fired,
-            Some(OutcomeStatus::Failed) => Self::Failed,
-            None if signal.is_expired(now) => Self::Expired,
-            None => Self::Active,
+        Self::decide(outcome, signal.status(), signal.is_expired(now))
+    }
+
+    /// The outcome decides before the signal does, as its user has a position.
+    fn decide(outcome: Option<OutcomeStatus>, signal: SignalStatus, is_expired: bool) -> Self {
+        match (outcome, signal) {
+            (Some(OutcomeStatus::Fired), _) => Self::Fired,
+            (Some(OutcomeStatus::Failed), _) => Self::Failed,
+            (Some(OutcomeStatus::Closed), _) | (None, SignalStatus::Closed) => Self::Closed,
+            (None, SignalStatus::Cancelled) => Self::Cancelled,
+            (None, SignalStatus::Active) if is_expired => Self::Expired,
+            (None, SignalStatus::Active) => Self::Active,
         }
     }
 
-    /// `active`, `expired`, `fired` or `failed`.
+    /// `active`, `expired`, `cancelled`, `fired`, `failed` or `closed`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -87,6 +98,14 @@ pub enum Reason {
     AlreadyFired,
     /// The user's order was tried and refused already.
     AlreadyFailed,
+    /// The user's position is closed already.
+    AlreadyClosed,
+    /// The signal was withdrawn.
+    SignalCancelled,
+    /// The signal is closed.
+    SignalClosed,
+    /// The signal's creation lies more than a minute ahead.
+    NotYetActive,
     /// The instrument table has no such symbol, so a lot has no size.
     UnknownSymbol,
     /// The tier table has no such tier, so the user's limits are not known.
@@ -271,6 +290,8 @@ struct OutOfRange;
 #[derive(Clone, Debug)]
 pub struct Terms {
     account_currency: Currency,
+    signal_status: SignalStatus,
+    active_from: UnixMillis,
     expires_at: UnixMillis,
     confidence: Option<Decimal>,
     reasons: Reasons,
@@ -319,8 +340,8 @@ pub fn compute(
     now: UnixMillis,
 ) -> Mission {
     let terms = Terms::new(signal, &overlay.account_currency, market);
-    let status = Status::of(signal, outcome.map(|outcome| outcome.status), now);
-    terms.mission(overlay.account(), market.tiers.of_user(overlay.tier.as_ref()), status, now)
+    let outcome = outcome.map(|outcome| outcome.status);
+    terms.mission(overlay.account(), market.tiers.of_user(overlay.tier.as_ref()), outcome, now)
 }
 
 impl Terms {
@@ -331,6 +352,8 @@ impl Terms {
         let distances = Distances::of(&signal.levels, instrument);
         let mut terms = Self {
             account_currency: account_currency.clone(),
+            signal_status: signal.status(),
+            active_from: signal.active_from(),
             expires_at: signal.expires_at,
             confidence: signal.confidence,
             reasons: Reasons::default(),
@@ -384,21 +407,30 @@ impl Terms {
         self.conversion_path.as_deref()
     }
 
-    /// Works out one user's mission; `tier` is what the tier table says of the overlay's tier.
+    /// Works out one user's mission.
+    ///
+    /// - `tier`: what the tier table says of the overlay's tier.
+    /// - `outcome`: what happened for the user on the signal, if anything did.
     #[must_use]
-    pub fn mission(&self, account: Account, tier: UserTier<'_>, status: Status, now: UnixMillis) -> Mission {
+    pub fn mission(
+        &self,
+        account: Account,
+        tier: UserTier<'_>,
+        outcome: Option<OutcomeStatus>,
+        now: UnixMillis,
+    ) -> Mission {
         let Budget { risk_percent, risk_budget } = Budget::of(account, tier);
         let size = match account.basis().zip(risk_percent) {
             Some(_) if risk_budget.is_none() => Err(OutOfRange),
             Some((basis, percent)) => self.size(account, basis, percent, tier),
             None => Ok(None),
         };
-        let reasons = self.reasons_not_to_trade(account, risk_percent, tier, status, now, &size);
+        let reasons = self.reasons_not_to_trade(account, risk_percent, tier, outcome, now, &size);
         let size = size.ok().flatten();
         // Not rounded down: as long as a part of a second is left, the signal is not expired.
         let milliseconds = self.expires_at.millis().saturating_sub(now.millis());
         Mission {
-            status,
+            status: Status::decide(outcome, self.signal_status, now >= self.expires_at),
             seconds_remaining: u64::try_from(milliseconds).unwrap_or(0).div_ceil(1_000),
             reasons,
             stop_pips: self.stop_pips,
@@ -424,15 +456,24 @@ impl Terms {
         account: Account,
         risk_percent: Option<Decimal>,
         tier: UserTier<'_>,
-        status: Status,
+        outcome: Option<OutcomeStatus>,
         now: UnixMillis,
         size: &Result<Option<Size>, OutOfRange>,
     ) -> Reasons {
         let mut reasons = self.reasons;
-        match status {
-            Status::Active | Status::Expired => {}
-            Status::Fired => reasons.insert(Reason::AlreadyFired),
-            Status::Failed => reasons.insert(Reason::AlreadyFailed),
+        match outcome {
+            None => {}
+            Some(OutcomeStatus::Fired) => reasons.insert(Reason::AlreadyFired),
+            Some(OutcomeStatus::Failed) => reasons.insert(Reason::AlreadyFailed),
+            Some(OutcomeStatus::Closed) => reasons.insert(Reason::AlreadyClosed),
+        }
+        match self.signal_status {
+            SignalStatus::Active => {}
+            SignalStatus::Cancelled => reasons.insert(Reason::SignalCancelled),
+            SignalStatus::Closed => reasons.insert(Reason::SignalClosed),
+        }
+        if now < self.active_from {
+            reasons.insert(Reason::NotYetActive);
         }
         if now >= self.expires_at {
             reasons.insert(Reason::Expired);

@@ -2,7 +2,7 @@
 
 use strum::{EnumString, IntoStaticStr};
 
-use super::{Invalid, InvalidKind, Object, SignalId, UnixMillis, UserId};
+use super::{Decimal, Invalid, InvalidKind, Object, SignalId, UnixMillis, UserId};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
@@ -12,22 +12,54 @@ pub enum OutcomeStatus {
     Fired,
     /// The user's order was tried and refused.
     Failed,
+    /// The user's position is closed.
+    Closed,
 }
 
 impl OutcomeStatus {
-    /// `fired` or `failed`.
+    /// `fired`, `failed` or `closed`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Reads `fired` or `failed` in any case.
+    /// Reads `fired`, `failed` or `closed` in any case.
     ///
     /// # Errors
     ///
     /// [`InvalidKind::WrongType`] for anything else.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let refuse = |_| Invalid::member(InvalidKind::WrongType, "status", "status must be fired or failed");
+        let refuse = |_| Invalid::member(InvalidKind::WrongType, "status", "status must be fired, failed or closed");
+        text.parse().map_err(refuse)
+    }
+}
+
+/// How a closed position ended, in the words of whoever closed it: it is not derived from the profit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
+pub enum TradeResult {
+    /// With a gain.
+    Win,
+    /// With a loss.
+    Loss,
+    /// With neither.
+    Even,
+}
+
+impl TradeResult {
+    /// `win`, `loss` or `even`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Reads `win`, `loss` or `even` in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::WrongType`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let refuse = |_| Invalid::member(InvalidKind::WrongType, "result", "result must be win, loss or even");
         text.parse().map_err(refuse)
     }
 }
@@ -43,12 +75,16 @@ pub struct Outcome {
     pub status: OutcomeStatus,
     /// When.
     pub at: UnixMillis,
+    /// What the trade came to, in the account's currency; below zero for a loss. `None`: not said.
+    pub profit: Option<Decimal>,
+    /// How the trade ended; `None`: not said.
+    pub result: Option<TradeResult>,
     /// Everything else: ticket, execution price, message.
     pub members: Object,
 }
 
 /// The members of an outcome with a meaning of their own.
-const KNOWN: [&str; 4] = ["signal_id", "user_id", "status", "at"];
+const KNOWN: [&str; 6] = ["signal_id", "user_id", "status", "at", "profit", "result"];
 
 impl Outcome {
     /// Reads an outcome; `signal` and `user` are those that the request names, if it does. Without a time it
@@ -69,7 +105,9 @@ impl Outcome {
         let user_id = object.take_id("user_id", UserId::parse, user, "an outcome")?;
         let status = object.take_parsed("status", OutcomeStatus::parse)?.ok_or_else(missing)?;
         let at = object.take_time("at")?.unwrap_or(now);
-        Ok(Self { signal_id, user_id, status, at, members: object.kept()? })
+        let profit = object.take_decimal("profit", Decimal::from_units(i64::MIN), Decimal::from_units(i64::MAX))?;
+        let result = object.take_parsed("result", TradeResult::parse)?;
+        Ok(Self { signal_id, user_id, status, at, profit, result, members: object.kept()? })
     }
 
     /// Whether both say the same, the time aside.
@@ -78,6 +116,8 @@ impl Outcome {
         self.signal_id == other.signal_id
             && self.user_id == other.user_id
             && self.status == other.status
+            && self.profit == other.profit
+            && self.result == other.result
             && self.members.same_members(&other.members)
     }
 }
@@ -112,6 +152,17 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_position_has_a_profit_and_a_result_as_sent() {
+        let outcome =
+            read(r#"{"signal_id":"S-1","user_id":"7","status":"closed","profit":"-12.50","result":"WIN"}"#).unwrap();
+        assert_eq!((outcome.status.as_str(), outcome.profit), ("closed", Some(Decimal::from_units(-1_250_000_000))));
+        // The result is not derived from the profit, nor held against it.
+        assert_eq!(outcome.result.map(TradeResult::as_str), Some("win"));
+        let bare = read(r#"{"signal_id":"S-1","user_id":"7","status":"closed","profit":null}"#).unwrap();
+        assert_eq!((bare.profit, bare.result), (None, None));
+    }
+
+    #[test]
     fn without_a_time_it_happened_now() {
         let outcome = read(r#"{"signal_id":"S-1","user_id":"7","status":"failed"}"#).unwrap();
         assert_eq!((outcome.at, outcome.status.as_str()), (NOW, "failed"));
@@ -127,6 +178,9 @@ mod tests {
             (r#""status":"pending""#, InvalidKind::WrongType, "/status"),
             (r#""status":1"#, InvalidKind::WrongType, "/status"),
             (r#""status":"fired","at":"later""#, InvalidKind::InvalidTime, "/at"),
+            (r#""status":"closed","profit":"much""#, InvalidKind::WrongType, "/profit"),
+            (r#""status":"closed","profit":1e12"#, InvalidKind::OutOfRange, "/profit"),
+            (r#""status":"closed","result":"won""#, InvalidKind::WrongType, "/result"),
             (r#""staus":"fired""#, InvalidKind::MisspelledMember, "/staus"),
         ] {
             check(read(&format!(r#"{{"signal_id":"S-1","user_id":"7",{member}}}"#)), kind, pointer);
@@ -156,6 +210,8 @@ mod tests {
         for other in [
             r#""status":"failed","ticket":1,"note":"x""#,
             r#""status":"fired","ticket":2,"note":"x""#,
+            r#""status":"fired","ticket":1,"note":"x","profit":0"#,
+            r#""status":"fired","ticket":1,"note":"x","result":"win""#,
             r#""status":"fired","ticket":1"#,
         ] {
             assert!(!before.same_but_time(&outcome(other)), "{other}");

@@ -35,6 +35,37 @@ impl Direction {
     }
 }
 
+/// What the publisher says of a signal as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
+pub enum SignalStatus {
+    /// It holds until it expires.
+    Active,
+    /// It was published by mistake, and is withdrawn.
+    Cancelled,
+    /// The trade idea is over before its time.
+    Closed,
+}
+
+impl SignalStatus {
+    /// `active`, `cancelled` or `closed`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Reads `active`, `cancelled` or `closed` in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::WrongType`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let refuse =
+            |_| Invalid::member(InvalidKind::WrongType, "status", "status must be active, cancelled or closed");
+        text.parse().map_err(refuse)
+    }
+}
+
 /// The entry, the stop and the target of a signal: as prices, or as distances in pips. Producers send both kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Levels {
@@ -171,6 +202,8 @@ pub struct Signal {
     pub pattern_type: Option<String>,
     /// The engine's confidence, 0 to 100.
     pub confidence: Option<Decimal>,
+    /// What the publisher said of it as a whole; `None`: nothing, so it is active.
+    pub status: Option<SignalStatus>,
     /// When it was published.
     pub created_at: UnixMillis,
     /// The moment from which it is expired; after `created_at`.
@@ -188,13 +221,14 @@ pub struct SignalDraft {
     levels: Levels,
     pattern_type: Option<String>,
     confidence: Option<Decimal>,
+    status: Option<SignalStatus>,
     created_at: Option<UnixMillis>,
     expires_at: Option<UnixMillis>,
     members: Object,
 }
 
 /// The members of a signal that the computation reads.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "signal_id",
     "symbol",
     "direction",
@@ -205,6 +239,7 @@ const KNOWN: [&str; 12] = [
     "target_pips",
     "pattern_type",
     "confidence",
+    "status",
     "created_at",
     "expires_at",
 ];
@@ -235,10 +270,11 @@ impl SignalDraft {
         let levels = Levels::take(&mut object, direction)?;
         let pattern_type = object.take_string("pattern_type", PATTERN_BYTES_MAX)?;
         let confidence = object.take_decimal("confidence", Decimal::ZERO, Decimal::HUNDRED)?;
+        let status = object.take_parsed("status", SignalStatus::parse)?;
         let created_at = object.take_time("created_at")?;
         let expires_at = object.take_time("expires_at")?;
         let members = object.kept()?;
-        Ok(Self { id, symbol, direction, levels, pattern_type, confidence, created_at, expires_at, members })
+        Ok(Self { id, symbol, direction, levels, pattern_type, confidence, status, created_at, expires_at, members })
     }
 
     /// The id.
@@ -270,21 +306,24 @@ impl SignalDraft {
             levels: self.levels,
             pattern_type: self.pattern_type,
             confidence: self.confidence,
+            status: self.status,
             created_at,
             expires_at,
             members: self.members,
         })
     }
 
-    /// Whether this body says the same as `stored`; a time that it leaves out agrees with any.
+    /// Whether this body says the same as `stored`; a time that it leaves out agrees with any, and so does the status
+    /// that a signal has when it is published: publishing it again does not bring a cancelled one back.
     #[must_use]
     pub fn agrees_with(&self, stored: &Signal) -> bool {
         self.same_but_times(stored)
+            && self.status.is_none_or(|status| status == SignalStatus::Active || status == stored.status())
             && self.created_at.is_none_or(|created_at| created_at == stored.created_at)
             && self.expires_at.is_none_or(|expires_at| expires_at == stored.expires_at)
     }
 
-    /// Whether this body says the same as `stored`, the times aside.
+    /// Whether this body says the same as `stored`, the times and the status aside.
     #[must_use]
     pub fn same_but_times(&self, stored: &Signal) -> bool {
         self.id == stored.id
@@ -303,7 +342,22 @@ impl SignalDraft {
     }
 }
 
+/// How far a signal's creation may lie ahead: clocks of producers differ by less.
+const AHEAD_MS_MAX: i64 = 60_000;
+
 impl Signal {
+    /// What the publisher says of it as a whole.
+    #[must_use]
+    pub fn status(&self) -> SignalStatus {
+        self.status.unwrap_or(SignalStatus::Active)
+    }
+
+    /// The moment from which it may be traded: a minute before its creation.
+    #[must_use]
+    pub fn active_from(&self) -> UnixMillis {
+        self.created_at.plus_millis(-AHEAD_MS_MAX)
+    }
+
     /// Whether it is expired: from `expires_at` on.
     #[must_use]
     pub fn is_expired(&self, now: UnixMillis) -> bool {
@@ -334,6 +388,7 @@ impl Signal {
             ("target_pips", decimal(target_pips)),
             ("pattern_type", self.pattern_type.as_deref().map(string)),
             ("confidence", decimal(self.confidence)),
+            ("status", self.status.map(|status| string(status.as_str()))),
             ("created_at", Some(string(&self.created_at.to_string()))),
             ("expires_at", Some(string(&self.expires_at.to_string()))),
         ];

@@ -74,9 +74,9 @@ pub(super) fn record_tag(service: &Service, seq: u64) -> EntityTag {
 
 /// The tag of a view: weak, as its seconds run on.
 pub(super) fn view_tag(tag: ViewTag) -> EntityTag {
-    let run_and_expiry = u64::from(tag.run) << 1 | u64::from(tag.is_expired);
+    let run_and_time = u64::from(tag.run) << 2 | u64::from(tag.is_early) << 1 | u64::from(tag.is_expired);
     let [rate_seq, other_rate_seq] = tag.rate_seqs;
-    EntityTag::weak(&[run_and_expiry, tag.signal_seq, tag.overlay_seq, rate_seq, other_rate_seq, tag.outcome_seq])
+    EntityTag::weak(&[run_and_time, tag.signal_seq, tag.overlay_seq, rate_seq, other_rate_seq, tag.outcome_seq])
 }
 
 impl From<ServiceError> for Problem {

@@ -68,8 +68,8 @@ impl Parameters for UserMissionsQuery {
 
 /// `GET /v1/users/{user}/missions`: a page of a user's missions.
 ///
-/// `status` is `active` (unless given), `expired`, `fired`, `failed` or `all`. Active ones come soonest to expire
-/// first, all others newest first. 404 if the user's overlay is absent.
+/// `status` is `active` (unless given), `expired`, `cancelled`, `fired`, `failed`, `closed` or `all`. Active ones come
+/// soonest to expire first, all others newest first. 404 if the user's overlay is absent.
 pub(super) async fn list_missions_of_user(
     ReadUser(service, user): ReadUser,
     Query(query): Query<UserMissionsQuery>,
@@ -79,9 +79,12 @@ pub(super) async fn list_missions_of_user(
         Some("expired") => StatusFilter::Only(Status::Expired),
         Some("fired") => StatusFilter::Only(Status::Fired),
         Some("failed") => StatusFilter::Only(Status::Failed),
+        Some("cancelled") => StatusFilter::Only(Status::Cancelled),
+        Some("closed") => StatusFilter::Only(Status::Closed),
         Some("all") => StatusFilter::All,
         Some(_) => {
-            return Err(Problem::invalid_parameter("status", "status is active, expired, fired, failed or all"));
+            let detail = "status is active, expired, cancelled, fired, failed, closed or all";
+            return Err(Problem::invalid_parameter("status", detail));
         }
     };
     let cursor = signal_cursor(query.cursor.as_deref(), filter == StatusFilter::Only(Status::Active))?;

@@ -11,7 +11,7 @@ use super::conditional::Conditions;
 use super::extract::{Nothing, Parameters, Path, Query};
 use super::missions::{PageRows, signal_cursor};
 use super::problem::Problem;
-use crate::domain::{SignalDraft, SignalId, Symbol};
+use crate::domain::{SignalDraft, SignalId, Status, Symbol};
 use crate::service::SignalFilter;
 
 #[derive(Debug, Deserialize)]
@@ -28,20 +28,25 @@ impl Parameters for SignalsQuery {
 
 /// `GET /v1/signals`: a page of signals.
 ///
-/// `status` is `active`, `expired` or `all` (unless given); `symbol` narrows it down. Active ones come soonest to
+/// `status` is `active`, `expired`, `cancelled`, `closed` or `all` (unless given); `symbol` narrows it down. Active ones come soonest to
 /// expire first, all others newest first.
 pub(super) async fn list_signals(
     ReadShared(service): ReadShared,
     Query(query): Query<SignalsQuery>,
 ) -> Result<Response, Problem> {
-    let active = match query.status.as_deref() {
+    let status = match query.status.as_deref() {
         None | Some("all") => None,
-        Some("active") => Some(true),
-        Some("expired") => Some(false),
-        Some(_) => return Err(Problem::invalid_parameter("status", "status is active, expired or all")),
+        Some("active") => Some(Status::Active),
+        Some("expired") => Some(Status::Expired),
+        Some("cancelled") => Some(Status::Cancelled),
+        Some("closed") => Some(Status::Closed),
+        Some(_) => {
+            let detail = "status is active, expired, cancelled, closed or all";
+            return Err(Problem::invalid_parameter("status", detail));
+        }
     };
-    let cursor = signal_cursor(query.cursor.as_deref(), active == Some(true))?;
-    let filter = SignalFilter { active, symbol: query.symbol };
+    let cursor = signal_cursor(query.cursor.as_deref(), status == Some(Status::Active))?;
+    let filter = SignalFilter { status, symbol: query.symbol };
     let page = service.signals(filter, cursor, query.limit.unwrap_or_default().0).await?;
     Ok(answer::page("signals", &page, |_| {}))
 }

@@ -47,8 +47,12 @@ pub(super) fn outcome_of(
     }
     let mut members = Members::default();
     let mut put = |name: &str, json: String| {
-        if !["signal_id", "user_id", "status", "at"].contains(&name) {
-            members.put(name, json);
+        match name {
+            "signal_id" | "user_id" | "status" | "at" => {}
+            // What an order's result says is not known to be the account's currency, or one of our words.
+            "profit" => members.put("legacy_profit", json),
+            "result" => members.put("legacy_result", json),
+            name => members.put(name, json),
         }
     };
     if let Some(result) = result {
@@ -81,10 +85,9 @@ fn status_of<'s>(
     has_fired_at: bool,
 ) -> Option<(OutcomeStatus, Option<&'s str>)> {
     let word = status.map(str::trim).unwrap_or_default();
-    if let Ok(status) = OutcomeStatus::parse(word) {
-        return Some((status, None));
-    }
     let said = match word.to_ascii_lowercase().as_str() {
+        "fired" => return Some((OutcomeStatus::Fired, None)),
+        "failed" => return Some((OutcomeStatus::Failed, None)),
         "filled" => Some(OutcomeStatus::Fired),
         "timeout" => Some(OutcomeStatus::Failed),
         _ => None,

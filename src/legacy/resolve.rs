@@ -269,7 +269,8 @@ impl Writer<'_> {
             if known.is_none_or(|known| known.at < part.at) {
                 let (status, at, members) = (part.status, part.at, part.members);
                 self.flush_if_full()?;
-                self.batch.outcomes.push(Outcome { signal_id: id.clone(), user_id, status, at, members });
+                let (signal_id, profit, result) = (id.clone(), None, None);
+                self.batch.outcomes.push(Outcome { signal_id, user_id, status, at, profit, result, members });
             }
         }
         Ok(())

@@ -69,6 +69,7 @@ pub(super) fn signal_of(
         levels,
         pattern_type: pattern_of(record).map(str::to_owned),
         confidence,
+        status: None,
         created_at,
         expires_at: end
             .filter(|end| *end > created_at)
@@ -341,7 +342,12 @@ fn other_members(record: Record<'_>, levels: &Levels, notes: &mut Vec<Note>) -> 
         if has_no_price {
             notes.push(Note::MemberRenamed);
         }
-        let name = if has_no_price { "legacy_target_pips" } else { name };
+        let name = match &**name {
+            _ if has_no_price => "legacy_target_pips",
+            // An old engine's word for where the order was, not the publisher's for the signal.
+            "status" => "legacy_status",
+            name => name,
+        };
         others.put(name, if value.is_object() { shared_json(value, names) } else { value.json() });
     }
     others

@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::domain::{
     Currency, Direction, Instruments, Levels, Limit, Market, Mission, OutcomeStatus, OverlayDraft, Pair, RateDraft,
-    Rates, Reason, Reasons, RiskBasis, SignalDraft, SignalId, Status, Symbol, Terms, TierName, Tiers, UserId,
+    Rates, Reason, Reasons, RiskBasis, SignalDraft, SignalId, SignalStatus, Status, Symbol, Terms, TierName, Tiers,
+    TradeResult, UserId,
 };
 
 type Raw = Box<RawValue>;
@@ -111,6 +112,8 @@ struct PlainSignal<'a> {
     pattern_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
     created_at: String,
     expires_at: String,
     #[serde(flatten)]
@@ -134,6 +137,7 @@ impl<'a> PlainSignal<'a> {
             target_pips: number(target_pips),
             pattern_type: signal.pattern_type.as_deref(),
             confidence: number(signal.confidence),
+            status: signal.status.map(SignalStatus::as_str),
             created_at: signal.created_at.to_string(),
             expires_at: signal.expires_at.to_string(),
             kept,
@@ -254,6 +258,10 @@ struct PlainOutcome<'a> {
     user_id: &'a str,
     status: &'a str,
     at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profit: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a str>,
     #[serde(flatten)]
     kept: &'a Kept,
 }
@@ -352,8 +360,11 @@ fn any_levels() -> impl Strategy<Value = (Direction, Levels)> {
 
 fn any_signal() -> impl Strategy<Value = (Signal, Kept)> {
     let times = (any_time(), any_time()).prop_filter("one moment", |(one, other)| one != other);
-    (any_id(), "[A-Z0-9._#-]{1,32}", any_levels(), option::of(any_text()), option::of(any_percent()), times, any_kept())
-        .prop_map(|(id, symbol, (direction, levels), pattern_type, confidence, (one, other), kept)| {
+    let status =
+        option::of(prop::sample::select(vec![SignalStatus::Active, SignalStatus::Cancelled, SignalStatus::Closed]));
+    let said = (option::of(any_text()), option::of(any_percent()), status);
+    (any_id(), "[A-Z0-9._#-]{1,32}", any_levels(), said, times, any_kept()).prop_map(
+        |(id, symbol, (direction, levels), (pattern_type, confidence, status), (one, other), kept)| {
             let signal = Signal {
                 id: SignalId::parse(&id).unwrap(),
                 symbol: Symbol::parse(&symbol).unwrap(),
@@ -361,12 +372,14 @@ fn any_signal() -> impl Strategy<Value = (Signal, Kept)> {
                 levels,
                 pattern_type,
                 confidence,
+                status,
                 created_at: one.min(other),
                 expires_at: one.max(other),
                 members: kept.read.clone(),
             };
             (signal, kept)
-        })
+        },
+    )
 }
 
 fn any_overlay() -> impl Strategy<Value = (Overlay, Kept)> {
@@ -403,7 +416,14 @@ fn any_overlay() -> impl Strategy<Value = (Overlay, Kept)> {
 }
 
 fn any_mission() -> impl Strategy<Value = Mission> {
-    let status = prop::sample::select(vec![Status::Active, Status::Expired, Status::Fired, Status::Failed]);
+    let status = prop::sample::select(vec![
+        Status::Active,
+        Status::Expired,
+        Status::Cancelled,
+        Status::Fired,
+        Status::Failed,
+        Status::Closed,
+    ]);
     let reasons = prop::sample::subsequence(Reason::ALL.to_vec(), 0..=Reason::ALL.len());
     let numbers = prop::array::uniform13(option::of(any_decimal()));
     let limit = option::of(prop::sample::select(vec![Limit::Risk, Limit::Margin, Limit::Tier, Limit::Instrument]));
@@ -508,21 +528,28 @@ proptest! {
 
     #[test]
     fn a_rendered_outcome_is_the_plain_one_and_reads_as_that_outcome(
-        (signal_id, user_id, is_fired, at, kept) in (any_id(), any_id(), any::<bool>(), any_time(), any_kept()),
+        (signal_id, user_id, at, kept) in (any_id(), any_id(), any_time(), any_kept()),
+        status in prop::sample::select(vec![OutcomeStatus::Fired, OutcomeStatus::Failed, OutcomeStatus::Closed]),
+        profit in option::of(any_decimal()),
+        result in option::of(prop::sample::select(vec![TradeResult::Win, TradeResult::Loss, TradeResult::Even])),
     ) {
         let outcome = Outcome {
             signal_id: SignalId::parse(&signal_id).unwrap(),
             user_id: UserId::parse(&user_id).unwrap(),
-            status: if is_fired { OutcomeStatus::Fired } else { OutcomeStatus::Failed },
+            status,
             at,
+            profit,
+            result,
             members: kept.read.clone(),
         };
         let json = line(outcome_json(&outcome));
         let plain = PlainOutcome {
             signal_id: &signal_id,
             user_id: &user_id,
-            status: if is_fired { "fired" } else { "failed" },
+            status: status.as_str(),
             at: at.to_string(),
+            profit: number(profit),
+            result: result.map(TradeResult::as_str),
             kept: &kept,
         };
         prop_assert_eq!(&json, &serde_json::to_string(&plain).unwrap());

@@ -5,7 +5,7 @@
 //! per view. They are collected in an array of fixed size first: to append two dozen short pieces to a vector one by
 //! one takes longer than to compute the view.
 
-use crate::domain::{Account, Budget, Decimal, Mission, Status, TEXT_BYTES_MAX, Terms, UnixMillis, UserTier};
+use crate::domain::{Account, Budget, Decimal, Mission, TEXT_BYTES_MAX, Terms, UnixMillis, UserTier};
 
 /// The terms of a signal in one currency, and the parts of its views that follow from them alone.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl ViewTemplate {
     #[must_use]
     pub fn new(terms: Terms) -> Self {
         // These parts do not depend on the user, so they are those of a user without data.
-        let mission = terms.mission(Account::default(), UserTier::Unnamed, Status::Active, UnixMillis::MIN);
+        let mission = terms.mission(Account::default(), UserTier::Unnamed, None, UnixMillis::MIN);
         let (levels, closing) = (levels(&mission), closing(&mission, &terms));
         Self { terms, levels, closing }
     }

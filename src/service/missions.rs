@@ -33,6 +33,7 @@ pub struct MissionView<'a> {
     overlay: &'a RenderedOverlay,
     row: Row<'a>,
     template: &'a ViewTemplate,
+    outcome: Option<OutcomeStatus>,
     status: Status,
     tag: ViewTag,
     now: UnixMillis,
@@ -51,7 +52,9 @@ pub struct ViewTag {
     pub rate_seqs: [u64; 2],
     /// The `seq` of the outcome; 0 without one.
     pub outcome_seq: u64,
-    /// Whether the signal is expired. With the outcome this gives the status.
+    /// Whether the signal is not active yet, as its creation lies ahead.
+    pub is_early: bool,
+    /// Whether the signal is expired. With the signal and the outcome this gives the status.
     pub is_expired: bool,
 }
 
@@ -64,16 +67,18 @@ impl<'a> MissionView<'a> {
         template: &'a ViewTemplate,
     ) -> Self {
         let row = overlay.row();
-        let status = Status::of(&signal.signal, outcome.map(|stored| stored.outcome.status), now);
+        let happened = outcome.map(|stored| stored.outcome.status);
+        let status = Status::of(&signal.signal, happened, now);
         let tag = ViewTag {
             run,
             signal_seq: signal.seq,
             overlay_seq: row.seq,
             rate_seqs: template.terms().rate_seqs(),
             outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
+            is_early: now < signal.signal.active_from(),
             is_expired: signal.signal.is_expired(now),
         };
-        Self { signal, signal_json, overlay, row, template, status, tag, now }
+        Self { signal, signal_json, overlay, row, template, outcome: happened, status, tag, now }
     }
 
     /// The versions that it is computed from.
@@ -85,7 +90,7 @@ impl<'a> MissionView<'a> {
     /// Computes the mission.
     #[must_use]
     pub fn mission(&self, service: &Service) -> Mission {
-        self.template.terms().mission(self.row.account, self.row.tier(service.names()), self.status, self.now)
+        self.template.terms().mission(self.row.account, self.row.tier(service.names()), self.outcome, self.now)
     }
 
     /// About how long its JSON is, in bytes.
@@ -132,8 +137,8 @@ pub enum StatusFilter {
 /// Which signals to list.
 #[derive(Clone, Debug, Default)]
 pub struct SignalFilter {
-    /// `Some(true)`: not expired; `Some(false)`: expired; `None`: both.
-    pub active: Option<bool>,
+    /// Only those in this status: active, expired, cancelled or closed.
+    pub status: Option<Status>,
     /// Only this symbol.
     pub symbol: Option<Symbol>,
 }
@@ -256,8 +261,8 @@ impl Service {
         blocking(move || {
             let snapshot = service.snapshot()?;
             let (now, rates, currency) = (service.now(), service.rates(), overlay.row().currency);
-            let active = (filter == StatusFilter::Only(Status::Active)).then_some(true);
-            fill_page(signal_rows(&snapshot, active, cursor, now)?, rows_max, |stored, page| {
+            let order = if filter == StatusFilter::Only(Status::Active) { Order::Expiry } else { Order::Age };
+            fill_page(signal_rows(&snapshot, order, cursor, now)?, rows_max, |stored, page| {
                 let outcome = snapshot.outcome(stored.number, &user)?;
                 let status = Status::of(&stored.signal, outcome.as_ref().map(|stored| stored.outcome.status), now);
                 let is_wanted = filter == StatusFilter::All || filter == StatusFilter::Only(status);
@@ -293,9 +298,10 @@ impl Service {
         blocking(move || {
             let snapshot = service.snapshot()?;
             let now = service.now();
-            fill_page(signal_rows(&snapshot, filter.active, cursor, now)?, rows_max, |stored, page| {
-                let is_active = !stored.signal.is_expired(now);
-                let is_wanted = filter.active.is_none_or(|active| active == is_active)
+            let order = if filter.status == Some(Status::Active) { Order::Expiry } else { Order::Age };
+            fill_page(signal_rows(&snapshot, order, cursor, now)?, rows_max, |stored, page| {
+                let status = Status::of(&stored.signal, None, now);
+                let is_wanted = filter.status.is_none_or(|wanted| wanted == status)
                     && filter.symbol.as_ref().is_none_or(|symbol| *symbol == stored.signal.symbol);
                 if is_wanted {
                     page.begin_row();
@@ -331,14 +337,23 @@ impl Service {
     }
 }
 
+/// The order of a list of signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Those that are not expired, soonest to expire first.
+    Expiry,
+    /// All, newest first.
+    Age,
+}
+
 /// The signals of a list in its order.
 fn signal_rows(
     snapshot: &Snapshot,
-    active: Option<bool>,
+    order: Order,
     cursor: Option<SignalCursor>,
     now: UnixMillis,
 ) -> Result<SignalRows<'_>, StoreError> {
-    if active == Some(true) {
+    if order == Order::Expiry {
         let after = match cursor {
             Some(SignalCursor::Expiry(expiry, number)) => Some((expiry, number)),
             Some(SignalCursor::Number(_)) | None => None,
@@ -505,8 +520,7 @@ impl Batch {
         if separator == Separator::Comma && !is_first {
             out.push(b',');
         }
-        let status = Status::of(&self.signal.stored.signal, outcome, self.now);
-        let mission = template.terms().mission(row.account, row.tier(names), status, self.now);
+        let mission = template.terms().mission(row.account, row.tier(names), outcome, self.now);
         template.write(out, &self.signal.json, row.json, row.budget, &mission);
         if separator == Separator::Newline {
             out.push(b'\n');

@@ -168,7 +168,8 @@ impl<'tx> Batch<'tx> {
             return Err(Refusal::Conflict(detail).into());
         }
         let same = draft.same_but_times(&stored.signal);
-        let signal = draft.resolve(now, lifetime_ms)?;
+        // A cancelled sample stays cancelled.
+        let signal = Signal { status: stored.signal.status, ..draft.resolve(now, lifetime_ms)? };
         if same && stored.signal.is_expired(now) && !signal.is_expired(now) {
             let renewed = StoredSignal { number: stored.number, seq: self.next_seq(), signal };
             self.write_signal(&renewed, Some(&stored))?;

@@ -15,8 +15,8 @@ mod packed;
 use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::domain::{
-    Currency, Decimal, Direction, Levels, Object, Outcome, OutcomeStatus, Overlay, Pair, Rate, RiskBasis, Scope,
-    Signal, SignalId, Symbol, TierName, Token, UnixMillis, UserId,
+    Currency, Decimal, Direction, Levels, Object, Outcome, OutcomeStatus, Overlay, Pair, Rate, RiskBasis, Scope, Signal,
+    SignalId, SignalStatus, Symbol, TierName, Token, TradeResult, UnixMillis, UserId,
 };
 
 /// Largest record, in bytes: as JSON it stays within the 64 KiB of a body or a line, so that what is exported can be
@@ -77,6 +77,8 @@ struct SignalV1 {
     confidence: Option<i64>,
     created_at_ms: i64,
     expires_at_ms: i64,
+    /// 0 never set, 1 active, 2 cancelled, 3 closed.
+    status: u8,
     members: Vec<(String, String)>,
 }
 
@@ -105,9 +107,12 @@ struct OutcomeV1 {
     seq: u64,
     signal_id: String,
     user_id: String,
-    /// 0 fired, 1 failed.
+    /// 0 fired, 1 failed, 2 closed.
     status: u8,
     at_ms: i64,
+    profit: Option<i64>,
+    /// 0 not said, 1 win, 2 loss, 3 even.
+    result: u8,
     members: Vec<(String, String)>,
 }
 
@@ -154,6 +159,12 @@ fn encode_plain_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
         confidence: signal.confidence.map(Decimal::units),
         created_at_ms: signal.created_at.millis(),
         expires_at_ms: signal.expires_at.millis(),
+        status: match signal.status {
+            None => 0,
+            Some(SignalStatus::Active) => 1,
+            Some(SignalStatus::Cancelled) => 2,
+            Some(SignalStatus::Closed) => 3,
+        },
         members: members_of(&signal.members)?,
     })
 }
@@ -183,6 +194,13 @@ pub(super) fn decode_signal(bytes: &[u8]) -> Decoded<Signal> {
         levels,
         pattern_type: record.pattern_type,
         confidence: record.confidence.map(Decimal::from_units),
+        status: match record.status {
+            0 => None,
+            1 => Some(SignalStatus::Active),
+            2 => Some(SignalStatus::Cancelled),
+            3 => Some(SignalStatus::Closed),
+            other => return Err(DecodeError::Value(format!("status {other}"))),
+        },
         created_at: UnixMillis::new(record.created_at_ms),
         expires_at: UnixMillis::new(record.expires_at_ms),
         members: Object::from_members(record.members),
@@ -240,8 +258,19 @@ pub(super) fn encode_outcome(outcome: &Outcome, seq: u64) -> Result<Vec<u8>, Too
         seq,
         signal_id: outcome.signal_id.as_str().to_owned(),
         user_id: outcome.user_id.as_str().to_owned(),
-        status: u8::from(outcome.status == OutcomeStatus::Failed),
+        status: match outcome.status {
+            OutcomeStatus::Fired => 0,
+            OutcomeStatus::Failed => 1,
+            OutcomeStatus::Closed => 2,
+        },
         at_ms: outcome.at.millis(),
+        profit: outcome.profit.map(Decimal::units),
+        result: match outcome.result {
+            None => 0,
+            Some(TradeResult::Win) => 1,
+            Some(TradeResult::Loss) => 2,
+            Some(TradeResult::Even) => 3,
+        },
         members: members_of(&outcome.members)?,
     })
 }
@@ -254,9 +283,18 @@ pub(super) fn decode_outcome(bytes: &[u8]) -> Decoded<Outcome> {
         status: match record.status {
             0 => OutcomeStatus::Fired,
             1 => OutcomeStatus::Failed,
+            2 => OutcomeStatus::Closed,
             other => return Err(DecodeError::Value(format!("outcome {other}"))),
         },
         at: UnixMillis::new(record.at_ms),
+        profit: record.profit.map(Decimal::from_units),
+        result: match record.result {
+            0 => None,
+            1 => Some(TradeResult::Win),
+            2 => Some(TradeResult::Loss),
+            3 => Some(TradeResult::Even),
+            other => return Err(DecodeError::Value(format!("result {other}"))),
+        },
         members: Object::from_members(record.members),
     };
     Ok((outcome, record.seq))

@@ -29,6 +29,7 @@ mod legacy_kill;
 mod legacy_left;
 mod legacy_packs;
 mod legacy_shapes;
+mod life;
 mod model;
 mod neighbours;
 mod openapi;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use overlaid::domain::Condition;
 use overlaid::domain::{
-    Market, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Rates, Signal, SignalDraft, Terms, UnixMillis,
-    compute,
+    Market, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Rates, Signal, SignalDraft, SignalStatus, Terms,
+    UnixMillis, compute,
 };
 use overlaid::render;
 use overlaid::service::{Separator, Service, ServiceError, Settings, ViewTag, export_lines};
@@ -164,9 +164,12 @@ impl Model {
 
     fn put_signal(&mut self, write: &Write) -> (Operation, Expected) {
         let (id, now) = (format!("S{}", write.record), tick(write.now));
+        // Mostly without a status, as signals are published.
+        let status = ["", "", "", "", r#","status":"active""#, r#","status":"cancelled""#]
+            [usize::try_from(write.now % 6).unwrap()];
         let times = write.time.map(|at| format!(r#","created_at":"{}","expires_at":"{}""#, tick(at), tick(at + 4)));
         let json = format!(
-            r#"{{"signal_id":"{id}","symbol":"EURUSD","direction":"BUY","stop_pips":{}{}}}"#,
+            r#"{{"signal_id":"{id}","symbol":"EURUSD","direction":"BUY","stop_pips":{}{}{status}}}"#,
             write.value + 1,
             times.unwrap_or_default()
         );
@@ -191,7 +194,9 @@ impl Model {
                 let old = &self.signals[at].1;
                 let same_times =
                     write.time.is_none() || (new.created_at, new.expires_at) == (old.created_at, old.expires_at);
-                if stops(old) && same_times {
+                let same_status = new.status() == SignalStatus::Active || new.status() == old.status();
+                let new = Signal { status: old.status, ..new };
+                if stops(old) && same_times && same_status {
                     Some(Effect::Unchanged)
                 } else if precedence != Precedence::Seed {
                     None
@@ -211,7 +216,9 @@ impl Model {
         let id = format!("S{}", write.record);
         let expiry = write.time.map(|at| format!(r#""expires_at":"{}","#, tick(at))).unwrap_or_default();
         let n = if write.value == 0 { "null".to_owned() } else { write.value.to_string() };
-        let patch = object(&format!(r#"{{{expiry}"n":{n}}}"#));
+        let status = ["null", r#""cancelled""#, r#""closed""#, r#""active""#]
+            [usize::from(write.value) + usize::from(write.now % 2 == 0)];
+        let patch = object(&format!(r#"{{{expiry}"status":{status},"n":{n}}}"#));
         let at = self.signals.iter().position(|(_, signal)| signal.id.as_str() == id);
         let (condition, holds) = self.condition(write, at.map(|at| self.signals[at].0));
         let operation = Operation::PatchSignal { id: signal_id(&id), patch: patch.clone(), condition };
@@ -284,7 +291,7 @@ impl Model {
 
     fn put_outcome(&mut self, write: &Write) -> (Operation, Expected) {
         let (signal, user) = (signal_id(&format!("S{}", write.record)), user_id(&write.record.to_string()));
-        let status = if write.value == 0 { "fired" } else { "failed" };
+        let status = ["fired", "failed", "closed"][usize::from(write.value)];
         let json = format!(r#"{{"status":"{status}"{}}}"#, named(write, "at"));
         let outcome = Outcome::from_object(object(&json), Some(&signal), Some(&user), tick(write.now)).unwrap();
         let number = self.signals.iter().position(|(_, stored)| stored.id == signal);
@@ -592,6 +599,7 @@ impl Through {
                 overlay_seq: *overlay_seq,
                 rate_seqs: [model.rates.get("USDJPY").filter(|_| is_converted).map_or(0, |(seq, _)| *seq), 0],
                 outcome_seq: outcome.map_or(0, |(seq, _)| *seq),
+                is_early: now < signal.active_from(),
                 is_expired: now >= signal.expires_at,
             };
             assert_eq!(viewed_tag, tag);

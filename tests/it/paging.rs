@@ -76,18 +76,62 @@ async fn six_signals() -> World {
 async fn pages_of_signals_are_the_whole_list_whatever_their_size() {
     let world = six_signals().await;
     let symbol = || Some(Symbol::parse("EURUSD").unwrap());
-    for (active, symbol, expected) in [
-        (None, None, "F E D C B A"),
-        (Some(true), None, "F C E B"),
-        (Some(false), None, "D A"),
-        (None, symbol(), "F E C A"),
-        (Some(true), symbol(), "F C E"),
-        (Some(false), symbol(), "A"),
-        (None, Some(Symbol::parse("XAUUSD").unwrap()), ""),
-    ] {
-        let filter = SignalFilter { active, symbol };
+    check_signals(
+        &world,
+        &[
+            (None, None, "F E D C B A"),
+            (Some(Status::Active), None, "F C E B"),
+            (Some(Status::Expired), None, "D A"),
+            (Some(Status::Cancelled), None, ""),
+            (None, symbol(), "F E C A"),
+            (Some(Status::Active), symbol(), "F C E"),
+            (Some(Status::Expired), symbol(), "A"),
+            (None, Some(Symbol::parse("XAUUSD").unwrap()), ""),
+        ],
+    )
+    .await;
+}
+
+async fn check_signals(world: &World, lists: &[(Option<Status>, Option<Symbol>, &str)]) {
+    for (status, symbol, expected) in lists {
+        let filter = SignalFilter { status: *status, symbol: symbol.clone() };
         for rows_max in 1..=8 {
-            let all = signals_in_pages(&world, &filter, rows_max).await;
+            let all = signals_in_pages(world, &filter, rows_max).await;
+            assert_eq!(all.join(" "), *expected, "{filter:?} by {rows_max}");
+        }
+    }
+}
+
+/// Each signal is in one of the lists by status, and so is each mission.
+#[tokio::test]
+async fn a_cancelled_signal_and_a_closed_one_are_in_lists_of_their_own() {
+    let world = six_signals().await;
+    for (id, status) in [("A", "cancelled"), ("B", "cancelled"), ("C", "closed"), ("E", "cancelled")] {
+        world.write(patch_signal(id, &format!(r#"{{"status":"{status}"}}"#))).await.unwrap();
+    }
+    check_signals(
+        &world,
+        &[
+            (None, None, "F E D C B A"),
+            (Some(Status::Active), None, "F"),
+            (Some(Status::Expired), None, "D"),
+            (Some(Status::Cancelled), None, "E B A"),
+            (Some(Status::Closed), None, "C"),
+        ],
+    )
+    .await;
+    world.put_outcome(r#"{"signal_id":"E","user_id":"7","status":"closed"}"#).await;
+    for (filter, expected) in [
+        (StatusFilter::All, "F E D C B A"),
+        (StatusFilter::Only(Status::Active), "F"),
+        (StatusFilter::Only(Status::Expired), ""),
+        (StatusFilter::Only(Status::Cancelled), "A"),
+        (StatusFilter::Only(Status::Closed), "E C"),
+        (StatusFilter::Only(Status::Fired), "B"),
+        (StatusFilter::Only(Status::Failed), "D"),
+    ] {
+        for rows_max in 1..=8 {
+            let all = missions_in_pages(&world, filter, rows_max).await;
             assert_eq!(all.join(" "), expected, "{filter:?} by {rows_max}");
         }
     }
@@ -155,7 +199,7 @@ async fn a_page_passes_over_so_many_signals_and_the_next_one_over_the_others() {
     for write in pending {
         write.done().await.unwrap();
     }
-    let gold = SignalFilter { symbol: Some(Symbol::parse("XAUUSD").unwrap()), active: None };
+    let gold = SignalFilter { symbol: Some(Symbol::parse("XAUUSD").unwrap()), status: None };
     let page = world.service.signals(gold.clone(), None, 5).await.unwrap();
     assert_eq!((rows(&page, "/signal_id").join(" ").as_str(), page.next_cursor), ("S0", None), "exactly as many");
     put(SCANNED_MAX, "EURUSD").done().await.unwrap();

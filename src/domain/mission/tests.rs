@@ -124,6 +124,8 @@ impl Case<'_> {
             user_id: UserId::parse("7").unwrap(),
             status,
             at: now,
+            profit: None,
+            result: None,
             members: Object::default(),
         });
         let mut rates = Rates::default();
@@ -876,6 +878,10 @@ fn every_reason_can_be_given() {
             Reason::Expired => Case { now: "2026-01-30T17:00:00Z", ..case("{}", "{}") },
             Reason::AlreadyFired => Case { outcome: Some(OutcomeStatus::Fired), ..case("{}", "{}") },
             Reason::AlreadyFailed => Case { outcome: Some(OutcomeStatus::Failed), ..case("{}", "{}") },
+            Reason::AlreadyClosed => Case { outcome: Some(OutcomeStatus::Closed), ..case("{}", "{}") },
+            Reason::SignalCancelled => case(r#"{"status":"cancelled"}"#, "{}"),
+            Reason::SignalClosed => case(r#"{"status":"closed"}"#, "{}"),
+            Reason::NotYetActive => case(r#"{"created_at":"2026-01-30T16:59:00Z"}"#, "{}"),
             Reason::UnknownSymbol => case(r#"{"symbol":"NOSUCH"}"#, "{}"),
             Reason::UnknownTier => case("{}", r#"{"tier":"NOSUCH"}"#),
             Reason::BelowTierConfidence => case(r#"{"confidence":10}"#, r#"{"tier":"FANG"}"#),
@@ -896,6 +902,59 @@ fn every_reason_can_be_given() {
         let (mission, _) = case.compute();
         assert!(mission.reasons.contains(reason), "{reason:?}: {mission:?}");
         assert!(!mission.is_tradable());
+    }
+}
+
+/// A user who has a position is told of it first; both reasons are listed.
+#[test]
+fn an_outcome_decides_the_status_before_the_signal_does() {
+    let expired = "2026-01-30T17:00:00Z";
+    for (signal, outcome, now, expected) in [
+        ("cancelled", None, NOW, r#"{"status":"cancelled","reasons":["signal_cancelled"]}"#),
+        ("closed", None, NOW, r#"{"status":"closed","reasons":["signal_closed"]}"#),
+        ("active", None, NOW, r#"{"status":"active","reasons":[],"tradable":true}"#),
+        ("cancelled", None, expired, r#"{"status":"cancelled","reasons":["expired","signal_cancelled"]}"#),
+        (
+            "cancelled",
+            Some(OutcomeStatus::Fired),
+            NOW,
+            r#"{"status":"fired","reasons":["already_fired","signal_cancelled"]}"#,
+        ),
+        (
+            "closed",
+            Some(OutcomeStatus::Failed),
+            NOW,
+            r#"{"status":"failed","reasons":["already_failed","signal_closed"]}"#,
+        ),
+        (
+            "closed",
+            Some(OutcomeStatus::Closed),
+            NOW,
+            r#"{"status":"closed","reasons":["already_closed","signal_closed"]}"#,
+        ),
+        (
+            "active",
+            Some(OutcomeStatus::Closed),
+            expired,
+            r#"{"status":"closed","reasons":["expired","already_closed"]}"#,
+        ),
+    ] {
+        let signal = format!(r#"{{"status":"{signal}"}}"#);
+        check(Case { outcome, now, ..case(&signal, "{}") }, expected);
+    }
+}
+
+/// Clocks of producers differ a little; a signal from beyond that is one that is published before its time.
+#[test]
+fn a_signal_from_more_than_a_minute_ahead_is_not_active_yet() {
+    let now = UnixMillis::parse(NOW).unwrap();
+    for (ahead_ms, expected) in [
+        (60_000, r#"{"reasons":[],"status":"active"}"#),
+        (60_001, r#"{"reasons":["not_yet_active"],"status":"active"}"#),
+    ] {
+        let (created_at, expires_at) = (now.plus_millis(ahead_ms), now.plus_millis(3_600_000));
+        let signal = format!(r#"{{"created_at":"{created_at}","expires_at":"{expires_at}"}}"#);
+        check(case(&signal, "{}"), expected);
     }
 }
 

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    Currency, Direction, Instruments, Levels, Market, Object, Pair, Rate, Rates, RiskBasis, Signal, SignalId, Symbol,
-    TierName, Tiers,
+    Currency, Direction, Instruments, Levels, Market, Object, OutcomeStatus, Pair, Rate, Rates, RiskBasis, Signal,
+    SignalId, SignalStatus, Symbol, TierName, Tiers,
 };
 
 /// A signal's JSON and an overlay's, of which only the place in the view matters here.
@@ -21,7 +21,7 @@ struct Joined {
     signal: Signal,
     currency: Currency,
     rates: Rates,
-    users: Vec<(Account, Option<TierName>, Status)>,
+    users: Vec<(Account, Option<TierName>, Option<OutcomeStatus>)>,
 }
 
 impl Joined {
@@ -41,9 +41,9 @@ impl Joined {
         let market = Market { instruments: &instruments, tiers: &tiers, rates: &self.rates };
         let template = ViewTemplate::new(Terms::new(&self.signal, &self.currency, market));
         let now = UnixMillis::new(NOW_MS);
-        for (account, tier, status) in &self.users {
+        for (account, tier, outcome) in &self.users {
             let tier = tiers.of_user(tier.as_ref());
-            let mission = template.terms().mission(*account, tier, *status, now);
+            let mission = template.terms().mission(*account, tier, *outcome, now);
             let mut plain = b"before".to_vec();
             write_view(&mut plain, SIGNAL, OVERLAY, &mission, template.terms());
             let mut budget = Vec::new();
@@ -67,6 +67,7 @@ fn signal(symbol: &str, (direction, levels): (Direction, Levels)) -> Signal {
         levels,
         pattern_type: None,
         confidence: None,
+        status: None,
         created_at: UnixMillis::MIN,
         expires_at: UnixMillis::new(NOW_MS + 1),
         members: Object::default(),
@@ -106,7 +107,7 @@ fn any_levels() -> impl Strategy<Value = (Direction, Levels)> {
     prop_oneof![3 => prices, 1 => pips]
 }
 
-fn any_user() -> impl Strategy<Value = (Account, Option<TierName>, Status)> {
+fn any_user() -> impl Strategy<Value = (Account, Option<TierName>, Option<OutcomeStatus>)> {
     let percent = prop_oneof![
         prop::sample::select(vec![0, 50_000_000, 100_000_000, 200_000_000, 250_000_000]),
         0..=Decimal::HUNDRED.units(),
@@ -114,18 +115,18 @@ fn any_user() -> impl Strategy<Value = (Account, Option<TierName>, Status)> {
         any_units(),
     ];
     let tier = option::of(prop::sample::select(vec!["PRESS_PASS", "NIBBLER", "FANG", "COMMANDER", "NO_SUCH_TIER"]));
-    let status = prop_oneof![
-        9 => Just(Status::Active),
-        1 => prop::sample::select(vec![Status::Expired, Status::Fired, Status::Failed]),
-    ];
+    let outcome = option::weighted(
+        0.1,
+        prop::sample::select(vec![OutcomeStatus::Fired, OutcomeStatus::Failed, OutcomeStatus::Closed]),
+    );
     let often = |some| option::weighted(0.9, some);
     let amount =
         || prop_oneof![9 => any_units(), 1 => any_units().prop_map(|units| -units)].prop_map(Decimal::from_units);
     let leverage = option::of((1..=10_000_i64).prop_map(|times| Decimal::from_int(times).unwrap()));
     let basis = prop::sample::select(vec![RiskBasis::Balance, RiskBasis::Balance, RiskBasis::Equity]);
     let margin = (option::of(amount()), option::of(amount()), leverage, basis);
-    (often(amount().boxed()), margin, option::weighted(0.9, percent), option::of(0..3_u32), tier, status).prop_map(
-        |(balance, (equity, free_margin, leverage, risk_basis), risk_percent, trades_remaining, tier, status)| {
+    (often(amount().boxed()), margin, option::weighted(0.9, percent), option::of(0..3_u32), tier, outcome).prop_map(
+        |(balance, (equity, free_margin, leverage, risk_basis), risk_percent, trades_remaining, tier, outcome)| {
             let account = Account {
                 balance,
                 equity,
@@ -135,7 +136,7 @@ fn any_user() -> impl Strategy<Value = (Account, Option<TierName>, Status)> {
                 risk_percent: risk_percent.map(Decimal::from_units),
                 trades_remaining,
             };
-            (account, tier.map(|name| TierName::parse(name).unwrap()), status)
+            (account, tier.map(|name| TierName::parse(name).unwrap()), outcome)
         },
     )
 }
@@ -145,9 +146,10 @@ fn any_joined() -> impl Strategy<Value = Joined> {
     let currency = prop::sample::select(vec!["USD", "EUR", "JPY", "ABCDEFGHIJ"]);
     let price = option::of(any_units().prop_map(|units| Decimal::from_units(units.max(1))));
     let confidence = option::of((0..=Decimal::HUNDRED.units()).prop_map(Decimal::from_units));
+    let status = option::weighted(0.1, prop::sample::select(vec![SignalStatus::Cancelled, SignalStatus::Closed]));
     let expires_in = prop_oneof![9 => 1..4_000_000_i64, 1 => -1..1_i64];
-    (symbol, any_levels(), currency, price, confidence, expires_in, vec(any_user(), 1..24)).prop_map(
-        |(symbol, levels, currency, price, confidence, expires_in, users)| {
+    (symbol, any_levels(), currency, price, (confidence, status), expires_in, vec(any_user(), 1..24)).prop_map(
+        |(symbol, levels, currency, price, (confidence, status), expires_in, users)| {
             let mut rates = Rates::default();
             if let Some(price) = price {
                 for pair in ["USDJPY", "EURUSD", "GBPUSD"] {
@@ -156,6 +158,7 @@ fn any_joined() -> impl Strategy<Value = Joined> {
             }
             let mut signal = signal(symbol, levels);
             signal.confidence = confidence;
+            signal.status = status;
             signal.expires_at = UnixMillis::new(NOW_MS + expires_in);
             Joined { signal, currency: Currency::parse(currency).unwrap(), rates, users }
         },
@@ -175,8 +178,7 @@ proptest! {
 fn sizes_of_every_number_of_steps_are_written_alike() {
     let mut joined = Joined::usual();
     // 200 a lot: from no step to fifteen lots, in steps of every number.
-    joined.users =
-        (0..1_500).map(|steps| (account(steps * 200_000_000, 10_000_000_000), None, Status::Active)).collect();
+    joined.users = (0..1_500).map(|steps| (account(steps * 200_000_000, 10_000_000_000), None, None)).collect();
     joined.check();
 }
 
@@ -185,7 +187,6 @@ fn the_longest_amounts_are_written_alike() {
     let mut joined = Joined::usual();
     // A loss a lot of 20,000,000.01234: amounts of up to 15 digits.
     joined.signal.levels = levels(Direction::Sell, 108_500_000, 20_000_000_012, Some(20_000_000_340));
-    joined.users =
-        (1..200).map(|steps| (account(steps * 20_000_000_012_340_000, 100_000_000), None, Status::Active)).collect();
+    joined.users = (1..200).map(|steps| (account(steps * 20_000_000_012_340_000, 100_000_000), None, None)).collect();
     joined.check();
 }

@@ -25,6 +25,7 @@ const SIGNAL_PRICES: &[(&str, &str)] = &[
     ("confidence 82.5", "018002bdeb01000000"),
     ("created_at", "009eec139c010000"),
     ("expires_at", "808c23149c010000"),
+    ("cancelled", "02"),
     ("one member", "0100000000000000070000000000000073657373696f6e0600000000000000224153494122"),
 ];
 
@@ -42,6 +43,7 @@ const SIGNAL_PIPS: &[(&str, &str)] = &[
     ("no confidence", "00"),
     ("created_at", "009eec139c010000"),
     ("expires_at", "808c23149c010000"),
+    ("no status", "00"),
     ("no members", "0000000000000000"),
 ];
 
@@ -91,7 +93,21 @@ const OUTCOME: &[(&str, &str)] = &[
     ("user 7", "010000000000000037"),
     ("failed", "01"),
     ("at", "009eec139c010000"),
+    ("profit -12.5", "0180837eb5ffffffff"),
+    ("loss", "02"),
     ("one member", "010000000000000006000000000000007469636b6574040000000000000022383122"),
+];
+
+const OUTCOME_BARE: &[(&str, &str)] = &[
+    ("version", "01"),
+    ("seq 3", "0300000000000000"),
+    ("signal S1", "02000000000000005331"),
+    ("user 7", "010000000000000037"),
+    ("closed", "02"),
+    ("at", "009eec139c010000"),
+    ("no profit", "00"),
+    ("no result", "00"),
+    ("no members", "0000000000000000"),
 ];
 
 const RATE: &[(&str, &str)] = &[
@@ -141,6 +157,7 @@ fn signal() -> Signal {
         levels: Levels::Prices { entry: decimal("1.085"), stop: decimal("1.087"), target: Some(decimal("1.08")) },
         pattern_type: Some("BREAK".to_owned()),
         confidence: Some(decimal("82.5")),
+        status: Some(SignalStatus::Cancelled),
         created_at: noon(),
         expires_at: in_an_hour(),
         members: object(r#"{"session":"ASIA"}"#),
@@ -155,6 +172,7 @@ fn signal_in_pips() -> Signal {
         levels: Levels::Pips { entry: None, stop: decimal("20"), target: None },
         pattern_type: None,
         confidence: None,
+        status: None,
         created_at: noon(),
         expires_at: in_an_hour(),
         members: Object::default(),
@@ -203,8 +221,14 @@ fn outcome() -> Outcome {
         user_id: UserId::parse("7").unwrap(),
         status: OutcomeStatus::Failed,
         at: noon(),
+        profit: Some(decimal("-12.5")),
+        result: Some(TradeResult::Loss),
         members: object(r#"{"ticket":"81"}"#),
     }
+}
+
+fn bare_outcome() -> Outcome {
+    Outcome { status: OutcomeStatus::Closed, profit: None, result: None, members: Object::default(), ..outcome() }
 }
 
 fn rate() -> Rate {
@@ -267,6 +291,7 @@ fn an_overlay_is_stored_as_these_bytes() {
 #[test]
 fn an_outcome_a_rate_and_a_token_are_stored_as_these_bytes() {
     check(OUTCOME, &(outcome(), 3), |(outcome, seq)| encode_outcome(outcome, *seq), decode_outcome);
+    check(OUTCOME_BARE, &(bare_outcome(), 3), |(outcome, seq)| encode_outcome(outcome, *seq), decode_outcome);
     check(RATE, &(rate(), 4), |(rate, seq)| encode_rate(rate, *seq), decode_rate);
     check(TOKEN, &(token(), 5), |(token, seq)| encode_token(token, *seq), decode_token);
 }
@@ -303,6 +328,7 @@ fn values_that_no_record_has_are_refused() {
         ("prices", "02"),
         ("entry 1.085", "00"),
         ("stop 1.087", "0000000000000000"),
+        ("cancelled", "04"),
         ("id S1", one_bad_byte),
         ("symbol EURUSD", one_bad_byte),
     ] {
@@ -316,7 +342,8 @@ fn values_that_no_record_has_are_refused() {
     }
     let not_utf8 = "0100000000000000ff";
     assert!(matches!(with(OVERLAY, ("user -1009", not_utf8), decode_overlay), Some(DecodeError::Layout(_))));
-    assert!(matches!(with(OUTCOME, ("failed", "02"), decode_outcome), Some(DecodeError::Value(_))));
+    assert!(matches!(with(OUTCOME, ("failed", "03"), decode_outcome), Some(DecodeError::Value(_))));
+    assert!(matches!(with(OUTCOME, ("loss", "04"), decode_outcome), Some(DecodeError::Value(_))));
     assert!(matches!(with(RATE, ("price 148.5", "ffffffffffffffff"), decode_rate), Some(DecodeError::Value(_))));
     assert!(matches!(
         with(TOKEN, ("scopes read, read:7", "010000000000000001000000000000007a"), decode_token),
@@ -424,17 +451,22 @@ fn any_levels() -> impl Strategy<Value = (Direction, Levels)> {
 
 fn any_signal() -> impl Strategy<Value = Signal> {
     let names = (any_signal_id(), "[A-Z0-9._#-]{1,32}", option::of(".{0,40}"));
-    (names, any_levels(), option::of(any_decimal()), any_time(), any_time(), any_members()).prop_map(
-        |((id, symbol, pattern_type), (direction, levels), confidence, created_at, expires_at, members)| Signal {
-            id,
-            symbol: Symbol::parse(&symbol).unwrap(),
-            direction,
-            levels,
-            pattern_type,
-            confidence,
-            created_at,
-            expires_at,
-            members,
+    let status =
+        option::of(prop::sample::select(vec![SignalStatus::Active, SignalStatus::Cancelled, SignalStatus::Closed]));
+    (names, any_levels(), option::of(any_decimal()), status, any_time(), any_time(), any_members()).prop_map(
+        |((id, symbol, pattern_type), (direction, levels), confidence, status, created_at, expires_at, members)| {
+            Signal {
+                id,
+                symbol: Symbol::parse(&symbol).unwrap(),
+                direction,
+                levels,
+                pattern_type,
+                confidence,
+                status,
+                created_at,
+                expires_at,
+                members,
+            }
         },
     )
 }
@@ -471,9 +503,19 @@ fn any_overlay() -> impl Strategy<Value = Overlay> {
 }
 
 fn any_outcome() -> impl Strategy<Value = Outcome> {
-    let status = prop_oneof![Just(OutcomeStatus::Fired), Just(OutcomeStatus::Failed)];
-    (any_signal_id(), any_user_id(), status, any_time(), any_members())
-        .prop_map(|(signal_id, user_id, status, at, members)| Outcome { signal_id, user_id, status, at, members })
+    let status = prop::sample::select(vec![OutcomeStatus::Fired, OutcomeStatus::Failed, OutcomeStatus::Closed]);
+    let result = option::of(prop::sample::select(vec![TradeResult::Win, TradeResult::Loss, TradeResult::Even]));
+    (any_signal_id(), any_user_id(), status, any_time(), option::of(any_decimal()), result, any_members()).prop_map(
+        |(signal_id, user_id, status, at, profit, result, members)| Outcome {
+            signal_id,
+            user_id,
+            status,
+            at,
+            profit,
+            result,
+            members,
+        },
+    )
 }
 
 fn any_rate() -> impl Strategy<Value = Rate> {

@@ -155,6 +155,7 @@ impl Input {
             levels: self.levels,
             pattern_type: None,
             confidence: None,
+            status: None,
             created_at: UnixMillis::MIN,
             expires_at: UnixMillis::MAX,
             members: Object::default(),
