@@ -4,8 +4,8 @@
 //! [`service`](crate::service). The order of steps makes this more than a map: a read that starts after a write was
 //! acknowledged never sees the state before the write.
 //!
-//! - The writer commits, raises the commit counter, replaces the signal if the cache has it, and acknowledges
-//!   ([`Cache::committed`]).
+//! - The writer commits, raises the commit counter, replaces the signal if the cache has it, or removes it if it was
+//!   deleted, and acknowledges ([`Cache::committed`]).
 //! - A reader that misses notes the counter, reads the file, and puts the signal only if the counter has not moved,
 //!   which it checks under the key's lock ([`Cache::signal`]). If the counter moved, a commit may have overtaken the
 //!   read: the value is good for this reader, whose request started before that write was acknowledged, but not for the
@@ -17,6 +17,7 @@
 //! moment when another is put over it. A plain `get_with` and `invalidate` has no such order: a reader could put an old
 //! value, read before the commit, after the invalidation, and it would stay.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -90,8 +91,7 @@ impl CachedSignal {
     /// Returns the outcome of a user on this signal.
     #[must_use]
     pub fn outcome(&self, user: &str) -> Option<&Arc<StoredOutcome>> {
-        let at = self.outcomes.binary_search_by(|stored| stored.outcome.user_id.as_str().cmp(user)).ok()?;
-        self.outcomes.get(at)
+        self.outcomes.get(place_of(&self.outcomes, user).ok()?)
     }
 
     /// Returns all its outcomes, in the order of users.
@@ -100,21 +100,51 @@ impl CachedSignal {
         &self.outcomes
     }
 
-    fn with_outcomes<'a>(&self, changed: impl Iterator<Item = &'a Arc<StoredOutcome>>) -> Self {
+    /// The signal as some changes of it and of its outcomes leave it, none of which deletes it.
+    fn with(&self, changes: &[&Change]) -> Self {
         let mut outcomes = self.outcomes.clone();
-        for outcome in changed {
-            let user = &outcome.outcome.user_id;
-            match outcomes.binary_search_by(|stored| stored.outcome.user_id.cmp(user)) {
-                Ok(at) => outcomes.get_mut(at).map_or((), |place| *place = Arc::clone(outcome)),
-                Err(at) => outcomes.insert(at, Arc::clone(outcome)),
+        let mut replaced = None;
+        for change in changes {
+            match change {
+                Change::Signal(stored) => replaced = Some(stored),
+                Change::Outcome(_, outcome) => match place_of(&outcomes, outcome.outcome.user_id.as_str()) {
+                    Ok(at) => outcomes.get_mut(at).map_or((), |place| *place = Arc::clone(outcome)),
+                    Err(at) => outcomes.insert(at, Arc::clone(outcome)),
+                },
+                Change::OutcomeDeleted(_, user) => {
+                    if let Ok(at) = place_of(&outcomes, user.as_str()) {
+                        outcomes.remove(at);
+                    }
+                }
+                Change::SignalDeleted(_) | Change::Overlay(..) | Change::Rate(..) | Change::Token(..) => {}
             }
         }
-        Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, templates: RwLock::default() }
+        match replaced {
+            Some(stored) => Self::new((**stored).clone(), outcomes),
+            None => {
+                Self { stored: self.stored.clone(), json: self.json.clone(), outcomes, templates: RwLock::default() }
+            }
+        }
     }
 
     fn weight(&self) -> u32 {
         let bytes = 2 * self.json.len() + ENTRY_BYTES * (1 + self.outcomes.len());
         u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+/// Where a user's outcome stands, or would.
+fn place_of(outcomes: &[Arc<StoredOutcome>], user: &str) -> Result<usize, usize> {
+    outcomes.binary_search_by(|stored| stored.outcome.user_id.as_str().cmp(user))
+}
+
+/// The signal whose entry a change concerns.
+fn signal_of(change: &Change) -> Option<&SignalId> {
+    match change {
+        Change::Signal(stored) => Some(&stored.signal.id),
+        Change::Outcome(_, stored) => Some(&stored.outcome.signal_id),
+        Change::SignalDeleted(id) | Change::OutcomeDeleted(id, _) => Some(id),
+        Change::Overlay(..) | Change::Rate(..) | Change::Token(..) => None,
     }
 }
 
@@ -168,37 +198,21 @@ impl Cache {
     pub fn committed(&self, commit: &Commit<'_>) {
         // Before the puts: a reader that read the file before this commit could otherwise put its old value after them.
         self.commits.store(commit.seq, Ordering::SeqCst);
+        let mut signals: BTreeMap<&SignalId, Vec<&Change>> = BTreeMap::new();
         for change in commit.changes {
-            if let Change::Signal(stored) = change {
-                // Without an old entry the outcomes are only in the file; the next reader fetches them.
-                self.replace(&stored.signal.id, |old| CachedSignal::new((**stored).clone(), old.outcomes.clone()));
+            if let Some(id) = signal_of(change) {
+                signals.entry(id).or_default().push(change);
             }
         }
-        self.put_outcomes(commit.changes);
-    }
-
-    /// Adds a commit's outcomes to their signals, each signal once.
-    fn put_outcomes(&self, changes: &[Change]) {
-        let outcomes = || {
-            changes.iter().filter_map(|change| match change {
-                Change::Outcome(_, stored) => Some(stored),
-                _ => None,
-            })
-        };
-        let mut signals: Vec<&SignalId> = outcomes().map(|stored| &stored.outcome.signal_id).collect();
-        signals.sort_unstable();
-        signals.dedup();
-        for id in signals {
-            let of_signal = || outcomes().filter(|stored| stored.outcome.signal_id == *id);
-            self.replace(id, |old| old.with_outcomes(of_signal()));
+        for (id, changes) in signals {
+            let is_deleted = changes.iter().any(|change| matches!(change, Change::SignalDeleted(_)));
+            self.signals.entry(id.clone()).and_compute_with(|old| match old {
+                Some(old) if !is_deleted => Op::Put(Arc::new(old.value().with(&changes))),
+                // Without an old entry the outcomes are only in the file; the next reader fetches them. Likewise after
+                // a delete, behind which the same id may have been published again: what the file has is the newest.
+                Some(_) | None => Op::Remove,
+            });
         }
-    }
-
-    fn replace(&self, id: &SignalId, next: impl Fn(&CachedSignal) -> CachedSignal) {
-        self.signals.entry(id.clone()).and_compute_with(|old| match old {
-            Some(old) => Op::Put(Arc::new(next(old.value()))),
-            None => Op::Remove,
-        });
     }
 
     /// Empties the cache, so that the next readers read the file: for benchmarks and tests.

@@ -7,6 +7,7 @@ mod backup;
 mod client;
 mod legacy;
 mod load;
+mod prune;
 mod serve;
 mod show;
 mod token;
@@ -57,6 +58,8 @@ enum Command {
     Overlay(show::ShowOverlay),
     /// Show how much is stored.
     Stats(show::Stats),
+    /// Remove the signals that expired before a moment, with their outcomes.
+    Prune(prune::Prune),
     /// Make, list and revoke access tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Signal(show) => show.run(&config),
         Command::Overlay(show) => show.run(&config),
         Command::Stats(stats) => stats.run(&config),
+        Command::Prune(prune) => prune.run(&config),
         Command::Token(token) => token.run(&config),
         Command::Backup(backup) => backup.run(&config),
         Command::Verify(verify) => verify.run(),

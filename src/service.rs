@@ -14,6 +14,7 @@ mod import;
 mod lines;
 mod missions;
 mod overlays;
+mod prune;
 mod records;
 mod roster;
 mod tokens;
@@ -39,6 +40,7 @@ pub use missions::{
     Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter,
     ViewTag,
 };
+pub use prune::Pruned;
 pub use records::{LineReader, RecordKind, export_lines};
 pub use writes::Written;
 
@@ -145,7 +147,11 @@ impl Memory {
                     update(&self.tokens, |tokens| drop(tokens.insert(id.clone(), Arc::new(token.clone()))));
                 }
                 Change::Token(id, None) => update(&self.tokens, |tokens| drop(tokens.remove(id))),
-                Change::Signal(_) | Change::Overlay(..) | Change::Outcome(..) => {}
+                Change::Signal(_)
+                | Change::SignalDeleted(_)
+                | Change::Overlay(..)
+                | Change::Outcome(..)
+                | Change::OutcomeDeleted(..) => {}
             }
         }
     }

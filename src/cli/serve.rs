@@ -38,6 +38,9 @@ pub(super) struct Serve {
     /// How many backups to keep.
     #[arg(long, value_name = "COUNT", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..), env = "OVERLAID_BACKUP_KEEP")]
     backup_keep: u32,
+    /// Remove signals this long after they expired, with their outcomes: 90d, 365d; without it, none is removed.
+    #[arg(long, value_name = "TIME", value_parser = parse_period, env = "OVERLAID_KEEP_SIGNALS")]
+    keep_signals: Option<Duration>,
     /// Memory of lists that clients have not taken yet, together; beyond it the slowest clients are cut off.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "OVERLAID_ANSWERS_MEMORY")]
     answers_memory: ByteSize,
@@ -61,7 +64,7 @@ enum AccessLog {
 const BLOCKING_THREADS_MAX: usize = 16;
 
 /// Reads `90s`, `30m`, `1h`, `1d`.
-fn parse_period(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_period(text: &str) -> Result<Duration, String> {
     let unit_seconds = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
@@ -178,6 +181,9 @@ async fn serve_until_stopped(serve: &Serve, service: Service) -> anyhow::Result<
     tokio::spawn(service.clone().watch_disk());
     if let Some(every) = serve.backup_every {
         tokio::spawn(service.clone().back_up_regularly(every));
+    }
+    if let Some(keep) = serve.keep_signals {
+        tokio::spawn(service.clone().prune_regularly(keep));
     }
     let overwritten = service.clone().until_overwritten();
     let limits = http::Limits {

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
@@ -43,12 +43,23 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
     let lists = lists.layer(from_fn_with_state(background.clone(), background::answer));
     Router::new()
         .route("/v1/users/{user}/missions/{signal}", get(missions::get_mission))
-        .route("/v1/signals/{signal}", get(signals::get_signal).put(signals::put_signal).patch(signals::patch_signal))
+        .route(
+            "/v1/signals/{signal}",
+            get(signals::get_signal)
+                .put(signals::put_signal)
+                .patch(signals::patch_signal)
+                .delete(signals::delete_signal),
+        )
         .route(
             "/v1/users/{user}/overlay",
             get(users::get_overlay).put(users::put_overlay).patch(users::patch_overlay).delete(users::delete_overlay),
         )
-        .route("/v1/users/{user}/outcomes/{signal}", get(users::get_outcome).put(users::put_outcome))
+        .route("/v1/users/{user}", delete(users::delete_user))
+        .route("/v1/users/{user}/outcomes", get(users::list_outcomes))
+        .route(
+            "/v1/users/{user}/outcomes/{signal}",
+            get(users::get_outcome).put(users::put_outcome).delete(users::delete_outcome),
+        )
         .route("/v1/rates", get(rates::list_rates))
         .route("/v1/rates/{pair}", put(rates::put_rate).get(rates::get_rate))
         .route("/v1/import", post(import::import))

@@ -99,3 +99,14 @@ pub(super) async fn patch_signal(
     }
     Ok(answer::tagged_json(StatusCode::OK, &tag, json))
 }
+
+/// `DELETE /v1/signals/{signal}`: remove a signal with all its outcomes. 204; 404 if it is absent.
+pub(super) async fn delete_signal(
+    Write { service, .. }: Write,
+    _: Query<Nothing>,
+    Path(signal): Path<SignalId>,
+    conditions: Conditions,
+) -> Result<StatusCode, Problem> {
+    service.delete_signal(signal, conditions.of_record(service.run())?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

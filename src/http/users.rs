@@ -2,12 +2,14 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 
 use super::access::{ReadUser, Write};
 use super::answer;
 use super::body::ObjectBody;
 use super::conditional::Conditions;
-use super::extract::{Nothing, OfSignal, Path, Query};
+use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
+use super::missions::{PageRows, signal_cursor};
 use super::problem::Problem;
 use crate::domain::{Outcome, OverlayDraft, SignalId, UserId};
 use crate::render;
@@ -97,4 +99,47 @@ pub(super) async fn put_outcome(
     let outcome = Outcome::from_object(body, Some(&signal), Some(&user), service.now())?;
     let written = service.put_outcome(outcome, conditions.of_record(service.run())?).await?;
     Ok(answer::put(&service, written))
+}
+
+/// `DELETE /v1/users/{user}/outcomes/{signal}`: forget what happened. 204; 404 if nothing did.
+pub(super) async fn delete_outcome(
+    Write { service, .. }: Write,
+    _: Query<Nothing>,
+    Path((user, signal)): Path<(UserId, SignalId)>,
+    conditions: Conditions,
+) -> Result<StatusCode, Problem> {
+    service.delete_outcome(signal, user, conditions.of_record(service.run())?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct OutcomesQuery {
+    limit: Option<PageRows>,
+    cursor: Option<String>,
+}
+
+impl Parameters for OutcomesQuery {
+    const NAMES: &'static [&'static str] = &["limit", "cursor"];
+}
+
+/// `GET /v1/users/{user}/outcomes`: a page of what happened for a user, newest signal first; empty if nothing did.
+pub(super) async fn list_outcomes(
+    ReadUser(service, user): ReadUser,
+    Query(query): Query<OutcomesQuery>,
+) -> Result<Response, Problem> {
+    let cursor = signal_cursor(query.cursor.as_deref(), false)?;
+    let page = service.outcomes_of_user(user, cursor, query.limit.unwrap_or_default().0).await?;
+    Ok(answer::page("outcomes", &page, |_| {}))
+}
+
+/// `DELETE /v1/users/{user}`: forget everything of a user: the overlay, all outcomes, and the scopes of tokens that name
+/// the user. `If-Match` names the overlay. 204; 404 if there is nothing.
+pub(super) async fn delete_user(
+    Write { service, .. }: Write,
+    _: Query<Nothing>,
+    Path(user): Path<UserId>,
+    conditions: Conditions,
+) -> Result<StatusCode, Problem> {
+    service.delete_user(user, conditions.of_record(service.run())?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

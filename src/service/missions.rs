@@ -313,6 +313,37 @@ impl Service {
         .await
     }
 
+    /// Returns a page of what happened for a user, newest signal first; an empty one if nothing did.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Store`].
+    pub async fn outcomes_of_user(
+        &self,
+        user: UserId,
+        cursor: Option<SignalCursor>,
+        rows_max: usize,
+    ) -> Result<Page, ServiceError> {
+        let service = self.clone();
+        blocking(move || {
+            let snapshot = service.snapshot()?;
+            let before = number_of(cursor);
+            let mut page = Page::default();
+            for row in snapshot.outcomes_of(&user, before)? {
+                let (number, stored) = row?;
+                if page.is_full(rows_max) {
+                    return Ok(page);
+                }
+                page.next_cursor = Some(SignalCursor::Number(number).to_string());
+                page.begin_row();
+                page.rows.extend_from_slice(&render::outcome_json(&stored.outcome));
+            }
+            page.next_cursor = None;
+            Ok(page)
+        })
+        .await
+    }
+
     /// Prepares the missions of all users on one signal, as of now.
     ///
     /// # Errors
@@ -363,12 +394,16 @@ fn signal_rows(
             rows.map(|row| row.map(|stored| (SignalCursor::Expiry(stored.signal.expires_at, stored.number), stored))),
         ));
     }
-    let before = match cursor {
+    let rows = snapshot.signals_newest_first(number_of(cursor))?;
+    Ok(Box::new(rows.map(|row| row.map(|stored| (SignalCursor::Number(stored.number), stored)))))
+}
+
+/// The number below which a list from new to old goes on.
+fn number_of(cursor: Option<SignalCursor>) -> Option<u64> {
+    match cursor {
         Some(SignalCursor::Number(number)) => Some(number),
         Some(SignalCursor::Expiry(..)) | None => None,
-    };
-    let rows = snapshot.signals_newest_first(before)?;
-    Ok(Box::new(rows.map(|row| row.map(|stored| (SignalCursor::Number(stored.number), stored)))))
+    }
 }
 
 /// Makes a page of signals. `put` puts a signal on the page if it is wanted, and says whether it is.

@@ -74,6 +74,42 @@ impl Service {
         Ok(())
     }
 
+    /// Deletes a signal with all its outcomes.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Absent`], also under a condition; [`ServiceError::ConditionFailed`]; else as
+    /// [`Service::write`].
+    pub async fn delete_signal(&self, id: SignalId, condition: Condition) -> Result<(), ServiceError> {
+        self.write(Operation::DeleteSignal { id, condition }).await?;
+        Ok(())
+    }
+
+    /// Deletes what happened for a user on a signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::delete_signal`].
+    pub async fn delete_outcome(
+        &self,
+        signal: SignalId,
+        user: UserId,
+        condition: Condition,
+    ) -> Result<(), ServiceError> {
+        self.write(Operation::DeleteOutcome { signal, user, condition }).await?;
+        Ok(())
+    }
+
+    /// Deletes everything of a user: the overlay, all outcomes, and the scopes of tokens that name the user.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::delete_signal`]; [`ServiceError::Absent`] if there is nothing of the user.
+    pub async fn delete_user(&self, user: UserId, condition: Condition) -> Result<(), ServiceError> {
+        self.write(Operation::DeleteUser { user, condition }).await?;
+        Ok(())
+    }
+
     /// Puts what happened for a user on a signal.
     ///
     /// # Errors

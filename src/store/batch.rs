@@ -10,12 +10,12 @@ use super::error::StoreError;
 use super::operation::{Change, Effect, Operation, Precedence, Receipt, Refusal};
 use super::rows::{
     StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
-    stored_token,
+    stored_token, unindexed,
 };
 use super::tables;
 use crate::domain::{
-    Condition, Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, Signal, SignalDraft, SignalId,
-    Token, UnixMillis, UserId,
+    Condition, Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, Scope, Signal, SignalDraft,
+    SignalId, Token, UnixMillis, UserId,
 };
 
 /// Most operations of one commit: keeps the wait of the first in a batch short.
@@ -89,6 +89,7 @@ pub(super) struct Batch<'tx> {
     signals_by_expiry: OnDemand<'tx, (i64, u64), ()>,
     overlays: OnDemand<'tx, &'static str, &'static [u8]>,
     outcomes: OnDemand<'tx, (u64, &'static str), &'static [u8]>,
+    outcomes_by_user: OnDemand<'tx, (&'static str, u64), ()>,
     rates: OnDemand<'tx, &'static str, &'static [u8]>,
     tokens: OnDemand<'tx, &'static str, &'static [u8]>,
     meta: Table<'tx, &'static str, u64>,
@@ -106,6 +107,7 @@ impl<'tx> Batch<'tx> {
             signals_by_expiry: OnDemand::of(tx, tables::SIGNALS_BY_EXPIRY),
             overlays: OnDemand::of(tx, tables::OVERLAYS),
             outcomes: OnDemand::of(tx, tables::OUTCOMES),
+            outcomes_by_user: OnDemand::of(tx, tables::OUTCOMES_BY_USER),
             rates: OnDemand::of(tx, tables::RATES),
             tokens: OnDemand::of(tx, tables::TOKENS),
             meta,
@@ -128,6 +130,7 @@ impl<'tx> Batch<'tx> {
                 self.put_signal(draft, now, lifetime_ms, &condition, precedence)
             }
             Operation::PatchSignal { id, patch, condition } => self.patch_signal(&id, &patch, &condition),
+            Operation::DeleteSignal { id, condition } => self.delete_signal(id, &condition),
             Operation::PutOverlay { draft, now, condition, precedence } => {
                 self.put_overlay(draft, now, &condition, precedence)
             }
@@ -138,6 +141,8 @@ impl<'tx> Batch<'tx> {
             Operation::PutOutcome { outcome, condition, precedence } => {
                 self.put_outcome(outcome, &condition, precedence)
             }
+            Operation::DeleteOutcome { signal, user, condition } => self.delete_outcome(signal, user, &condition),
+            Operation::DeleteUser { user, condition } => self.delete_user(user, &condition),
             Operation::PutRate { draft, now, condition, precedence } => {
                 self.put_rate(draft, now, &condition, precedence)
             }
@@ -199,10 +204,37 @@ impl<'tx> Batch<'tx> {
     }
 
     pub(super) fn create_signal(&mut self, signal: Signal) -> Applied {
-        let number = self.signals.table()?.last()?.map_or(0, |(number, _)| number.value().saturating_add(1));
+        let number = self.next_signal_number()?;
         let stored = StoredSignal { number, seq: self.next_seq(), signal };
         self.write_signal(&stored, None)?;
         Ok(self.done(Effect::Created, Change::Signal(Arc::new(stored))))
+    }
+
+    /// The number after the newest signal, also if that was deleted.
+    fn next_signal_number(&mut self) -> Result<u64, StoreError> {
+        let after_last = self.signals.table()?.last()?.map_or(0, |(number, _)| number.value().saturating_add(1));
+        let least = self.meta.get(tables::NEXT_SIGNAL_KEY)?.map_or(0, |least| least.value());
+        Ok(after_last.max(least))
+    }
+
+    fn delete_signal(&mut self, id: SignalId, condition: &Condition) -> Applied {
+        let stored = self.stored_signal(&id)?.ok_or_else(|| Refusal::Absent(format!("signal {id}")))?;
+        check(condition, Some(stored.seq))?;
+        let number = stored.number;
+        let next = self.next_signal_number()?;
+        if next == number.saturating_add(1) {
+            // Otherwise the next signal would get this number, and clients' cursors name numbers.
+            self.meta.insert(tables::NEXT_SIGNAL_KEY, next)?;
+        }
+        let of_signal = (number, "")..(number.saturating_add(1), "");
+        let users = self.outcomes.table()?.range(of_signal)?.map(|row| row.map(|(key, _)| key.value().1.to_owned()));
+        for user in users.collect::<Result<Vec<_>, _>>()? {
+            self.remove_outcome(number, &user)?;
+        }
+        self.signals.table()?.remove(number)?;
+        self.signal_numbers.table()?.remove(id.as_str())?;
+        self.signals_by_expiry.table()?.remove((stored.signal.expires_at.millis(), number))?;
+        Ok(self.done(Effect::Deleted, Change::SignalDeleted(id)))
     }
 
     fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {
@@ -294,7 +326,84 @@ impl<'tx> Batch<'tx> {
         let stored = StoredOutcome { seq: self.next_seq(), outcome };
         let bytes = codec::encode_outcome(&stored.outcome, stored.seq)?;
         self.outcomes.table()?.insert(key, bytes.as_slice())?;
+        if effect == Effect::Created {
+            self.outcomes_by_user.table()?.insert((user.as_str(), number), ())?;
+        }
         Ok(self.done(effect, Change::Outcome(number, Arc::new(stored))))
+    }
+
+    fn delete_outcome(&mut self, signal: SignalId, user: UserId, condition: &Condition) -> Applied {
+        let number = self.signal_numbers.table()?.get(signal.as_str())?.map(|number| number.value());
+        let number = number.ok_or_else(|| Refusal::Absent(format!("signal {signal}")))?;
+        let key = (number, user.as_str());
+        let stored = self.outcomes.table()?.get(key)?.map(|bytes| stored_outcome(key, bytes.value())).transpose()?;
+        let absent = || Refusal::Absent(format!("outcome of signal {signal} for user {user}"));
+        check(condition, Some(stored.ok_or_else(absent)?.seq))?;
+        self.remove_outcome(number, user.as_str())?;
+        Ok(self.done(Effect::Deleted, Change::OutcomeDeleted(signal, user)))
+    }
+
+    fn remove_outcome(&mut self, number: u64, user: &str) -> Result<(), StoreError> {
+        self.outcomes.table()?.remove((number, user))?;
+        self.outcomes_by_user.table()?.remove((user, number))?;
+        Ok(())
+    }
+
+    fn delete_user(&mut self, user: UserId, condition: &Condition) -> Applied {
+        // Everything is read before anything is written: a damaged record must fail this operation alone.
+        let overlay = self.stored_overlay(&user)?;
+        let outcomes = self.signals_with_outcome_of(&user)?;
+        let tokens = self.tokens_that_name(&user)?;
+        if overlay.is_none() && outcomes.is_empty() && tokens.is_empty() {
+            return Err(Refusal::Absent(format!("user {user}")).into());
+        }
+        check(condition, Some(overlay.as_ref().map_or(0, |overlay| overlay.seq)))?;
+        for (number, signal) in outcomes {
+            self.remove_outcome(number, user.as_str())?;
+            self.done(Effect::Deleted, Change::OutcomeDeleted(signal, user.clone()));
+        }
+        for mut token in tokens {
+            token.scopes.retain(|scope| *scope != Scope::ReadUser(user.clone()));
+            let bytes = codec::encode_token(&token, self.next_seq())?;
+            self.tokens.table()?.insert(token.id.as_str(), bytes.as_slice())?;
+            self.done(Effect::Changed, Change::Token(token.id.clone(), Some(token)));
+        }
+        let deleted = Change::Overlay(user, None);
+        if overlay.is_none() {
+            return Ok(Receipt::of(Effect::Deleted, deleted));
+        }
+        if let Change::Overlay(user, _) = &deleted {
+            self.overlays.table()?.remove(user.as_str())?;
+        }
+        Ok(self.done(Effect::Deleted, deleted))
+    }
+
+    /// The signals on which something happened for a user, with their numbers.
+    fn signals_with_outcome_of(&mut self, user: &UserId) -> Result<Vec<(u64, SignalId)>, StoreError> {
+        let of_user = (user.as_str(), 0)..=(user.as_str(), u64::MAX);
+        let numbers = self.outcomes_by_user.table()?.range(of_user)?.map(|row| row.map(|(key, _)| key.value().1));
+        let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
+        let outcomes = self.outcomes.table()?;
+        let signal_of = |number: u64| {
+            let key = (number, user.as_str());
+            let bytes = outcomes.get(key)?.ok_or_else(|| unindexed(number, user.as_str()))?;
+            Ok((number, stored_outcome(key, bytes.value())?.outcome.signal_id))
+        };
+        numbers.into_iter().map(signal_of).collect()
+    }
+
+    /// The tokens with a scope that names a user.
+    fn tokens_that_name(&mut self, user: &UserId) -> Result<Vec<Token>, StoreError> {
+        let named = Scope::ReadUser(user.clone());
+        let mut tokens = Vec::new();
+        for row in self.tokens.table()?.range::<&str>(..)? {
+            let (id, bytes) = row?;
+            let token = stored_token(id.value(), bytes.value())?;
+            if token.scopes.contains(&named) {
+                tokens.push(token);
+            }
+        }
+        Ok(tokens)
     }
 
     fn put_rate(

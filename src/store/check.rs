@@ -145,10 +145,11 @@ fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Each outcome is on a signal that is there, and is the one that its record names.
+/// Each outcome is on a signal that is there, and is the one that its record names; each is found by its user.
 fn check_outcomes(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
     let outcomes = snapshot.tx().open_table(tables::OUTCOMES)?;
     let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
+    let by_user = snapshot.tx().open_table(tables::OUTCOMES_BY_USER)?;
     for row in outcomes.range::<(u64, &str)>(..)? {
         let (key, bytes) = row?;
         let (number, user) = key.value();
@@ -159,6 +160,13 @@ fn check_outcomes(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
         if named != Some(number) {
             return Err(corrupt("outcomes-1", place(), "it is on another signal than it says, or on none"));
         }
+        if by_user.get((user, number))?.is_none() {
+            return Err(corrupt("outcomes-by-user-1", place(), "the outcome is not under its user"));
+        }
+    }
+    // Each outcome has its own entry, so equal counts leave none that leads nowhere.
+    if by_user.len()? != outcomes.len()? {
+        return Err(corrupt("outcomes-1", by_user.len()?, "the index has entries for outcomes that are not there"));
     }
     Ok(())
 }

@@ -34,6 +34,13 @@ pub enum Operation {
         /// What must hold.
         condition: Condition,
     },
+    /// Deletes a signal with all its outcomes.
+    DeleteSignal {
+        /// Which one.
+        id: SignalId,
+        /// What must hold of the signal.
+        condition: Condition,
+    },
     /// Puts an overlay.
     PutOverlay {
         /// The overlay as sent.
@@ -58,7 +65,7 @@ pub enum Operation {
         /// What becomes of the overlay if the patch names an earlier time.
         precedence: Precedence,
     },
-    /// Deletes an overlay. Outcomes stay: they are history.
+    /// Deletes an overlay. Outcomes stay.
     DeleteOverlay {
         /// Whose.
         user: UserId,
@@ -73,6 +80,22 @@ pub enum Operation {
         condition: Condition,
         /// What becomes of one that is there already.
         precedence: Precedence,
+    },
+    /// Deletes what happened for a user on a signal.
+    DeleteOutcome {
+        /// On which signal.
+        signal: SignalId,
+        /// For whom.
+        user: UserId,
+        /// What must hold.
+        condition: Condition,
+    },
+    /// Deletes everything of a user: the overlay, all outcomes, and the scopes of tokens that name the user.
+    DeleteUser {
+        /// Whose.
+        user: UserId,
+        /// What must hold of the overlay.
+        condition: Condition,
     },
     /// Puts a rate.
     PutRate {
@@ -144,7 +167,7 @@ impl Receipt {
             Change::Overlay(_, Some(stored)) => stored.seq,
             Change::Outcome(_, stored) => stored.seq,
             Change::Rate(_, seq) => *seq,
-            Change::Overlay(_, None) | Change::Token(..) => 0,
+            Change::SignalDeleted(_) | Change::Overlay(_, None) | Change::OutcomeDeleted(..) | Change::Token(..) => 0,
         }
     }
 }
@@ -154,10 +177,14 @@ impl Receipt {
 pub enum Change {
     /// A signal.
     Signal(Arc<StoredSignal>),
+    /// A signal was deleted, with all its outcomes.
+    SignalDeleted(SignalId),
     /// An overlay; `None` if it was deleted.
     Overlay(UserId, Option<Arc<StoredOverlay>>),
     /// An outcome on the signal with this number.
     Outcome(u64, Arc<StoredOutcome>),
+    /// The outcome of a user on a signal was deleted.
+    OutcomeDeleted(SignalId, UserId),
     /// A rate and its `seq`.
     Rate(Rate, u64),
     /// A token; `None` if it was deleted.

@@ -87,6 +87,11 @@ fn damaged<K: Display>(table: &'static str, key: K) -> impl FnOnce(DecodeError) 
     move |error| corrupt(table, key, &error.to_string())
 }
 
+/// The index of a user's outcomes names one that is not there.
+pub(super) fn unindexed(number: u64, user: &str) -> StoreError {
+    corrupt("outcomes-by-user-1", format_args!("{user}/{number}"), "it names an outcome that is not there")
+}
+
 pub(super) fn corrupt(table: &'static str, key: impl Display, detail: &str) -> StoreError {
     StoreError::CorruptRow { table, key: key.to_string(), detail: detail.to_owned() }
 }

@@ -135,6 +135,29 @@ impl Snapshot {
         }))
     }
 
+    /// The outcomes of a user on signals numbered below `before` (`None`: all), newest signal first, each with the
+    /// number of its signal.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`]; items: also [`StoreError::CorruptRow`].
+    pub fn outcomes_of(
+        &self,
+        user: &UserId,
+        before: Option<u64>,
+    ) -> Result<impl Iterator<Item = Result<(u64, StoredOutcome), StoreError>>, StoreError> {
+        let by_user = self.tx.open_table(tables::OUTCOMES_BY_USER)?;
+        let outcomes = self.tx.open_table(tables::OUTCOMES)?;
+        let name = user.as_str();
+        let end = before.map_or(Bound::Included((name, u64::MAX)), |before| Bound::Excluded((name, before)));
+        Ok(by_user.range::<(&str, u64)>((Bound::Included((name, 0)), end))?.rev().map(move |row| {
+            let (key, _) = row?;
+            let (user, number) = key.value();
+            let bytes = outcomes.get((number, user))?.ok_or_else(|| rows::unindexed(number, user))?;
+            Ok((number, rows::stored_outcome((number, user), bytes.value())?))
+        }))
+    }
+
     /// All outcomes, in the order of signals.
     ///
     /// # Errors
@@ -191,11 +214,33 @@ impl Snapshot {
         now: UnixMillis,
         after: Option<(UnixMillis, u64)>,
     ) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
-        let by_expiry = self.tx.open_table(tables::SIGNALS_BY_EXPIRY)?;
-        let signals = self.tx.open_table(tables::SIGNALS)?;
         let unexpired = (now.millis(), u64::MAX);
         let start = after.map_or(unexpired, |(expiry, number)| unexpired.max((expiry.millis(), number)));
-        let range = (Bound::Excluded(start), Bound::Unbounded);
+        self.signals_by_expiry((Bound::Excluded(start), Bound::Unbounded))
+    }
+
+    /// Signals that expired before `before`, the first to expire first, after the (expiry, number) of `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`]; items: also [`StoreError::CorruptRow`].
+    pub fn signals_expired(
+        &self,
+        before: UnixMillis,
+        after: Option<(UnixMillis, u64)>,
+    ) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
+        let end = (before.millis(), 0);
+        // A range that ends before it begins is a panic.
+        let start = after.map(|(expiry, number)| (expiry.millis(), number).min(end));
+        self.signals_by_expiry((start.map_or(Bound::Unbounded, Bound::Excluded), Bound::Excluded(end)))
+    }
+
+    fn signals_by_expiry(
+        &self,
+        range: (Bound<(i64, u64)>, Bound<(i64, u64)>),
+    ) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
+        let by_expiry = self.tx.open_table(tables::SIGNALS_BY_EXPIRY)?;
+        let signals = self.tx.open_table(tables::SIGNALS)?;
         Ok(by_expiry.range::<(i64, u64)>(range)?.map(move |row| {
             let (_, number) = row?.0.value();
             let missing = || rows::corrupt("signals-by-expiry-1", number, "it names a signal that is not there");

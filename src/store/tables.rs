@@ -12,9 +12,12 @@ use super::error::StoreError;
 /// - key: `schema-version`; value: the layout's version; written when the file is made or upgraded
 /// - key: `seq`; value: the number of the last change; written by every commit that changes a record, missing before
 ///   the first
+/// - key: `next-signal-number`; value: the least number for a new signal; written when the newest signal is deleted, so
+///   that no signal gets its number
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const SCHEMA_KEY: &str = "schema-version";
 pub(super) const SEQ_KEY: &str = "seq";
+pub(super) const NEXT_SIGNAL_KEY: &str = "next-signal-number";
 
 /// One row per signal, shared by every user.
 ///
@@ -41,6 +44,11 @@ pub(super) const OVERLAYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::n
 ///
 /// - key: signal number, user id; value: `codec` record of an outcome
 pub(super) const OUTCOMES: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("outcomes-1");
+
+/// Finds the outcomes of a user.
+///
+/// - key: user id, signal number; value: nothing
+pub(super) const OUTCOMES_BY_USER: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("outcomes-by-user-1");
 
 /// Prices of currency pairs.
 ///
@@ -81,6 +89,7 @@ pub(super) fn for_each(action: &mut impl ForEachTable) -> Result<(), StoreError>
     action.table(SIGNALS_BY_EXPIRY)?;
     action.table(OVERLAYS)?;
     action.table(OUTCOMES)?;
+    action.table(OUTCOMES_BY_USER)?;
     action.table(RATES)?;
     action.table(TOKENS)
 }

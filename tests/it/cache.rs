@@ -157,6 +157,27 @@ fn a_signal_that_was_just_looked_at_is_seen_with_what_each_commit_makes_of_it() 
     assert_eq!(hot_signal(&cache), None);
 }
 
+#[test]
+fn a_deleted_signal_or_outcome_is_gone_from_memory() {
+    let cache = Cache::default();
+    read_signal(&cache, || (1, vec![outcome("2", 2), outcome("4", 3)]));
+    commit(&cache, 4, &[Change::OutcomeDeleted(signal_id("S1"), user_id("2"))]);
+    assert_eq!(hot_signal(&cache), Some((1, [None, None, None, Some(3)])));
+    commit(&cache, 5, &[Change::SignalDeleted(signal_id("S1"))]);
+    assert_eq!(hot_signal(&cache), None);
+    // Deleted and published again in one commit: what happened on the old one did not happen on the new one.
+    read_signal(&cache, || (6, Vec::new()));
+    let changes = [Change::Outcome(0, outcome("3", 7)), Change::SignalDeleted(signal_id("S1")), put(9)];
+    commit(&cache, 9, &changes);
+    assert_eq!(hot_signal(&cache), None, "the next reader fetches it");
+    let overtaken = cache.signal::<Infallible>(&signal_id("S1"), || {
+        commit(&cache, 10, &[Change::SignalDeleted(signal_id("S1"))]);
+        Ok(Some(CachedSignal::new(signal(9), Vec::new())))
+    });
+    assert!(overtaken.unwrap().is_some());
+    assert_eq!(hot_signal(&cache), None, "what a delete has overtaken is not kept");
+}
+
 /// How many writers there are, each with records of its own, of every kind.
 const WRITERS: u64 = 3;
 /// Writes of each writer to each of its records.

@@ -19,7 +19,7 @@ fn kinds() -> [Kind; 4] {
             path: |number| format!("/v1/signals/s{number}"),
             body: SIGNAL,
             patch: Some(r#"{"confidence":70}"#),
-            has_delete: false,
+            has_delete: true,
         },
         Kind {
             path: |number| format!("/v1/users/u{number}/overlay"),
@@ -31,7 +31,7 @@ fn kinds() -> [Kind; 4] {
             path: |number| format!("/v1/users/u{number}/outcomes/S"),
             body: r#"{"status":"fired"}"#,
             patch: None,
-            has_delete: false,
+            has_delete: true,
         },
         Kind {
             path: |number| {

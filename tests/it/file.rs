@@ -412,6 +412,7 @@ fn a_new_file_has_its_tables() {
             "legacy-checkpoint-1",
             "meta",
             "outcomes-1",
+            "outcomes-by-user-1",
             "overlays-1",
             "rates-1",
             "signal-numbers-1",

@@ -200,6 +200,7 @@ fn bare_redb_reads_what_a_close_a_kill_and_a_live_copy_leave() {
             ("legacy-checkpoint-1", 0),
             ("meta", 2),
             ("outcomes-1", 0),
+            ("outcomes-by-user-1", 0),
             ("overlays-1", USERS),
             ("rates-1", 0),
             ("signal-numbers-1", 0),

@@ -52,10 +52,13 @@ struct Write {
 enum Kind {
     PutSignal,
     PatchSignal,
+    DeleteSignal,
     PutOverlay,
     PatchOverlay,
     DeleteOverlay,
     PutOutcome,
+    DeleteOutcome,
+    DeleteUser,
     PutRate,
     PutToken,
     RevokeToken,
@@ -79,11 +82,15 @@ fn any_write() -> impl Strategy<Value = Write> {
         Kind::PutSignal,
         Kind::PutSignal,
         Kind::PatchSignal,
+        Kind::DeleteSignal,
         Kind::PutOverlay,
         Kind::PutOverlay,
         Kind::PatchOverlay,
         Kind::DeleteOverlay,
         Kind::PutOutcome,
+        Kind::PutOutcome,
+        Kind::DeleteOutcome,
+        Kind::DeleteUser,
         Kind::PutRate,
         Kind::PutToken,
         Kind::RevokeToken,
@@ -129,10 +136,12 @@ fn tick(at: i64) -> UnixMillis {
 struct Model {
     /// How many changes there were; the file's `seq`.
     seq: u64,
+    /// How many signals were published; the number of the next one, as none is given twice.
+    published: u64,
     /// By number, each with its `seq`.
-    signals: Vec<(u64, Signal)>,
+    signals: BTreeMap<u64, (u64, Signal)>,
     overlays: BTreeMap<String, (u64, Overlay)>,
-    outcomes: BTreeMap<(usize, String), (u64, Outcome)>,
+    outcomes: BTreeMap<(u64, String), (u64, Outcome)>,
     rates: BTreeMap<String, (u64, Rate)>,
     tokens: BTreeMap<String, overlaid::domain::Token>,
 }
@@ -151,15 +160,23 @@ impl Model {
         match write.kind {
             Kind::PutSignal => self.put_signal(write),
             Kind::PatchSignal => self.patch_signal(write),
+            Kind::DeleteSignal => self.delete_signal(write),
             Kind::PutOverlay => self.put_overlay(write),
             Kind::PatchOverlay => self.patch_overlay(write),
             Kind::DeleteOverlay => self.delete_overlay(write),
             Kind::PutOutcome => self.put_outcome(write),
+            Kind::DeleteOutcome => self.delete_outcome(write),
+            Kind::DeleteUser => self.delete_user(write),
             Kind::PutRate => self.put_rate(write),
             Kind::PutToken => self.put_token(write),
             Kind::RevokeToken => self.revoke_token(write),
             Kind::DeleteToken => self.delete_token(write),
         }
+    }
+
+    /// The number of the signal with this id.
+    fn number_of(&self, id: &str) -> Option<u64> {
+        self.signals.iter().find(|(_, (_, signal))| signal.id.as_str() == id).map(|(number, _)| *number)
     }
 
     fn put_signal(&mut self, write: &Write) -> (Operation, Expected) {
@@ -175,8 +192,8 @@ impl Model {
         );
         let draft = SignalDraft::from_object(object(&json), None).unwrap();
         let precedence = write.precedence;
-        let there = self.signals.iter().position(|(_, signal)| signal.id.as_str() == id);
-        let (condition, holds) = self.condition(write, there.map(|at| self.signals[at].0));
+        let there = self.number_of(&id);
+        let (condition, holds) = self.condition(write, there.map(|at| self.signals[&at].0));
         let lifetime_ms = LIFETIME_MS;
         let operation = Operation::PutSignal { draft: draft.clone(), now, lifetime_ms, condition, precedence };
         if !holds {
@@ -187,11 +204,12 @@ impl Model {
         let expected = match there {
             None => {
                 let seq = self.changed();
-                self.signals.push((seq, new));
+                self.signals.insert(self.published, (seq, new));
+                self.published += 1;
                 Some(Effect::Created)
             }
             Some(at) => {
-                let old = &self.signals[at].1;
+                let old = &self.signals[&at].1;
                 let same_times =
                     write.time.is_none() || (new.created_at, new.expires_at) == (old.created_at, old.expires_at);
                 let same_status = new.status() == SignalStatus::Active || new.status() == old.status();
@@ -202,7 +220,7 @@ impl Model {
                     None
                 } else if stops(old) && now >= old.expires_at && now < new.expires_at {
                     let seq = self.changed();
-                    self.signals[at] = (seq, new);
+                    self.signals.insert(at, (seq, new));
                     Some(Effect::Changed)
                 } else {
                     Some(Effect::Kept)
@@ -219,17 +237,29 @@ impl Model {
         let status = ["null", r#""cancelled""#, r#""closed""#, r#""active""#]
             [usize::from(write.value) + usize::from(write.now % 2 == 0)];
         let patch = object(&format!(r#"{{{expiry}"status":{status},"n":{n}}}"#));
-        let at = self.signals.iter().position(|(_, signal)| signal.id.as_str() == id);
-        let (condition, holds) = self.condition(write, at.map(|at| self.signals[at].0));
+        let at = self.number_of(&id);
+        let (condition, holds) = self.condition(write, at.map(|at| self.signals[&at].0));
         let operation = Operation::PatchSignal { id: signal_id(&id), patch: patch.clone(), condition };
         let (Some(at), true) = (at, holds) else { return (operation, None) };
-        let Ok(new) = self.signals[at].1.patched(&patch) else { return (operation, None) };
-        if new == self.signals[at].1 {
+        let Ok(new) = self.signals[&at].1.patched(&patch) else { return (operation, None) };
+        if new == self.signals[&at].1 {
             return (operation, Some(Effect::Unchanged));
         }
         let seq = self.changed();
-        self.signals[at] = (seq, new);
+        self.signals.insert(at, (seq, new));
         (operation, Some(Effect::Changed))
+    }
+
+    fn delete_signal(&mut self, write: &Write) -> (Operation, Expected) {
+        let id = format!("S{}", write.record);
+        let at = self.number_of(&id);
+        let (condition, holds) = self.condition(write, at.map(|at| self.signals[&at].0));
+        let operation = Operation::DeleteSignal { id: signal_id(&id), condition };
+        let (Some(at), true) = (at, holds) else { return (operation, None) };
+        self.signals.remove(&at);
+        self.outcomes.retain(|(number, _), _| *number != at);
+        self.changed();
+        (operation, Some(Effect::Deleted))
     }
 
     fn put_overlay(&mut self, write: &Write) -> (Operation, Expected) {
@@ -294,7 +324,7 @@ impl Model {
         let status = ["fired", "failed", "closed"][usize::from(write.value)];
         let json = format!(r#"{{"status":"{status}"{}}}"#, named(write, "at"));
         let outcome = Outcome::from_object(object(&json), Some(&signal), Some(&user), tick(write.now)).unwrap();
-        let number = self.signals.iter().position(|(_, stored)| stored.id == signal);
+        let number = self.number_of(signal.as_str());
         let key = number.map(|number| (number, user.to_string()));
         let stored = key.as_ref().and_then(|key| self.outcomes.get(key));
         let (condition, holds) = self.condition(write, stored.map(|(seq, _)| *seq));
@@ -308,6 +338,37 @@ impl Model {
             self.outcomes.insert(key, (seq, outcome));
         }
         (operation, Some(expected))
+    }
+
+    fn delete_outcome(&mut self, write: &Write) -> (Operation, Expected) {
+        // Sometimes of a user for whom nothing ever happens.
+        let (signal, user) = (format!("S{}", write.record), (write.record + u8::from(write.now == 0)).to_string());
+        let key = self.number_of(&signal).map(|number| (number, user.clone()));
+        let stored = key.as_ref().and_then(|key| self.outcomes.get(key));
+        let (condition, holds) = self.condition(write, stored.map(|(seq, _)| *seq));
+        let operation = Operation::DeleteOutcome { signal: signal_id(&signal), user: user_id(&user), condition };
+        let (Some(key), true) = (key, holds) else { return (operation, None) };
+        if self.outcomes.remove(&key).is_none() {
+            return (operation, None);
+        }
+        self.changed();
+        (operation, Some(Effect::Deleted))
+    }
+
+    fn delete_user(&mut self, write: &Write) -> (Operation, Expected) {
+        let user = write.record.to_string();
+        let overlay = self.overlays.get(&user).map(|(seq, _)| *seq);
+        let outcomes = self.outcomes.keys().filter(|(_, own)| *own == user).count() as u64;
+        let is_there = overlay.is_some() || outcomes > 0;
+        let (condition, _) = self.condition(write, overlay);
+        let operation = Operation::DeleteUser { user: user_id(&user), condition: condition.clone() };
+        if !is_there || !condition.holds(Some(overlay.unwrap_or(0))) {
+            return (operation, None);
+        }
+        self.overlays.remove(&user);
+        self.outcomes.retain(|(_, own), _| *own != user);
+        self.seq += outcomes + u64::from(overlay.is_some());
+        (operation, Some(Effect::Deleted))
     }
 
     fn put_rate(&mut self, write: &Write) -> (Operation, Expected) {
@@ -386,9 +447,8 @@ impl Model {
     /// Compares everything that can be read with what should be there.
     fn check(&self, snapshot: &Snapshot) {
         let signals: Vec<_> = snapshot.signals().unwrap().map(Result::unwrap).collect();
-        let own = self.signals.iter().map(|(seq, signal)| (*seq, signal));
-        assert!(signals.iter().map(|stored| (stored.seq, &stored.signal)).eq(own));
-        assert!(signals.iter().map(|stored| stored.number).eq(0..self.signals.len() as u64));
+        let own = self.signals.iter().map(|(number, (seq, signal))| (*number, *seq, signal));
+        assert!(signals.iter().map(|stored| (stored.number, stored.seq, &stored.signal)).eq(own));
         for stored in &signals {
             assert_eq!(snapshot.signal(&stored.signal.id).unwrap().as_ref(), Some(stored));
         }
@@ -412,6 +472,14 @@ impl Model {
                 .map(|stored| (stored.seq, &stored.outcome))
                 .eq(self.outcomes.values().map(|(seq, outcome)| (*seq, outcome)))
         );
+        for user in ["0", "1", "2", "3"] {
+            let id = user_id(user);
+            let of_user = snapshot.outcomes_of(&id, None).unwrap().map(Result::unwrap);
+            let of_user: Vec<_> = of_user.map(|(number, stored)| (number, stored.seq)).collect();
+            let own = self.outcomes.iter().filter(|((_, own), _)| own == user).rev();
+            assert!(of_user.iter().copied().eq(own.map(|((number, _), (seq, _))| (*number, *seq))));
+        }
+        overlaid::store::contents(snapshot, 0).unwrap();
         let rates = snapshot.rates().unwrap();
         assert!(
             rates
@@ -556,7 +624,7 @@ impl Through {
             assert_eq!(read.map(|read| read.json().to_vec()), own.map(|(_, own)| render::overlay_json(own)));
         }
         for id in ["S0", "S1", "S2"] {
-            if let Some(number) = model.signals.iter().position(|(_, signal)| signal.id.as_str() == id) {
+            if let Some(number) = model.number_of(id) {
                 self.check_signal(number);
             } else {
                 assert!(service.read_signal(&signal_id(id)).unwrap().is_none());
@@ -566,11 +634,11 @@ impl Through {
         }
     }
 
-    fn check_signal(&self, number: usize) {
+    fn check_signal(&self, number: u64) {
         let (service, model, now) = (self.service(), &self.model, self.service().now());
-        let (seq, signal) = &model.signals[number];
+        let (seq, signal) = &model.signals[&number];
         let read = service.read_signal(&signal.id).unwrap().unwrap();
-        assert_eq!((read.stored.number, read.stored.seq, &read.stored.signal), (number as u64, *seq, signal));
+        assert_eq!((read.stored.number, read.stored.seq, &read.stored.signal), (number, *seq, signal));
         assert_eq!(read.json.to_vec(), render::signal_json(signal));
         let own = model.outcomes.iter().filter(|((on, _), _)| *on == number).map(|(_, (seq, own))| (*seq, own));
         assert!(read.outcomes().iter().map(|stored| (stored.seq, &stored.outcome)).eq(own));

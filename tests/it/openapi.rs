@@ -248,6 +248,20 @@ fn see_users(seen: &mut Onlooker<'_>) {
     let view = "/v1/users/{user}/missions/{signal}";
     seen.get(view, "/v1/users/7001/missions/S1");
     seen.see(view, "GET", "/v1/users/7001/missions/S1", UNMATCHED, "");
+    seen.write(route, "PUT", outcome, r#"{"status":"closed","profit":-1.5,"result":"loss"}"#);
+    seen.get(route, outcome);
+    seen.get("/v1/users/{user}/outcomes", "/v1/users/7001/outcomes");
+    seen.get("/v1/users/{user}/outcomes", "/v1/users/7001/outcomes?limit=0");
+    seen.get(view, "/v1/users/7001/missions/S1");
+    seen.write("/v1/signals/{signal}", "PATCH", "/v1/signals/S1", r#"{"status":"cancelled"}"#);
+    for (route, path) in
+        [(route, outcome), ("/v1/users/{user}", "/v1/users/7002"), ("/v1/signals/{signal}", "/v1/signals/S1")]
+    {
+        for headers in [UNMATCHED, &[], &[]] {
+            seen.see(route, "DELETE", path, headers, "");
+        }
+        seen.see(route, "DELETE", &format!("{path}!"), &[], "");
+    }
 }
 
 fn see_the_rest(seen: &mut Onlooker<'_>) {

@@ -159,6 +159,6 @@ pub(crate) fn seq_of(receipt: &Receipt) -> Option<u64> {
         Change::Overlay(_, stored) => stored.as_ref().map(|stored| stored.seq),
         Change::Outcome(_, stored) => Some(stored.seq),
         Change::Rate(_, seq) => Some(*seq),
-        Change::Token(..) => None,
+        Change::SignalDeleted(_) | Change::OutcomeDeleted(..) | Change::Token(..) => None,
     }
 }
