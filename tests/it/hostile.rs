@@ -83,7 +83,9 @@ fn a_bad_overlay_rate_or_outcome_is_refused_and_changes_nothing() {
     for (body, code, pointer) in [
         (r#"{"risk_percent":101}"#, "out-of-range", "/risk_percent"),
         (r#"{"risk_percent":-1}"#, "out-of-range", "/risk_percent"),
-        (r#"{"account_balance":-0.01}"#, "out-of-range", "/account_balance"),
+        (r#"{"account_balance":-92233720368.54775808}"#, "out-of-range", "/account_balance"),
+        (r#"{"leverage":0}"#, "out-of-range", "/leverage"),
+        (r#"{"balance":5}"#, "misspelled-member", "/balance"),
         (r#"{"account_balance":"1 000"}"#, "wrong-type", "/account_balance"),
         (r#"{"account_balance":"12 "}"#, "wrong-type", "/account_balance"),
         (r#"{"account_balance":[]}"#, "wrong-type", "/account_balance"),
