@@ -167,7 +167,7 @@ impl Default for Cache {
 impl Cache {
     /// Returns a signal if it is in memory.
     #[must_use]
-    pub fn hot_signal(&self, id: &str) -> Option<Arc<CachedSignal>> {
+    pub fn cached_signal(&self, id: &str) -> Option<Arc<CachedSignal>> {
         self.signals.get(id)
     }
 
@@ -181,7 +181,7 @@ impl Cache {
         id: &SignalId,
         read: impl FnOnce() -> Result<Option<CachedSignal>, E>,
     ) -> Result<Option<Arc<CachedSignal>>, E> {
-        if let Some(signal) = self.hot_signal(id.as_str()) {
+        if let Some(signal) = self.cached_signal(id.as_str()) {
             return Ok(Some(signal));
         }
         let commits_before = self.commits.load(Ordering::SeqCst);

@@ -349,7 +349,7 @@ impl Service {
     ///
     /// [`ServiceError::Absent`], or [`ServiceError::Store`].
     pub async fn signal(&self, id: &SignalId) -> Result<Arc<CachedSignal>, ServiceError> {
-        if let Some(signal) = self.shared.memory.cache.hot_signal(id.as_str()) {
+        if let Some(signal) = self.shared.memory.cache.cached_signal(id.as_str()) {
             return Ok(signal);
         }
         let (service, wanted) = (self.clone(), id.clone());

@@ -185,7 +185,7 @@ impl Loading<'_> {
         let cannot = || format!("cannot read {}", path.display());
         let mut file = File::open(path).with_context(cannot)?;
         let (mut splitter, mut piece) = (LineSplitter::default(), vec![0; PIECE_BYTES]);
-        self.import.begin_file(pass);
+        self.import.start_file(pass);
         loop {
             let read = file.read(&mut piece).with_context(cannot)?;
             let is_end = read == 0;

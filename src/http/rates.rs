@@ -16,7 +16,7 @@ use crate::service::{Page, ServiceError};
 pub(super) async fn list_rates(ReadShared(service): ReadShared, _: Query<Nothing>) -> Result<Response, Problem> {
     let mut page = Page::default();
     for rate in service.rates().iter() {
-        page.begin_row();
+        page.separate_row();
         page.rows.extend_from_slice(&render::rate_json(rate));
     }
     Ok(answer::page("rates", &page, |_| {}))

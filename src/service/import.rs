@@ -119,7 +119,7 @@ impl Service {
 
 impl<P> Import<P> {
     /// Begins with another file of lines: a `sample_time` holds for one file.
-    pub fn begin_file(&mut self, pass: Pass) {
+    pub fn start_file(&mut self, pass: Pass) {
         (self.pass, self.has_outcomes) = (pass, false);
         self.reader = self.service.line_reader(self.precedence);
     }

@@ -160,7 +160,7 @@ impl Page {
     }
 
     /// Counts the next row, and separates it from the one before.
-    pub fn begin_row(&mut self) {
+    pub fn separate_row(&mut self) {
         if self.count > 0 {
             self.rows.push(b',');
         }
@@ -271,7 +271,7 @@ impl Service {
                     let template = service.make_template(stored, currency, &rates);
                     let moment = (service.run(), now);
                     let view = MissionView::new(moment, (stored, &json), outcome.as_ref(), &overlay, &template);
-                    page.begin_row();
+                    page.separate_row();
                     view.write_to(&service, &mut page.rows);
                 }
                 Ok(is_wanted)
@@ -304,7 +304,7 @@ impl Service {
                 let is_wanted = filter.status.is_none_or(|wanted| wanted == status)
                     && filter.symbol.as_ref().is_none_or(|symbol| *symbol == stored.signal.symbol);
                 if is_wanted {
-                    page.begin_row();
+                    page.separate_row();
                     page.rows.extend_from_slice(&render::signal_json(&stored.signal));
                 }
                 Ok(is_wanted)
@@ -335,7 +335,7 @@ impl Service {
                     return Ok(page);
                 }
                 page.next_cursor = Some(SignalCursor::Number(number).to_string());
-                page.begin_row();
+                page.separate_row();
                 page.rows.extend_from_slice(&render::outcome_json(&stored.outcome));
             }
             page.next_cursor = None;

@@ -46,7 +46,7 @@ fn read(cache: &Cache, file: impl FnOnce() -> Option<u64>) -> Option<u64> {
 }
 
 fn hot(cache: &Cache) -> Option<u64> {
-    cache.hot_signal("S1").map(|signal| signal.stored.seq)
+    cache.cached_signal("S1").map(|signal| signal.stored.seq)
 }
 
 fn read_signal(cache: &Cache, file: impl FnOnce() -> (u64, Vec<Arc<StoredOutcome>>)) -> Arc<CachedSignal> {
@@ -58,8 +58,8 @@ fn read_signal(cache: &Cache, file: impl FnOnce() -> (u64, Vec<Arc<StoredOutcome
 }
 
 /// The `seq` of the signal, and of the outcomes of four users on it.
-fn hot_signal(cache: &Cache) -> Option<(u64, [Option<u64>; 4])> {
-    let cached = cache.hot_signal("S1")?;
+fn cached_signal(cache: &Cache) -> Option<(u64, [Option<u64>; 4])> {
+    let cached = cache.cached_signal("S1")?;
     let outcomes = ["1", "2", "3", "4"].map(|user| cached.outcome(user).map(|outcome| outcome.seq));
     Some((cached.stored.seq, outcomes))
 }
@@ -107,9 +107,9 @@ fn a_signal_that_a_commit_overtakes_is_not_kept() {
             commit(&cache, 2, std::slice::from_ref(&change));
             (1, Vec::new())
         });
-        assert_eq!(hot_signal(&cache), None, "{change:?}");
+        assert_eq!(cached_signal(&cache), None, "{change:?}");
         read_signal(&cache, || (2, vec![outcome("3", 2)]));
-        assert_eq!(hot_signal(&cache), Some((2, [None, None, Some(2), None])));
+        assert_eq!(cached_signal(&cache), Some((2, [None, None, Some(2), None])));
     }
 }
 
@@ -130,7 +130,7 @@ fn a_signal_keeps_its_outcomes_and_gets_new_ones() {
     let cache = Cache::default();
     read_signal(&cache, || (1, vec![outcome("2", 2), outcome("4", 3)]));
     commit(&cache, 4, &[Change::Signal(Arc::new(signal(4)))]);
-    assert_eq!(hot_signal(&cache), Some((4, [None, Some(2), None, Some(3)])));
+    assert_eq!(cached_signal(&cache), Some((4, [None, Some(2), None, Some(3)])));
     let changes = [
         Change::Outcome(0, outcome("4", 5)),
         Change::Outcome(0, outcome("1", 6)),
@@ -139,22 +139,22 @@ fn a_signal_keeps_its_outcomes_and_gets_new_ones() {
         Change::Outcome(0, outcome("1", 9)),
     ];
     commit(&cache, 9, &changes);
-    assert_eq!(hot_signal(&cache), Some((7, [Some(9), Some(2), Some(8), Some(5)])));
+    assert_eq!(cached_signal(&cache), Some((7, [Some(9), Some(2), Some(8), Some(5)])));
 }
 
 #[test]
 fn a_signal_that_was_just_looked_at_is_seen_with_what_each_commit_makes_of_it() {
     let cache = Cache::default();
     read_signal(&cache, || (1, Vec::new()));
-    assert_eq!(hot_signal(&cache), Some((1, [None; 4])));
+    assert_eq!(cached_signal(&cache), Some((1, [None; 4])));
     commit(&cache, 2, &[Change::Overlay(user_id("7"), None)]);
-    assert_eq!(hot_signal(&cache), Some((1, [None; 4])), "an overlay is none of its business");
+    assert_eq!(cached_signal(&cache), Some((1, [None; 4])), "an overlay is none of its business");
     commit(&cache, 3, &[Change::Outcome(0, outcome("2", 3))]);
-    assert_eq!(hot_signal(&cache), Some((1, [None, Some(3), None, None])));
+    assert_eq!(cached_signal(&cache), Some((1, [None, Some(3), None, None])));
     commit(&cache, 4, &[Change::Signal(Arc::new(signal(4)))]);
-    assert_eq!(hot_signal(&cache), Some((4, [None, Some(3), None, None])));
+    assert_eq!(cached_signal(&cache), Some((4, [None, Some(3), None, None])));
     cache.clear();
-    assert_eq!(hot_signal(&cache), None);
+    assert_eq!(cached_signal(&cache), None);
 }
 
 #[test]
@@ -162,20 +162,20 @@ fn a_deleted_signal_or_outcome_is_gone_from_memory() {
     let cache = Cache::default();
     read_signal(&cache, || (1, vec![outcome("2", 2), outcome("4", 3)]));
     commit(&cache, 4, &[Change::OutcomeDeleted(signal_id("S1"), user_id("2"))]);
-    assert_eq!(hot_signal(&cache), Some((1, [None, None, None, Some(3)])));
+    assert_eq!(cached_signal(&cache), Some((1, [None, None, None, Some(3)])));
     commit(&cache, 5, &[Change::SignalDeleted(signal_id("S1"))]);
-    assert_eq!(hot_signal(&cache), None);
+    assert_eq!(cached_signal(&cache), None);
     // Deleted and published again in one commit: what happened on the old one did not happen on the new one.
     read_signal(&cache, || (6, Vec::new()));
     let changes = [Change::Outcome(0, outcome("3", 7)), Change::SignalDeleted(signal_id("S1")), put(9)];
     commit(&cache, 9, &changes);
-    assert_eq!(hot_signal(&cache), None, "the next reader fetches it");
+    assert_eq!(cached_signal(&cache), None, "the next reader fetches it");
     let overtaken = cache.signal::<Infallible>(&signal_id("S1"), || {
         commit(&cache, 10, &[Change::SignalDeleted(signal_id("S1"))]);
         Ok(Some(CachedSignal::new(signal(9), Vec::new())))
     });
     assert!(overtaken.unwrap().is_some());
-    assert_eq!(hot_signal(&cache), None, "what a delete has overtaken is not kept");
+    assert_eq!(cached_signal(&cache), None, "what a delete has overtaken is not kept");
 }
 
 /// How many writers there are, each with records of its own, of every kind.
