@@ -34,7 +34,6 @@ pub struct MissionView<'a> {
     row: Row<'a>,
     template: &'a ViewTemplate,
     outcome: Option<OutcomeStatus>,
-    status: Status,
     tag: ViewTag,
     now: UnixMillis,
 }
@@ -68,7 +67,6 @@ impl<'a> MissionView<'a> {
     ) -> Self {
         let row = overlay.row();
         let happened = outcome.map(|stored| stored.outcome.status);
-        let status = Status::of(&signal.signal, happened, now);
         let tag = ViewTag {
             run,
             signal_seq: signal.seq,
@@ -78,7 +76,7 @@ impl<'a> MissionView<'a> {
             is_early: now < signal.signal.active_from(),
             is_expired: signal.signal.is_expired(now),
         };
-        Self { signal, signal_json, overlay, row, template, outcome: happened, status, tag, now }
+        Self { signal, signal_json, overlay, row, template, outcome: happened, tag, now }
     }
 
     /// The versions that it is computed from.
