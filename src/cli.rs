@@ -50,7 +50,7 @@ enum Command {
     Export(load::Export),
     /// Show one user's mission on one signal.
     Mission(show::ShowMission),
-    /// Show signals.
+    /// Show signals; withdraw or close one.
     #[command(subcommand)]
     Signal(show::ShowSignal),
     /// Show overlays.

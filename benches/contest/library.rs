@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use overlaid::domain::{
-    Budget, Instruments, Market, Object, Overlay, OverlayDraft, Rates, Signal, SignalDraft, SignalId, Status, Terms,
-    Tiers, UnixMillis, UserId,
+    Budget, Instruments, Market, Object, Overlay, OverlayDraft, Rates, Signal, SignalDraft, SignalId, Terms, Tiers,
+    UnixMillis, UserId,
 };
 use overlaid::render::{self, ViewTemplate};
 use overlaid::service::{MissionView, Separator, Service, Settings};
@@ -99,7 +99,7 @@ impl Renderer {
         self.budget.clear();
         render::write_budget(&mut self.budget, Budget::of(overlay.account(), tier));
         let template = &self.templates[at];
-        let mission = template.terms().mission(overlay.account(), tier, Status::Active, UnixMillis::MIN);
+        let mission = template.terms().mission(overlay.account(), tier, None, UnixMillis::MIN);
         template.write(out, signal_json, overlay_json, &self.budget, &mission);
         out.push(b'\n');
     }

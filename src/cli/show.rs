@@ -1,15 +1,16 @@
-//! `mission`, `signal`, `overlay`, `stats`: what is stored and what it comes to, for a person or as JSON.
+//! `mission`, `signal`, `overlay`, `stats`: what is stored and what it comes to, for a person or as JSON. A signal is
+//! withdrawn or closed here too.
 
 use std::io::{self, Write};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::{Answer, open};
+use super::{Answer, block_on, open};
 use crate::config::Config;
-use crate::domain::{Decimal, SignalId, Status, UserId};
+use crate::domain::{Condition, Decimal, Object, SignalId, SignalStatus, Status, UserId};
 use crate::render;
-use crate::service::{MissionView, Service};
+use crate::service::{MissionView, Service, ServiceError};
 use crate::store::{Snapshot, StoredOverlay, StoredSignal};
 
 /// Show one user's mission on one signal.
@@ -27,11 +28,21 @@ pub(super) struct ShowMission {
     json: bool,
 }
 
-/// Show signals.
+/// Show signals; withdraw or close one.
 #[derive(Debug, Subcommand)]
 pub(super) enum ShowSignal {
     /// Show one signal, as JSON.
     Get {
+        /// The signal's id.
+        signal: SignalId,
+    },
+    /// Withdraw a signal that was published by mistake: its missions say so, and are not tradable.
+    Cancel {
+        /// The signal's id.
+        signal: SignalId,
+    },
+    /// Close a signal before it expires.
+    Close {
         /// The signal's id.
         signal: SignalId,
     },
@@ -138,6 +149,8 @@ impl ShowSignal {
                 Some(stored) => write_json(&mut out, &render::signal_json(&stored.signal))?,
                 None => return no(&format!("no signal {signal}")),
             },
+            Self::Cancel { signal } => return set_status(&service, &mut out, signal, SignalStatus::Cancelled),
+            Self::Close { signal } => return set_status(&service, &mut out, signal, SignalStatus::Closed),
             Self::List { active, limit, json } => {
                 let now = service.now();
                 if !json {
@@ -160,6 +173,21 @@ impl ShowSignal {
         }
         Ok(Answer::Done)
     }
+}
+
+fn set_status(
+    service: &Service,
+    out: &mut impl Write,
+    signal: &SignalId,
+    status: SignalStatus,
+) -> anyhow::Result<Answer> {
+    let patch = Object::parse(format!(r#"{{"status":"{}"}}"#, status.as_str()).as_bytes())?;
+    match block_on(service.patch_signal(signal.clone(), patch, Condition::None))? {
+        Ok((_, json)) => write_json(out, &json)?,
+        Err(ServiceError::Absent(what)) => return no(&format!("no {what}")),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Answer::Done)
 }
 
 impl ShowOverlay {

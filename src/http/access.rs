@@ -59,13 +59,11 @@ impl Caller {
             let reason = "Authorization holds no bearer token";
             return Self::Stranger { reason, has_token: false, token_id: None };
         };
-        match service.token(bearer.token()) {
-            Some(token) => Self::Holder(token),
-            None => {
-                let token_id = service.token_id(bearer.token());
-                Self::Stranger { reason: "the token is not known", has_token: true, token_id }
-            }
+        if let Some(token) = service.token(bearer.token()) {
+            return Self::Holder(token);
         }
+        let token_id = service.token_id(bearer.token());
+        Self::Stranger { reason: "the token is not known", has_token: true, token_id }
     }
 
     /// The public part of the token that the request names.

@@ -342,12 +342,7 @@ fn other_members(record: Record<'_>, levels: &Levels, notes: &mut Vec<Note>) -> 
         if has_no_price {
             notes.push(Note::MemberRenamed);
         }
-        let name = match &**name {
-            _ if has_no_price => "legacy_target_pips",
-            // An old engine's word for where the order was, not the publisher's for the signal.
-            "status" => "legacy_status",
-            name => name,
-        };
+        let name = if has_no_price { "legacy_target_pips" } else { name };
         others.put(name, if value.is_object() { shared_json(value, names) } else { value.json() });
     }
     others

@@ -1,6 +1,6 @@
 //! Reading: one committed state of the file, for as long as it is held.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableTableMetadata};
@@ -237,7 +237,7 @@ impl Snapshot {
 
     fn signals_by_expiry(
         &self,
-        range: (Bound<(i64, u64)>, Bound<(i64, u64)>),
+        range: impl RangeBounds<(i64, u64)>,
     ) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
         let by_expiry = self.tx.open_table(tables::SIGNALS_BY_EXPIRY)?;
         let signals = self.tx.open_table(tables::SIGNALS)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use overlaid::cache::{Cache, CachedSignal};
-use overlaid::domain::{Outcome, SignalDraft, SignalId, UserId};
+use overlaid::domain::{Condition, Object, Outcome, SignalDraft, SignalId, UserId};
 use overlaid::service::{RenderedOverlay, Service, ServiceError};
 use overlaid::store::{Change, Commit, Operation, StoredOutcome, StoredSignal};
 
@@ -226,6 +226,9 @@ struct Records {
     signal_versions: Versions,
     outcome_versions: Versions,
     rate_versions: Versions,
+    /// Of an outcome and of a signal that come and go.
+    guest_outcome_versions: Versions,
+    guest_signal_versions: Versions,
 }
 
 impl Records {
@@ -240,11 +243,18 @@ impl Records {
             signal_versions: Versions::default(),
             outcome_versions: Versions::default(),
             rate_versions: Versions::default(),
+            guest_outcome_versions: Versions::default(),
+            guest_signal_versions: Versions::default(),
         }
     }
 
     fn signal_body(&self) -> String {
         format!(r#"{{"signal_id":"{}","symbol":"EURUSD","direction":"BUY","stop_pips":20,"n":0}}"#, self.signal)
+    }
+
+    /// The signal that comes and goes has the guest's name.
+    fn guest_signal(&self) -> SignalId {
+        signal_id(self.guest.as_str())
     }
 
     /// The write that brings a record to `version`, and its versions.
@@ -259,6 +269,25 @@ impl Records {
                 let json = format!(r#"{{"signal_id":"{signal}","user_id":"{user}","status":"fired","n":{version}}}"#);
                 (put_outcome(&json, start()), &self.outcome_versions)
             }
+            4 => {
+                let operation = if version % 2 == 1 {
+                    let json =
+                        format!(r#"{{"signal_id":"{signal}","user_id":"{guest}","status":"fired","n":{version}}}"#);
+                    put_outcome(&json, start())
+                } else {
+                    let (signal, user) = (signal.clone(), guest.clone());
+                    Operation::DeleteOutcome { signal, user, condition: Condition::None }
+                };
+                (operation, &self.guest_outcome_versions)
+            }
+            5 => {
+                let operation = if version % 2 == 1 {
+                    put_signal(&pips_signal(&self.guest).replace('}', &format!(r#","n":{version}}}"#)), start())
+                } else {
+                    Operation::DeleteSignal { id: self.guest_signal(), condition: Condition::None }
+                };
+                (operation, &self.guest_signal_versions)
+            }
             _ => (put_rate(&format!(r#"{{"pair":"{pair}","price":{version}}}"#), start()), &self.rate_versions),
         }
     }
@@ -267,7 +296,7 @@ impl Records {
     fn write_all(&self, service: &Service) {
         for version in 1..=ROUNDS {
             let mut pending = Vec::new();
-            for kind in 0..5 {
+            for kind in 0..7 {
                 let (operation, versions) = self.write(kind, version);
                 versions.begun.store(version, Ordering::SeqCst);
                 pending.push((service.submit(operation).unwrap(), Some(versions)));
@@ -312,6 +341,15 @@ impl Records {
             cached
                 .outcome(self.user.as_str())
                 .map_or(0, |stored| stored.outcome.members.get("n").unwrap().parse().unwrap())
+        });
+        let version_of = |members: &Object| members.get("n").unwrap().parse().unwrap();
+        self.guest_outcome_versions.check_deleted(|| {
+            let cached = service.read_signal(&self.signal).unwrap().unwrap();
+            cached.outcome(self.guest.as_str()).map(|stored| version_of(&stored.outcome.members))
+        });
+        self.guest_signal_versions.check_deleted(|| {
+            let cached = service.read_signal(&self.guest_signal()).unwrap()?;
+            Some(version_of(&cached.stored.signal.members))
         });
         self.rate_versions.check("rate", || {
             let rates = service.rates();

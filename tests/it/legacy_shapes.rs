@@ -348,6 +348,12 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         &[r#""execution_result":"ticket 779""#],
     ),
     (
+        "m/N05b.json",
+        r#"{"signal_id":"N05b","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-07-16T05:50:49","user_id":"7000000066","status":"fired","signal":{"status":"pending"},"execution_result":{"profit":"12 EUR","result":"won"}}"#,
+        "signal",
+        &[r#""status":"fired""#, r#""legacy_profit":"12 EUR","legacy_result":"won""#],
+    ),
+    (
         "m/N06.json",
         r#"{"signal_id":"N06","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-07-16T05:50:49","users":{"7000000067":{"tier":"FANG","account_balance":500}}}"#,
         "mission",

@@ -407,3 +407,16 @@ fn a_server_that_keeps_signals_for_so_long_removes_the_older_ones() {
     let left = server.get("/v1/signals").json();
     assert_eq!((left["signals"].as_array().unwrap().len(), &left["signals"][0]["signal_id"]), (1, &json!("NEW")));
 }
+
+#[test]
+fn a_command_cancels_or_closes_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(server(folder.path()));
+    for (command, status) in [("cancel", "cancelled"), ("close", "closed")] {
+        let shown = done(run(folder.path(), &["signal", command, "S1"]));
+        assert!(shown.contains(&format!(r#""status":"{status}""#)), "{shown}");
+        assert_eq!(done(run(folder.path(), &["signal", "get", "S1"])), shown);
+        let absent = run(folder.path(), &["signal", command, "S2"]);
+        assert_eq!((code(&absent), error(&absent)), (1, "overlaid: no signal S2\n".to_owned()));
+    }
+}

@@ -234,15 +234,15 @@ impl Oracle {
         let plain = input.plain();
         let stored =
             |pair: String| input.rates.iter().rev().find(|(known, _)| *known == pair).map(|(_, price)| exact(*price));
-        let step = |from: &str, to: &str| {
+        let leg = |from: &str, to: &str| {
             stored(format!("{from}{to}")).or_else(|| Some(stored(format!("{to}{from}"))?.recip()))
         };
-        let through = |pivot: &&str| Some(step(plain.quote, pivot)? * step(pivot, input.account)?);
+        let through = |pivot: &&str| Some(leg(plain.quote, pivot)? * leg(pivot, input.account)?);
         let rate = if plain.quote == input.account {
             BigRational::one()
         } else if let (true, Some(entry)) = (plain.base == Some(input.account), input.levels.entry()) {
             exact(entry).recip()
-        } else if let Some(price) = step(plain.quote, input.account) {
+        } else if let Some(price) = leg(plain.quote, input.account) {
             price
         } else {
             ["USD", "EUR", "GBP", "JPY"].iter().find_map(through)?
