@@ -15,8 +15,8 @@ mod packed;
 use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::domain::{
-    Currency, Decimal, Direction, Levels, Object, Outcome, OutcomeStatus, Overlay, Pair, Rate, RiskBasis, Scope, Signal,
-    SignalId, SignalStatus, Symbol, TierName, Token, TradeResult, UnixMillis, UserId,
+    Currency, Decimal, Direction, Levels, Object, Outcome, OutcomeStatus, Overlay, Pair, Rate, RiskBasis, Scope,
+    Signal, SignalId, SignalStatus, Symbol, TierName, Token, TradeResult, UnixMillis, UserId,
 };
 
 /// Largest record, in bytes: as JSON it stays within the 64 KiB of a body or a line, so that what is exported can be

@@ -181,7 +181,7 @@ fn a_refused_write_leaves_no_trace_and_does_not_disturb_its_neighbours() {
         patch_signal("S1", r#"{"stop_loss":2}"#),
         signal("S2"),
         patch_overlay("7", &huge, start()),
-        patch_overlay("7", r#"{"account_balance":-1}"#, start()),
+        patch_overlay("7", r#"{"account_balance":-1e11}"#, start()),
         patch_overlay("9", r#"{"account_balance":1}"#, start()),
         put_overlay(&huge.replace('{', r#"{"user_id":"10","#), start()),
         put_outcome(&OUTCOME.replace("S1", "S3"), start()),
