@@ -1,9 +1,9 @@
 //! What the program does: the only place that holds both store and cache, and the only seam between async and blocking
 //! code.
 //!
-//! A write is always: commit, then memory, then reply. Reads come from memory: signals from the cache, overlays from
-//! the roster (`overlays`); the rest is read from the file, on a thread that may block. A view is computed for each
-//! read and never kept.
+//! A write that changes something is always: commit, then memory, then reply. Reads come from memory: signals with
+//! their outcomes from the cache, overlays from the roster (`overlays`); rates and tokens are always in memory. What is
+//! not there is read from the file, on a thread that may block. A view is computed for each read and never kept.
 
 mod backup;
 mod blocking;
@@ -42,7 +42,7 @@ pub use missions::{
 };
 pub use prune::Pruned;
 pub use records::{LineReader, RecordKind, export_lines};
-pub use writes::Written;
+pub use writes::{Patched, Written};
 
 pub use overlays::RosterSize;
 use overlays::{Lookup, Overlays};
@@ -50,13 +50,10 @@ use roster::Names;
 pub use roster::RenderedOverlay;
 
 use crate::cache::{Cache, CacheSize, CachedSignal};
-use crate::domain::{
-    Condition, Instruments, Invalid, Market, Object, Rates, SignalId, Tiers, Token, UnixMillis, UserId,
-};
+use crate::domain::{Instruments, Invalid, Market, Rates, SignalId, Tiers, Token, UnixMillis, UserId};
 use crate::metrics::Metrics;
 use crate::store::{
-    Change, Commit, Counts, Effect, Operation, Precedence, Receipt, RetryPauses, Snapshot, Store, StoreError,
-    WriteError, Writer,
+    Change, Commit, Counts, Effect, Operation, Receipt, RetryPauses, Snapshot, Store, StoreError, WriteError, Writer,
 };
 
 /// What the operator decides.
@@ -164,15 +161,6 @@ fn current<T>(shared: &RwLock<Arc<T>>) -> Arc<T> {
 /// Changes the value for later readers; earlier readers keep the old one.
 fn update<T: Clone>(shared: &RwLock<Arc<T>>, change: impl FnOnce(&mut T)) {
     change(Arc::make_mut(&mut shared.write().unwrap_or_else(PoisonError::into_inner)));
-}
-
-/// The outcome of a patch: what it did, and the overlay as it left it.
-#[derive(Clone, Debug)]
-pub struct Patched {
-    /// What it did.
-    pub effect: Effect,
-    /// The overlay, by that write and no later one.
-    pub overlay: RenderedOverlay,
 }
 
 /// A write on its way.
@@ -295,52 +283,6 @@ impl Service {
     /// [`ServiceError`].
     pub async fn write(&self, operation: Operation) -> Result<Receipt, ServiceError> {
         self.submit(operation)?.done().await
-    }
-
-    /// Applies a merge patch to an overlay; one that changes nothing is answered without a write.
-    ///
-    /// # Errors
-    ///
-    /// [`ServiceError`].
-    pub async fn patch_overlay(
-        &self,
-        user: UserId,
-        patch: Object,
-        condition: Condition,
-    ) -> Result<Patched, ServiceError> {
-        let now = self.now();
-        // Only the writer checks a condition. Without one, memory suffices: it is no older than the last acknowledged
-        // write, and a write that is not acknowledged yet counts as later than this one.
-        let found = if condition == Condition::None { self.overlay_in_memory(user.as_str()) } else { Ok(None) };
-        let found = found.inspect_err(|_| {
-            self.shared.metrics.writes_refused.inc();
-        })?;
-        if let Some(found) = found
-            && if let Some(is_unchanged) = found.row().account.is_unchanged_by(&patch) {
-                is_unchanged
-            } else {
-                let overlay = found.overlay()?;
-                overlay.patched(patch.clone(), now)?.same_but_time(&overlay)
-            }
-        {
-            self.shared.metrics.writes_unchanged.inc();
-            return Ok(Patched { effect: Effect::Unchanged, overlay: found });
-        }
-        let Receipt { effect, change, .. } = self
-            .write(Operation::PatchOverlay {
-                user: user.clone(),
-                patch,
-                now,
-                condition,
-                precedence: Precedence::Replace,
-            })
-            .await?;
-        match change {
-            Change::Overlay(_, Some(stored)) => {
-                Ok(Patched { effect, overlay: self.shared.memory.overlays.render(&stored) })
-            }
-            _ => Err(absent_overlay(user.as_str())),
-        }
     }
 
     /// Returns a signal, with its JSON.
@@ -512,7 +454,7 @@ fn absent_overlay(user: &str) -> ServiceError {
 /// What `stats` shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Stats {
-    /// The number of the last commit.
+    /// The number of the last change.
     pub seq: u64,
     /// Records in the file.
     pub counts: Counts,

@@ -94,17 +94,17 @@ impl Caller {
     }
 
     /// Read what is no user's own: signals, rates.
-    fn read_shared(&self) -> Result<(), Problem> {
+    fn require_read_shared(&self) -> Result<(), Problem> {
         self.require("read", |scope| matches!(scope, Scope::Read | Scope::ReadUser(_) | Scope::Admin))
     }
 
     /// Read everybody's balances.
-    fn read(&self) -> Result<(), Problem> {
+    fn require_read(&self) -> Result<(), Problem> {
         self.require("read", |scope| matches!(scope, Scope::Read | Scope::Admin))
     }
 
     /// Read one user's overlay and missions.
-    fn read_user(&self, user: &UserId) -> Result<(), Problem> {
+    fn require_read_user(&self, user: &UserId) -> Result<(), Problem> {
         self.require("read", |scope| match scope {
             Scope::Read | Scope::Admin => true,
             Scope::ReadUser(own) => own == user,
@@ -113,17 +113,17 @@ impl Caller {
     }
 
     /// Write.
-    fn write(&self) -> Result<(), Problem> {
+    fn require_write(&self) -> Result<(), Problem> {
         self.require("write", |scope| matches!(scope, Scope::Write | Scope::Admin))
     }
 
     /// Read what the server counts about itself. One user's token is not for that: it would show what others do.
-    fn metrics(&self) -> Result<(), Problem> {
+    fn require_metrics(&self) -> Result<(), Problem> {
         self.require("metrics", |scope| matches!(scope, Scope::Metrics | Scope::Read | Scope::Admin))
     }
 
     /// Do what only the operator does.
-    fn admin(&self) -> Result<(), Problem> {
+    fn require_admin(&self) -> Result<(), Problem> {
         self.require("admin", |scope| matches!(scope, Scope::Admin))
     }
 }
@@ -192,19 +192,19 @@ macro_rules! extractor {
 
 extractor! {
     /// For those who may read what is no user's own.
-    ReadShared, read_shared
+    ReadShared, require_read_shared
 }
 extractor! {
     /// For those who may read everything.
-    Read, read
+    Read, require_read
 }
 extractor! {
     /// For those who watch the server.
-    Metrics, metrics
+    Metrics, require_metrics
 }
 extractor! {
     /// For the operator.
-    Admin, admin
+    Admin, require_admin
 }
 
 /// For those who may read what is the own of the user whom the path names.
@@ -223,7 +223,7 @@ impl FromRequestParts<AccessState> for ReadUser {
         let caller = state.admit(parts)?;
         caller.require_known()?;
         let Path(OfUser { user }) = Path::from_request_parts(parts, state).await?;
-        caller.read_user(&user).map(|()| Self(state.0.clone(), user))
+        caller.require_read_user(&user).map(|()| Self(state.0.clone(), user))
     }
 }
 
@@ -237,12 +237,12 @@ pub(super) struct Write {
 impl Write {
     /// Whether the caller may be shown a signal.
     pub(super) fn may_read_shared(&self) -> bool {
-        self.caller.read_shared().is_ok()
+        self.caller.require_read_shared().is_ok()
     }
 
     /// Whether the caller may be shown a user's overlay.
     pub(super) fn may_read_user(&self, user: &UserId) -> bool {
-        self.caller.read_user(user).is_ok()
+        self.caller.require_read_user(user).is_ok()
     }
 }
 
@@ -251,7 +251,7 @@ impl FromRequestParts<AccessState> for Write {
 
     async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
         let caller = state.admit(parts)?;
-        caller.write().map(|()| Self { service: state.0.clone(), caller })
+        caller.require_write().map(|()| Self { service: state.0.clone(), caller })
     }
 }
 
@@ -267,10 +267,11 @@ mod tests {
             let (sha256, created_at) = ([0; 32], UnixMillis::new(0));
             let (id, label) = (String::new(), String::new());
             let caller = Caller::Holder(Arc::new(Token { id, sha256, scopes: vec![scope], label, created_at }));
-            let user = [&mine, &other].map(|user| caller.read_user(user).is_ok());
+            let user = [&mine, &other].map(|user| caller.require_read_user(user).is_ok());
             let [read_mine, read_other] = user;
-            let (shared, all) = (caller.read_shared().is_ok(), caller.read().is_ok());
-            let (write, metrics, admin) = (caller.write().is_ok(), caller.metrics().is_ok(), caller.admin().is_ok());
+            let (shared, all) = (caller.require_read_shared().is_ok(), caller.require_read().is_ok());
+            let (write, metrics, admin) =
+                (caller.require_write().is_ok(), caller.require_metrics().is_ok(), caller.require_admin().is_ok());
             [shared, read_mine, read_other, all, write, metrics, admin]
         };
         assert_eq!(allowed(Scope::Read), [true, true, true, true, false, true, false]);

@@ -121,22 +121,22 @@ pub async fn serve(
     let budget = service.metrics().http.answers_held.clone();
     let budget = MemoryBudget::new("--answers-memory", settings.limits.answers_bytes_max, budget);
     let router = router(service.clone(), &threads.background(budget));
-    let answers = Answers::new(router, settings, &service);
-    run(listener, answers, shutdown).await
+    let handler = RequestHandler::new(router, settings, &service);
+    run(listener, handler, shutdown).await
 }
 
 pub(super) async fn run(
     listener: TcpListener,
-    answers: Answers,
+    handler: RequestHandler,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving http");
-    let limits = answers.limits;
+    let limits = handler.limits;
     let http = connection_settings(limits);
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
-    let answers = Arc::new(answers);
+    let handler = Arc::new(handler);
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Freely;
     loop {
@@ -146,8 +146,8 @@ pub(super) async fn run(
             accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
                 Ok((stream, _)) => {
                     let connection = Connection::default();
-                    let (answers, stopping) = (Arc::clone(&answers), stopping.clone());
-                    let served = serve_connection(stream, connection.clone(), answers, http.clone(), stopping);
+                    let (handler, stopping) = (Arc::clone(&handler), stopping.clone());
+                    let served = serve_connection(stream, connection.clone(), handler, http.clone(), stopping);
                     connection.is(connections.spawn(served));
                     accepting.accepted(connections.len(), limits.connections_max);
                 }
@@ -224,7 +224,7 @@ fn connection_settings(limits: Limits) -> http1::Builder {
 
 /// What answers the requests of all connections.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct RequestHandler {
     stack: Stack,
     log: RequestLog,
     limits: Limits,
@@ -235,7 +235,7 @@ pub(super) struct Answers {
 /// The router, with a layer that makes an answer of a panic.
 type Stack = CatchPanic<Router, fn(Box<dyn Any + Send>) -> Response>;
 
-impl Answers {
+impl RequestHandler {
     pub(super) fn new(router: Router, settings: Settings, service: &Service) -> Self {
         let metrics = &service.metrics().http;
         let on_panic: fn(Box<dyn Any + Send>) -> Response = |payload| Problem::panicked(&*payload).into_response();
@@ -294,7 +294,7 @@ impl Answers {
 async fn serve_connection(
     stream: TcpStream,
     connection: Connection,
-    answers: Arc<Answers>,
+    handler: Arc<RequestHandler>,
     http: http1::Builder,
     mut stopping: watch::Receiver<()>,
 ) {
@@ -303,12 +303,12 @@ async fn serve_connection(
     }
     let abandoned = Arc::new(AtomicBool::new(false));
     let stop_seen = stopping.clone();
-    let exchange = Arc::new((Arc::clone(&answers), connection, Arc::clone(&abandoned), stopping.clone()));
+    let exchange = Arc::new((Arc::clone(&handler), connection, Arc::clone(&abandoned), stopping.clone()));
     let on_request = move |request| {
         let exchange = Arc::clone(&exchange);
         async move {
-            let (answers, connection, abandoned, stop_seen) = &*exchange;
-            let mut response = answers.answer(request, connection, abandoned).await;
+            let (handler, connection, abandoned, stop_seen) = &*exchange;
+            let mut response = handler.answer(request, connection, abandoned).await;
             // hyper says so by itself, but only of answers that it was still waiting for when it was told to stop.
             if abandoned.load(Ordering::Relaxed) || stop_seen.has_changed().is_err() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -316,7 +316,7 @@ async fn serve_connection(
             Ok::<_, Infallible>(response)
         }
     };
-    let socket = TokioIo::new(Socket::new(stream, answers.limits.write, answers.unreadable.clone()));
+    let socket = TokioIo::new(Socket::new(stream, handler.limits.write, handler.unreadable.clone()));
     let mut connection = http.serve_connection(socket, service_fn(on_request));
     let mut told_to_stop = pin!(stopping.changed());
     let mut is_listening = false;

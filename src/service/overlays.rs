@@ -105,17 +105,17 @@ impl Overlays {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Finds a user's overlay.
     pub(super) fn find(&self, user: &str) -> Lookup {
-        match &*self.read() {
+        match &*self.state() {
             State::Full(roster) => match roster.find(user) {
                 Some(overlay) => Lookup::Found(overlay),
                 None if roster.damaged().contains(user) => Lookup::Unknown,
@@ -131,7 +131,7 @@ impl Overlays {
     }
 
     fn full(&self) -> Option<Arc<Roster>> {
-        match &*self.read() {
+        match &*self.state() {
             State::Full(roster) => Some(Arc::clone(roster)),
             State::Empty | State::Filling(_) => None,
         }
@@ -139,7 +139,7 @@ impl Overlays {
 
     /// How many overlays are in memory, and how large they are.
     pub(super) fn size(&self) -> RosterSize {
-        match &*self.read() {
+        match &*self.state() {
             State::Full(roster) => {
                 RosterSize { users: roster.users(), bytes: roster.bytes(), damaged: roster.damaged().len() }
             }
@@ -158,13 +158,13 @@ impl Overlays {
     }
 
     fn apply(&self, changed: Changed) {
-        if matches!(&*self.read(), State::Empty) {
+        if matches!(&*self.state(), State::Empty) {
             // A fill that starts after this takes a snapshot that shows the change.
             return;
         }
         // Before the lock, for which readers wait.
         let rendered = changed.stored.as_ref().map(|stored| self.render(stored));
-        match &mut *self.write() {
+        match &mut *self.state_mut() {
             State::Empty => {}
             State::Filling(pending) => pending.push(changed),
             // A batch that reads the old version keeps it; both share their chunks.
@@ -174,7 +174,7 @@ impl Overlays {
 
     /// Counts a read or write of one overlay while the roster is not full; after some, fills it in the background.
     pub(super) fn count_miss(self: &Arc<Self>, store: &Arc<Store>) {
-        if matches!(&*self.read(), State::Full(_)) {
+        if matches!(&*self.state(), State::Full(_)) {
             return;
         }
         let misses = self.misses.fetch_add(1, Ordering::Relaxed) + 1;
@@ -215,14 +215,14 @@ impl Overlays {
     /// Reads all overlays of the snapshot that `take_snapshot` takes into memory, unless they are there already. The
     /// caller holds `filling`.
     fn fill(&self, take_snapshot: impl FnOnce() -> Result<Snapshot, StoreError>) -> Result<Arc<Roster>, StoreError> {
-        match &mut *self.write() {
+        match &mut *self.state_mut() {
             State::Full(roster) => return Ok(Arc::clone(roster)),
             state => *state = State::Filling(Vec::new()),
         }
         // Only now, when changes are collected: a change that was committed between the snapshot and the first
         // collected change would be in neither, and the roster would miss it for good.
         let read = take_snapshot().and_then(|snapshot| Ok((snapshot.seq()?, self.read_all(&snapshot)?)));
-        let mut state = self.write();
+        let mut state = self.state_mut();
         let pending = match std::mem::replace(&mut *state, State::Empty) {
             State::Filling(pending) => pending,
             State::Empty | State::Full(_) => Vec::new(),
@@ -284,7 +284,7 @@ impl Overlays {
     ///
     /// [`ServiceError::TooManyOverlays`].
     pub(super) fn check_memory(&self, operation: &Operation) -> Result<(), ServiceError> {
-        let state = self.read();
+        let state = self.state();
         let State::Full(roster) = &*state else { return Ok(()) };
         let bytes = roster.bytes() as u64;
         if bytes + OVERLAY_BYTES_MAX <= self.bytes_max {
@@ -314,7 +314,7 @@ impl Overlays {
 
     /// Empties the roster; readers go to the file until it is filled again. A fill that is under way goes on.
     pub(super) fn clear(&self) {
-        let mut state = self.write();
+        let mut state = self.state_mut();
         if matches!(*state, State::Full(_)) {
             *state = State::Empty;
         }

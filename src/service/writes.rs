@@ -1,8 +1,7 @@
 //! One entry point for each thing that a client may write. The writer checks the condition of a write, so no other
 //! write can come in between.
 
-use super::{Service, ServiceError};
-
+use super::{RenderedOverlay, Service, ServiceError, absent_overlay};
 use crate::domain::{Condition, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UserId};
 use crate::render;
 use crate::store::{Change, Effect, Operation, Precedence, Receipt};
@@ -20,6 +19,15 @@ impl Written {
     fn of(receipt: &Receipt) -> Self {
         Self { is_new: receipt.effect == Effect::Created, seq: receipt.seq() }
     }
+}
+
+/// The outcome of a patch: what it did, and the overlay as it left it.
+#[derive(Clone, Debug)]
+pub struct Patched {
+    /// What it did.
+    pub effect: Effect,
+    /// The overlay, by that write and no later one.
+    pub overlay: RenderedOverlay,
 }
 
 impl Service {
@@ -61,6 +69,52 @@ impl Service {
     pub async fn put_overlay(&self, draft: OverlayDraft, condition: Condition) -> Result<Written, ServiceError> {
         let (now, precedence) = (self.now(), Precedence::Replace);
         Ok(Written::of(&self.write(Operation::PutOverlay { draft, now, condition, precedence }).await?))
+    }
+
+    /// Applies a merge patch to an overlay; one that changes nothing is answered without a write.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`].
+    pub async fn patch_overlay(
+        &self,
+        user: UserId,
+        patch: Object,
+        condition: Condition,
+    ) -> Result<Patched, ServiceError> {
+        let now = self.now();
+        // Only the writer checks a condition. Without one, memory suffices: it is no older than the last acknowledged
+        // write, and a write that is not acknowledged yet counts as later than this one.
+        let found = if condition == Condition::None { self.overlay_in_memory(user.as_str()) } else { Ok(None) };
+        let found = found.inspect_err(|_| {
+            self.shared.metrics.writes_refused.inc();
+        })?;
+        if let Some(found) = found
+            && if let Some(is_unchanged) = found.row().account.is_unchanged_by(&patch) {
+                is_unchanged
+            } else {
+                let overlay = found.overlay()?;
+                overlay.patched(patch.clone(), now)?.same_but_time(&overlay)
+            }
+        {
+            self.shared.metrics.writes_unchanged.inc();
+            return Ok(Patched { effect: Effect::Unchanged, overlay: found });
+        }
+        let Receipt { effect, change, .. } = self
+            .write(Operation::PatchOverlay {
+                user: user.clone(),
+                patch,
+                now,
+                condition,
+                precedence: Precedence::Replace,
+            })
+            .await?;
+        match change {
+            Change::Overlay(_, Some(stored)) => {
+                Ok(Patched { effect, overlay: self.shared.memory.overlays.render(&stored) })
+            }
+            _ => Err(absent_overlay(user.as_str())),
+        }
     }
 
     /// Deletes an overlay.

@@ -57,7 +57,7 @@ pub(super) enum DecodeError {
     Value(String),
 }
 
-/// A record, and the `seq` of the commit that wrote it.
+/// A record, and the `seq` of the change that wrote it.
 type Decoded<T> = Result<(T, u64), DecodeError>;
 
 #[derive(Debug, Encode, Decode)]

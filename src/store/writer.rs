@@ -181,7 +181,7 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
                 }
             }
             if !operations.is_empty() {
-                self.batch(operations, acknowledges);
+                self.commit_batch(operations, acknowledges);
             }
         }
     }
@@ -208,7 +208,7 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
         }
     }
 
-    fn batch(&mut self, operations: Vec<Operation>, acknowledges: Vec<Acknowledge>) {
+    fn commit_batch(&mut self, operations: Vec<Operation>, acknowledges: Vec<Acknowledge>) {
         if let Some(latch) = &self.latch {
             for acknowledge in acknowledges {
                 acknowledge(Err(WriteError::Failed(latch.failure())));
@@ -245,7 +245,7 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
 }
 
 /// What came of a batch.
-struct Written {
+struct BatchResult {
     seq: u64,
     results: Vec<Result<Receipt, WriteError>>,
     changes: Vec<Change>,
@@ -253,7 +253,7 @@ struct Written {
 
 /// Puts a batch into one commit. Returns after the sync; an error names the commit if it may be on the disk all the
 /// same.
-fn write_batch(store: &Store, operations: Vec<Operation>) -> Result<Written, (StoreError, Option<Doubtful>)> {
+fn write_batch(store: &Store, operations: Vec<Operation>) -> Result<BatchResult, (StoreError, Option<Doubtful>)> {
     let engine = store.engine();
     let certain = |error: StoreError| (error, None);
     let tx = engine.begin().map_err(certain)?;
@@ -272,7 +272,7 @@ fn write_batch(store: &Store, operations: Vec<Operation>) -> Result<Written, (St
 }
 
 /// Applies a batch to the tables.
-fn apply_batch(tx: &WriteTransaction, operations: Vec<Operation>) -> Result<Written, StoreError> {
+fn apply_batch(tx: &WriteTransaction, operations: Vec<Operation>) -> Result<BatchResult, StoreError> {
     let mut batch = Batch::open(tx)?;
     let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
@@ -287,5 +287,5 @@ fn apply_batch(tx: &WriteTransaction, operations: Vec<Operation>) -> Result<Writ
         }
     }
     let (seq, changes) = batch.finish()?;
-    Ok(Written { seq, results, changes })
+    Ok(BatchResult { seq, results, changes })
 }
