@@ -1,14 +1,15 @@
-//! The cache of signals: decoded records with their JSON, their outcomes and the templates of their views, an hour each.
+//! The cache of signals: decoded records with their JSON, their outcomes and the templates of their views, an hour
+//! each.
 //!
 //! It never holds views, and never the fact that a signal is absent. Overlays are in memory too, in the roster of the
 //! [`service`](crate::service). The order of steps makes this more than a map: a read that starts after a write was
 //! acknowledged never sees the state before the write.
 //!
-//! - The writer commits, notes the number of the last change, of whatever record it was, replaces the signal if the cache has it, or removes it if it was
-//!   deleted, and acknowledges ([`Cache::committed`]).
+//! - The writer commits, notes the number of the last change, of whatever record it was, replaces the signal if the
+//!   cache has it, or removes it if it was deleted, and acknowledges ([`Cache::committed`]).
 //! - A reader that misses notes that number, reads the file, and puts the signal only if the number has not moved,
-//!   which it checks under the key's lock ([`Cache::signal`]). If it moved, a commit may have overtaken the read: the value is good for this reader, whose request started before that write was acknowledged, but not for the
-//!   next one.
+//!   which it checks under the key's lock ([`Cache::signal`]). If it moved, a commit may have overtaken the read: the
+//!   value is good for this reader, whose request started before that write was acknowledged, but not for the next one.
 //!
 //! moka's lock on the key serialises the puts of one key. If the reader's put comes first, the writer replaces it
 //! before the acknowledgement; if the writer finds nothing to replace, the number has moved and the reader puts

@@ -1,7 +1,8 @@
 //! Mission views from shared signals and per-user overlays, kept in one file.
 //!
-//! A **signal** is a trade idea that all users share; an **overlay** is one user's own settings and balance. Each is stored once. The
-//! **mission view** joins the two with what they come to, above all the size of the position, and is computed when it is read.
+//! A **signal** is a trade idea that all users share; an **overlay** is one user's own settings and balance. Each is
+//! stored once. The **mission view** joins the two with what they come to, above all the size of the position, and is
+//! computed when it is read.
 //!
 //! Dependencies point one way:
 //!
@@ -18,8 +19,8 @@
 //! - [`legacy`] brings the files of the service before this one in, compares, and packs them away.
 //! - [`cli`] and [`config`] are what the operator meets.
 //!
-//! Two promises shape the whole: a size never risks more than the user allows, to the last lot step; and what is acknowledged is
-//! on the disk, and no later read shows anything older.
+//! Two promises shape the whole: a size never risks more than the user allows, to the last lot step; and what is
+//! acknowledged is on the disk, and no later read shows anything older.
 
 pub mod cache;
 pub mod cli;

@@ -252,7 +252,8 @@ impl Mission {
 pub struct Budget {
     /// The risk that is applied, in percent: the overlay's, else the tier's.
     pub risk_percent: Option<Decimal>,
-    /// The most that a trade may lose: balance or equity × risk / 100, cut to eight decimals; nothing of one below zero.
+    /// The most that a trade may lose: balance or equity × risk / 100, cut to eight decimals; nothing of one below
+    /// zero.
     pub risk_budget: Option<Decimal>,
 }
 
@@ -623,8 +624,8 @@ fn shown_rate(conversion: &Conversion) -> Option<Decimal> {
     decimal(Ratio::new(numerators, denominators)?.nearest_to(ONE)?)
 }
 
-/// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit. Of a balance
-/// below zero nothing may be lost.
+/// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit. Of a
+/// balance below zero nothing may be lost.
 fn risk_budget(balance: Decimal, risk_percent: Decimal) -> Option<Decimal> {
     // Units of a balance times units of a percentage, by units of a budget.
     decimal(u64::try_from(risk_product(balance, risk_percent)? / u128::from(100 * ONE)).ok()?)

@@ -34,7 +34,7 @@ impl OutcomeStatus {
     }
 }
 
-/// How a closed position ended, in the words of whoever closed it: it is not derived from the profit.
+/// How a closed position ended, as the client says: nothing derives it from the profit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum TradeResult {

@@ -14,8 +14,8 @@ pub(super) struct Ratio {
 }
 
 impl Ratio {
-    /// Makes the fraction of two products; `None` if a divisor is zero, or a product in lowest terms takes more than 256
-    /// bits, as that of four factors never does.
+    /// Makes the fraction of two products; `None` if a divisor is zero, or a product in lowest terms takes more than
+    /// 256 bits, as that of four factors never does.
     pub(super) fn new<const N: usize, const D: usize>(
         mut numerators: [u64; N],
         mut denominators: [u64; D],
@@ -55,8 +55,8 @@ impl Ratio {
         u64::try_from(product.checked_div(self.denominator)?).ok()
     }
 
-    /// Returns `value` times the fraction, cut to an integer, and `u64::MAX` for more than that; `None` if the product on
-    /// the way does not fit 256 bits.
+    /// Returns `value` times the fraction, cut to an integer, and `u64::MAX` for more than that; `None` if the product
+    /// on the way does not fit 256 bits.
     pub(super) fn floor_at_most(&self, value: u128) -> Option<u64> {
         let product = U256::from(value).checked_mul(self.numerator)?;
         Some(u64::try_from(product.checked_div(self.denominator)?).unwrap_or(u64::MAX))

@@ -137,8 +137,9 @@ impl AccessState {
     ///
     /// # Errors
     ///
-    /// 400 if its head can be understood in two ways; 501 if its body is in a transfer coding; 403 `local-only` if no token is needed and it is not of a program of this
-    /// machine; 503 `file-replaced` once another program has written to the database file.
+    /// 400 if its head can be understood in two ways; 501 if its body is in a transfer coding; 403 `local-only` if no
+    /// token is needed and it is not of a program of this machine; 503 `file-replaced` once another program has written
+    /// to the database file.
     fn admit(&self, parts: &Parts) -> Result<Caller, Problem> {
         let caller = Caller::of(&self.0, &parts.headers);
         if let Some(record) = parts.extensions.get::<Arc<RequestRecord>>() {

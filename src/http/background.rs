@@ -30,8 +30,8 @@ use crate::service::ServiceError;
 
 /// Bytes of a piece: takes a connection some ten microseconds to write.
 pub(super) const PIECE_BYTES: usize = 32 * 1024;
-/// Pieces of an answer that are made ahead of its client: a thread of low priority may wait for its turn after each time
-/// that it has nothing to do.
+/// Pieces of an answer that are made ahead of its client: a thread of low priority may wait for its turn after each
+/// time that it has nothing to do.
 const PIECES_AHEAD: usize = 4;
 /// Answers that are compressed at once: each takes up to a megabyte for the compressor's memory. More are sent plain.
 const COMPRESSED_AT_ONCE: usize = 16;

@@ -20,8 +20,8 @@ pub(super) async fn healthz(_: Open, _: Query<Nothing>) -> Response {
 
 /// `GET /readyz`: whether the file can be read, and what the operator should know.
 ///
-/// 200 as long as reads are answered. `status` is `degraded` while writes are refused: whoever sends reads here should
-/// go on doing so. A client without a token, if one is needed, learns that reads are answered and no more.
+/// 200 as long as reads are answered. `status` is `degraded` while writes are refused: a load balancer should go on
+/// sending reads here. A client without a token, if one is needed, learns that reads are answered and no more.
 pub(super) async fn readyz(Open { service, is_stranger }: Open, _: Query<Nothing>) -> Result<Response, Problem> {
     let (stats, health) = service.stats_and_health().await?;
     if is_stranger {

@@ -213,8 +213,8 @@ fn connection_settings(limits: Limits) -> http1::Builder {
     let head_bytes_max = limits.head_bytes_max.max(HEAD_BYTES_LEAST);
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_read)
-        // Who has sent a whole request and will send no more still waits for its answer; who is gone is noticed in
-        // writing it.
+        // A client that has sent a whole request and closed its sending half still waits for the answer. A client that
+        // is gone is noticed when the answer is written.
         .half_close(true)
         // Alone this is only where growing stops; a head of twice the size can get through.
         .max_buf_size(head_bytes_max)

@@ -28,8 +28,8 @@ impl Parameters for SignalsQuery {
 
 /// `GET /v1/signals`: a page of signals.
 ///
-/// `status` is `active`, `expired`, `cancelled`, `closed` or `all` (unless given); `symbol` narrows it down. Active ones
-/// come soonest to expire first, all others newest first.
+/// `status` is `active`, `expired`, `cancelled`, `closed` or `all` (unless given); `symbol` narrows it down. Active
+/// ones come soonest to expire first, all others newest first.
 pub(super) async fn list_signals(
     ReadShared(service): ReadShared,
     Query(query): Query<SignalsQuery>,

@@ -132,8 +132,8 @@ pub(super) async fn list_outcomes(
     Ok(answer::page("outcomes", &page, |_| {}))
 }
 
-/// `DELETE /v1/users/{user}`: forget everything of a user: the overlay, all outcomes, and the scopes of tokens that name
-/// the user. `If-Match` names the overlay. 204; 404 if there is nothing.
+/// `DELETE /v1/users/{user}`: forget everything of a user: the overlay, all outcomes, and the scopes of tokens that
+/// name the user. `If-Match` names the overlay. 204; 404 if there is nothing.
 pub(super) async fn delete_user(
     Write { service, .. }: Write,
     _: Query<Nothing>,

@@ -905,7 +905,7 @@ fn every_reason_can_be_given() {
     }
 }
 
-/// A user who has a position is told of it first; both reasons are listed.
+/// The outcome tells of a position, so it decides the status; the reasons list the outcome's and the signal's.
 #[test]
 fn an_outcome_decides_the_status_before_the_signal_does() {
     let expired = "2026-01-30T17:00:00Z";
