@@ -36,5 +36,5 @@ pub use overlay::{Account, Overlay, OverlayDraft, RiskBasis};
 pub use rate::{Conversion, Leg, Rate, RateDraft, Rates};
 pub use signal::{Direction, Levels, Signal, SignalDraft, SignalStatus};
 pub use tier::{Tier, Tiers, UserTier};
-pub use time::UnixMillis;
-pub use token::{Scope, Token};
+pub use time::{UnixMillis, parse_period};
+pub use token::{Expiry, Scope, Token, TokenDraft};

@@ -35,6 +35,7 @@ mod routes;
 mod server;
 mod signals;
 mod socket;
+mod tokens;
 mod users;
 
 pub use server::{Limits, Settings, serve};

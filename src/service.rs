@@ -42,6 +42,7 @@ pub use missions::{
 };
 pub use prune::Pruned;
 pub use records::{LineReader, RecordKind, export_lines};
+pub use tokens::{HeldToken, TokenCheck};
 pub use writes::{Patched, Written};
 
 pub use overlays::RosterSize;
@@ -50,7 +51,7 @@ use roster::Names;
 pub use roster::RenderedOverlay;
 
 use crate::cache::{Cache, CacheSize, CachedSignal};
-use crate::domain::{Instruments, Invalid, Market, Rates, SignalId, Tiers, Token, UnixMillis, UserId};
+use crate::domain::{Instruments, Invalid, Market, Rates, SignalId, Tiers, UnixMillis, UserId};
 use crate::metrics::Metrics;
 use crate::store::{
     Change, Commit, Counts, Effect, Operation, Receipt, RetryPauses, Snapshot, Store, StoreError, WriteError, Writer,
@@ -130,7 +131,7 @@ struct Memory {
     cache: Cache,
     overlays: Arc<Overlays>,
     rates: RwLock<Arc<Rates>>,
-    tokens: RwLock<Arc<HashMap<String, Arc<Token>>>>,
+    tokens: RwLock<Arc<HashMap<String, Arc<HeldToken>>>>,
 }
 
 impl Memory {
@@ -141,7 +142,7 @@ impl Memory {
             match change {
                 Change::Rate(rate, seq) => update(&self.rates, |rates| rates.put(rate.clone(), *seq)),
                 Change::Token(id, Some(token)) => {
-                    update(&self.tokens, |tokens| drop(tokens.insert(id.clone(), Arc::new(token.clone()))));
+                    update(&self.tokens, |tokens| HeldToken::put(tokens, id, token.clone()));
                 }
                 Change::Token(id, None) => update(&self.tokens, |tokens| drop(tokens.remove(id))),
                 Change::Signal(_)
@@ -206,12 +207,12 @@ impl Service {
     /// [`StoreError`].
     pub fn start(store: Arc<Store>, settings: Settings) -> Result<Self, StoreError> {
         let snapshot = store.snapshot()?;
-        let tokens = snapshot.tokens()?.into_iter().map(|token| (token.id.clone(), Arc::new(token))).collect();
+        let tokens = snapshot.tokens()?.into_iter().map(|token| (token.id.clone(), Arc::new(HeldToken::new(token))));
         let memory = Arc::new(Memory {
             cache: Cache::default(),
             overlays: Arc::new(Overlays::new(&settings.tiers, settings.overlays_bytes_max)),
             rates: RwLock::new(Arc::new(snapshot.rates()?)),
-            tokens: RwLock::new(Arc::new(tokens)),
+            tokens: RwLock::new(Arc::new(tokens.collect())),
         });
         let observed = Arc::clone(&memory);
         let writer =

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::serve::parse_period;
 use super::{Answer, block_on, open};
 use crate::config::Config;
-use crate::domain::UnixMillis;
+use crate::domain::{UnixMillis, parse_period};
 
 /// Remove the signals that expired before a moment, with their outcomes.
 ///

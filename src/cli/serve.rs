@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::load::{find_files, load, text};
 use super::{Answer, open_or_create_with};
 use crate::config::Config;
+use crate::domain::parse_period;
 use crate::http;
 use crate::service::{BACKUPS, BackupPlan, Service};
 use crate::store::{Precedence, StoreError};
@@ -62,20 +63,6 @@ enum AccessLog {
 /// Threads for what waits for the disk, some times the processors of a small machine: more answer a crowd that asks for
 /// long lists no sooner, and hold up answers from memory, which take their turns with them.
 const BLOCKING_THREADS_MAX: usize = 16;
-
-/// Reads `90s`, `30m`, `1h`, `1d`.
-pub(super) fn parse_period(text: &str) -> Result<Duration, String> {
-    let unit_seconds = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3_600,
-        Some('d') => 86_400,
-        _ => return Err("a number and a unit are needed: 90s, 30m, 1h, 1d".to_owned()),
-    };
-    let count = text.get(..text.len() - 1).and_then(|count| count.parse::<u32>().ok()).filter(|count| *count > 0);
-    let count = count.ok_or("the number must be a whole one above 0")?;
-    Ok(Duration::from_secs(u64::from(count) * unit_seconds))
-}
 
 impl Serve {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
@@ -138,7 +125,8 @@ impl Serve {
 
 /// Says what is open to whom.
 fn log_access(service: &Service) {
-    let tokens = service.tokens().values().filter(|token| !token.is_revoked()).count();
+    let now = service.now();
+    let tokens = service.tokens().iter().filter(|token| !token.is_revoked() && !token.is_expired(now)).count();
     if service.is_access_open() {
         tracing::warn!(
             access = "local",
@@ -148,7 +136,7 @@ fn log_access(service: &Service) {
     } else if tokens == 0 {
         tracing::warn!(
             access = "closed",
-            "all tokens are revoked, so nobody may read or write anything: `overlaid token create` makes one, `overlaid token none` \
+            "all tokens are revoked or expired, so nobody may read or write anything: `overlaid token create` makes one, `overlaid token none` \
              opens access to this machine"
         );
     } else {
@@ -221,19 +209,4 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_period_is_a_number_and_a_unit() {
-        assert_eq!(parse_period("1h"), Ok(Duration::from_hours(1)));
-        assert_eq!(parse_period("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_period("2d"), Ok(Duration::from_hours(48)));
-        for wrong in ["", "h", "1", "-1h", "0s", "1.5h", "1é"] {
-            assert!(parse_period(wrong).is_err(), "{wrong}");
-        }
-    }
 }

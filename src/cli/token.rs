@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::{Answer, block_on, open, open_or_create};
 use crate::config::Config;
-use crate::domain::Scope;
+use crate::domain::{Scope, TokenDraft};
 use crate::service::ServiceError;
 
 /// Make, list and revoke access tokens.
@@ -51,26 +51,24 @@ impl TokenCommand {
             Self::Create { scopes, label } => {
                 anyhow::ensure!(label.len() <= LABEL_BYTES_MAX, "the label is longer than {LABEL_BYTES_MAX} bytes");
                 let service = open_or_create(config)?;
-                let token = block_on(service.create_token(scopes, label))?.context("cannot make the token")?;
+                let draft = TokenDraft { scopes, name: label, expires: None };
+                let (secret, _) = block_on(service.create_token(draft))?.context("cannot make the token")?;
                 service.stop();
-                writeln!(out, "{token}")?;
+                writeln!(out, "{secret}")?;
             }
             Self::List { json } => {
                 let service = open(config)?;
-                let tokens = service.tokens();
-                let mut tokens: Vec<_> = tokens.values().collect();
-                tokens.sort_by_key(|token| (token.created_at, token.id.clone()));
-                for token in tokens {
+                for token in service.tokens() {
                     let scopes: Vec<String> = token.scopes.iter().map(ToString::to_string).collect();
                     let shown = if token.is_revoked() { "revoked".to_owned() } else { scopes.join(",") };
                     if json {
                         let row = serde_json::json!({
-                            "id": token.id, "scopes": scopes, "label": token.label,
+                            "id": token.id, "scopes": scopes, "label": token.name,
                             "created_at": token.created_at.to_string(), "revoked": token.is_revoked(),
                         });
                         writeln!(out, "{row}")?;
                     } else {
-                        writeln!(out, "{:<12} {shown:<24} {} {}", token.id, token.created_at, token.label)?;
+                        writeln!(out, "{:<12} {shown:<24} {} {}", token.id, token.created_at, token.name)?;
                     }
                 }
             }

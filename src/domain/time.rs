@@ -3,6 +3,7 @@
 //! Input without an offset is UTC: every old record that can be checked proves that its naive times were.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -84,6 +85,24 @@ impl UnixMillis {
     }
 }
 
+/// Reads a length of time above zero: `90s`, `30m`, `1h`, `1d`.
+///
+/// # Errors
+///
+/// Words that say what is needed.
+pub fn parse_period(text: &str) -> Result<Duration, String> {
+    let unit_seconds = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        _ => return Err("a number and a unit are needed: 90s, 30m, 1h, 1d".to_owned()),
+    };
+    let count = text.get(..text.len() - 1).and_then(|count| count.parse::<u32>().ok()).filter(|count| *count > 0);
+    let count = count.ok_or("the number must be a whole one above 0")?;
+    Ok(Duration::from_secs(u64::from(count) * unit_seconds))
+}
+
 /// RFC 3339 with a `Z`, with milliseconds only where there are any.
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,6 +176,16 @@ mod tests {
             let shown = moment.to_string();
             assert_eq!(shown.len(), if moment.0 % 1_000 == 0 { 20 } else { 24 });
             assert_eq!(UnixMillis::parse(&shown), Some(moment));
+        }
+    }
+
+    #[test]
+    fn a_period_is_a_number_and_a_unit() {
+        assert_eq!(parse_period("1h"), Ok(Duration::from_hours(1)));
+        assert_eq!(parse_period("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_period("2d"), Ok(Duration::from_hours(48)));
+        for wrong in ["", "h", "1", "-1h", "0s", "1.5h", "1é"] {
+            assert!(parse_period(wrong).is_err(), "{wrong}");
         }
     }
 }

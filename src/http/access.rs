@@ -9,6 +9,7 @@
 //! access does not compile. axum runs these before it reads the body. The fallbacks take [`Open`], so that a stranger
 //! learns nothing from an unknown route either.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path};
@@ -19,11 +20,11 @@ use headers::authorization::Bearer;
 use headers::{Authorization, HeaderMapExt as _};
 use serde::Deserialize;
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::request_log::RequestRecord;
 use super::{head, local};
-use crate::domain::{Scope, Token, UserId};
-use crate::service::Service;
+use crate::domain::{Scope, UserId};
+use crate::service::{HeldToken, Service, TokenCheck};
 
 /// The router's state: the service, which only the extractors of this file give away.
 #[derive(Clone, Debug)]
@@ -35,15 +36,17 @@ enum Caller {
     /// A program of this machine, while no token is needed.
     Local,
     /// The holder of this token.
-    Holder(Arc<Token>),
+    Holder(Arc<HeldToken>),
     /// Anybody else.
     Stranger {
+        /// `Unauthorized`, or `TokenExpired`.
+        code: Code,
         /// Why this is not the holder of a token.
-        reason: &'static str,
+        reason: Cow<'static, str>,
         /// Whether the request names a token.
         has_token: bool,
-        /// The token that the request names, if it was revoked or its secret is wrong.
-        token_id: Option<String>,
+        /// The token that the request names, if it expired, was revoked, or its secret is wrong.
+        token: Option<Arc<HeldToken>>,
     },
 }
 
@@ -52,26 +55,32 @@ impl Caller {
         if service.is_access_open() {
             return Self::Local;
         }
+        let without_token = |reason: &'static str| {
+            let (code, reason) = (Code::Unauthorized, reason.into());
+            Self::Stranger { code, reason, has_token: false, token: None }
+        };
         if !headers.contains_key(AUTHORIZATION) {
-            return Self::Stranger { reason: "a bearer token is needed", has_token: false, token_id: None };
+            return without_token("a bearer token is needed");
         }
         let Some(bearer) = headers.typed_get::<Authorization<Bearer>>() else {
-            let reason = "Authorization holds no bearer token";
-            return Self::Stranger { reason, has_token: false, token_id: None };
+            return without_token("Authorization holds no bearer token");
         };
-        if let Some(token) = service.token(bearer.token()) {
-            return Self::Holder(token);
-        }
-        let token_id = service.token_id(bearer.token());
-        Self::Stranger { reason: "the token is not known", has_token: true, token_id }
+        let (code, reason, token) = match service.check_token(bearer.token()) {
+            TokenCheck::Valid(token) => return Self::Holder(token),
+            TokenCheck::Expired(token, expires_at) => {
+                (Code::TokenExpired, format!("the token expired at {expires_at}").into(), Some(token))
+            }
+            TokenCheck::Unknown(token) => (Code::Unauthorized, "the token is not known".into(), token),
+        };
+        Self::Stranger { code, reason, has_token: true, token }
     }
 
     /// The public part of the token that the request names.
     fn token_id(&self) -> Option<&str> {
         match self {
             Self::Local => None,
-            Self::Holder(token) => Some(&token.id),
-            Self::Stranger { token_id, .. } => token_id.as_deref(),
+            Self::Holder(held) => Some(&held.token.id),
+            Self::Stranger { token, .. } => token.as_ref().map(|held| held.token.id.as_str()),
         }
     }
 
@@ -79,7 +88,7 @@ impl Caller {
     fn require(&self, needed: &'static str, allows: impl Fn(&Scope) -> bool) -> Result<(), Problem> {
         match self {
             Self::Local => Ok(()),
-            Self::Holder(token) if token.scopes.iter().any(allows) => Ok(()),
+            Self::Holder(held) if held.token.scopes.iter().any(allows) => Ok(()),
             Self::Holder(_) => Err(Problem::forbidden(needed)),
             Self::Stranger { .. } => self.require_known(),
         }
@@ -88,7 +97,9 @@ impl Caller {
     /// Refuses a stranger.
     fn require_known(&self) -> Result<(), Problem> {
         match self {
-            Self::Stranger { reason, has_token, .. } => Err(Problem::unauthorized(reason, *has_token)),
+            Self::Stranger { code, reason, has_token, .. } => {
+                Err(Problem::unauthorized(*code, reason.clone(), *has_token))
+            }
             Self::Local | Self::Holder(_) => Ok(()),
         }
     }
@@ -259,15 +270,16 @@ impl FromRequestParts<AccessState> for Write {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::UnixMillis;
+    use crate::domain::{Token, UnixMillis};
 
     #[test]
     fn each_scope_allows_what_it_says() {
         let (mine, other) = (UserId::parse("7001").unwrap(), UserId::parse("7002").unwrap());
         let allowed = |scope: Scope| {
             let (sha256, created_at) = ([0; 32], UnixMillis::new(0));
-            let (id, label) = (String::new(), String::new());
-            let caller = Caller::Holder(Arc::new(Token { id, sha256, scopes: vec![scope], label, created_at }));
+            let (id, name, expires_at, last_used_at) = (String::new(), String::new(), None, None);
+            let token = Token { id, sha256, scopes: vec![scope], name, created_at, expires_at, last_used_at };
+            let caller = Caller::Holder(Arc::new(HeldToken::new(token)));
             let user = [&mine, &other].map(|user| caller.require_read_user(user).is_ok());
             let [read_mine, read_other] = user;
             let (shared, all) = (caller.require_read_shared().is_ok(), caller.require_read().is_ok());

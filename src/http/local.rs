@@ -5,13 +5,14 @@
 //! own that leads here it may read the answers too. The browser gives it away in `Host` or `Origin`. A proxy makes
 //! other machines look like this one; what it adds to a request gives that away, unless it adds nothing.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::http::header::{FORWARDED, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 
+use super::memory_budget::Connection;
 use super::problem::{Code, Problem, echo};
 
 /// Refuses a request of another machine, another site or a proxy.
@@ -22,7 +23,16 @@ use super::problem::{Code, Problem, echo};
 ///
 /// 403 `local-only`.
 pub(super) fn require(request: &Parts, host: Option<&Authority>) -> Result<(), Problem> {
-    foreign(&request.uri, &request.headers, host).map_or(Ok(()), |foreign| Err(local_only(&foreign)))
+    let peer = request.extensions.get::<Connection>().and_then(Connection::peer);
+    let foreign = far(peer).or_else(|| foreign(&request.uri, &request.headers, host));
+    foreign.map_or(Ok(()), |foreign| Err(local_only(&foreign)))
+}
+
+/// Says that a client is on another machine: the tokens of a server that listens on other addresses than loopback were
+/// deleted.
+fn far(peer: Option<SocketAddr>) -> Option<String> {
+    let address = peer?.ip().to_canonical();
+    (!address.is_loopback()).then(|| format!("{address} is no address of loopback"))
 }
 
 /// - `foreign`: why the request is not of a program of this machine.
@@ -67,6 +77,22 @@ fn is_loopback(authority: &Authority) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        for (address, is_far) in [
+            ("127.0.0.1:80", false),
+            ("127.9.9.9:80", false),
+            ("[::1]:80", false),
+            ("[::ffff:127.0.0.1]:80", false),
+            ("10.0.0.1:80", true),
+            ("[::ffff:10.0.0.1]:80", true),
+            ("[fe80::1]:80", true),
+        ] {
+            assert_eq!(far(Some(address.parse().unwrap())).is_some(), is_far, "{address}");
+        }
+        assert_eq!(far(None), None);
+    }
 
     #[test]
     fn only_names_of_loopback_are_this_machine() {

@@ -5,6 +5,7 @@
 //! So a crowd of slow clients costs no more than the budget, and a client that keeps up never notices.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::body::Bytes;
@@ -14,18 +15,31 @@ use tokio::time::Instant;
 
 use crate::metrics::BudgetMetrics;
 
-/// The task of one connection, by which another task can end it. The accept loop names the task right after its start.
+/// One connection: who is at its other end, and its task, by which another task can end it. The accept loop names the
+/// task right after its start.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Connection(Arc<OnceLock<AbortHandle>>);
+pub(super) struct Connection {
+    peer: Option<SocketAddr>,
+    task: Arc<OnceLock<AbortHandle>>,
+}
 
 impl Connection {
+    pub(super) fn of(peer: SocketAddr) -> Self {
+        Self { peer: Some(peer), task: Arc::default() }
+    }
+
+    /// The address at its other end; `None` where there is no network in between.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     pub(super) fn is(&self, task: AbortHandle) {
         // A connection has one task.
-        let _ = self.0.set(task);
+        let _ = self.task.set(task);
     }
 
     fn end(&self) {
-        if let Some(task) = self.0.get() {
+        if let Some(task) = self.task.get() {
             task.abort();
         }
     }

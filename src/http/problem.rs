@@ -47,6 +47,8 @@ pub(super) enum Code {
     BrokenBody,
     /// There is no token, or none that is known.
     Unauthorized,
+    /// The token was one until a moment that is over.
+    TokenExpired,
     /// The token is known, and its scopes do not reach this far.
     Forbidden,
     /// No token has been made, and the request is not of a program of this machine.
@@ -106,6 +108,7 @@ impl Code {
                 (StatusCode::BAD_REQUEST, "Malformed request")
             }
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Token required"),
+            Self::TokenExpired => (StatusCode::UNAUTHORIZED, "Token expired"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "Token does not allow this"),
             Self::LocalOnly => (StatusCode::FORBIDDEN, "Only this machine is served"),
             Self::NotFound => (StatusCode::NOT_FOUND, "Not found"),
@@ -186,10 +189,10 @@ impl Problem {
         self
     }
 
-    /// 401 `unauthorized`, with the challenge of RFC 6750 §3.
-    pub(super) fn unauthorized(reason: &'static str, has_token: bool) -> Self {
+    /// 401 `unauthorized` or `token-expired`, with the challenge of RFC 6750 §3.
+    pub(super) fn unauthorized(code: Code, reason: Cow<'static, str>, has_token: bool) -> Self {
         let challenge = if has_token { CHALLENGE_INVALID } else { CHALLENGE };
-        Self::new(Code::Unauthorized, reason).with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+        Self::new(code, reason).with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 
     /// 403 `forbidden` for a token without the scope that is `needed`.
@@ -390,11 +393,9 @@ mod tests {
     fn headers_that_belong_to_a_status_are_sent_with_it() {
         let header = |problem: Problem, name| problem.into_response().headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header(Problem::new(Code::Busy, "full"), RETRY_AFTER), "1");
-        assert_eq!(header(Problem::unauthorized("no token", false), WWW_AUTHENTICATE), "Bearer realm=\"overlaid\"");
-        assert_eq!(
-            header(Problem::unauthorized("an unknown token", true), WWW_AUTHENTICATE),
-            "Bearer realm=\"overlaid\", error=\"invalid_token\""
-        );
+        let unauthorized = |has_token| Problem::unauthorized(Code::Unauthorized, "no such token".into(), has_token);
+        assert_eq!(header(unauthorized(false), WWW_AUTHENTICATE), "Bearer realm=\"overlaid\"");
+        assert_eq!(header(unauthorized(true), WWW_AUTHENTICATE), "Bearer realm=\"overlaid\", error=\"invalid_token\"");
         assert_eq!(
             header(Problem::forbidden("admin"), WWW_AUTHENTICATE),
             "Bearer realm=\"overlaid\", error=\"insufficient_scope\", scope=\"admin\""

@@ -10,7 +10,7 @@ use tower_http::compression::CompressionLayer;
 use super::access::{AccessState, Open};
 use super::background::{self, Background};
 use super::problem::{Code, Problem, echo};
-use super::{health, import, metrics, missions, openapi, rates, signals, users};
+use super::{health, import, metrics, missions, openapi, rates, signals, tokens, users};
 use crate::service::Service;
 
 /// Makes the router.
@@ -39,7 +39,10 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .route("/v1/signals/{signal}/missions", get(missions::list_missions_of_signal))
         .route("/v1/users/{user}/missions", get(missions::list_missions_of_user))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
-    let lists = Router::new().route("/v1/signals", get(signals::list_signals)).merge(batches);
+    let lists = Router::new()
+        .route("/v1/signals", get(signals::list_signals))
+        .route("/v1/admin/tokens", get(tokens::list_tokens))
+        .merge(batches);
     let lists = lists.layer(from_fn_with_state(background.clone(), background::answer));
     Router::new()
         .route("/v1/users/{user}/missions/{signal}", get(missions::get_mission))
@@ -64,6 +67,8 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .route("/v1/rates/{pair}", put(rates::put_rate).get(rates::get_rate))
         .route("/v1/import", post(import::import))
         .route("/v1/admin/backup", get(health::get_backup).post(health::post_backup))
+        .route("/v1/admin/tokens", post(tokens::post_token).delete(tokens::delete_tokens))
+        .route("/v1/admin/tokens/{id}", delete(tokens::revoke_token))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::get_metrics))

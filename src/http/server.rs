@@ -144,8 +144,8 @@ pub(super) async fn run(
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => log_end(ended),
             accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
-                Ok((stream, _)) => {
-                    let connection = Connection::default();
+                Ok((stream, peer)) => {
+                    let connection = Connection::of(peer);
                     let (handler, stopping) = (Arc::clone(&handler), stopping.clone());
                     let served = serve_connection(stream, connection.clone(), handler, http.clone(), stopping);
                     connection.is(connections.spawn(served));

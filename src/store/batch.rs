@@ -148,6 +148,7 @@ impl<'tx> Batch<'tx> {
             }
             Operation::PutToken(token) => self.put_token(token),
             Operation::RevokeToken(id) => self.revoke_token(id),
+            Operation::NoteTokenUse { id, at } => self.note_token_use(id, at),
             Operation::DeleteToken(id) => self.delete_token(id),
         }
     }
@@ -440,13 +441,22 @@ impl<'tx> Batch<'tx> {
     }
 
     fn revoke_token(&mut self, id: String) -> Applied {
+        self.change_token(id, |token| token.scopes.clear())
+    }
+
+    fn note_token_use(&mut self, id: String, at: UnixMillis) -> Applied {
+        self.change_token(id, |token| token.last_used_at = token.last_used_at.max(Some(at)))
+    }
+
+    fn change_token(&mut self, id: String, change: impl FnOnce(&mut Token)) -> Applied {
         let stored =
             self.tokens.table()?.get(id.as_str())?.map(|bytes| stored_token(&id, bytes.value())).transpose()?;
-        let Some(mut token) = stored else { return Err(Refusal::Absent(format!("token {id}")).into()) };
-        if token.is_revoked() {
+        let Some(stored) = stored else { return Err(Refusal::Absent(format!("token {id}")).into()) };
+        let mut token = stored.clone();
+        change(&mut token);
+        if token == stored {
             return Ok(Receipt::of(Effect::Unchanged, Change::Token(id, Some(token))));
         }
-        token.scopes.clear();
         let bytes = codec::encode_token(&token, self.next_seq())?;
         self.tokens.table()?.insert(id.as_str(), bytes.as_slice())?;
         Ok(self.done(Effect::Changed, Change::Token(id, Some(token))))

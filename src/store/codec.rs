@@ -130,8 +130,10 @@ struct TokenV1 {
     id: String,
     sha256: [u8; 32],
     scopes: Vec<String>,
-    label: String,
+    name: String,
     created_at_ms: i64,
+    expires_at_ms: Option<i64>,
+    last_used_at_ms: Option<i64>,
 }
 
 pub(super) fn encode_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
@@ -326,8 +328,10 @@ pub(super) fn encode_token(token: &Token, seq: u64) -> Result<Vec<u8>, TooLarge>
         id: token.id.clone(),
         sha256: token.sha256,
         scopes: token.scopes.iter().map(ToString::to_string).collect(),
-        label: token.label.clone(),
+        name: token.name.clone(),
         created_at_ms: token.created_at.millis(),
+        expires_at_ms: token.expires_at.map(UnixMillis::millis),
+        last_used_at_ms: token.last_used_at.map(UnixMillis::millis),
     };
     encode(&record)
 }
@@ -339,8 +343,10 @@ pub(super) fn decode_token(bytes: &[u8]) -> Decoded<Token> {
         id: record.id,
         sha256: record.sha256,
         scopes,
-        label: record.label,
+        name: record.name,
         created_at: UnixMillis::new(record.created_at_ms),
+        expires_at: record.expires_at_ms.map(UnixMillis::new),
+        last_used_at: record.last_used_at_ms.map(UnixMillis::new),
     };
     Ok((token, record.seq))
 }

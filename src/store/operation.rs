@@ -112,6 +112,13 @@ pub enum Operation {
     PutToken(Token),
     /// Takes all scopes from the token with this id. It stays, so that access stays closed.
     RevokeToken(String),
+    /// Notes the latest use of a token.
+    NoteTokenUse {
+        /// The token's id.
+        id: String,
+        /// When it was used.
+        at: UnixMillis,
+    },
     /// Deletes the token with this id.
     DeleteToken(String),
 }

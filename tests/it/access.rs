@@ -134,7 +134,7 @@ fn the_start_says_what_is_open_to_whom() {
     let made = create_token(folder.path(), "read");
     insta::assert_snapshot!(said(), @"INFO tokens: a token is needed for everything but /healthz, /openapi.json and whether /readyz is ok");
     run_token(folder.path(), &["revoke", id(&made)]);
-    insta::assert_snapshot!(said(), @"WARN closed: all tokens are revoked, so nobody may read or write anything: `overlaid token create` makes one, `overlaid token none` opens access to this machine");
+    insta::assert_snapshot!(said(), @"WARN closed: all tokens are revoked or expired, so nobody may read or write anything: `overlaid token create` makes one, `overlaid token none` opens access to this machine");
 }
 
 #[test]

@@ -31,4 +31,4 @@ pub(crate) use server::Server;
 pub(crate) use trees::{
     MISSION, flat, shapes, small_tree, tree_entries, write_day, write_old, write_pack, write_shapes, write_unusable,
 };
-pub(crate) use world::{World, batch};
+pub(crate) use world::{ServedWorld, World, batch};

@@ -1,6 +1,6 @@
 //! A signal's whole life, and what is left of a user: withdrawn, closed, removed, forgotten.
 
-use overlaid::domain::{Condition, Scope};
+use overlaid::domain::{Condition, Scope, TokenDraft};
 use overlaid::service::Pruned;
 use overlaid::store::{Effect, Operation};
 use serde_json::{Value, json};
@@ -329,10 +329,11 @@ async fn a_user_of_whom_there_are_only_outcomes_can_be_deleted_too() {
     assert_eq!(world.write(delete()).await.unwrap().effect, Effect::Deleted);
     let signal = world.service.read_signal(&signal_id("S1")).unwrap().unwrap();
     assert_eq!(signal.outcomes().iter().map(|stored| stored.outcome.user_id.as_str()).collect::<Vec<_>>(), ["70"]);
-    world.service.create_token(vec![Scope::Read, Scope::ReadUser(user_id("7"))], String::new()).await.unwrap();
+    let scopes = vec![Scope::Read, Scope::ReadUser(user_id("7"))];
+    world.service.create_token(TokenDraft { scopes, name: String::new(), expires: None }).await.unwrap();
     world.write(delete()).await.unwrap();
     let tokens = world.service.tokens();
-    assert_eq!(tokens.values().map(|token| token.scopes.clone()).collect::<Vec<_>>(), [vec![Scope::Read]]);
+    assert_eq!(tokens.iter().map(|token| token.scopes.clone()).collect::<Vec<_>>(), [vec![Scope::Read]]);
     assert_eq!(world.write(delete()).await.unwrap_err().to_string(), "no user 7");
 }
 

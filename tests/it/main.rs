@@ -43,5 +43,6 @@ mod request_log;
 mod start;
 mod store;
 mod tidy;
+mod tokens;
 mod writes;
 mod year;

@@ -62,6 +62,7 @@ enum Kind {
     PutRate,
     PutToken,
     RevokeToken,
+    NoteTokenUse,
     DeleteToken,
 }
 
@@ -94,6 +95,7 @@ fn any_write() -> impl Strategy<Value = Write> {
         Kind::PutRate,
         Kind::PutToken,
         Kind::RevokeToken,
+        Kind::NoteTokenUse,
         Kind::DeleteToken,
     ]);
     let precedence = prop::sample::select(vec![Precedence::Replace, Precedence::Newest, Precedence::Seed]);
@@ -170,6 +172,7 @@ impl Model {
             Kind::PutRate => self.put_rate(write),
             Kind::PutToken => self.put_token(write),
             Kind::RevokeToken => self.revoke_token(write),
+            Kind::NoteTokenUse => self.note_token_use(write),
             Kind::DeleteToken => self.delete_token(write),
         }
     }
@@ -420,6 +423,18 @@ impl Model {
         (operation, Some(Effect::Changed))
     }
 
+    fn note_token_use(&mut self, write: &Write) -> (Operation, Expected) {
+        let (id, at) = (format!("k{}", write.record), tick(write.now));
+        let operation = Operation::NoteTokenUse { id: id.clone(), at };
+        let Some(token) = self.tokens.get_mut(&id) else { return (operation, None) };
+        if token.last_used_at >= Some(at) {
+            return (operation, Some(Effect::Unchanged));
+        }
+        token.last_used_at = Some(at);
+        self.changed();
+        (operation, Some(Effect::Changed))
+    }
+
     fn delete_token(&mut self, write: &Write) -> (Operation, Expected) {
         let id = format!("k{}", write.record);
         let operation = Operation::DeleteToken(id.clone());
@@ -611,8 +626,7 @@ impl Through {
         let rates = service.rates();
         let held = rates.iter().map(|rate| (rates.get(&rate.pair).unwrap().1, rate));
         assert!(held.eq(model.rates.values().map(|(seq, rate)| (*seq, rate))));
-        let tokens: BTreeMap<_, _> =
-            service.tokens().iter().map(|(id, token)| (id.clone(), (**token).clone())).collect();
+        let tokens: BTreeMap<_, _> = service.tokens().into_iter().map(|token| (token.id.clone(), token)).collect();
         assert_eq!(tokens, model.tokens);
         for user in ["0", "1", "2"] {
             let read = service.read_overlay(&user_id(user)).unwrap();

@@ -264,6 +264,26 @@ fn see_users(seen: &mut Onlooker<'_>) {
     }
 }
 
+/// The last answer opens access again.
+fn see_tokens(seen: &mut Onlooker<'_>) {
+    let (route, path) = ("/v1/admin/tokens", "/v1/admin/tokens");
+    let json = ("content-type", "application/json");
+    seen.write(route, "POST", path, r#"{"scopes":["root"]}"#);
+    let made = seen.server.send("POST", path, r#"{"scopes":["admin"],"name":"me"}"#).json();
+    let admin = ("authorization", &*format!("Bearer {}", made["token"].as_str().unwrap()));
+    seen.see(route, "POST", path, &[json, admin], r#"{"scopes":["read","read:7"],"name":"bot","expires":"90d"}"#);
+    seen.see(route, "GET", path, &[admin], "");
+    seen.see(route, "GET", "/v1/admin/tokens?limit=1", &[admin], "");
+    seen.see(route, "GET", "/v1/admin/tokens?cursor=!", &[admin], "");
+    seen.get(route, path);
+    let revoke = "/v1/admin/tokens/{id}";
+    seen.see(revoke, "DELETE", "/v1/admin/tokens/none", &[admin], "");
+    let other = seen.server.get_as(made["token"].as_str().unwrap(), path).json()["tokens"][1]["id"].clone();
+    seen.see(revoke, "DELETE", &format!("{path}/{}", other.as_str().unwrap()), &[admin], "");
+    seen.see(route, "DELETE", path, &[], "");
+    seen.see(route, "DELETE", path, &[admin], "");
+}
+
 fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.get("/v1/rates", "/v1/rates");
     let (route, rate) = ("/v1/rates/{pair}", "/v1/rates/GBPUSD");
@@ -278,6 +298,7 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.see("/v1/import", "POST", "/v1/import", &[("content-type", "application/x-ndjson")], lines);
     seen.write("/v1/import", "POST", "/v1/import", lines);
     seen.get("/readyz", "/readyz");
+    see_tokens(seen);
     let open_metrics = [("accept", "application/openmetrics-text; version=1.0.0")];
     seen.see("/metrics", "GET", "/metrics", &open_metrics, "");
     let other = seen.server.get("/v1/admin/backup?database=/of/another").json();

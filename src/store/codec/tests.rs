@@ -124,8 +124,10 @@ const TOKEN: &[(&str, &str)] = &[
     ("id k1", "02000000000000006b31"),
     ("sha256", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
     ("scopes read, read:7", "02000000000000000400000000000000726561640600000000000000726561643a37"),
-    ("label", "0300000000000000626f74"),
+    ("name", "0300000000000000626f74"),
     ("created_at", "009eec139c010000"),
+    ("expires_at", "01009eec139c010000"),
+    ("last_used_at", "01009eec139c010000"),
 ];
 
 fn bytes(fields: &[(&str, &str)]) -> Vec<u8> {
@@ -240,8 +242,10 @@ fn token() -> Token {
         id: "k1".to_owned(),
         sha256: std::array::from_fn(|at| u8::try_from(at).unwrap()),
         scopes: vec![Scope::Read, Scope::ReadUser(UserId::parse("7").unwrap())],
-        label: "bot".to_owned(),
+        name: "bot".to_owned(),
         created_at: noon(),
+        expires_at: Some(noon()),
+        last_used_at: Some(noon()),
     }
 }
 
@@ -525,8 +529,11 @@ fn any_rate() -> impl Strategy<Value = Rate> {
 fn any_token() -> impl Strategy<Value = Token> {
     let scope =
         prop_oneof![Just(Scope::Read), any_user_id().prop_map(Scope::ReadUser), Just(Scope::Write), Just(Scope::Admin)];
-    (".{0,40}", any::<[u8; 32]>(), vec(scope, 0..5), ".{0,40}", any_time())
-        .prop_map(|(id, sha256, scopes, label, created_at)| Token { id, sha256, scopes, label, created_at })
+    let times = (any_time(), proptest::option::of(any_time()), proptest::option::of(any_time()));
+    (".{0,40}", any::<[u8; 32]>(), vec(scope, 0..5), ".{0,40}", times).prop_map(|(id, sha256, scopes, name, times)| {
+        let (created_at, expires_at, last_used_at) = times;
+        Token { id, sha256, scopes, name, created_at, expires_at, last_used_at }
+    })
 }
 
 /// Reads bytes as every kind of record, and renders what comes of it; returns how many kinds could be read.

@@ -90,7 +90,9 @@ pub(crate) fn put_rate(json: &str, now: UnixMillis) -> Operation {
 }
 
 pub(crate) fn token(id: &str, now: UnixMillis) -> Token {
-    Token { id: id.to_owned(), sha256: [7; 32], scopes: vec![Scope::Read], label: "test".to_owned(), created_at: now }
+    let (name, created_at) = ("test".to_owned(), now);
+    let (expires_at, last_used_at) = (None, None);
+    Token { id: id.to_owned(), sha256: [7; 32], scopes: vec![Scope::Read], name, created_at, expires_at, last_used_at }
 }
 
 /// Puts the signal of [`SIGNAL`] under another name.

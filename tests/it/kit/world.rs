@@ -2,15 +2,20 @@
 //!
 //! Nothing here sleeps or reads the machine's clock.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use overlaid::domain::SignalId;
+use overlaid::http;
 use overlaid::service::{Clock, MissionView, OVERLAYS_BYTES_MAX, Separator, Service, ServiceError, Settings, ViewTag};
 use overlaid::store::{Operation, Receipt};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
+use super::client::{Answer, Connection, request};
 use super::records::{put_outcome, put_overlay, put_rate, put_signal, signal_id, start, user_id};
 
 /// A service, its file and its clock.
@@ -97,6 +102,46 @@ impl World {
             view.tag()
         }
         self.service.with_mission(&signal_id(signal), &user_id(user), tag).await.unwrap()
+    }
+}
+
+/// A world that answers over HTTP, by threads of its own.
+pub(crate) struct ServedWorld {
+    pub(crate) world: World,
+    pub(crate) address: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl ServedWorld {
+    /// Serves a world on a free port of this address.
+    pub(crate) fn new(world: World, address: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind((address, 0))).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let settings = http::Settings { limits: http::Limits::default(), access_log: false };
+        runtime.spawn(http::serve(listener, world.service.clone(), settings, std::future::pending()));
+        Self { world, address: SocketAddr::from(([127, 0, 0, 1], port)), runtime: Some(runtime) }
+    }
+
+    /// Runs work of the world to its end.
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().unwrap().block_on(work)
+    }
+
+    /// Sends a request, with a token unless that is empty, and a JSON body unless that is empty; returns the answer.
+    #[track_caller]
+    pub(crate) fn send(&self, token: &str, method: &str, path: &str, body: &str) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let fields = [("content-type", "application/json"), ("authorization", &bearer)];
+        let mut connection = Connection::to(self.address);
+        connection.send(request(method, path, &fields[..2 - usize::from(token.is_empty())], body));
+        connection.answer_to(method)
+    }
+}
+
+impl Drop for ServedWorld {
+    fn drop(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
     }
 }
 
