@@ -28,11 +28,12 @@ use super::problem::Problem;
 use super::qvalue;
 use crate::service::ServiceError;
 
-/// Bytes of a piece: takes a connection some ten microseconds to write.
+/// Bytes that a connection writes in one turn: some ten microseconds.
 pub(super) const PIECE_BYTES: usize = 32 * 1024;
-/// Pieces of an answer that are made ahead of its client: a thread of low priority may wait for its turn after each
-/// time that it has nothing to do.
-const PIECES_AHEAD: usize = 4;
+/// Bytes that a list is made in at a time: to hand them to the connection costs as much as to make some of them.
+pub(super) const CHUNK_BYTES: usize = 2 * PIECE_BYTES;
+/// Chunks of an answer that wait for its client, beside the one that is being written and the one that is being made.
+const CHUNKS_AHEAD: usize = 1;
 /// Answers that are compressed at once: each takes up to a megabyte for the compressor's memory. More are sent plain.
 const COMPRESSED_AT_ONCE: usize = 16;
 /// Threads that wait for the file, for lists that are not in memory.
@@ -127,15 +128,15 @@ pub(super) async fn answer(State(background): State<Background>, mut request: Re
     }
     let permit = permit.filter(|_| response.headers().contains_key(CONTENT_ENCODING));
     response.map(|body| {
-        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let holder = background.budget.holder(connection);
-        background.threads.spawn(send_pieces(body, sender, holder, permit));
-        Body::new(PieceBody { pieces, length, is_others_turn: false, is_ended: false })
+        background.threads.spawn(send_chunks(body, sender, holder, permit));
+        Body::new(PieceBody { chunks, chunk: Bytes::new(), length, is_others_turn: false, is_ended: false })
     })
 }
 
-/// Sends a body piece by piece, and `None` at its end. A body that fails, or panics, has no end.
-async fn send_pieces(
+/// Sends a body chunk by chunk, and `None` at its end. A body that fails, or panics, has no end.
+async fn send_chunks(
     mut body: Body,
     sender: mpsc::Sender<Option<Bytes>>,
     holder: Arc<Holder>,
@@ -148,12 +149,9 @@ async fn send_pieces(
             Ok(Err(_)) => continue,
             Err(error) => return tracing::error!(error = &error as &dyn std::error::Error, "list broke off"),
         };
-        let Ok(mut data) = holder.hold(data) else { return };
-        while !data.is_empty() {
-            let piece = data.split_to(data.len().min(PIECE_BYTES));
-            if sender.send(Some(piece)).await.is_err() {
-                return;
-            }
+        let Ok(data) = holder.hold(data) else { return };
+        if sender.send(Some(data)).await.is_err() {
+            return;
         }
         // Other lists have a turn.
         yield_now().await;
@@ -162,9 +160,11 @@ async fn send_pieces(
     let _ = sender.send(None).await;
 }
 
-/// An answer that arrives in pieces.
+/// An answer that arrives in chunks and is written in pieces.
 struct PieceBody {
-    pieces: mpsc::Receiver<Option<Bytes>>,
+    chunks: mpsc::Receiver<Option<Bytes>>,
+    /// What is left of the last chunk.
+    chunk: Bytes,
     /// Bytes that are still to come, if that is known.
     length: Option<u64>,
     /// Whether a piece was given, and other connections have had no turn since.
@@ -189,21 +189,20 @@ impl HttpBody for PieceBody {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        match ready!(self.pieces.poll_recv(cx)) {
-            Some(Some(piece)) => {
-                self.is_others_turn = true;
-                self.length = self.length.map(|length| length.saturating_sub(piece.len() as u64));
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
-            Some(None) => {
-                self.is_ended = true;
-                Poll::Ready(None)
-            }
-            None => {
-                self.is_ended = true;
-                Poll::Ready(Some(Err(BrokeOff)))
+        while self.chunk.is_empty() {
+            match ready!(self.chunks.poll_recv(cx)) {
+                Some(Some(chunk)) => self.chunk = chunk,
+                end => {
+                    self.is_ended = true;
+                    return Poll::Ready(end.is_none().then_some(Err(BrokeOff)));
+                }
             }
         }
+        let piece_bytes = self.chunk.len().min(PIECE_BYTES);
+        let piece = self.chunk.split_to(piece_bytes);
+        self.is_others_turn = true;
+        self.length = self.length.map(|length| length.saturating_sub(piece.len() as u64));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -12,6 +12,8 @@
 
 mod packed;
 
+pub(super) use packed::Unpacker;
+
 use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::domain::{
@@ -171,9 +173,9 @@ fn encode_plain_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
     })
 }
 
-pub(super) fn decode_signal(bytes: &[u8]) -> Decoded<Signal> {
+pub(super) fn decode_signal(bytes: &[u8], unpacker: &mut Unpacker) -> Decoded<Signal> {
     let record: SignalV1 = match bytes.split_first() {
-        Some((&PACKED_VERSION, packed)) => decode_body(&packed::unpack(packed)?)?,
+        Some((&PACKED_VERSION, packed)) => decode_body(unpacker.unpack(packed)?)?,
         _ => decode(bytes)?,
     };
     let direction = match record.direction {

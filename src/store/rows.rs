@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-use super::codec::{self, DecodeError};
+use super::codec::{self, DecodeError, Unpacker};
 use super::error::StoreError;
 use crate::domain::{Outcome, Overlay, Rate, Signal, SignalId, Token};
 
@@ -41,12 +41,12 @@ pub struct StoredOutcome {
 /// The signal called `id`, by the row that its number leads to.
 pub(super) fn signal_called(id: &SignalId, number: u64, row: Option<&[u8]>) -> Result<StoredSignal, StoreError> {
     let bytes = row.ok_or_else(|| corrupt("signal-numbers-1", id, "it names a signal that is not there"))?;
-    let stored = stored_signal(number, bytes)?;
+    let stored = stored_signal(number, bytes, &mut Unpacker::default())?;
     if stored.signal.id == *id { Ok(stored) } else { Err(corrupt("signals-1", number, "it holds another signal")) }
 }
 
-pub(super) fn stored_signal(number: u64, bytes: &[u8]) -> Result<StoredSignal, StoreError> {
-    let (signal, seq) = codec::decode_signal(bytes).map_err(damaged("signals-1", number))?;
+pub(super) fn stored_signal(number: u64, bytes: &[u8], unpacker: &mut Unpacker) -> Result<StoredSignal, StoreError> {
+    let (signal, seq) = codec::decode_signal(bytes, unpacker).map_err(damaged("signals-1", number))?;
     Ok(StoredSignal { number, seq, signal })
 }
 

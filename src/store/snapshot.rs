@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableTableMetadata};
 
+use super::codec::Unpacker;
 use super::engine::Engine;
 use super::error::StoreError;
 use super::rows::{self, StoredOutcome, StoredOverlay, StoredSignal};
@@ -197,9 +198,10 @@ impl Snapshot {
         range: (Bound<u64>, Bound<u64>),
     ) -> Result<impl DoubleEndedIterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
         let signals = self.tx.open_table(tables::SIGNALS)?;
-        Ok(signals.range::<u64>(range)?.map(|row| {
+        let mut unpacker = Unpacker::default();
+        Ok(signals.range::<u64>(range)?.map(move |row| {
             let (number, bytes) = row?;
-            rows::stored_signal(number.value(), bytes.value())
+            rows::stored_signal(number.value(), bytes.value(), &mut unpacker)
         }))
     }
 
@@ -241,11 +243,12 @@ impl Snapshot {
     ) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
         let by_expiry = self.tx.open_table(tables::SIGNALS_BY_EXPIRY)?;
         let signals = self.tx.open_table(tables::SIGNALS)?;
+        let mut unpacker = Unpacker::default();
         Ok(by_expiry.range::<(i64, u64)>(range)?.map(move |row| {
             let (_, number) = row?.0.value();
             let missing = || rows::corrupt("signals-by-expiry-1", number, "it names a signal that is not there");
             let bytes = signals.get(number)?.ok_or_else(missing)?;
-            rows::stored_signal(number, bytes.value())
+            rows::stored_signal(number, bytes.value(), &mut unpacker)
         }))
     }
 

@@ -48,13 +48,30 @@ fn new_packer() -> Option<Compressor<'static>> {
     Some(context)
 }
 
-/// Returns a record as it was before it was packed.
-pub(super) fn unpack(packed: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let failed = |detail: &str| DecodeError::Layout(format!("packed: {detail}"));
-    let dictionary = TO_UNPACK.as_ref().ok_or_else(|| failed("the dictionary can not be read"))?;
-    let context = Decompressor::with_prepared_dictionary(dictionary);
-    let plain = context.and_then(|mut context| context.decompress(packed, RECORD_BYTES_MAX));
-    plain.map_err(|error| failed(&error.to_string()))
+/// Unpacks records one after the other; most of what the first one costs is the memory that the others use again.
+#[derive(Default)]
+pub(in crate::store) struct Unpacker {
+    context: Option<Decompressor<'static>>,
+    plain: Vec<u8>,
+}
+
+impl Unpacker {
+    /// Returns a record as it was before it was packed.
+    pub(super) fn unpack(&mut self, packed: &[u8]) -> Result<&[u8], DecodeError> {
+        let failed = |detail: &str| DecodeError::Layout(format!("packed: {detail}"));
+        let context = match &mut self.context {
+            Some(context) => context,
+            none => {
+                let dictionary = TO_UNPACK.as_ref().ok_or_else(|| failed("the dictionary can not be read"))?;
+                let made = Decompressor::with_prepared_dictionary(dictionary);
+                none.insert(made.map_err(|error| failed(&error.to_string()))?)
+            }
+        };
+        self.plain.clear();
+        self.plain.reserve(RECORD_BYTES_MAX);
+        context.decompress_to_buffer(packed, &mut self.plain).map_err(|error| failed(&error.to_string()))?;
+        Ok(&self.plain)
+    }
 }
 
 #[cfg(test)]

@@ -251,6 +251,10 @@ fn token() -> Token {
 
 /// Checks a record against its bytes, both ways, and that no part of it can be missing and nothing can follow it.
 #[track_caller]
+fn decode_signal(bytes: &[u8]) -> Decoded<Signal> {
+    super::decode_signal(bytes, &mut Unpacker::default())
+}
+
 fn check<T: PartialEq + std::fmt::Debug>(
     golden: &[(&str, &str)],
     record: &T,

@@ -217,7 +217,7 @@ fn signals_are_read_as_they_were_packed_and_take_a_third() {
         let signal = made_up(&mut dice);
         let bytes = encode_signal(&signal, seq).unwrap();
         assert_eq!(bytes[0], PACKED_VERSION);
-        assert_eq!(decode_signal(&bytes), Ok((signal.clone(), seq)));
+        assert_eq!(decode_signal(&bytes, &mut Unpacker::default()), Ok((signal.clone(), seq)));
         plain_bytes += encode_plain_signal(&signal, seq).unwrap().len();
         packed_bytes += bytes.len();
     }
@@ -244,10 +244,16 @@ fn a_record_that_unpacks_to_more_than_a_record_may_have_is_refused() {
     for len in [RECORD_BYTES_MAX, RECORD_BYTES_MAX + 1, 1 << 20, 1 << 28] {
         let packed = context.compress(&vec![0; len]).unwrap();
         assert!(packed.len() < 1 << 15);
-        let seen = unpack(&packed).map(|plain| plain.len());
+        let seen = Unpacker::default().unpack(&packed).map(<[u8]>::len);
         assert_eq!(seen.is_ok(), len <= RECORD_BYTES_MAX, "{len}: {seen:?}");
         let record = [&[PACKED_VERSION], packed.as_slice()].concat();
-        assert!(matches!(decode_signal(&record), Err(DecodeError::Layout(_) | DecodeError::Trailing(_))), "{len}");
+        assert!(
+            matches!(
+                decode_signal(&record, &mut Unpacker::default()),
+                Err(DecodeError::Layout(_) | DecodeError::Trailing(_))
+            ),
+            "{len}"
+        );
     }
 }
 
@@ -255,15 +261,15 @@ fn a_record_that_unpacks_to_more_than_a_record_may_have_is_refused() {
 fn a_packed_record_that_was_cut_or_goes_on_is_refused() {
     let bytes = encode_signal(&made_up(&mut Dice(7)), 1).unwrap();
     for len in 0..bytes.len() {
-        assert!(decode_signal(&bytes[..len]).is_err(), "cut to {len}");
+        assert!(decode_signal(&bytes[..len], &mut Unpacker::default()).is_err(), "cut to {len}");
     }
-    assert!(decode_signal(&[bytes.as_slice(), &[0]].concat()).is_err());
+    assert!(decode_signal(&[bytes.as_slice(), &[0]].concat(), &mut Unpacker::default()).is_err());
 }
 
 proptest! {
     #[test]
     fn any_bytes_unpack_or_are_an_error(bytes in vec(any::<u8>(), 0..300)) {
-        if let Ok(len) = unpack(&bytes).map(|plain| plain.len()) {
+        if let Ok(len) = Unpacker::default().unpack(&bytes).map(<[u8]>::len) {
             prop_assert!(len <= RECORD_BYTES_MAX);
         }
     }
