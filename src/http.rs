@@ -18,6 +18,7 @@ mod conditional;
 #[cfg(test)]
 mod connection_tests;
 mod entity_tag;
+mod export;
 mod extract;
 mod head;
 mod health;

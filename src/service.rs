@@ -9,6 +9,7 @@ mod backup;
 mod blocking;
 mod clock;
 mod error;
+mod export;
 mod health;
 mod import;
 mod lines;
@@ -19,6 +20,7 @@ mod records;
 mod roster;
 mod tokens;
 mod upkeep;
+mod users;
 mod writes;
 
 use std::collections::HashMap;
@@ -43,6 +45,7 @@ pub use missions::{
 pub use prune::Pruned;
 pub use records::{LineReader, RecordKind, export_lines};
 pub use tokens::{HeldToken, TokenCheck};
+pub use users::UserFilter;
 pub use writes::{Patched, Written};
 
 pub use overlays::RosterSize;
@@ -120,6 +123,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// What imports may have in the writer's queue together; see `import`.
     import_share: Arc<Semaphore>,
+    /// Exports that may be under way; see `export`.
+    exports: Arc<Semaphore>,
     backups: BackupState,
     /// Sets the tags of this run apart from those of any other: tables, program and file may have changed in between.
     run: u32,
@@ -223,7 +228,8 @@ impl Service {
         let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name(BACKUPS));
         let backups = BackupState::found_in(&folder, snapshot.seq()?, settings.clock.now());
         let import_share = Arc::new(Semaphore::new(import::SHARE));
-        let shared = Shared { store, writer, memory, settings, metrics, import_share, backups, run };
+        let exports = Arc::new(Semaphore::new(export::AT_ONCE));
+        let shared = Shared { store, writer, memory, settings, metrics, import_share, exports, backups, run };
         Ok(Self { shared: Arc::new(shared) })
     }
 

@@ -14,11 +14,21 @@ pub struct Step {
     pub text: String,
 }
 
-/// Returns the steps by which `mission` came out of a signal and an overlay, with the limit that decided the size.
+/// Returns the steps by which `mission` came out of a signal and an overlay, with the limit that decided the size. The
+/// last step lists all reasons that speak against it, wherever the computation stops.
 ///
 /// A number with more than eight decimals is shown cut; sizes are worked out from the exact one.
 #[must_use]
 pub fn explain(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Market<'_>) -> Vec<Step> {
+    let mut steps = computation(signal, overlay, mission, market);
+    let reasons: Vec<_> = mission.reasons.iter().map(Reason::as_str).collect();
+    let verdict = if reasons.is_empty() { "yes".to_owned() } else { format!("no: {}", reasons.join(", ")) };
+    steps.push(Step { name: "tradable", text: verdict });
+    steps
+}
+
+/// The steps, as far as the computation gets.
+fn computation(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Market<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |name, text| steps.push(Step { name, text });
     let currency = &overlay.account_currency;
@@ -85,9 +95,6 @@ pub fn explain(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Ma
     if let Some(reward) = mission.reward_amount {
         step("reward", format!("{lots} lots at the target = {reward} {currency}"));
     }
-    let reasons: Vec<_> = mission.reasons.iter().map(Reason::as_str).collect();
-    let verdict = if reasons.is_empty() { "yes".to_owned() } else { format!("no: {}", reasons.join(", ")) };
-    step("tradable", verdict);
     steps
 }
 

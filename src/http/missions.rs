@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::access::{Read, ReadUser};
 use super::background::CHUNK_BYTES;
@@ -28,7 +29,8 @@ use crate::service::{
 const PAGE_ROWS: usize = 100;
 /// Most bytes of the views of a list of users: several times what a thousand usual ones take.
 const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
-const NDJSON: &str = "application/x-ndjson";
+pub(super) const NDJSON: &str = "application/x-ndjson";
+const TEXT: &str = "text/plain";
 
 /// `GET /v1/users/{user}/missions/{signal}`: the mission view as of now.
 ///
@@ -53,6 +55,27 @@ pub(super) async fn get_mission(
         service.metrics().views_not_modified.inc();
     }
     Ok(response)
+}
+
+/// `GET /v1/users/{user}/missions/{signal}/explanation`: the steps by which the size of a mission is computed, as of
+/// now. The last one lists all reasons that speak against it.
+///
+/// `{"steps":[{"name":…,"text":…},…]}`, or a line each if the client would rather have `text/plain`. 404 if the signal
+/// or the user's overlay is absent.
+pub(super) async fn explain_mission(
+    ReadUser(service, user): ReadUser,
+    _: Query<Nothing>,
+    Path(OfSignal { signal }): Path<OfSignal>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let steps = service.with_mission(&signal, &user, |view| view.explain(&service)).await??;
+    if !prefers(&headers, TEXT) {
+        let steps: Vec<_> = steps.iter().map(|step| json!({ "name": step.name, "text": step.text })).collect();
+        return Ok(by_accept(answer::json(json!({ "steps": steps }).to_string().into_bytes())));
+    }
+    let lines: Vec<_> = steps.iter().map(|step| format!("{:<13} {}\n", step.name, step.text)).collect();
+    let head = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "private, no-cache")];
+    Ok(by_accept((head, lines.concat()).into_response()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -121,7 +144,7 @@ pub(super) async fn list_missions_of_signal(
     let is_paged = query.limit.is_some() || query.cursor.is_some();
     let rows_max = query.limit.unwrap_or_default().0;
     let batch = service.batch(&signal, query.tier.clone()).await?;
-    let answer = match (users, accepts_lines(&headers)) {
+    let answer = match (users, prefers(&headers, NDJSON)) {
         (Some(_), _) if is_paged => {
             Err(Problem::invalid_parameter("users", "a list of users is answered whole: leave out limit and cursor"))
         }
@@ -144,10 +167,7 @@ pub(super) async fn list_missions_of_signal(
             Ok(answer::page("missions", &page, |_| {}))
         }
     };
-    answer.map(|mut answer| {
-        answer.headers_mut().append(VARY, HeaderValue::from_static("accept"));
-        answer
-    })
+    answer.map(by_accept)
 }
 
 async fn users_answer(batch: Batch, users: Vec<UserId>, lines: bool) -> Result<Response, Problem> {
@@ -284,12 +304,19 @@ pub(super) fn signal_cursor(cursor: Option<&str>, is_by_expiry: bool) -> Result<
     cursor.map(parse).transpose()
 }
 
-/// Whether a client would rather have lines than pages: it names them, and likes them no less than pages.
-fn accepts_lines(headers: &HeaderMap) -> bool {
+/// Whether a client would rather have an answer of this type than JSON: it names it, and likes it more than JSON, and no
+/// less than any other type.
+fn prefers(headers: &HeaderMap, kind: &str) -> bool {
     let wanted = |name: &str| qvalue::of(headers, &ACCEPT, name);
-    let Some(lines) = wanted(NDJSON).filter(|lines| *lines > 0) else { return false };
+    let Some(this) = wanted(kind).filter(|this| *this > 0) else { return false };
     match wanted("application/json") {
-        Some(pages) => lines > pages,
-        None => wanted("application/*").or_else(|| wanted("*/*")).is_none_or(|any| lines >= any),
+        Some(json) => this > json,
+        None => wanted("application/*").or_else(|| wanted("*/*")).is_none_or(|any| this >= any),
     }
+}
+
+/// An answer that would be another for a client that prefers another type.
+fn by_accept(mut answer: Response) -> Response {
+    answer.headers_mut().append(VARY, HeaderValue::from_static("accept"));
+    answer
 }

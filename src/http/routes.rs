@@ -10,7 +10,7 @@ use tower_http::compression::CompressionLayer;
 use super::access::{AccessState, Open};
 use super::background::{self, Background};
 use super::problem::{Code, Problem, echo};
-use super::{health, import, metrics, missions, openapi, rates, signals, tokens, users};
+use super::{export, health, import, metrics, missions, openapi, rates, signals, tokens, users};
 use crate::service::Service;
 
 /// Makes the router.
@@ -38,6 +38,8 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
     let batches = Router::new()
         .route("/v1/signals/{signal}/missions", get(missions::list_missions_of_signal))
         .route("/v1/users/{user}/missions", get(missions::list_missions_of_user))
+        .route("/v1/users", get(users::list_users))
+        .route("/v1/export", get(export::export))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
     let lists = Router::new()
         .route("/v1/signals", get(signals::list_signals))
@@ -46,6 +48,7 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
     let lists = lists.layer(from_fn_with_state(background.clone(), background::answer));
     Router::new()
         .route("/v1/users/{user}/missions/{signal}", get(missions::get_mission))
+        .route("/v1/users/{user}/missions/{signal}/explanation", get(missions::explain_mission))
         .route(
             "/v1/signals/{signal}",
             get(signals::get_signal)

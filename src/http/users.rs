@@ -4,16 +4,37 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::access::{ReadUser, Write};
+use super::access::{Read, ReadUser, Write};
 use super::answer;
 use super::body::ObjectBody;
 use super::conditional::Conditions;
 use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
 use super::missions::{PageRows, signal_cursor};
 use super::problem::Problem;
-use crate::domain::{Outcome, OverlayDraft, SignalId, UserId};
+use crate::domain::{Outcome, OverlayDraft, SignalId, TierName, UserId};
 use crate::render;
-use crate::service::ServiceError;
+use crate::service::{ServiceError, UserFilter};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct UsersQuery {
+    #[serde(default)]
+    prefix: String,
+    tier: Option<TierName>,
+    limit: Option<PageRows>,
+    cursor: Option<UserId>,
+}
+
+impl Parameters for UsersQuery {
+    const NAMES: &'static [&'static str] = &["prefix", "tier", "limit", "cursor"];
+}
+
+/// `GET /v1/users`: a page of all users' overlays in the order of ids. `prefix` and `tier` narrow it down; a page of a
+/// `tier` may be short, or empty, and go on all the same.
+pub(super) async fn list_users(Read(service): Read, Query(query): Query<UsersQuery>) -> Result<Response, Problem> {
+    let filter = UserFilter { prefix: query.prefix, tier: query.tier };
+    let page = service.users(filter, query.cursor, query.limit.unwrap_or_default().0).await?;
+    Ok(answer::page("users", &page, |_| {}))
+}
 
 /// `GET /v1/users/{user}/overlay`: a user's own settings and balance. 404 if they are absent.
 pub(super) async fn get_overlay(

@@ -22,7 +22,7 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// many ends, and its cursor goes on from there.
 const SIGNALS_PASSED_MAX: usize = 300;
 /// Most users that a page, or a piece of lines, passes over as they have another tier: they are in memory.
-const USERS_PASSED_MAX: usize = 20_000;
+pub(super) const USERS_PASSED_MAX: usize = 20_000;
 
 /// One mission view that is not computed yet: its entity tag is known before, so that a client that holds it costs
 /// nothing.
@@ -153,7 +153,7 @@ pub struct Page {
 }
 
 impl Page {
-    fn is_full(&self, rows_max: usize) -> bool {
+    pub(super) fn is_full(&self, rows_max: usize) -> bool {
         self.count >= rows_max.max(1) || self.rows.len() >= PAGE_BYTES_MAX
     }
 

@@ -281,12 +281,22 @@ impl Roster {
 
     /// The place right after a user, or where the user would be.
     pub(super) fn position_after(&self, user: &UserId) -> Position {
-        let chunk = self.chunk_of(user.as_str());
-        let row = self.chunks.get(chunk).map_or(0, |(_, chunk)| match chunk.find(user.as_str().as_bytes()) {
-            Ok(at) => at + 1,
-            Err(at) => at,
-        });
-        Position { chunk, row }
+        match self.place_of(user.as_str()) {
+            Ok(Position { chunk, row }) => Position { chunk, row: row + 1 },
+            Err(place) => place,
+        }
+    }
+
+    /// The place of the first user whose id is `start` or comes after it.
+    pub(super) fn position_at(&self, start: &str) -> Position {
+        self.place_of(start).unwrap_or_else(|place| place)
+    }
+
+    /// The place of a user, or the one where the user would be.
+    fn place_of(&self, user: &str) -> Result<Position, Position> {
+        let chunk = self.chunk_of(user);
+        let row = self.chunks.get(chunk).map_or(Err(0), |(_, chunk)| chunk.find(user.as_bytes()));
+        row.map(|row| Position { chunk, row }).map_err(|row| Position { chunk, row })
     }
 
     /// Returns the row at a position, if there are more, and moves past it.

@@ -81,6 +81,12 @@ fn views_are_answered_as_recorded() {
         GET /v1/users/7/missions/S1
         PUT /v1/rates/USDJPY  {\"price\":150}
         GET /v1/users/7/missions/S3
+        GET /v1/users/8/missions/S1/explanation
+        GET /v1/users/9/missions/S2/explanation
+        GET /v1/users/-100/missions/S3/explanation  accept: text/plain
+        GET /v1/users/7/missions/S1/explanation  accept: text/plain;q=0.5, application/json
+        GET /v1/users/nobody/missions/S1/explanation
+        GET /v1/users/7/missions/none/explanation
         ",
     );
 }
@@ -124,6 +130,15 @@ fn lists_are_answered_as_recorded() {
         GET /v1/signals?symbol=eur/usd
         GET /v1/signals?symbol=GBPUSD
         GET /v1/rates
+        GET /v1/users
+        GET /v1/users?limit=2
+        GET /v1/users?limit=2&cursor=7
+        GET /v1/users?prefix=-
+        GET /v1/users?prefix=8&cursor=7
+        GET /v1/users?prefix=8&cursor=8
+        GET /v1/users?prefix=nobody
+        GET /v1/users?tier=fang
+        GET /v1/users?tier=none
         ",
     );
 }
@@ -268,6 +283,8 @@ fn the_operators_routes_are_answered_as_recorded() {
         POST /v1/admin/backup
         GET /readyz
         GET /v1/admin/backup
+        GET /v1/export
+        HEAD /v1/export
         HEAD /healthz
         HEAD /openapi.json
         ",
@@ -280,6 +297,8 @@ fn tokens_allow_what_was_recorded() {
     const ROUTES: &str = r#"
         GET /v1/users/7/missions/S1
         GET /v1/users/8/missions/S1
+        GET /v1/users/7/missions/S2/explanation  accept: text/plain
+        GET /v1/users/8/missions/S2/explanation  accept: text/plain
         GET /v1/users/7/missions?status=expired
         GET /v1/users/8/missions?status=expired
         GET /v1/signals/S2/missions
@@ -287,6 +306,7 @@ fn tokens_allow_what_was_recorded() {
         GET /v1/signals/S2
         PUT /v1/signals/!  {}
         PATCH /v1/signals/S2  {}
+        GET /v1/users?prefix=8
         GET /v1/users/7/overlay
         GET /v1/users/8/overlay
         PUT /v1/users/40/overlay  {"updated_at":"2020-01-01T00:00:00Z"}
@@ -298,6 +318,7 @@ fn tokens_allow_what_was_recorded() {
         GET /v1/rates/USDJPY
         PUT /v1/rates/BAD  {"price":1}
         POST /v1/import  content-type: application/x-ndjson  = {"overlay":{"user_id":"40","updated_at":"2020-01-01T00:00:00Z"}}
+        GET /v1/export?x=1
         POST /v1/admin/backup?x=1
         POST /v1/admin/tokens  {"scopes":["root"]}
         GET /v1/admin/tokens?x=1

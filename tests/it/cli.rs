@@ -118,6 +118,7 @@ fn each_step_of_a_size_is_shown() {
     conversion    USD is the account's currency: 1
     loss per lot  distance × 100000 units a lot × conversion = 200 USD
     stops here    the overlay has no balance
+    tradable      no: no_balance
     ");
 }
 

@@ -13,6 +13,7 @@ mod conditions;
 mod copies;
 mod crash;
 mod damage;
+mod export;
 mod failed_sync;
 mod faults;
 mod file;

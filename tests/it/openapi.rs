@@ -134,7 +134,8 @@ impl<'a> Onlooker<'a> {
                 assert!(!answer.body.is_empty(), "{name} has no line");
                 answer.body.lines().for_each(|line| check(&validator, line));
             }
-            "text/plain" => assert!(answer.body.starts_with("# HELP ")),
+            "text/plain" if route == "/metrics" => assert!(answer.body.starts_with("# HELP ")),
+            "text/plain" => assert!(answer.body.ends_with("\ntradable      yes\n"), "{}", answer.body),
             "application/openmetrics-text" => assert!(answer.body.ends_with("# EOF\n")),
             "application/octet-stream" => assert!(answer.body.starts_with("redb")),
             _ => check(&validator, &answer.body),
@@ -187,6 +188,12 @@ fn see_missions(seen: &mut Onlooker<'_>) {
     seen.get_twice(route, VIEW);
     seen.get(route, "/v1/users/!/missions/x");
     seen.get(route, "/v1/users/nobody/missions/x");
+    let route = "/v1/users/{user}/missions/{signal}/explanation";
+    let path = format!("{VIEW}/explanation");
+    seen.get(route, &path);
+    seen.see(route, "GET", &path, &[("accept", "text/plain")], "");
+    seen.get(route, &path.replace("7001", "!"));
+    seen.get(route, &path.replace("7001", "nobody"));
     let route = "/v1/users/{user}/missions";
     seen.get(route, "/v1/users/7001/missions?status=all&limit=1000");
     seen.get(route, "/v1/users/7001/missions?status=lost");
@@ -236,6 +243,8 @@ fn see_users(seen: &mut Onlooker<'_>) {
     seen.see(route, "DELETE", overlay, &[], "");
     seen.see(route, "DELETE", overlay, &[], "");
     seen.get(route, overlay);
+    seen.get("/v1/users", "/v1/users?prefix=70&limit=1000");
+    seen.get("/v1/users", "/v1/users?limit=0");
     let (route, outcome) = ("/v1/users/{user}/outcomes/{signal}", "/v1/users/7001/outcomes/S1");
     seen.get(route, outcome);
     seen.write(route, "PUT", outcome, r#"{"status":"fired","ticket":7}"#);
@@ -299,6 +308,7 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.write("/v1/import", "POST", "/v1/import", lines);
     seen.get("/readyz", "/readyz");
     see_tokens(seen);
+    seen.get("/v1/export", "/v1/export");
     let open_metrics = [("accept", "application/openmetrics-text; version=1.0.0")];
     seen.see("/metrics", "GET", "/metrics", &open_metrics, "");
     let other = seen.server.get("/v1/admin/backup?database=/of/another").json();

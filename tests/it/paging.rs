@@ -1,8 +1,10 @@
 //! Pages and batches: whatever the size of a step, all steps together are the whole, each row once and in order.
 
-use overlaid::domain::{Status, Symbol, UserId};
+use std::collections::BTreeSet;
+
+use overlaid::domain::{Status, Symbol, TierName, UserId};
 use overlaid::service::{
-    Page, Patched, SIGNAL_LIFETIME_MS, Separator, SignalCursor, SignalFilter, StatusFilter, ViewTag,
+    Page, Patched, SIGNAL_LIFETIME_MS, Separator, SignalCursor, SignalFilter, StatusFilter, UserFilter, ViewTag,
 };
 use overlaid::store::Effect;
 use serde_json::Value;
@@ -338,4 +340,59 @@ async fn a_patch_that_changes_nothing_is_answered_from_memory() {
     assert!(patch(r#"{"account_balance":1000}"#).await.is_err());
     assert!(patch(r#"{"account_balance":-1e11}"#).await.is_err());
     assert!(world.service.write(put_overlay(r#"{"user_id":"8"}"#, start())).await.is_err());
+}
+
+async fn users_in_pages(world: &World, filter: &UserFilter, rows_max: usize) -> Vec<String> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = world.service.users(filter.clone(), cursor, rows_max).await.unwrap();
+        assert!(page.count <= rows_max);
+        all.extend(rows(&page, "/user_id"));
+        let Some(next) = page.next_cursor else { return all };
+        cursor = Some(UserId::parse(&next).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn pages_of_users_are_the_whole_list_whatever_their_size_prefix_and_tier() {
+    let world = World::new();
+    // More than a chunk of the roster holds.
+    let ids: BTreeSet<_> = (0..400).map(|user| user.to_string()).collect();
+    for (at, id) in ids.iter().enumerate() {
+        let tier = if at % 10 == 0 { "FANG" } else { "NIBBLER" };
+        world.put_overlay(&format!(r#"{{"user_id":"{id}","tier":"{tier}"}}"#)).await;
+    }
+    let fang: Vec<_> = ids.iter().step_by(10).collect();
+    for prefix in ["", "0", "3", "39", "399", "3999", "4", "x", "-"] {
+        for rows_max in [1, 7, 1_000] {
+            let filter = |tier: Option<&str>| {
+                let tier = tier.map(|tier| TierName::parse(tier).unwrap());
+                UserFilter { prefix: prefix.to_owned(), tier }
+            };
+            let expected: Vec<_> = ids.iter().filter(|id| id.starts_with(prefix)).collect();
+            assert!(users_in_pages(&world, &filter(None), rows_max).await.iter().eq(expected), "{prefix} {rows_max}");
+            let expected = fang.iter().copied().filter(|id| id.starts_with(prefix));
+            assert!(users_in_pages(&world, &filter(Some("fang")), rows_max).await.iter().eq(expected), "{prefix}");
+        }
+    }
+}
+
+/// Work for one page has an end, also where nobody has the tier.
+#[tokio::test]
+async fn a_page_of_users_passes_over_no_more_than_its_limit() {
+    const PASSED_MAX: usize = 20_000;
+    let world = World::new();
+    for user in 0..PASSED_MAX + 10 {
+        drop(world.service.submit(put_overlay(&format!(r#"{{"user_id":"{user:06}"}}"#), start())).unwrap());
+        if user % 1_000 == 0 {
+            world.put_overlay(r#"{"user_id":"000000"}"#).await;
+        }
+    }
+    world.put_overlay(r#"{"user_id":"x","tier":"FANG"}"#).await;
+    let filter = UserFilter { prefix: String::new(), tier: Some(TierName::parse("FANG").unwrap()) };
+    let page = world.service.users(filter.clone(), None, 10).await.unwrap();
+    assert_eq!((page.count, page.next_cursor.as_deref()), (0, Some("019999")));
+    let next = page.next_cursor.map(|cursor| UserId::parse(&cursor).unwrap());
+    let page = world.service.users(filter, next, 10).await.unwrap();
+    assert_eq!((rows(&page, "/user_id"), page.next_cursor), (vec!["x".to_owned()], None));
 }

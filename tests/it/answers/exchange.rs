@@ -100,7 +100,7 @@ pub(super) fn shown(answer: &Answer) -> String {
         Some("gzip") if answer.bytes.starts_with(b"\x1f\x8b") => "(gzip)".to_owned(),
         Some("zstd") if answer.bytes.starts_with(b"\x28\xb5\x2f\xfd") => "(zstd)".to_owned(),
         _ if kind == "application/octet-stream" => "(a file)".to_owned(),
-        _ => masked_body(kind, std::str::from_utf8(&answer.bytes).unwrap()),
+        _ => masked_body(std::str::from_utf8(&answer.bytes).unwrap()),
     };
     let line_end = if body.is_empty() || body.ends_with('\n') { "" } else { "\n" };
     format!("{}\n{body}{line_end}", head.join(" | "))
@@ -119,11 +119,12 @@ fn masked_field(line: &str) -> String {
     }
 }
 
-fn masked_body(kind: &str, body: &str) -> String {
+fn masked_body(body: &str) -> String {
     if body == OPENAPI {
         return "(data/openapi.json)".to_owned();
     }
-    if !kind.contains("json") {
+    // Metrics, and not the steps of an explanation.
+    if body.starts_with("# ") {
         let masked = |line: &str| match line.rsplit_once(' ') {
             Some((name, _)) if !line.starts_with('#') => format!("{name} …\n"),
             _ => format!("{line}\n"),
