@@ -36,6 +36,7 @@ mod routes;
 mod server;
 mod signals;
 mod socket;
+mod stats;
 mod tokens;
 mod users;
 

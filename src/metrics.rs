@@ -1,5 +1,7 @@
 //! What the program counts about itself. `http/metrics.rs` shows it.
 
+mod recent;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -8,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
+pub use recent::{Answered, Recent, RecentCounts, SLOT_SECONDS, SLOTS, Totals};
+
 /// The counters.
 #[derive(Debug)]
 pub struct Metrics {
@@ -15,6 +19,8 @@ pub struct Metrics {
     pub views: Counter,
     /// Requests for a view that the client held already.
     pub views_not_modified: Counter,
+    /// Signals and overlays that were found in memory, for single views and records.
+    pub cache_hits: Counter,
     /// Signals and overlays that were read from the file.
     pub cache_misses: Counter,
     /// Writes that changed something.
@@ -42,6 +48,7 @@ impl Default for Metrics {
         Self {
             views: Counter::default(),
             views_not_modified: Counter::default(),
+            cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             writes_changed: Counter::default(),
             writes_unchanged: Counter::default(),
@@ -57,13 +64,29 @@ impl Default for Metrics {
     }
 }
 
+impl Metrics {
+    /// The counters that [`Recent`] follows.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            writes: self.writes_changed.get(),
+            cache_hits: self.cache_hits.get(),
+            cache_misses: self.cache_misses.get(),
+        }
+    }
+}
+
 /// What is counted of requests. Clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct HttpMetrics {
     /// How long requests took, by method, route and status.
     pub request_seconds: RequestSeconds,
+    /// What requests of the last quarter of an hour came to.
+    pub recent: Recent,
     /// Requests that could not be read as HTTP, by the status of their answer.
     pub unreadable: Family<UnreadableLabels, Counter>,
+    /// Requests that were refused as no token has been made and they were not of a program of this machine.
+    pub foreign_refused: Counter,
     /// The memory of lists that clients have not taken yet.
     pub answers_held: BudgetMetrics,
     /// The memory of bodies that clients are sending.

@@ -8,6 +8,7 @@
 mod backup;
 mod blocking;
 mod clock;
+mod doctor;
 mod error;
 mod export;
 mod health;
@@ -18,6 +19,7 @@ mod overlays;
 mod prune;
 mod records;
 mod roster;
+mod savings;
 mod tokens;
 mod upkeep;
 mod users;
@@ -34,6 +36,7 @@ use backup::BackupState;
 pub use backup::{BACKUPS, Backup, BackupPlan, Download, NewestBackup};
 use blocking::blocking;
 pub use clock::{Clock, Stopwatch};
+pub use doctor::{Finding, Severity};
 pub use error::ServiceError;
 pub use health::Health;
 pub use import::{Import, ImportCounts, ImportEffect, Imported, Pass};
@@ -126,6 +129,7 @@ struct Shared {
     /// Exports that may be under way; see `export`.
     exports: Arc<Semaphore>,
     backups: BackupState,
+    started: Stopwatch,
     /// Sets the tags of this run apart from those of any other: tables, program and file may have changed in between.
     run: u32,
 }
@@ -229,7 +233,8 @@ impl Service {
         let backups = BackupState::found_in(&folder, snapshot.seq()?, settings.clock.now());
         let import_share = Arc::new(Semaphore::new(import::SHARE));
         let exports = Arc::new(Semaphore::new(export::AT_ONCE));
-        let shared = Shared { store, writer, memory, settings, metrics, import_share, exports, backups, run };
+        let started = Stopwatch::start();
+        let shared = Shared { store, writer, memory, settings, metrics, import_share, exports, backups, started, run };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -299,6 +304,7 @@ impl Service {
     /// [`ServiceError::Absent`], or [`ServiceError::Store`].
     pub async fn signal(&self, id: &SignalId) -> Result<Arc<CachedSignal>, ServiceError> {
         if let Some(signal) = self.shared.memory.cache.cached_signal(id.as_str()) {
+            self.shared.metrics.cache_hits.inc();
             return Ok(signal);
         }
         let (service, wanted) = (self.clone(), id.clone());
@@ -313,6 +319,7 @@ impl Service {
     /// [`ServiceError::Absent`], or [`ServiceError::Store`].
     pub async fn overlay(&self, user: &UserId) -> Result<RenderedOverlay, ServiceError> {
         if let Some(found) = self.overlay_in_memory(user.as_str())? {
+            self.shared.metrics.cache_hits.inc();
             return Ok(found);
         }
         let (service, wanted) = (self.clone(), user.clone());
@@ -423,6 +430,12 @@ impl Service {
     #[must_use]
     pub fn lifetime_ms(&self) -> i64 {
         self.shared.settings.signal_lifetime_ms
+    }
+
+    /// How long ago the service was started.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.shared.started.elapsed()
     }
 
     /// The number that sets the entity tags of this run apart from those of any other.

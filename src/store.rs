@@ -42,10 +42,14 @@ pub use database::Store;
 pub use disk::Disk;
 pub use error::StoreError;
 pub(crate) use file::{ENGINE_MAGIC, FileId};
-pub use file::{Replacement, free_bytes, make_private_file, make_private_folder, remove_leftovers};
+pub use file::{
+    FileFacts, Replacement, file_facts, free_bytes, make_private_file, make_private_folder, open_files_max,
+    remove_leftovers,
+};
 pub use import::{IMPORT_RECORDS_MAX, Imported};
 pub use operation::{Acknowledge, Change, Commit, Effect, Operation, Precedence, Receipt, Refusal, WriteError};
 pub use recovery::RetryPauses;
 pub use rows::{StoredOutcome, StoredOverlay, StoredSignal};
+pub use schema::SCHEMA;
 pub use snapshot::{Counts, Snapshot};
 pub use writer::Writer;

@@ -13,9 +13,10 @@ use serde_json::json;
 
 use super::{Answer, explain_open, settings};
 use crate::config::Config;
+use crate::domain::Savings;
 use crate::legacy::{
-    self, Archived, Check, Context, Database, Extracted, Item, Line, Names, ReportFile, Tally, Tree, Unreadable,
-    Verified, sentence,
+    self, Archived, Check, Context, Database, Extracted, Imported, Item, Line, Names, ReportFile, Tally, Tree,
+    Unreadable, Verified, sentence,
 };
 use crate::service::Settings;
 use crate::store::Store;
@@ -191,6 +192,7 @@ impl Input {
             write_row(&mut out, "database bytes", after.database_bytes)?;
             write_row(&mut out, "pack bytes", after.pack_bytes)?;
             write_row(&mut out, "inodes", after.inodes)?;
+            write!(out, "{}", planned.saves.to_text())?;
         }
         Ok(list_unreadable(&planned.tally.unreadable))
     }
@@ -209,12 +211,17 @@ impl Input {
             writeln!(io::stderr(), "{message} ({reached})")?;
         }
         let imported = legacy::import(&reading.tree, reading.context(), &mut database, report.as_ref())?;
+        // Its length is known once it is closed.
+        drop(database);
+        let database_bytes = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
+        let saves = imported.tally.savings(database_bytes);
         let mut out = io::stdout().lock();
         if self.json {
-            write_json(&mut out, &imported)?;
+            write_json(&mut out, &ImportAnswer { imported: &imported, saves: &saves })?;
         } else {
             write_counts(&mut out, &imported.tally)?;
             write_row(&mut out, "written", imported.written)?;
+            write!(out, "{}", saves.to_text())?;
         }
         Ok(list_unreadable(&imported.tally.unreadable))
     }
@@ -256,6 +263,14 @@ impl Archive {
         }
         Ok(list_unpacked(&done))
     }
+}
+
+/// What an import prints as JSON.
+#[derive(Serialize)]
+struct ImportAnswer<'a> {
+    #[serde(flatten)]
+    imported: &'a Imported,
+    saves: &'a Savings,
 }
 
 fn write_json(out: &mut impl Write, answer: &impl Serialize) -> anyhow::Result<()> {

@@ -162,7 +162,9 @@ impl AccessState {
             return Ok(caller);
         }
         if matches!(caller, Caller::Local) {
-            local::require(parts, host.as_ref())?;
+            local::require(parts, host.as_ref()).inspect_err(|_| {
+                self.0.metrics().http.foreign_refused.inc();
+            })?;
         }
         if self.0.is_file_overwritten() { Err(Problem::file_replaced()) } else { Ok(caller) }
     }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -11,7 +11,8 @@ use super::access::{Admin, Open};
 use super::answer;
 use super::extract::{Nothing, Parameters, Query};
 use super::problem::{Code, Problem};
-use crate::service::{Backup, Service};
+use super::socket::CONNECTIONS_MAX;
+use crate::service::{Backup, Health, Service, Severity};
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn healthz(_: Open, _: Query<Nothing>) -> Response {
@@ -27,22 +28,42 @@ pub(super) async fn readyz(Open { service, is_stranger }: Open, _: Query<Nothing
     if is_stranger {
         return Ok(answer::json(br#"{"status":"ok"}"#.to_vec()));
     }
-    let backup = health.backup.as_ref().map(|backup| {
-        json!({
-            "age_s": backup.age.map(|age| age.as_secs()), "file_bytes": backup.file_bytes, "verified_at": backup.made_at.to_string(),
-            "failing": health.backup_failed,
-        })
-    });
-    let (word, writes) = match &health.write_failure {
-        None => ("ok", "ok"),
-        Some(failure) if failure.is_full() => ("degraded", "storage-full"),
-        Some(failure) if failure.is_file_replaced() => ("degraded", "file-replaced"),
-        Some(_) => ("degraded", "storage-failed"),
-    };
+    let word = if health.write_failure.is_none() { "ok" } else { "degraded" };
+    let (writes, backup) = (writes_word(&health), BackupAge::of(&health));
     let ready = json!({
         "status": word, "seq": stats.seq, "writes": writes, "disk_low": health.is_disk_low(), "backup": backup,
     });
     Ok(answer::json(ready.to_string().into_bytes()))
+}
+
+/// Whether writes are taken, or the code that they are refused with.
+pub(super) fn writes_word(health: &Health) -> &'static str {
+    match &health.write_failure {
+        None => "ok",
+        Some(failure) if failure.is_full() => "storage-full",
+        Some(failure) if failure.is_file_replaced() => "file-replaced",
+        Some(_) => "storage-failed",
+    }
+}
+
+/// The newest backup.
+#[derive(Debug, Serialize)]
+pub(super) struct BackupAge {
+    age_s: Option<u64>,
+    failing: bool,
+    file_bytes: u64,
+    verified_at: String,
+}
+
+impl BackupAge {
+    pub(super) fn of(health: &Health) -> Option<Self> {
+        health.backup.as_ref().map(|backup| Self {
+            age_s: backup.age.map(|age| age.as_secs()),
+            failing: health.backup_failed,
+            file_bytes: backup.file_bytes,
+            verified_at: backup.made_at.to_string(),
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +100,16 @@ pub(super) async fn post_backup(Admin(service): Admin, Query(query): Query<Backu
         "sha256": contents.sha256,
     });
     Ok(answer::json(made.to_string().into_bytes()))
+}
+
+/// `GET /v1/admin/doctor`: everything that was looked at around the database, how it is, and what to do; `worst` is the
+/// worst of it.
+pub(super) async fn get_doctor(Admin(service): Admin, _: Query<Nothing>) -> Result<Response, Problem> {
+    /// Beside connections: the database, listeners, the log, and what the runtime opens.
+    const MORE_FILES: u64 = 64;
+    let findings = service.doctor(CONNECTIONS_MAX as u64 + MORE_FILES).await?;
+    let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Fine);
+    Ok(answer::json(json!({ "worst": worst, "findings": findings }).to_string().into_bytes()))
 }
 
 /// `GET /v1/admin/backup`: a backup as a file for the client; the server keeps none. 409 if the client means another

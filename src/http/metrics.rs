@@ -63,6 +63,7 @@ fn register_counters(registry: &mut Registry, metrics: &Metrics) {
     let counters = [
         ("views", "Mission views computed", &metrics.views),
         ("views_not_modified", "Views that the client held already", &metrics.views_not_modified),
+        ("cache_hits", "Records found in memory", &metrics.cache_hits),
         ("cache_misses", "Records read from the file", &metrics.cache_misses),
         ("writes_changed", "Writes that changed something", &metrics.writes_changed),
         ("writes_unchanged", "Writes that found nothing to change", &metrics.writes_unchanged),
@@ -80,6 +81,12 @@ fn register_counters(registry: &mut Registry, metrics: &Metrics) {
     registry.register("http_request_duration_seconds", "From a request's head to the end of its answer", requests);
     let unreadable = metrics.http.unreadable.clone();
     registry.register("http_unreadable_requests", "Requests that could not be read as HTTP", unreadable);
+    let foreign = metrics.http.foreign_refused.clone();
+    registry.register(
+        "http_foreign_requests",
+        "Requests refused as no token has been made and they came by a proxy, from another site or another machine",
+        foreign,
+    );
     let crate::metrics::HttpMetrics { answers_held, bodies_held, .. } = metrics.http.clone();
     registry.register("answers_bytes", "Memory of lists that clients have not taken yet", answers_held.bytes);
     registry.register("answers_cut_off", "Clients cut off as they took a list too slowly", answers_held.cut_off);

@@ -17,8 +17,8 @@ use hyper::body::{Frame, SizeHint};
 
 use super::entity_tag::push_hex;
 use super::problem::Refusal;
-use crate::metrics::{RequestLabels, RequestSeconds};
-use crate::service::Stopwatch;
+use crate::metrics::{Answered, RequestLabels};
+use crate::service::{Service, Stopwatch};
 
 /// The target of the log lines of requests: `RUST_LOG=info,overlaid::access=off` turns them off.
 const TARGET: &str = "overlaid::access";
@@ -71,9 +71,8 @@ fn request_id(request: &Request, run: u32) -> HeaderValue {
 pub(super) struct RequestLog {
     /// Whether every request is logged; refusals (401, 403) are logged in any case.
     pub(super) is_on: bool,
-    pub(super) seconds: RequestSeconds,
-    /// The number of the service's run.
-    pub(super) run: u32,
+    /// Whose counters count the requests.
+    pub(super) service: Service,
 }
 
 impl RequestLog {
@@ -85,7 +84,7 @@ impl RequestLog {
             log: self.clone(),
             started: Stopwatch::start(),
             method: request.method().clone(),
-            request_id: request_id(&request, self.run),
+            request_id: request_id(&request, self.service.run()),
             record,
             status: None,
             refusal: None,
@@ -127,7 +126,14 @@ impl Drop for Exchange {
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
         let (method, bytes) = (self.method.as_str(), self.bytes);
         let labels = RequestLabels { method: known(method), route: route.unwrap_or_default().to_owned(), status };
-        self.log.seconds.observe(&labels, elapsed);
+        let metrics = self.log.service.metrics();
+        metrics.http.request_seconds.observe(&labels, elapsed);
+        metrics.http.recent.add(&Answered {
+            at: self.log.service.uptime(),
+            elapsed,
+            is_not_modified: status == StatusCode::NOT_MODIFIED.as_u16(),
+            totals: metrics.totals(),
+        });
         #[expect(clippy::float_arithmetic, reason = "a duration for people; nothing is computed from it")]
         let ms = elapsed.as_secs_f64() * 1000.0;
         let request_id = self.request_id.to_str().unwrap_or_default();

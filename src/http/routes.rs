@@ -10,7 +10,7 @@ use tower_http::compression::CompressionLayer;
 use super::access::{AccessState, Open};
 use super::background::{self, Background};
 use super::problem::{Code, Problem, echo};
-use super::{export, health, import, metrics, missions, openapi, rates, signals, tokens, users};
+use super::{export, health, import, metrics, missions, openapi, rates, signals, stats, tokens, users};
 use crate::service::Service;
 
 /// Makes the router.
@@ -69,7 +69,9 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .route("/v1/rates", get(rates::list_rates))
         .route("/v1/rates/{pair}", put(rates::put_rate).get(rates::get_rate))
         .route("/v1/import", post(import::import))
+        .route("/v1/stats", get(stats::get_stats))
         .route("/v1/admin/backup", get(health::get_backup).post(health::post_backup))
+        .route("/v1/admin/doctor", get(health::get_doctor))
         .route("/v1/admin/tokens", post(tokens::post_token).delete(tokens::delete_tokens))
         .route("/v1/admin/tokens/{id}", delete(tokens::revoke_token))
         .route("/healthz", get(health::healthz))

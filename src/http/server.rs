@@ -41,7 +41,7 @@ use super::memory_budget::{Connection, MemoryBudget};
 use super::problem::{Code, Problem, panic_message};
 use super::request_log::RequestLog;
 use super::routes::router;
-use super::socket::Socket;
+use super::socket::{CONNECTIONS_MAX, Socket};
 use crate::metrics::UnreadableLabels;
 use crate::service::Service;
 
@@ -87,8 +87,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // A few hundred clients keep connections open; the rest is room for a bad day, at some 14 KB each.
-            connections_max: 4_096,
+            connections_max: CONNECTIONS_MAX,
             // A list of a thousand users in a query fits; all connections at once hold some 200 MB of heads.
             head_bytes_max: 32 * 1024,
             head_read: Duration::from_secs(10),
@@ -240,8 +239,7 @@ impl RequestHandler {
         let metrics = &service.metrics().http;
         let on_panic: fn(Box<dyn Any + Send>) -> Response = |payload| Problem::panicked(&*payload).into_response();
         let stack = CatchPanicLayer::custom(on_panic).layer(router);
-        let seconds = metrics.request_seconds.clone();
-        let log = RequestLog { is_on: settings.access_log, seconds, run: service.run() };
+        let log = RequestLog { is_on: settings.access_log, service: service.clone() };
         let limits = settings.limits;
         let bodies = MemoryBudget::new("--bodies-memory", limits.bodies_bytes_max, metrics.bodies_held.clone());
         Self { stack, log, limits, bodies, unreadable: metrics.unreadable.clone() }

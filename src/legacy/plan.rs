@@ -12,6 +12,7 @@ use super::report::{ReportFile, Tally, with_report};
 use super::resolve::{Imported, Target, resolve};
 use super::sorter::nameless_file;
 use super::walk::Tree;
+use crate::domain::Savings;
 use crate::render::{outcome_json, overlay_json, signal_json};
 use crate::store;
 
@@ -23,6 +24,8 @@ pub struct Plan {
     pub tally: Tally,
     /// What the tree would become.
     pub after: After,
+    /// What the tree takes, beside what the database would.
+    pub saves: Savings,
 }
 
 /// What a tree would about become.
@@ -54,7 +57,8 @@ pub fn plan(tree: &Tree, context: Context<'_>, report: Option<&ReportFile>) -> R
     let mut target = SizingTarget::default();
     let Imported { tally, .. } = with_report(report, |out| resolve(groups, &mut target, out))?;
     let database_bytes = DATABASE_BYTES_MIN.max(target.bytes * RECORD_PERCENT / 100);
-    Ok(Plan { tally, after: After { database_bytes, pack_bytes, inodes } })
+    let saves = tally.savings(database_bytes);
+    Ok(Plan { tally, after: After { database_bytes, pack_bytes, inodes }, saves })
 }
 
 /// Reads a tree and returns its report, from the beginning; the file has no name.

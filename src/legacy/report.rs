@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::part::{Part, Quarantine};
 use super::reason::{Note, Refusal};
 use super::walk::Tree;
-use crate::domain::UnixMillis;
+use crate::domain::{Kept, Savings, UnixMillis};
 use crate::store::Replacement;
 
 /// What a file turned out to be. Each file is of exactly one class.
@@ -212,6 +212,15 @@ pub struct Tally {
     /// What could not be read.
     #[serde(skip)]
     pub unreadable: Unreadable,
+}
+
+impl Tally {
+    /// What the tree takes, beside a database of so many bytes.
+    #[must_use]
+    pub fn savings(&self, database_bytes: u64) -> Savings {
+        let Self { files, inodes, bytes, disk_bytes, .. } = *self;
+        Savings::of(Kept { files, inodes, bytes, disk_bytes }, Kept::as_database(database_bytes))
+    }
 }
 
 /// Files and folders that could not be read: their records are not known.

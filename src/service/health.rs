@@ -30,8 +30,13 @@ impl Health {
     /// Whether the disk will be full soon.
     #[must_use]
     pub fn is_disk_low(&self) -> bool {
-        self.disk_free_bytes.is_some_and(|free| free < DISK_LOW_BYTES)
+        self.disk_free_bytes.is_some_and(is_low)
     }
+}
+
+/// Whether a disk with so many bytes free will be full soon.
+pub(super) fn is_low(free_bytes: u64) -> bool {
+    free_bytes < DISK_LOW_BYTES
 }
 
 impl Service {

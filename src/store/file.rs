@@ -137,6 +137,73 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// Who may do what to a file, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFacts {
+    /// The permission bits of the file.
+    pub mode: u32,
+    /// The number of the user to whom it belongs.
+    pub owner: u32,
+    /// The number of the user that this process runs as.
+    pub user: u32,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The permission bits of the folder.
+    pub folder_mode: u32,
+    /// The name of its file system, if that is none for a database.
+    pub unfit_file_system: Option<&'static str>,
+}
+
+/// Looks at a file and its folder.
+///
+/// # Errors
+///
+/// Those of the system, as where the file is not there.
+pub fn file_facts(path: &Path) -> io::Result<FileFacts> {
+    const PERMISSIONS: u32 = 0o777;
+    // Of the file and not of the link to it.
+    let path = path.canonicalize()?;
+    let (file, folder) = (fs::metadata(&path)?, folder_of(&path).to_owned());
+    Ok(FileFacts {
+        mode: file.mode() & PERMISSIONS,
+        owner: file.uid(),
+        user: rustix::process::geteuid().as_raw(),
+        folder_mode: fs::metadata(&folder)?.mode() & PERMISSIONS,
+        folder,
+        unfit_file_system: unfit_file_system(&path)?,
+    })
+}
+
+/// The name of the file system of a file, if it is one of a network, or of memory.
+#[cfg(target_os = "linux")]
+fn unfit_file_system(path: &Path) -> io::Result<Option<&'static str>> {
+    let magic = rustix::fs::statfs(path)?.f_type;
+    // From `linux/magic.h` and the sources of the file systems.
+    let unfit = [
+        (0x6969, "nfs"),
+        (0x517B, "smb"),
+        (0xFF53_4D42, "cifs"),
+        (0xFE53_4D42, "smb2"),
+        (0x6573_5546, "fuse"),
+        (0x0102_1997, "9p"),
+        (0x5346_414F, "afs"),
+        (0x00C3_6400, "ceph"),
+        (0x0102_1994, "tmpfs"),
+    ];
+    Ok(unfit.into_iter().find(|(known, _)| *known == magic).map(|(_, name)| name))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unfit_file_system(_: &Path) -> io::Result<Option<&'static str>> {
+    Ok(None)
+}
+
+/// The most files that this process may have open; `None` without a limit.
+#[must_use]
+pub fn open_files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
 /// The folder of a file, `.` if its path names none.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))

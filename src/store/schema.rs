@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::tables::{self, ForEachTable, META, SCHEMA_KEY};
 
 /// The layout that this program reads and writes.
-pub(super) const SCHEMA: u64 = 1;
+pub const SCHEMA: u64 = 1;
 /// Where builds from before the first release kept the number of theirs.
 const UNRELEASED_KEY: &str = "schema";
 

@@ -319,6 +319,8 @@ fn tokens_allow_what_was_recorded() {
         PUT /v1/rates/BAD  {"price":1}
         POST /v1/import  content-type: application/x-ndjson  = {"overlay":{"user_id":"40","updated_at":"2020-01-01T00:00:00Z"}}
         GET /v1/export?x=1
+        GET /v1/stats?x=1
+        GET /v1/admin/doctor?x=1
         POST /v1/admin/backup?x=1
         POST /v1/admin/tokens  {"scopes":["root"]}
         GET /v1/admin/tokens?x=1

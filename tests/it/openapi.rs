@@ -309,6 +309,8 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.get("/readyz", "/readyz");
     see_tokens(seen);
     seen.get("/v1/export", "/v1/export");
+    seen.get("/v1/stats", "/v1/stats");
+    seen.get("/v1/admin/doctor", "/v1/admin/doctor");
     let open_metrics = [("accept", "application/openmetrics-text; version=1.0.0")];
     seen.see("/metrics", "GET", "/metrics", &open_metrics, "");
     let other = seen.server.get("/v1/admin/backup?database=/of/another").json();
