@@ -63,9 +63,6 @@ enum AccessLog {
 /// Threads for what waits for the disk, some times the processors of a small machine: more answer a crowd that asks for
 /// long lists no sooner, and hold up answers from memory, which take their turns with them.
 const BLOCKING_THREADS_MAX: usize = 16;
-/// Turns of tasks after which a busy thread looks for requests that have arrived. A turn takes up to 30 µs, where it
-/// writes a piece of a list.
-const EVENT_INTERVAL: u32 = 4;
 
 impl Serve {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
@@ -95,8 +92,7 @@ impl Serve {
         }
         log_access(&service);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).event_interval(EVENT_INTERVAL);
-        let runtime = runtime.build();
+        let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
         let runtime = runtime.context("cannot start the runtime")?;
         let served = runtime.block_on(serve_until_stopped(self, service.clone()));
         // No request is answered any more, and what still reads the file need not be waited for.

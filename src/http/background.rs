@@ -1,11 +1,13 @@
-//! Lists and batches are answered in the background, so that they hold up no other answer.
+//! Lists are made in the background, and compressed there, so that they hold up no other answer.
 //!
-//! A view costs microseconds; a batch of views costs milliseconds, and seconds where it is compressed. So handlers of
-//! lists, and the layer that compresses their answers, run on a runtime of their own, whose few threads have a low
-//! priority: the kernel stops them as soon as a thread that answers views has work. What they make reaches the
-//! connection piece by piece, and the connection lets others have a turn after each piece. Few pieces are made ahead of
-//! the client, so a slow one costs little memory, which the [`MemoryBudget`] counts.
+//! A view costs microseconds; a page of views costs a millisecond, and a batch that is compressed seconds. So handlers
+//! of lists, and the layer that compresses their answers, run on a runtime of their own, whose few threads have a low
+//! priority: the kernel gives their processor to a thread that answers views. A batch that is sent plain is made by its
+//! own connection as it is written, since to hand a piece to another thread costs more than to make it. In either case
+//! the connection lets others have a turn after each piece. Little is made ahead of the client, so a slow one costs
+//! little memory, which the [`MemoryBudget`] counts.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +19,6 @@ use axum::http::HeaderValue;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -28,12 +29,12 @@ use super::problem::Problem;
 use super::qvalue;
 use crate::service::ServiceError;
 
-/// Bytes that a connection writes in one turn: some ten microseconds.
-pub(super) const PIECE_BYTES: usize = 32 * 1024;
-/// Bytes that a list is made in at a time: to hand them to the connection costs as much as to make some of them.
-pub(super) const CHUNK_BYTES: usize = 2 * PIECE_BYTES;
-/// Chunks of an answer that wait for its client, beside the one that is being written and the one that is being made.
-const CHUNKS_AHEAD: usize = 1;
+/// Bytes of a piece: takes a connection some ten microseconds to write. The client of smaller ones is woken so often
+/// that a batch takes longer.
+pub(super) const PIECE_BYTES: usize = 64 * 1024;
+/// Compressed pieces that are made ahead of their client: a thread of low priority may wait for its turn after each time
+/// that it has nothing to do.
+const PIECES_AHEAD: usize = 4;
 /// Answers that are compressed at once: each takes up to a megabyte for the compressor's memory. More are sent plain.
 const COMPRESSED_AT_ONCE: usize = 16;
 /// Threads that wait for the file, for lists that are not in memory.
@@ -126,31 +127,31 @@ pub(super) async fn answer(State(background): State<Background>, mut request: Re
     if length.is_some_and(|length| length <= PIECE_BYTES as u64) {
         return response;
     }
+    let holder = background.budget.holder(connection);
     let permit = permit.filter(|_| response.headers().contains_key(CONTENT_ENCODING));
     response.map(|body| {
-        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        let holder = background.budget.holder(connection);
-        background.threads.spawn(send_chunks(body, sender, holder, permit));
-        Body::new(PieceBody { chunks, chunk: Bytes::new(), length, is_others_turn: false, is_ended: false })
+        let source = match permit {
+            Some(permit) => {
+                let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+                background.threads.spawn(send_pieces(body, sender, holder, permit));
+                Source::Background(pieces)
+            }
+            None => Source::Connection(body, holder),
+        };
+        Body::new(PieceBody { source, rest: Bytes::new(), length, others_turn: None, is_ended: false })
     })
 }
 
-/// Sends a body chunk by chunk, and `None` at its end. A body that fails, or panics, has no end.
-async fn send_chunks(
+/// Sends what a body yields, and `None` at its end. A body that fails, or panics, has no end.
+async fn send_pieces(
     mut body: Body,
     sender: mpsc::Sender<Option<Bytes>>,
     holder: Arc<Holder>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
 ) {
-    while let Some(frame) = body.frame().await {
-        let data = match frame.map(Frame::into_data) {
-            Ok(Ok(data)) => data,
-            // No answer has trailers.
-            Ok(Err(_)) => continue,
-            Err(error) => return tracing::error!(error = &error as &dyn std::error::Error, "list broke off"),
-        };
-        let Ok(data) = holder.hold(data) else { return };
-        if sender.send(Some(data)).await.is_err() {
+    while let Some(piece) = poll_fn(|cx| poll_data(&mut body, &holder, cx)).await {
+        let Ok(piece) = piece else { return };
+        if sender.send(Some(piece)).await.is_err() {
             return;
         }
         // Other lists have a turn.
@@ -160,16 +161,53 @@ async fn send_chunks(
     let _ = sender.send(None).await;
 }
 
-/// An answer that arrives in chunks and is written in pieces.
+/// Polls the next bytes of a body, which the holder counts.
+fn poll_data(body: &mut Body, holder: &Arc<Holder>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokeOff>>> {
+    loop {
+        let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)) else { return Poll::Ready(None) };
+        let data = match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => holder.hold(data).map_err(|_cut_off| BrokeOff),
+            // No answer has trailers.
+            Ok(Err(_)) => continue,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "list broke off");
+                Err(BrokeOff)
+            }
+        };
+        return Poll::Ready(Some(data));
+    }
+}
+
+/// An answer that is written in pieces.
 struct PieceBody {
-    chunks: mpsc::Receiver<Option<Bytes>>,
-    /// What is left of the last chunk.
-    chunk: Bytes,
+    source: Source,
+    /// What is left of the last bytes of the source.
+    rest: Bytes,
     /// Bytes that are still to come, if that is known.
     length: Option<u64>,
-    /// Whether a piece was given, and other connections have had no turn since.
-    is_others_turn: bool,
+    /// The turn of other connections, after a piece was given.
+    others_turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     is_ended: bool,
+}
+
+/// Where the bytes of an answer come from.
+enum Source {
+    /// The threads in the background make them, and `None` at the end.
+    Background(mpsc::Receiver<Option<Bytes>>),
+    /// The connection makes them.
+    Connection(Body, Arc<Holder>),
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokeOff>>> {
+        match self {
+            Self::Background(pieces) => pieces.poll_recv(cx).map(|sent| match sent {
+                Some(piece) => piece.map(Ok),
+                None => Some(Err(BrokeOff)),
+            }),
+            Self::Connection(body, holder) => poll_data(body, holder, cx),
+        }
+    }
 }
 
 /// The answer ended before its end.
@@ -185,22 +223,22 @@ impl HttpBody for PieceBody {
         if self.is_end_stream() {
             return Poll::Ready(None);
         }
-        if std::mem::take(&mut self.is_others_turn) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if let Some(turn) = &mut self.others_turn {
+            ready!(turn.as_mut().poll(cx));
+            self.others_turn = None;
         }
-        while self.chunk.is_empty() {
-            match ready!(self.chunks.poll_recv(cx)) {
-                Some(Some(chunk)) => self.chunk = chunk,
+        while self.rest.is_empty() {
+            match ready!(self.source.poll(cx)) {
+                Some(Ok(bytes)) => self.rest = bytes,
                 end => {
                     self.is_ended = true;
-                    return Poll::Ready(end.is_none().then_some(Err(BrokeOff)));
+                    return Poll::Ready(end.map(|broken| broken.map(Frame::data)));
                 }
             }
         }
-        let piece_bytes = self.chunk.len().min(PIECE_BYTES);
-        let piece = self.chunk.split_to(piece_bytes);
-        self.is_others_turn = true;
+        let piece_bytes = self.rest.len().min(PIECE_BYTES);
+        let piece = self.rest.split_to(piece_bytes);
+        self.others_turn = Some(Box::pin(yield_now()));
         self.length = self.length.map(|length| length.saturating_sub(piece.len() as u64));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
@@ -217,11 +255,12 @@ impl HttpBody for PieceBody {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::future::poll_fn;
 
     use axum::Router;
+    use axum::http::HeaderName;
     use axum::middleware::from_fn_with_state;
     use axum::routing::get;
+    use http_body_util::BodyExt as _;
     use tokio_stream::StreamExt as _;
     use tower::ServiceExt as _;
 
@@ -234,11 +273,15 @@ mod tests {
 
     async fn get_from(routes: Router, threads: &BackgroundThreads) -> Response {
         let layered = routes.layer(from_fn_with_state(threads.background(budget()), answer));
-        layered.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap()
+        let request = Request::get("/").header(ACCEPT_ENCODING, "gzip").body(Body::empty());
+        layered.oneshot(request.unwrap()).await.unwrap()
     }
 
+    /// Only its header is that of a compressed answer.
+    const COMPRESSED: [(HeaderName, &str); 1] = [(CONTENT_ENCODING, "gzip")];
+
     #[tokio::test]
-    async fn a_handler_and_its_body_run_on_threads_of_their_own() {
+    async fn handlers_and_compressed_bodies_run_on_threads_of_their_own() {
         let threads = BackgroundThreads::start().unwrap();
         let name = || std::thread::current().name().unwrap_or_default().to_owned();
         let streamed = async move || {
@@ -246,8 +289,12 @@ mod tests {
             let line = move |()| Ok::<_, Infallible>(format!("{handler} {}\n", name()));
             Body::from_stream(tokio_stream::iter([(); 2]).map(line))
         };
-        let body = get_from(Router::new().route("/", get(streamed)), &threads).await.into_body();
+        let compressed = async move || (COMPRESSED, streamed().await);
+        let body = get_from(Router::new().route("/", get(compressed)), &threads).await.into_body();
         assert_eq!(body.collect().await.unwrap().to_bytes(), "lists lists\nlists lists\n");
+        let body = get_from(Router::new().route("/", get(streamed)), &threads).await.into_body();
+        let here = format!("lists {0}\nlists {0}\n", name());
+        assert_eq!(body.collect().await.unwrap().to_bytes(), here, "the connection makes what is plain");
     }
 
     #[tokio::test]
@@ -275,14 +322,20 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_breaks_off_has_no_end() {
         let threads = BackgroundThreads::start().unwrap();
+        let fails = async || {
+            let pieces = [Ok("piece"), Err(io::Error::other("as it shall"))];
+            Body::from_stream(tokio_stream::iter(pieces))
+        };
         let panics = async || {
             let piece = |at| {
                 assert!(at == 0, "as it shall");
                 Ok::<_, Infallible>("piece")
             };
-            Body::from_stream(tokio_stream::iter([0, 1]).map(piece))
+            (COMPRESSED, Body::from_stream(tokio_stream::iter([0, 1]).map(piece)))
         };
-        let body = get_from(Router::new().route("/", get(panics)), &threads).await.into_body();
-        assert!(body.collect().await.is_err());
+        for routes in [Router::new().route("/", get(fails)), Router::new().route("/", get(panics))] {
+            let body = get_from(routes, &threads).await.into_body();
+            assert!(body.collect().await.is_err());
+        }
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::access::{Read, ReadUser};
-use super::background::CHUNK_BYTES;
+use super::background::PIECE_BYTES;
 use super::conditional::Conditions;
 use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
 use super::problem::Problem;
@@ -192,14 +192,14 @@ async fn users_answer(batch: Batch, users: Vec<UserId>, lines: bool) -> Result<R
     }))
 }
 
-/// All views as lines, a chunk at a time.
+/// All views as lines, a piece at a time.
 ///
-/// Between two chunks only ids are kept. So a slow client holds no old version of the overlays in memory, and each line
+/// Between two pieces only ids are kept. So a slow client holds no old version of the overlays in memory, and each line
 /// says how things are when it is written.
 struct LinesBody {
     batch: Arc<BatchOf>,
     /// `None` at the end.
-    next: Option<Pin<Box<MakeChunk>>>,
+    next: Option<Pin<Box<MakePiece>>>,
 }
 
 struct BatchOf {
@@ -208,26 +208,26 @@ struct BatchOf {
     tier: Option<TierName>,
 }
 
-/// Makes a chunk; returns it with the user after whom to go on.
-type MakeChunk = dyn Future<Output = Result<(Vec<u8>, Option<UserId>), ServiceError>> + Send;
+/// Makes a piece; returns it with the user after whom to go on.
+type MakePiece = dyn Future<Output = Result<(Vec<u8>, Option<UserId>), ServiceError>> + Send;
 
 impl BatchOf {
-    async fn chunk_after(self: Arc<Self>, user: Option<UserId>) -> Result<(Vec<u8>, Option<UserId>), ServiceError> {
+    async fn piece_after(self: Arc<Self>, user: Option<UserId>) -> Result<(Vec<u8>, Option<UserId>), ServiceError> {
         let mut batch = self.service.batch(&self.signal, self.tier.clone()).await?;
         if let Some(user) = &user {
             batch.skip_to_after(user);
         }
         // The last view may go beyond that.
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 32);
-        batch.write_some(usize::MAX, CHUNK_BYTES, Separator::Newline, &mut chunk);
-        Ok((chunk, batch.next_cursor()))
+        let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+        batch.write_some(usize::MAX, PIECE_BYTES, Separator::Newline, &mut piece);
+        Ok((piece, batch.next_cursor()))
     }
 }
 
 impl LinesBody {
     fn new(service: Service, signal: SignalId, tier: Option<TierName>) -> Self {
         let batch = Arc::new(BatchOf { service, signal, tier });
-        Self { next: Some(Box::pin(Arc::clone(&batch).chunk_after(None))), batch }
+        Self { next: Some(Box::pin(Arc::clone(&batch).piece_after(None))), batch }
     }
 }
 
@@ -240,14 +240,14 @@ impl HttpBody for LinesBody {
         while let Some(making) = next {
             let made = ready!(making.as_mut().poll(cx));
             *next = None;
-            let (chunk, user) = match made {
+            let (piece, user) = match made {
                 Ok(made) => made,
                 Err(error) => return Poll::Ready(Some(Err(error))),
             };
-            *next = user.map(|user| Box::pin(Arc::clone(batch).chunk_after(Some(user))) as _);
+            *next = user.map(|user| Box::pin(Arc::clone(batch).piece_after(Some(user))) as _);
             // A filter may leave a stretch of users with nothing to write.
-            if !chunk.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(chunk.into()))));
+            if !piece.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
             }
         }
         Poll::Ready(None)
