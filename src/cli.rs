@@ -1,15 +1,18 @@
 //! The command line: what a person or a script at the server runs.
 //!
-//! A command opens the file itself, so it and a server exclude each other. The exit code is 0 when it is done, 1 when
-//! the answer is no (absent, refused lines), 2 when it could not be done; errors are one line with their causes.
+//! A command is a client of the HTTP routes: of the server that has the database open, or, where none has, of the same
+//! routes in its own process. Those that need the file to themselves say so. The exit code is 0 when it is done, 1 when
+//! the answer is no (absent, refused), 2 when it could not be done; errors are one line with their causes.
 
 mod backup;
-mod client;
 mod legacy;
+mod lists;
 mod load;
+mod mission;
 mod prune;
+mod records;
 mod serve;
-mod show;
+mod stats;
 mod token;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -18,13 +21,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
 use tracing_subscriber::filter::{Directive, EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::client::{Client, Problem, ServerAddress};
 use crate::config::{Config, LogFormat};
-use crate::service::{Service, Settings};
+use crate::service::{BackupPlan, Service, Settings};
 use crate::store::{Replacement, Store, StoreError};
 
 /// Serve mission views from shared signals and per-user overlays, kept in one file.
@@ -35,9 +40,89 @@ use crate::store::{Replacement, Store, StoreError};
 #[command(name = "overlaid", version, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
-    config: Config,
+    global: Global,
     #[command(subcommand)]
     command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    #[command(flatten)]
+    config: Config,
+    /// Ask the server at this address of this machine, as 127.0.0.1:7717; without it, the server that has the database
+    /// of --data open.
+    #[arg(long, value_name = "URL", env = "OVERLAID_SERVER", global = true)]
+    server: Option<ServerAddress>,
+    /// A token for --server, once the server has any; the socket beside the database needs none.
+    #[arg(long, env = "OVERLAID_TOKEN", hide_env_values = true, global = true)]
+    token: Option<String>,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// A name and its value, for [`Global::print`].
+type Member = (&'static str, Value);
+
+/// How a command opens the database where no server has it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Other commands may read it too.
+    Read,
+    Write,
+    /// To write; it is made if it is not there.
+    Make,
+}
+
+impl Global {
+    /// The server that has the database open; else this process, on the file.
+    fn client(&self, access: Access) -> anyhow::Result<Client> {
+        if let Some(address) = &self.server {
+            return Client::at_address(address.clone(), self.token.as_deref());
+        }
+        let (path, socket) = (self.config.database(), self.config.socket());
+        if let Some(client) = Client::at_socket(&socket)? {
+            return Ok(client);
+        }
+        // Before the file: none is made if the tables can not be read.
+        let mut settings = settings(&self.config)?;
+        // How many the server keeps is not known here.
+        settings.backups.keep = usize::MAX;
+        let opened = match access {
+            Access::Read => Store::open_to_read(&path),
+            Access::Write => Store::open_behind_gate(&path, self.config.copy_gate()),
+            Access::Make => Store::open_or_create_behind_gate(&path, self.config.copy_gate()),
+        };
+        if let Err(StoreError::InUse(_)) = opened {
+            // A server that was just starting listens by now.
+            return Client::at_socket(&socket)?.with_context(|| {
+                format!(
+                    "{} is open in another process, and no server answers at {}: another command is at work, or a server is \
+                     starting or stopping; try again (a server without a socket is asked by --server)",
+                    path.display(),
+                    socket.display()
+                )
+            });
+        }
+        Client::in_process(&start(opened, settings, &self.config)?)
+    }
+
+    /// Prints names and values: a line each for a person, or one JSON object.
+    fn print(&self, members: &[Member]) -> anyhow::Result<Answer> {
+        let mut out = io::stdout().lock();
+        if self.json {
+            let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            writeln!(out, "{{{}}}", members.join(","))?;
+            return Ok(Answer::Done);
+        }
+        for (name, value) in members {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            writeln!(out, "{:<12} {value}", name.replace('_', " "))?;
+        }
+        Ok(Answer::Done)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -48,16 +133,25 @@ enum Command {
     Load(load::Load),
     /// Write all records out as NDJSON, to load elsewhere; tokens are left out.
     Export(load::Export),
-    /// Show one user's mission on one signal.
-    Mission(show::ShowMission),
-    /// Show signals; withdraw or close one.
+    /// Show a user's active missions, or the mission on one signal.
+    Mission(mission::MissionCommand),
+    /// Show signals; publish, withdraw, close or remove one.
     #[command(subcommand)]
-    Signal(show::ShowSignal),
-    /// Show overlays.
+    Signal(records::SignalCommand),
+    /// Show overlays; put, change or remove one.
     #[command(subcommand)]
-    Overlay(show::ShowOverlay),
+    Overlay(records::OverlayCommand),
+    /// Show the rates of currency pairs, or put one.
+    #[command(subcommand)]
+    Rate(records::RateCommand),
+    /// Show what happened for a user; put or remove it.
+    #[command(subcommand)]
+    Outcome(records::OutcomeCommand),
+    /// Forget a user.
+    #[command(subcommand)]
+    User(records::UserCommand),
     /// Show how much is stored.
-    Stats(show::Stats),
+    Stats(stats::Stats),
     /// Remove the signals that expired before a moment, with their outcomes.
     Prune(prune::Prune),
     /// Make, list and revoke access tokens.
@@ -93,7 +187,7 @@ enum Answer {
 pub fn main() -> ExitCode {
     // Wrong options end here, with clap's message and exit code 2; `--help` with 0.
     let cli = Cli::parse();
-    start_log(cli.config.log_format, std::env::var("RUST_LOG").as_deref().unwrap_or_default());
+    start_log(cli.global.config.log_format, std::env::var("RUST_LOG").as_deref().unwrap_or_default());
     match run(cli) {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
@@ -105,29 +199,32 @@ pub fn main() -> ExitCode {
             let text = causes.join(": ").replace(char::is_control, "\u{fffd}");
             // There is nobody left to tell if standard error is closed too.
             let _ = writeln!(io::stderr(), "overlaid: {text}");
-            ExitCode::from(if is_damage(&error) { 1 } else { 2 })
+            ExitCode::from(if is_no(&error) { 1 } else { 2 })
         }
     }
 }
 
 fn run(cli: Cli) -> anyhow::Result<Answer> {
-    let Cli { config, command } = cli;
+    let Cli { global, command } = cli;
     match command {
-        Command::Serve(serve) => serve.run(&config),
-        Command::Load(load) => load.run(&config),
-        Command::Export(export) => export.run(&config),
-        Command::Mission(show) => show.run(&config),
-        Command::Signal(show) => show.run(&config),
-        Command::Overlay(show) => show.run(&config),
-        Command::Stats(stats) => stats.run(&config),
-        Command::Prune(prune) => prune.run(&config),
-        Command::Token(token) => token.run(&config),
-        Command::Backup(backup) => backup.run(&config),
-        Command::Verify(verify) => verify.run(),
-        Command::Restore(restore) => restore.run(&config),
-        Command::Compact(compact) => compact.run(&config),
-        Command::Legacy(legacy) => legacy.run(&config),
-        Command::Migrate(input) => input.import(&config),
+        Command::Serve(serve) => serve.run(&global.config),
+        Command::Load(load) => load.run(&global),
+        Command::Export(export) => export.run(&global),
+        Command::Mission(mission) => mission.run(&global),
+        Command::Signal(signal) => signal.run(&global),
+        Command::Overlay(overlay) => overlay.run(&global),
+        Command::Rate(rate) => rate.run(&global),
+        Command::Outcome(outcome) => outcome.run(&global),
+        Command::User(user) => user.run(&global),
+        Command::Stats(stats) => stats.run(&global),
+        Command::Prune(prune) => prune.run(&global),
+        Command::Token(token) => token.run(&global),
+        Command::Backup(backup) => backup.run(&global),
+        Command::Verify(verify) => verify.run(&global),
+        Command::Restore(restore) => restore.run(&global),
+        Command::Compact(compact) => compact.run(&global),
+        Command::Legacy(legacy) => legacy.run(&global),
+        Command::Migrate(input) => input.import(&global),
     }
 }
 
@@ -135,7 +232,10 @@ fn start_log(format: LogFormat, wanted: &str) {
     let (filter, unread) = log_filter(wanted);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = match format {
-        LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).with_target(false).boxed(),
+        LogFormat::Human => lines
+            .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()))
+            .with_target(false)
+            .boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
@@ -186,27 +286,18 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// Whether the answer is that a file is damaged: doing it again would not help.
-fn is_damage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<StoreError>().is_some_and(StoreError::is_damage))
+/// Whether the answer is no: what was asked for is refused, or a file is damaged. Doing it again would not help.
+fn is_no(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<StoreError>().is_some_and(StoreError::is_damage)
+            || cause.downcast_ref::<Problem>().is_some_and(Problem::is_refusal)
+    })
 }
 
-/// Opens the database that is there.
-fn open(config: &Config) -> anyhow::Result<Service> {
-    let settings = settings(config)?;
-    start(Store::open_behind_gate(&config.database(), config.copy_gate()), settings, config)
-}
-
-/// Opens the database, or makes one.
-fn open_or_create(config: &Config) -> anyhow::Result<Service> {
-    open_or_create_with(config, |_| ())
-}
-
-/// Opens the database, or makes one, with settings that `change` has the last word on.
-fn open_or_create_with(config: &Config, change: impl FnOnce(&mut Settings)) -> anyhow::Result<Service> {
+/// Opens the database, or makes one, for a server.
+fn open_or_create(config: &Config, backups: BackupPlan) -> anyhow::Result<Service> {
     // In this order: no database is made if the tables can not be read.
-    let mut settings = settings(config)?;
-    change(&mut settings);
+    let settings = Settings { backups, ..settings(config)? };
     start(Store::open_or_create_behind_gate(&config.database(), config.copy_gate()), settings, config)
 }
 
@@ -219,8 +310,8 @@ fn start(opened: Result<Arc<Store>, StoreError>, settings: Settings, config: &Co
 fn explain_open(error: StoreError, path: &Path) -> anyhow::Error {
     match error {
         StoreError::InUse(_) => anyhow::anyhow!(
-            "{} is open in another process; if that is the server, ask it over HTTP (http://127.0.0.1:7717/v1/… unless it \
-             listens elsewhere) or stop it first",
+            "{} is open in another process, and this needs it for itself: stop the server first, or wait for the command that \
+             is at work",
             path.display()
         ),
         StoreError::Absent(_) => anyhow::anyhow!(
@@ -231,26 +322,17 @@ fn explain_open(error: StoreError, path: &Path) -> anyhow::Error {
     }
 }
 
-/// Says why a file may not be replaced by a new one.
-fn explain_replacing(error: StoreError) -> anyhow::Error {
-    match error {
-        StoreError::InUse(path) => {
-            anyhow::anyhow!("{} is a database that is in use: write to another file", path.display())
-        }
-        other => anyhow::Error::new(other),
+/// Makes a file that takes the place of the one at `path`, if any; never that of a database that is in use.
+fn new_file(path: &Path, database: &Path) -> anyhow::Result<Replacement> {
+    let in_use = || anyhow::anyhow!("{} is a database that is in use: write to another file", path.display());
+    // A command that only reads the database keeps no other file from its place.
+    if path.canonicalize().is_ok_and(|path| database.canonicalize().is_ok_and(|database| path == database)) {
+        return Err(in_use());
     }
-}
-
-/// Runs async work on this thread.
-fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    Ok(runtime.block_on(work))
-}
-
-/// Writes a file, which appears whole or not at all.
-fn write_file(path: &Path, write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    Replacement::of(path).map_err(explain_replacing)?.write(write)
+    Replacement::of(path).map_err(|error| match error {
+        StoreError::InUse(_) => in_use(),
+        other => anyhow::Error::new(other),
+    })
 }
 
 #[cfg(test)]

@@ -8,9 +8,12 @@ use clap::{Args, ValueEnum};
 
 /// The database's name in its folder.
 const FILE_NAME: &str = "overlaid.redb";
+/// The name of the socket beside it, by which commands ask the server that has the database open.
+const SOCKET_NAME: &str = "overlaid.sock";
 
 /// Options that every command takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Config {
     /// Folder of the database file, overlaid.redb; made on first use.
     #[arg(long, value_name = "DIR", default_value = "data", env = "OVERLAID_DATA", global = true)]
@@ -66,5 +69,11 @@ impl Config {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.data.join(FILE_NAME)
+    }
+
+    /// Where the socket of the server that has it open is.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.data.join(SOCKET_NAME)
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP layer: connections, problem documents and everything that reads a request.
 //!
-//! A request passes through here in this order: `server` accepts the connection and keeps its limits; `request_log`
+//! A request passes through here in this order: `server` accepts the connection, on its address or on the socket file of
+//! `unix_socket`, and keeps its limits; `request_log`
 //! gives the request an id and writes its line; around the router, panics are caught and what takes too long is ended;
 //! the router finds the handler; an extractor of `access` decides whether the caller may have it; more extractors, of
 //! `extract` and `body`, parse it into domain types; the handler asks the service. Handlers of lists run on threads of
@@ -23,12 +24,14 @@ mod extract;
 mod head;
 mod health;
 mod import;
+mod in_process;
 mod local;
 mod memory_budget;
 mod metrics;
 mod missions;
 mod openapi;
 mod problem;
+mod prune;
 mod qvalue;
 mod rates;
 mod request_log;
@@ -38,6 +41,10 @@ mod signals;
 mod socket;
 mod stats;
 mod tokens;
+mod unix_socket;
 mod users;
 
-pub use server::{Limits, Settings, serve};
+pub use in_process::InProcess;
+pub use local::is_loopback;
+pub use server::{Limits, Listeners, Settings, serve};
+pub use unix_socket::{UnixSocket, connect};

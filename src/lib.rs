@@ -7,7 +7,7 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! main → cli → { http, legacy, config } → service → { cache, store, render } → domain
+//! main → cli → { client → http, legacy, config } → service → { cache, store, render } → domain
 //! ```
 //!
 //! - [`domain`] is the rules of the trade, pure: no I/O, no clock, no lock.
@@ -17,6 +17,7 @@
 //! - [`service`] joins store and cache; it alone reads the clock and bridges async and blocking code.
 //! - [`http`] turns requests into calls of the service, and its errors into problem documents.
 //! - [`legacy`] brings the files of the service before this one in, compares, and packs them away.
+//! - [`client`] asks for the commands: the server that has the database open, or the routes in its own process.
 //! - [`cli`] and [`config`] are what the operator meets.
 //!
 //! Two promises shape the whole: a size never risks more than the user allows, to the last lot step; and what is
@@ -24,6 +25,7 @@
 
 pub mod cache;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod domain;
 pub mod http;

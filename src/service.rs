@@ -39,14 +39,14 @@ pub use clock::{Clock, Stopwatch};
 pub use doctor::{Finding, Severity};
 pub use error::ServiceError;
 pub use health::Health;
-pub use import::{Import, ImportCounts, ImportEffect, Imported, Pass};
+pub use import::{Import, ImportCounts, ImportEffect, Imported};
 pub use lines::{LINE_BYTES_MAX, Line, LineSplitter};
 pub use missions::{
     Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter, StatusFilter,
     ViewTag,
 };
 pub use prune::Pruned;
-pub use records::{LineReader, RecordKind, export_lines};
+pub use records::{LineReader, export_lines};
 pub use tokens::{HeldToken, TokenCheck};
 pub use users::UserFilter;
 pub use writes::{Patched, Written};

@@ -11,7 +11,7 @@ use os_display::Quotable as _;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Answer, explain_open, settings};
+use super::{Answer, Global, explain_open, settings};
 use crate::config::Config;
 use crate::domain::Savings;
 use crate::legacy::{
@@ -61,9 +61,6 @@ pub(super) struct Input {
     /// Add the names of members in this TOML file to those that are known.
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
-    /// Print the counts as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Pack old files into `tar.zst` packs by day, or look into packs.
@@ -91,9 +88,6 @@ pub(super) struct Archive {
     /// Add the names of members in this TOML file to those that are known.
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
-    /// Print the counts as JSON.
-    #[arg(long)]
-    json: bool,
     #[command(subcommand)]
     packs: Option<Packs>,
 }
@@ -102,14 +96,13 @@ pub(super) struct Archive {
 #[derive(Debug, Subcommand)]
 enum Packs {
     /// List the packed files.
+    #[command(after_help = "Example: overlaid legacy archive list packs")]
     List {
         /// The folder of the packs.
         folder: PathBuf,
-        /// Print a line of JSON a file.
-        #[arg(long)]
-        json: bool,
     },
     /// Write one packed file to standard output.
+    #[command(after_help = "Example: overlaid legacy archive cat packs missions/mission_1_7001.json")]
     Cat {
         /// The folder of the packs.
         folder: PathBuf,
@@ -117,6 +110,7 @@ enum Packs {
         path: PathBuf,
     },
     /// Write packed files into a folder, each as it was packed last; what is there already is never replaced.
+    #[command(after_help = "Example: overlaid legacy archive extract packs missions --to back")]
     Extract {
         /// The folder of the packs.
         folder: PathBuf,
@@ -127,22 +121,20 @@ enum Packs {
         to: PathBuf,
     },
     /// Read every pack back and compare it with its index.
+    #[command(after_help = "Example: overlaid legacy archive check packs")]
     Check {
         /// The folder of the packs.
         folder: PathBuf,
-        /// Print the result as JSON.
-        #[arg(long)]
-        json: bool,
     },
 }
 
 impl Legacy {
-    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
+    pub(super) fn run(&self, global: &Global) -> anyhow::Result<Answer> {
         match self {
-            Self::Plan(input) => input.plan(config),
-            Self::Import(input) => input.import(config),
-            Self::Verify(input) => input.verify(config),
-            Self::Archive(archive) => archive.run(config),
+            Self::Plan(input) => input.plan(global),
+            Self::Import(input) => input.import(global),
+            Self::Verify(input) => input.verify(global),
+            Self::Archive(archive) => archive.run(global),
         }
     }
 }
@@ -173,17 +165,17 @@ impl Reading {
 }
 
 impl Input {
-    fn open(&self, config: &Config) -> anyhow::Result<(Reading, Option<ReportFile>)> {
-        let reading = Reading::new(config, &self.tree, self.names.as_ref())?;
+    fn open(&self, global: &Global) -> anyhow::Result<(Reading, Option<ReportFile>)> {
+        let reading = Reading::new(&global.config, &self.tree, self.names.as_ref())?;
         let report = self.report.as_ref().map(|path| ReportFile::new(path, &reading.tree)).transpose()?;
         Ok((reading, report))
     }
 
-    fn plan(&self, config: &Config) -> anyhow::Result<Answer> {
-        let (reading, report) = self.open(config)?;
+    fn plan(&self, global: &Global) -> anyhow::Result<Answer> {
+        let (reading, report) = self.open(global)?;
         let planned = legacy::plan(&reading.tree, reading.context(), report.as_ref())?;
         let mut out = io::stdout().lock();
-        if self.json {
+        if global.json {
             write_json(&mut out, &planned)?;
         } else {
             write_counts(&mut out, &planned.tally)?;
@@ -197,11 +189,11 @@ impl Input {
         Ok(list_unreadable(&planned.tally.unreadable))
     }
 
-    pub(super) fn import(&self, config: &Config) -> anyhow::Result<Answer> {
-        let (mut reading, report) = self.open(config)?;
-        let path = config.database();
+    pub(super) fn import(&self, global: &Global) -> anyhow::Result<Answer> {
+        let (mut reading, report) = self.open(global)?;
+        let path = global.config.database();
         // Open the database first: an operator should not wait for a million files to learn that a server has it.
-        let store = Store::open_or_create_behind_gate(&path, config.copy_gate());
+        let store = Store::open_or_create_behind_gate(&path, global.config.copy_gate());
         let store = store.map_err(|error| explain_open(error, &path))?;
         reading.tree.exclude_file(&path);
         let mut database = Database::new(store, &reading.tree)?;
@@ -216,7 +208,7 @@ impl Input {
         let database_bytes = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
         let saves = imported.tally.savings(database_bytes);
         let mut out = io::stdout().lock();
-        if self.json {
+        if global.json {
             write_json(&mut out, &ImportAnswer { imported: &imported, saves: &saves })?;
         } else {
             write_counts(&mut out, &imported.tally)?;
@@ -226,15 +218,15 @@ impl Input {
         Ok(list_unreadable(&imported.tally.unreadable))
     }
 
-    fn verify(&self, config: &Config) -> anyhow::Result<Answer> {
-        let (reading, report) = self.open(config)?;
-        let path = config.database();
+    fn verify(&self, global: &Global) -> anyhow::Result<Answer> {
+        let (reading, report) = self.open(global)?;
+        let path = global.config.database();
         let store = Store::open(&path).map_err(|error| explain_open(error, &path))?;
         let database = Database::new(store, &reading.tree)?;
         let tiers = &reading.settings.tiers;
         let verified = legacy::verify(&reading.tree, reading.context(), tiers, &database, report.as_ref())?;
         let mut out = io::stdout().lock();
-        if self.json {
+        if global.json {
             write_json(&mut out, &verified)?;
         } else {
             write_verified(&mut out, &verified)?;
@@ -245,16 +237,16 @@ impl Input {
 }
 
 impl Archive {
-    fn run(&self, config: &Config) -> anyhow::Result<Answer> {
+    fn run(&self, global: &Global) -> anyhow::Result<Answer> {
         if let Some(packs) = &self.packs {
-            return packs.run();
+            return packs.run(global);
         }
         let tree = self.tree.as_ref().context("no tree is given")?;
         let folder = self.out.as_ref().context("no folder is given")?;
-        let reading = Reading::new(config, tree, self.names.as_ref())?;
+        let reading = Reading::new(&global.config, tree, self.names.as_ref())?;
         let done = legacy::archive(&reading.tree, reading.context(), folder, self.delete, self.report.as_deref())?;
         let mut out = io::stdout().lock();
-        if self.json {
+        if global.json {
             write_json(&mut out, &BTreeMap::from(done.counts()))?;
         } else {
             for (name, count) in done.counts() {
@@ -371,12 +363,12 @@ fn list(lines: impl ExactSizeIterator<Item = String>, count: u64) -> Answer {
 }
 
 impl Packs {
-    fn run(&self) -> anyhow::Result<Answer> {
+    fn run(&self, global: &Global) -> anyhow::Result<Answer> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         let answer = match self {
-            Self::List { folder, json } => {
+            Self::List { folder } => {
                 let listed = legacy::list(folder, &mut |item| {
-                    if *json { write_json(&mut out, item) } else { Ok(write_item(&mut out, item)?) }
+                    if global.json { write_json(&mut out, item) } else { Ok(write_item(&mut out, item)?) }
                 });
                 // What can be listed stands before the error.
                 out.flush()?;
@@ -399,10 +391,10 @@ impl Packs {
                 }
                 if done.files > 0 { Answer::Done } else { Answer::No }
             }
-            Self::Check { folder, json } => {
+            Self::Check { folder } => {
                 let checks = legacy::check(folder)?;
                 for (pack, check) in &checks {
-                    if *json {
+                    if global.json {
                         writeln!(out, "{}", json!({"pack": pack, "whole": check.whole, "damage": check.damage}))?;
                         continue;
                     }

@@ -1,21 +1,24 @@
 //! `load` and `export`: records in and out as NDJSON.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::Deserialize;
 
-use super::{Answer, block_on, open, open_or_create, write_file};
-use crate::config::Config;
-use crate::service::{
-    Import, ImportCounts, Imported, LINE_BYTES_MAX, LineSplitter, Pass, RecordKind, Service, ServiceError, export_lines,
-};
-use crate::store::Precedence;
+use super::{Access, Answer, Global, new_file};
+use crate::client::{Client, Content, Lines, Method};
+use crate::domain::{Object, write_json_string};
+use crate::service::{ImportCounts, LINE_BYTES_MAX, LineSplitter};
 
 /// How much of a file is read at once.
 const PIECE_BYTES: usize = 64 * 1024;
+/// Refusals that concern no single record: the others would be refused too.
+const HOPELESS: &[&str] = &["busy", "file-replaced", "internal", "storage-failed", "storage-full"];
 
 /// Put records in from NDJSON files or folders.
 ///
@@ -24,17 +27,16 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// line that is refused is named with its reason; the others go in. A record with an older time than the stored one is
 /// left out.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: overlaid load records.ndjson")]
 pub(super) struct Load {
-    /// Files or folders.
+    /// Files or folders; `-` is standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Print the counts as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Write all records out as NDJSON, to load elsewhere; tokens are left out.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: overlaid export --out records.ndjson")]
 pub(super) struct Export {
     /// Write to this file instead of standard output; it appears whole or not at all.
     #[arg(long, value_name = "FILE")]
@@ -42,16 +44,14 @@ pub(super) struct Export {
 }
 
 impl Load {
-    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
+    pub(super) fn run(&self, global: &Global) -> anyhow::Result<Answer> {
         let files = find_files(&self.paths)?;
-        let service = open_or_create(config)?;
         let mut report = |place: &str, reason: &str| -> anyhow::Result<()> {
             writeln!(io::stderr(), "{place}: {reason}").context("cannot write to standard error")
         };
-        let counts = load(&service, &files, Precedence::Newest, &mut report)?;
-        service.stop();
+        let counts = load(&global.client(Access::Make)?, files, "/v1/import", &mut report)?;
         let mut out = io::stdout().lock();
-        if self.json {
+        if global.json {
             writeln!(out, "{}", serde_json::to_string(&counts)?)
         } else {
             writeln!(out, "{}", text(counts))
@@ -61,30 +61,17 @@ impl Load {
 }
 
 impl Export {
-    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
-        let service = open(config)?;
-        let write = |out: &mut dyn io::Write| -> anyhow::Result<()> {
-            let snapshot = service.snapshot()?;
-            for line in export_lines(&snapshot)? {
-                out.write_all(&line?)?;
-            }
-            Ok(out.flush()?)
-        };
-        match &self.out {
-            Some(path) => write_file(path, write).with_context(|| format!("cannot export to {}", path.display()))?,
-            None => write(&mut io::BufWriter::new(io::stdout().lock()))?,
+    pub(super) fn run(&self, global: &Global) -> anyhow::Result<Answer> {
+        const ROUTE: &str = "/v1/export";
+        let new = self.out.as_ref().map(|path| new_file(path, &global.config.database())).transpose()?;
+        let client = global.client(Access::Read)?;
+        let answer = client.send(Method::GET, ROUTE, Content::None)?;
+        match new {
+            Some(new) => new.write(|out| answer.copy_to(out)).context("cannot export")?,
+            None => answer.copy_to(&mut io::stdout().lock())?,
         }
         Ok(Answer::Done)
     }
-}
-
-/// One file to load.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// NDJSON.
-    Lines(PathBuf),
-    /// One record of a kind.
-    Document(PathBuf, RecordKind),
 }
 
 /// Counts in words.
@@ -93,17 +80,37 @@ pub(super) fn text(counts: ImportCounts) -> String {
     format!("{created} created, {changed} changed, {unchanged} unchanged, {kept} kept as they were, {refused} refused")
 }
 
+/// What is loaded by one request.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A file of lines, or standard input.
+    Lines(PathBuf),
+    /// Files that hold one record each.
+    Documents(Vec<(PathBuf, Kind)>),
+}
+
+/// Which record a file holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Signal,
+    Overlay,
+}
+
 /// Finds the files to load, in a fixed order.
 pub(super) fn find_files(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
     let mut files = Vec::new();
     for path in paths {
+        if path.as_os_str() == "-" {
+            files.push(Source::Lines(path.clone()));
+            continue;
+        }
         let kind = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         if kind.is_dir() {
             let before = files.len();
             walk(path, &mut files)?;
             anyhow::ensure!(files.len() > before, "{} holds nothing to load", path.display());
-        } else {
-            files.push(source(path).unwrap_or_else(|| Source::Lines(path.clone())));
+        } else if !push_source(path, &mut files) {
+            files.push(Source::Lines(path.clone()));
         }
     }
     Ok(files)
@@ -121,117 +128,294 @@ fn walk(folder: &Path, files: &mut Vec<Source>) -> anyhow::Result<()> {
         if kind.is_dir() {
             walk(&path, files)?;
         } else if kind.is_file() {
-            files.extend(source(&path));
+            push_source(&path, files);
         }
     }
     Ok(())
 }
 
-/// Says how a file is to be read; `None` for one that is not for loading.
-fn source(path: &Path) -> Option<Source> {
-    let parents: Vec<_> = path.parent()?.iter().rev().take(2).map(|name| name.to_string_lossy()).collect();
-    match path.extension()?.to_str()? {
-        "ndjson" | "jsonl" => Some(Source::Lines(path.to_owned())),
-        "json" => match parents.first().map(AsRef::as_ref) {
-            Some("user_overlays") => Some(Source::Document(path.to_owned(), RecordKind::Overlay)),
-            Some("shared") => Some(Source::Document(path.to_owned(), RecordKind::Signal)),
-            _ => None,
-        },
-        _ => None,
+/// Adds a file, unless it is not for loading. Documents beside each other go into one request.
+fn push_source(path: &Path, files: &mut Vec<Source>) -> bool {
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let kind = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("ndjson" | "jsonl") => {
+            files.push(Source::Lines(path.to_owned()));
+            return true;
+        }
+        Some("json") if folder == "user_overlays" => Kind::Overlay,
+        Some("json") if folder == "shared" => Kind::Signal,
+        _ => return false,
+    };
+    let document = (path.to_owned(), kind);
+    match files.last_mut() {
+        Some(Source::Documents(documents)) => documents.push(document),
+        _ => files.push(Source::Documents(vec![document])),
     }
+    true
 }
 
-/// Puts the records of all files in. `refused` is told the place and the reason of each line that did not go in.
+/// Puts the records of all files in by the route `target`. `refused` is told the place and the reason of each line that
+/// did not go in.
 pub(super) fn load(
-    service: &Service,
-    files: &[Source],
-    precedence: Precedence,
+    client: &Client,
+    files: Vec<Source>,
+    target: &str,
     refused: &mut dyn FnMut(&str, &str) -> anyhow::Result<()>,
 ) -> anyhow::Result<ImportCounts> {
-    let mut load = Loading { import: service.import_with(precedence), refused };
-    block_on(load.files(files))??;
-    Ok(load.import.counts())
+    let mut loading = Loading { client, target, counts: ImportCounts::default(), refused };
+    // Outcomes need their signals, which may stand in a later file.
+    let mut files_with_outcomes = Vec::new();
+    for file in files {
+        let file = Opened::open(file)?;
+        if loading.send(&file, Pass::AllButOutcomes)? {
+            files_with_outcomes.push(file);
+        }
+    }
+    for file in files_with_outcomes {
+        loading.send(&file, Pass::Outcomes)?;
+    }
+    Ok(loading.counts)
+}
+
+/// Which lines of a file are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    AllButOutcomes,
+    Outcomes,
+}
+
+/// What was found in a file while it was sent.
+#[derive(Debug, Default)]
+struct Found {
+    has_outcomes: AtomicBool,
+    /// Why it could not be read.
+    failure: OnceLock<String>,
 }
 
 struct Loading<'a> {
-    import: Import<String>,
+    client: &'a Client,
+    target: &'a str,
+    counts: ImportCounts,
     refused: &'a mut dyn FnMut(&str, &str) -> anyhow::Result<()>,
 }
 
+/// What became of a line, or how many there were.
+#[derive(Deserialize)]
+struct LineResult {
+    line: Option<u64>,
+    effect: Option<String>,
+    #[serde(default)]
+    removed: Vec<String>,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    detail: String,
+    /// Why not all lines were read.
+    error: Option<String>,
+}
+
 impl Loading<'_> {
-    async fn files(&mut self, files: &[Source]) -> anyhow::Result<()> {
-        // Outcomes need their signals, which may stand in a later file.
-        let mut files_with_outcomes = Vec::new();
-        for file in files {
-            match file {
-                Source::Lines(path) => {
-                    self.lines(path, Pass::AllButOutcomes).await?;
-                    if self.import.has_outcomes() {
-                        files_with_outcomes.push(path);
-                    }
-                }
-                Source::Document(path, kind) => self.document(path, *kind).await?,
-            }
+    /// Sends lines of a file. Returns whether there are outcomes in it.
+    fn send(&mut self, file: &Opened, pass: Pass) -> anyhow::Result<bool> {
+        let found = Arc::new(Found::default());
+        let sent = self.send_lines(file, Lines(file.lines(pass, &found)?));
+        if let Some(error) = found.failure.get() {
+            anyhow::bail!("cannot read {}: {error}", file.name());
         }
-        self.import.finish().await;
-        for path in files_with_outcomes {
-            self.lines(path, Pass::Outcomes).await?;
-        }
-        self.import.finish().await;
-        self.report()
+        sent.map(|()| found.has_outcomes.load(Ordering::Relaxed))
     }
 
-    async fn lines(&mut self, path: &Path, pass: Pass) -> anyhow::Result<()> {
-        let cannot = || format!("cannot read {}", path.display());
-        let mut file = File::open(path).with_context(cannot)?;
-        let (mut splitter, mut piece) = (LineSplitter::default(), vec![0; PIECE_BYTES]);
-        self.import.start_file(pass);
-        loop {
-            let read = file.read(&mut piece).with_context(cannot)?;
-            let is_end = read == 0;
-            splitter.push(piece.get(..read).unwrap_or_default());
-            while let Some(line) = splitter.next_line().or_else(|| if is_end { splitter.last_line() } else { None }) {
-                self.import.line(format!("{}:{}", path.display(), line.number), &line).await;
-                self.report()?;
-            }
-            if is_end {
-                return Ok(());
+    fn send_lines(&mut self, file: &Opened, lines: Lines) -> anyhow::Result<()> {
+        let mut answer = self.client.send(Method::POST, self.target, Content::Lines(lines))?;
+        let (mut splitter, mut is_whole) = (LineSplitter::default(), false);
+        while let Some(piece) = answer.next_piece()? {
+            splitter.push(&piece);
+            while let Some(line) = splitter.next_line() {
+                let json = line.text.unwrap_or_default();
+                let result: LineResult =
+                    serde_json::from_slice(&json).context("the server's answer is not as it should be")?;
+                if let Some(error) = result.error {
+                    anyhow::bail!("the server read only a part of {}: {error}", file.name());
+                }
+                match result.line {
+                    Some(number) => self.count(&file.place(number), &result)?,
+                    None => is_whole = true,
+                }
             }
         }
-    }
-
-    async fn document(&mut self, path: &Path, kind: RecordKind) -> anyhow::Result<()> {
-        let cannot = || format!("cannot read {}", path.display());
-        let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-        let mut json = Vec::new();
-        File::open(path).with_context(cannot)?.take(limit).read_to_end(&mut json).with_context(cannot)?;
-        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        self.import.document(path.display().to_string(), kind, &name, &json).await;
-        self.report()
-    }
-
-    /// Names what was refused; what stands in the way of all records ends the load.
-    fn report(&mut self) -> anyhow::Result<()> {
-        for Imported { place, result, removed } in self.import.take_imported() {
-            if !removed.is_empty() {
-                let removed = removed.join(", ");
-                tracing::warn!(
-                    place,
-                    removed,
-                    "a whole overlay lacks members that the stored one had; a patch keeps them"
-                );
-            }
-            match result {
-                Ok(_) => {}
-                Err(error @ (ServiceError::Store(_) | ServiceError::Busy | ServiceError::Worker)) => {
-                    return Err(anyhow::Error::new(error).context(format!("cannot write {place}")));
-                }
-                Err(ServiceError::Invalid(error)) => {
-                    (self.refused)(&place, &format!("{error} ({})", error.kind().code()))?;
-                }
-                Err(error) => (self.refused)(&place, &error.to_string())?,
-            }
-        }
+        anyhow::ensure!(is_whole, "the server broke off its answer; its log may say why");
         Ok(())
     }
+
+    /// Counts a line and names it if it was refused; what stands in the way of all records ends the load.
+    fn count(&mut self, place: &str, result: &LineResult) -> anyhow::Result<()> {
+        let LineResult { removed, code, detail, .. } = result;
+        if !removed.is_empty() {
+            let removed = removed.join(", ");
+            tracing::warn!(place, removed, "a whole overlay lacks members that the stored one had; a patch keeps them");
+        }
+        anyhow::ensure!(!HOPELESS.contains(&code.as_str()), "cannot write {place}: {detail}");
+        let counts = &mut self.counts;
+        let count = match result.effect.as_deref() {
+            Some("created") => &mut counts.created,
+            Some("changed") => &mut counts.changed,
+            Some("unchanged") => &mut counts.unchanged,
+            Some("kept") => &mut counts.kept,
+            _ => {
+                (self.refused)(place, &format!("{detail} ({code})"))?;
+                &mut counts.refused
+            }
+        };
+        *count += 1;
+        Ok(())
+    }
+}
+
+/// A source that can be read more than once.
+enum Opened {
+    Lines(PathBuf, File),
+    Documents(Arc<Vec<(PathBuf, Kind)>>),
+}
+
+/// Pieces of a body.
+type Pieces = Box<dyn Iterator<Item = io::Result<Vec<u8>>> + Send>;
+
+impl Opened {
+    fn open(source: Source) -> anyhow::Result<Self> {
+        match source {
+            // It comes as slowly as it likes, which no server waits for, and only once.
+            Source::Lines(path) if path.as_os_str() == "-" => {
+                let mut file = tempfile::tempfile().context("cannot make a file for standard input")?;
+                io::copy(&mut io::stdin().lock(), &mut file).context("cannot read standard input")?;
+                Ok(Self::Lines("standard input".into(), file))
+            }
+            Source::Lines(path) => {
+                let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                Ok(Self::Lines(path, file))
+            }
+            Source::Documents(documents) => Ok(Self::Documents(Arc::new(documents))),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Lines(path, _) => path.display().to_string(),
+            Self::Documents(_) => "the files".to_owned(),
+        }
+    }
+
+    /// Where a line stands.
+    fn place(&self, number: u64) -> String {
+        match self {
+            Self::Lines(path, _) => format!("{}:{number}", path.display()),
+            Self::Documents(documents) => {
+                let document = usize::try_from(number - 1).ok().and_then(|at| documents.get(at));
+                document.map(|(path, _)| path.display().to_string()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// The lines of a pass in pieces, with blank lines in the place of the others.
+    fn lines(&self, pass: Pass, found: &Arc<Found>) -> anyhow::Result<Pieces> {
+        let pieces: Pieces = match self {
+            Self::Lines(path, file) => {
+                let cannot = || format!("cannot read {}", path.display());
+                let mut file = file.try_clone().with_context(cannot)?;
+                file.rewind().with_context(cannot)?;
+                Box::new(select(pieces_of(file), pass, Arc::clone(found)))
+            }
+            Self::Documents(documents) => {
+                let documents = Arc::clone(documents);
+                Box::new((0..documents.len()).map_while(move |at| documents.get(at).map(document_line)))
+            }
+        };
+        let found = Arc::clone(found);
+        Ok(Box::new(pieces.inspect(move |piece| {
+            if let Err(error) = piece {
+                // The first one ends the request.
+                let _ = found.failure.set(error.to_string());
+            }
+        })))
+    }
+}
+
+fn pieces_of(mut file: File) -> impl Iterator<Item = io::Result<Vec<u8>>> + Send {
+    std::iter::from_fn(move || {
+        let mut piece = Vec::new();
+        let read = (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut piece);
+        read.map(|bytes| (bytes > 0).then_some(piece)).transpose()
+    })
+}
+
+/// The lines of a pass, and those that say to which moment the times after them are relative.
+fn select(
+    mut pieces: impl Iterator<Item = io::Result<Vec<u8>>> + Send,
+    pass: Pass,
+    found: Arc<Found>,
+) -> impl Iterator<Item = io::Result<Vec<u8>>> + Send {
+    let (mut splitter, mut lines, mut is_end) = (LineSplitter::default(), 0, false);
+    std::iter::from_fn(move || {
+        let mut out = Vec::new();
+        while out.len() < PIECE_BYTES {
+            match splitter.next_line().or_else(|| if is_end { splitter.last_line() } else { None }) {
+                Some(line) => {
+                    // The text of a line that is too long is gone; another one as long is refused alike.
+                    let text = line.text.unwrap_or_else(|| vec![b'x'; LINE_BYTES_MAX + 1].into());
+                    let is_outcome = begins_with_member(&text, b"outcome");
+                    found.has_outcomes.fetch_or(is_outcome, Ordering::Relaxed);
+                    out.resize(out.len() + usize::try_from(line.number - lines - 1).unwrap_or_default(), b'\n');
+                    if is_outcome == (pass == Pass::Outcomes) || begins_with_member(&text, b"sample_time") {
+                        out.extend_from_slice(&text);
+                    }
+                    out.push(b'\n');
+                    lines = line.number;
+                }
+                None if is_end => break,
+                None => match pieces.next() {
+                    Some(Ok(piece)) => splitter.push(&piece),
+                    Some(Err(error)) => return Some(Err(error)),
+                    None => is_end = true,
+                },
+            }
+        }
+        (!out.is_empty()).then_some(Ok(out))
+    })
+}
+
+/// Whether the first member of a JSON object has this name.
+fn begins_with_member(json: &[u8], name: &[u8]) -> bool {
+    let inner = json.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    let rest = inner.and_then(|inner| inner.strip_prefix(b"\""));
+    rest.and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with(b"\""))
+}
+
+/// A file of one record as a line; one that does not name its record takes the file's name.
+fn document_line((path, kind): &(PathBuf, Kind)) -> io::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    // What is longer than a line is refused, and need not be read.
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(named)?;
+    file.take(LINE_BYTES_MAX as u64 + 1).read_to_end(&mut json).map_err(named)?;
+    let (wrapper, id) = match kind {
+        Kind::Signal => ("signal", "signal_id"),
+        Kind::Overlay => ("overlay", "user_id"),
+    };
+    let mut line = format!("{{\"{wrapper}\":").into_bytes();
+    match Object::parse(&json) {
+        Ok(object) => {
+            let mut record = object.to_json();
+            if object.get(id).is_none() {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                let mut named = Vec::new();
+                write_json_string(&mut named, &name);
+                let separator = if object.is_empty() { "" } else { "," };
+                record.replace_range(..1, &format!("{{\"{id}\":{}{separator}", String::from_utf8_lossy(&named)));
+            }
+            line.extend_from_slice(record.as_bytes());
+        }
+        // The server says what is wrong with it.
+        Err(_) => line.extend(json.into_iter().map(|byte| if byte == b'\n' { b' ' } else { byte })),
+    }
+    line.extend_from_slice(b"}\n");
+    Ok(line)
 }

@@ -1,18 +1,19 @@
 //! `prune`: remove signals that expired long ago.
 
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use clap::Args;
+use serde::Deserialize;
 
-use super::{Answer, block_on, open};
-use crate::config::Config;
+use super::{Access, Answer, Global};
+use crate::client::{Content, Method, percent_encoded};
 use crate::domain::{UnixMillis, parse_period};
+use crate::service::Clock;
 
 /// Remove the signals that expired before a moment, with their outcomes.
 ///
-/// A running server holds the file: stop it first, or start it with --keep-signals. The file gets no shorter; `overlaid
-/// compact` makes it as small as it can be.
+/// A server does so by itself with --keep-signals. The file gets no shorter; `overlaid compact` makes it as small as it
+/// can be.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: overlaid prune --before 90d")]
 pub(super) struct Prune {
@@ -37,21 +38,31 @@ fn parse_before(text: &str) -> Result<Before, String> {
     }
 }
 
+/// What one request removed.
+#[derive(Deserialize)]
+struct Pruned {
+    signals: u64,
+    outcomes: u64,
+    more: bool,
+}
+
 impl Prune {
-    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Answer> {
-        let service = open(config)?;
-        let now = service.now();
+    pub(super) fn run(&self, global: &Global) -> anyhow::Result<Answer> {
         let before = match self.before {
             Before::Moment(moment) => moment,
-            Before::Age(age) => now.plus_millis(-i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
+            Before::Age(age) => Clock::System.now().plus_millis(-i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
         };
-        anyhow::ensure!(before <= now, "{before} is still to come: signals that are not expired stay");
-        let pruned = block_on(service.prune(before))??;
-        service.stop();
-        let mut out = io::stdout().lock();
-        writeln!(out, "{:<12} {}", "signals", pruned.signals)?;
-        writeln!(out, "{:<12} {}", "outcomes", pruned.outcomes)?;
-        Ok(Answer::Done)
+        let client = global.client(Access::Write)?;
+        let target = format!("/v1/admin/prune?before={}", percent_encoded(&before.to_string()));
+        let (mut signals, mut outcomes) = (0, 0);
+        loop {
+            let pruned: Pruned = client.send(Method::POST, &target, Content::None)?.json()?;
+            signals += pruned.signals;
+            outcomes += pruned.outcomes;
+            if !pruned.more {
+                return global.print(&[("signals", signals.into()), ("outcomes", outcomes.into())]);
+            }
+        }
     }
 }
 

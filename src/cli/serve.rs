@@ -1,5 +1,6 @@
 //! `serve`: the HTTP server.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,12 +12,13 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::load::{find_files, load, text};
-use super::{Answer, open_or_create_with};
+use super::{Answer, open_or_create};
+use crate::client::Client;
 use crate::config::Config;
 use crate::domain::parse_period;
 use crate::http;
 use crate::service::{BACKUPS, BackupPlan, Service};
-use crate::store::{Precedence, StoreError};
+use crate::store::StoreError;
 
 /// Serve views and take writes over HTTP.
 ///
@@ -70,7 +72,7 @@ impl Serve {
         self.check_backup_folder(config)?;
         let keep = usize::try_from(self.backup_keep).unwrap_or(usize::MAX);
         let backups = BackupPlan { folder: self.backup_dir.clone(), keep };
-        let service = open_or_create_with(config, |settings| settings.backups = backups)?;
+        let service = open_or_create(config, backups)?;
         service.check_overlays_memory()?;
         anyhow::ensure!(
             self.listen.ip().is_loopback() || !service.is_access_open(),
@@ -81,7 +83,7 @@ impl Serve {
                 tracing::error!(place, reason, "a record was not loaded");
                 Ok(())
             };
-            let counts = load(&service, &files, Precedence::Seed, &mut report)?;
+            let counts = load(&Client::beside(&service)?, files, "/v1/import?existing=keep", &mut report)?;
             tracing::info!("loaded: {}", text(counts));
         }
         if let Some(reason) = service.health().unsafe_copies {
@@ -94,7 +96,7 @@ impl Serve {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
         let runtime = runtime.context("cannot start the runtime")?;
-        let served = runtime.block_on(serve_until_stopped(self, service.clone()));
+        let served = runtime.block_on(serve_until_stopped(self, &config.socket(), service.clone()));
         // No request is answered any more, and what still reads the file need not be waited for.
         runtime.shutdown_background();
         // Callers that wait for a write are answered before the process ends.
@@ -148,9 +150,10 @@ fn log_access(service: &Service) {
     }
 }
 
-async fn serve_until_stopped(serve: &Serve, service: Service) -> anyhow::Result<()> {
+async fn serve_until_stopped(serve: &Serve, socket: &Path, service: Service) -> anyhow::Result<()> {
     let address = serve.listen;
     let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
+    let socket = bind_socket(socket)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     // By default it ends the process, as when the terminal is closed that the server was started from.
@@ -181,9 +184,30 @@ async fn serve_until_stopped(serve: &Serve, service: Service) -> anyhow::Result<
     };
     let settings = http::Settings { limits, access_log: serve.access_log == AccessLog::On };
     tokio::select! {
-        served = http::serve(listener, service, settings, shutdown) => served.context("cannot serve"),
+        served = http::serve(http::Listeners { tcp: listener, socket }, service, settings, shutdown) => served.context("cannot serve"),
         // Connections are dropped as they are: there is nothing to answer from.
         () = overwritten => Ok(()),
+    }
+}
+
+/// Listens for commands on this machine. Without the socket the server runs all the same, and commands say that it has
+/// the database open.
+fn bind_socket(path: &Path) -> anyhow::Result<Option<http::UnixSocket>> {
+    match http::UnixSocket::bind(path) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            anyhow::bail!(
+                "another server answers at {}, so its database was moved away from here: stop that server first",
+                path.display()
+            )
+        }
+        Err(error) => {
+            tracing::warn!(
+                path = %path.display(), %error,
+                "there can be no socket for commands: `overlaid` commands reach this server only by --server"
+            );
+            Ok(None)
+        }
     }
 }
 
@@ -202,7 +226,7 @@ fn explain_file(error: &StoreError) -> &'static str {
 }
 
 /// Binds with a backlog for as many as may be connected at once: the usual 128 would stall a burst of clients.
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     const BACKLOG: u32 = 4_096;
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restart must not wait for the connections of the run before.

@@ -2,7 +2,8 @@
 //!
 //! As long as no token was made, every program of this machine may do everything, and nobody else anything. From the
 //! first token on every request needs one, reads too, as balances are private; but not the health checks and the
-//! description of the routes. Revoking tokens does not open access again.
+//! description of the routes. Revoking tokens does not open access again. What comes through the socket file beside the
+//! database may do everything, with tokens and without: the file system lets only the operator open it.
 //!
 //! The router's state is private to this file. A handler gets the service from [`Open`], [`ReadShared`], [`Read`],
 //! [`ReadUser`], [`Write`], [`Metrics`] or [`Admin`] and from nothing else, so that one that decides nothing about
@@ -13,7 +14,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path};
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use headers::authorization::Bearer;
@@ -30,9 +30,16 @@ use crate::service::{HeldToken, Service, TokenCheck};
 #[derive(Clone, Debug)]
 pub(super) struct AccessState(Service);
 
+/// Marks a request that came through the socket file, which the file system lets only the operator open, or from this
+/// process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operator;
+
 /// Who asks.
 #[derive(Debug)]
 enum Caller {
+    /// The operator, who needs no token.
+    Operator,
     /// A program of this machine, while no token is needed.
     Local,
     /// The holder of this token.
@@ -51,7 +58,11 @@ enum Caller {
 }
 
 impl Caller {
-    fn of(service: &Service, headers: &HeaderMap) -> Self {
+    fn of(service: &Service, parts: &Parts) -> Self {
+        if parts.extensions.get::<Operator>().is_some() {
+            return Self::Operator;
+        }
+        let headers = &parts.headers;
         if service.is_access_open() {
             return Self::Local;
         }
@@ -78,7 +89,7 @@ impl Caller {
     /// The public part of the token that the request names.
     fn token_id(&self) -> Option<&str> {
         match self {
-            Self::Local => None,
+            Self::Operator | Self::Local => None,
             Self::Holder(held) => Some(&held.token.id),
             Self::Stranger { token, .. } => token.as_ref().map(|held| held.token.id.as_str()),
         }
@@ -87,7 +98,7 @@ impl Caller {
     /// Refuses a caller of whom no scope `allows` it.
     fn require(&self, needed: &'static str, allows: impl Fn(&Scope) -> bool) -> Result<(), Problem> {
         match self {
-            Self::Local => Ok(()),
+            Self::Operator | Self::Local => Ok(()),
             Self::Holder(held) if held.token.scopes.iter().any(allows) => Ok(()),
             Self::Holder(_) => Err(Problem::forbidden(needed)),
             Self::Stranger { .. } => self.require_known(),
@@ -100,7 +111,7 @@ impl Caller {
             Self::Stranger { code, reason, has_token, .. } => {
                 Err(Problem::unauthorized(*code, reason.clone(), *has_token))
             }
-            Self::Local | Self::Holder(_) => Ok(()),
+            Self::Operator | Self::Local | Self::Holder(_) => Ok(()),
         }
     }
 
@@ -152,7 +163,7 @@ impl AccessState {
     /// token is needed and it is not of a program of this machine; 503 `file-replaced` once another program has written
     /// to the database file.
     fn admit(&self, parts: &Parts) -> Result<Caller, Problem> {
-        let caller = Caller::of(&self.0, &parts.headers);
+        let caller = Caller::of(&self.0, parts);
         if let Some(record) = parts.extensions.get::<Arc<RequestRecord>>() {
             record.admitted(parts.extensions.get().cloned(), caller.token_id());
         }

@@ -4,40 +4,58 @@ use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use http_body_util::channel::{Channel, SendError, Sender};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::access::Write;
 use super::body::Lines;
-use super::extract::{Nothing, Query};
+use super::extract::{Parameters, Query};
 use super::problem::Problem;
-use crate::service::{Import, ImportCounts, ImportEffect, Imported, Service};
+use crate::service::{Import, ImportCounts, ImportEffect, Imported};
 
 /// Results are sent in pieces of about this size.
 const PIECE_BYTES: usize = 16 * 1024;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ImportQuery {
+    existing: Option<String>,
+}
+
+impl Parameters for ImportQuery {
+    const NAMES: &'static [&'static str] = &["existing"];
+}
 
 /// Puts in the records of a body of lines; answers a line for each as it is done, and at the end the counts.
 ///
 /// A result is `{"line":1,"effect":"created"}`, with `code`, `detail` and `pointer` for one that is `refused`, and with
 /// `removed`, the members that are gone, for an overlay that replaced another as a whole. The last line is
 /// `{"lines":…,"created":…,…}`; an answer without it was broken off. A signal must come before the outcomes on it.
-pub(super) async fn import(Write { service, .. }: Write, _: Query<Nothing>, lines: Lines) -> Response {
+/// Of two records the newer wins; with `existing=keep` the one that is there already stays.
+pub(super) async fn import(
+    Write { service, .. }: Write,
+    Query(query): Query<ImportQuery>,
+    lines: Lines,
+) -> Result<Response, Problem> {
+    let import = match query.existing.as_deref() {
+        None | Some("newest") => service.import(),
+        Some("keep") => service.import_seed(),
+        Some(_) => return Err(Problem::invalid_parameter("existing", "existing is newest or keep")),
+    };
     let (sender, body) = Channel::<Bytes>::new(2);
     let results = Results { piece: Vec::with_capacity(PIECE_BYTES), sender };
     tokio::spawn(async move {
         // Nobody is left to tell if the client has gone.
-        let _: Result<(), SendError> = run(&service, lines, results).await;
+        let _: Result<(), SendError> = run(import, lines, results).await;
     });
-    ([(CONTENT_TYPE, "application/x-ndjson")], Body::new(body)).into_response()
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::new(body)).into_response())
 }
 
-async fn run(service: &Service, mut lines: Lines, mut results: Results) -> Result<(), SendError> {
-    let mut import: Import<u64> = service.import();
+async fn run(mut import: Import, mut lines: Lines, mut results: Results) -> Result<(), SendError> {
     let (mut read, mut error) = (0, None);
     loop {
         match lines.next().await {
             Ok(Some(line)) => {
                 read += 1;
-                import.line(line.number, &line).await;
+                import.line(&line).await;
                 results.send_all(import.take_imported()).await?;
             }
             Ok(None) => break,
@@ -96,8 +114,8 @@ struct Summary {
 }
 
 impl Results {
-    async fn send_all(&mut self, imported: Vec<Imported<u64>>) -> Result<(), SendError> {
-        for Imported { place: line, result, removed } in imported {
+    async fn send_all(&mut self, imported: Vec<Imported>) -> Result<(), SendError> {
+        for Imported { line, result, removed } in imported {
             match result {
                 Ok(effect) => self.write(&LineResult { line, effect: Effect::Done(effect), removed, reason: None }),
                 Err(error) => {

@@ -66,7 +66,8 @@ fn foreign(uri: &Uri, headers: &HeaderMap, named: Option<&Authority>) -> Option<
 }
 
 /// Whether `host[:port]` is `localhost`, in 127.0.0.0/8, or `[::1]`.
-fn is_loopback(authority: &Authority) -> bool {
+#[must_use]
+pub fn is_loopback(authority: &Authority) -> bool {
     let host = authority.host();
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     host.eq_ignore_ascii_case("localhost")

@@ -24,8 +24,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn of(peer: SocketAddr) -> Self {
-        Self { peer: Some(peer), task: Arc::default() }
+    pub(super) fn of(peer: Option<SocketAddr>) -> Self {
+        Self { peer, task: Arc::default() }
     }
 
     /// The address at its other end; `None` where there is no network in between.

@@ -10,7 +10,7 @@ use tower_http::compression::CompressionLayer;
 use super::access::{AccessState, Open};
 use super::background::{self, Background};
 use super::problem::{Code, Problem, echo};
-use super::{export, health, import, metrics, missions, openapi, rates, signals, stats, tokens, users};
+use super::{export, health, import, metrics, missions, openapi, prune, rates, signals, stats, tokens, users};
 use crate::service::Service;
 
 /// Makes the router.
@@ -74,6 +74,7 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .route("/v1/admin/doctor", get(health::get_doctor))
         .route("/v1/admin/tokens", post(tokens::post_token).delete(tokens::delete_tokens))
         .route("/v1/admin/tokens/{id}", delete(tokens::revoke_token))
+        .route("/v1/admin/prune", post(prune::prune))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::get_metrics))

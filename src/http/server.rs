@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,19 +30,22 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::either::Either;
 use tower::{Layer as _, Service as _};
 use tower_http::catch_panic::{CatchPanic, CatchPanicLayer};
 
+use super::access::Operator;
 use super::background::BackgroundThreads;
 use super::body_timeout::{TimedBody, Unread};
 use super::memory_budget::{Connection, MemoryBudget};
 use super::problem::{Code, Problem, panic_message};
 use super::request_log::RequestLog;
 use super::routes::router;
-use super::socket::{CONNECTIONS_MAX, Socket};
+use super::socket::{CONNECTIONS_MAX, Socket, Stream};
+use super::unix_socket::UnixSocket;
 use crate::metrics::UnreadableLabels;
 use crate::service::Service;
 
@@ -103,15 +107,36 @@ impl Default for Limits {
     }
 }
 
-/// Serves `service` on `listener` until `shutdown` is ready, then finishes the requests in flight.
+/// Where connections come in.
+#[derive(Debug)]
+pub struct Listeners {
+    /// From the network.
+    pub tcp: TcpListener,
+    /// From commands of the operator on this machine, who need no token; `None` where the file system has no sockets.
+    pub socket: Option<UnixSocket>,
+}
+
+impl Listeners {
+    /// A connection, with the address at its other end if there is a network in between.
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        let tcp = async { self.tcp.accept().await.map(|(stream, peer)| (Either::Left(stream), Some(peer))) };
+        let Some(socket) = &self.socket else { return tcp.await };
+        tokio::select! {
+            accepted = tcp => accepted,
+            accepted = socket.accept() => accepted.map(|stream| (Either::Right(stream), None)),
+        }
+    }
+}
+
+/// Serves `service` on `listeners` until `shutdown` is ready, then finishes the requests in flight.
 ///
 /// Failed accepts are logged and tried again; no client can end the server.
 ///
 /// # Errors
 ///
-/// If the listener has no address any more, or the kernel gives no thread. Nothing was served then.
+/// If the TCP listener has no address any more, or the kernel gives no thread. Nothing was served then.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     service: Service,
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send,
@@ -121,15 +146,15 @@ pub async fn serve(
     let budget = MemoryBudget::new("--answers-memory", settings.limits.answers_bytes_max, budget);
     let router = router(service.clone(), &threads.background(budget));
     let handler = RequestHandler::new(router, settings, &service);
-    run(listener, handler, shutdown).await
+    run(listeners, handler, shutdown).await
 }
 
 pub(super) async fn run(
-    listener: TcpListener,
+    listeners: Listeners,
     handler: RequestHandler,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let address = listener.local_addr()?;
+    let address = listeners.tcp.local_addr()?;
     tracing::info!(%address, "serving http");
     let limits = handler.limits;
     let http = connection_settings(limits);
@@ -142,7 +167,7 @@ pub(super) async fn run(
         tokio::select! {
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => log_end(ended),
-            accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
+            accepted = listeners.accept(), if connections.len() < limits.connections_max => match accepted {
                 Ok((stream, peer)) => {
                     let connection = Connection::of(peer);
                     let (handler, stopping) = (Arc::clone(&handler), stopping.clone());
@@ -158,7 +183,7 @@ pub(super) async fn run(
         }
     }
     // Closed before anything else, so that new clients are turned away and can try elsewhere.
-    drop(listener);
+    drop(listeners);
     drop(stop);
     tracing::info!(connections = connections.len(), "shutting down http");
     let finish = async {
@@ -290,19 +315,25 @@ impl RequestHandler {
 
 /// Serves one connection to its end.
 async fn serve_connection(
-    stream: TcpStream,
+    stream: Stream,
     connection: Connection,
     handler: Arc<RequestHandler>,
     http: http1::Builder,
     mut stopping: watch::Receiver<()>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Either::Left(tcp) = &stream
+        && let Err(error) = tcp.set_nodelay(true)
+    {
         tracing::debug!(%error, "can not set TCP_NODELAY");
     }
+    let operator = matches!(stream, Either::Right(_)).then_some(Operator);
     let abandoned = Arc::new(AtomicBool::new(false));
     let stop_seen = stopping.clone();
     let exchange = Arc::new((Arc::clone(&handler), connection, Arc::clone(&abandoned), stopping.clone()));
-    let on_request = move |request| {
+    let on_request = move |mut request: Request<Incoming>| {
+        if let Some(operator) = operator {
+            request.extensions_mut().insert(operator);
+        }
         let exchange = Arc::clone(&exchange);
         async move {
             let (handler, connection, abandoned, stop_seen) = &*exchange;

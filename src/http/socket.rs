@@ -14,8 +14,9 @@ use axum::http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_io_timeout::TimeoutWriter;
+use tokio_util::either::Either;
 
 use super::problem::Problem;
 use crate::metrics::UnreadableLabels;
@@ -35,10 +36,13 @@ const BARE_HEAD_BYTES_MAX: usize = 160;
 /// each.
 pub(super) const CONNECTIONS_MAX: usize = 4_096;
 
+/// A connection from the network, or through the socket file.
+pub(super) type Stream = Either<TcpStream, UnixStream>;
+
 /// A connection's socket.
 pub(super) struct Socket {
     // Boxed because hyper moves its socket, and timers must not be moved.
-    stream: Pin<Box<TimeoutWriter<TcpStream>>>,
+    stream: Pin<Box<TimeoutWriter<Stream>>>,
     /// What is still to be written of the last answer.
     farewell: Vec<u8>,
     /// Whether a request could not be read, so that the client may still be sending the rest of it.
@@ -51,7 +55,7 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Lets a client go that takes nothing for as long as `write_limit`.
-    pub(super) fn new(stream: TcpStream, write_limit: Duration, unreadable: Family<UnreadableLabels, Counter>) -> Self {
+    pub(super) fn new(stream: Stream, write_limit: Duration, unreadable: Family<UnreadableLabels, Counter>) -> Self {
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(write_limit));
         Self { stream: Box::pin(stream), farewell: Vec::new(), refused: false, unreadable, mid_answer: false }
@@ -79,16 +83,13 @@ impl Socket {
     /// Reads and drops what the client still sends, until it stops.
     ///
     /// A socket closed over unread bytes is reset, and a reset can overtake the answer that says what was wrong.
-    pub(super) async fn drain(&self) -> io::Result<()> {
-        let stream = self.stream.get_ref();
+    pub(super) async fn drain(&mut self) -> io::Result<()> {
         let mut scratch = [0; 4096];
         loop {
-            stream.readable().await?;
-            match stream.try_read(&mut scratch) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            let mut buffer = ReadBuf::new(&mut scratch);
+            std::future::poll_fn(|cx| self.stream.as_mut().poll_read(cx, &mut buffer)).await?;
+            if buffer.filled().is_empty() {
+                return Ok(());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Puts many records in, read from lines or from a file each.
+//! Puts many records in, read from lines.
 //!
 //! Records are queued for the writer as they are read, so that many share a commit; results come in the order of the
 //! records. A record that is refused does not keep the others out.
@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::lines::{LINE_BYTES_MAX, Line};
-use super::records::{LineReader, RecordKind};
+use super::lines::Line;
+use super::records::LineReader;
 use super::{Pending, Service, ServiceError};
-use crate::domain::{Invalid, InvalidKind};
 use crate::store::{Effect, Operation, Precedence, Receipt};
 
 /// Writes of one import whose results are not taken yet: fills half a group commit.
@@ -29,17 +28,6 @@ const BYTES_PER_SHARE: usize = 1_024;
 const BUSY_WAIT: Duration = Duration::from_millis(5);
 /// How often to try again then, before a record is refused: ten seconds in all.
 const BUSY_TRIES: u32 = 2_000;
-
-/// Which records are put in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    /// All: a signal comes before the outcomes on it.
-    All,
-    /// All but outcomes, whose signals may come later.
-    AllButOutcomes,
-    /// Outcomes alone. What was refused in another pass is not named again.
-    Outcomes,
-}
 
 /// What a record did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,12 +58,12 @@ pub struct ImportCounts {
     pub refused: u64,
 }
 
-/// The outcome of one record, which was read at `place`.
+/// The outcome of one line.
 #[derive(Debug)]
-pub struct Imported<P> {
-    /// Where it was read.
-    pub place: P,
-    /// What it did, or why it was refused.
+pub struct Imported {
+    /// Its number.
+    pub line: u64,
+    /// What its record did, or why it was refused.
     pub result: Result<ImportEffect, ServiceError>,
     /// Members that the stored overlay had and that are gone, as the record replaced it as a whole.
     pub removed: Vec<String>,
@@ -83,87 +71,51 @@ pub struct Imported<P> {
 
 /// An import on its way.
 #[derive(Debug)]
-pub struct Import<P> {
+pub struct Import {
     service: Service,
-    precedence: Precedence,
-    pass: Pass,
     reader: LineReader,
-    queue: VecDeque<(P, Result<Pending, ServiceError>)>,
-    imported: Vec<Imported<P>>,
+    queue: VecDeque<(u64, Result<Pending, ServiceError>)>,
+    imported: Vec<Imported>,
     counts: ImportCounts,
-    has_outcomes: bool,
 }
 
 impl Service {
     /// Begins an import: of two records the one with the later time wins.
     #[must_use]
-    pub fn import<P>(&self) -> Import<P> {
+    pub fn import(&self) -> Import {
         self.import_with(Precedence::Newest)
     }
 
-    /// Begins an import.
+    /// Begins an import of records that leave alone what is there already.
     #[must_use]
-    pub fn import_with<P>(&self, precedence: Precedence) -> Import<P> {
+    pub fn import_seed(&self) -> Import {
+        self.import_with(Precedence::Seed)
+    }
+
+    fn import_with(&self, precedence: Precedence) -> Import {
         Import {
             service: self.clone(),
-            precedence,
-            pass: Pass::All,
             reader: self.line_reader(precedence),
             queue: VecDeque::new(),
             imported: Vec::new(),
             counts: ImportCounts::default(),
-            has_outcomes: false,
         }
     }
 }
 
-impl<P> Import<P> {
-    /// Begins with another file of lines: a `sample_time` holds for one file.
-    pub fn start_file(&mut self, pass: Pass) {
-        (self.pass, self.has_outcomes) = (pass, false);
-        self.reader = self.service.line_reader(self.precedence);
-    }
-
-    /// Whether there were outcomes in this file.
-    #[must_use]
-    pub fn has_outcomes(&self) -> bool {
-        self.has_outcomes
-    }
-
-    /// Puts in the record of a line.
-    pub async fn line(&mut self, place: P, line: &Line) {
+impl Import {
+    /// Puts in the record of a line: a signal comes before the outcomes on it.
+    pub async fn line(&mut self, line: &Line) {
         let read = match &line.text {
             Some(text) => self.reader.line(text, self.service.now()).map_err(ServiceError::from),
             None => Err(ServiceError::LineTooLong),
         };
         match read {
             Ok(Some(operation)) => {
-                let is_outcome = matches!(operation, Operation::PutOutcome { .. });
-                self.has_outcomes |= is_outcome;
-                if self.pass == Pass::All || is_outcome == (self.pass == Pass::Outcomes) {
-                    self.submit(place, operation, line.text.as_deref().map_or(0, <[u8]>::len)).await;
-                }
+                self.submit(line.number, operation, line.text.as_deref().map_or(0, <[u8]>::len)).await;
             }
             Ok(None) => {}
-            Err(_) if self.pass == Pass::Outcomes => {}
-            Err(error) => self.queue.push_back((place, Err(error))),
-        }
-        self.await_results(PENDING_MAX).await;
-    }
-
-    /// Puts in the record of a file that holds one without a wrapping member; `name` is the file's name without
-    /// `.json`.
-    pub async fn document(&mut self, place: P, kind: RecordKind, name: &str, json: &[u8]) {
-        let reader = self.service.line_reader(self.precedence);
-        let read = if json.len() > LINE_BYTES_MAX {
-            let detail = format!("the file is longer than {LINE_BYTES_MAX} bytes");
-            Err(Invalid::document(InvalidKind::TooLarge, detail))
-        } else {
-            reader.document(kind, name, json, self.service.now())
-        };
-        match read {
-            Ok(operation) => self.submit(place, operation, json.len()).await,
-            Err(error) => self.queue.push_back((place, Err(error.into()))),
+            Err(error) => self.queue.push_back((line.number, Err(error))),
         }
         self.await_results(PENDING_MAX).await;
     }
@@ -174,7 +126,7 @@ impl<P> Import<P> {
     }
 
     /// The outcomes that came since the last call, in the order of the records.
-    pub fn take_imported(&mut self) -> Vec<Imported<P>> {
+    pub fn take_imported(&mut self) -> Vec<Imported> {
         std::mem::take(&mut self.imported)
     }
 
@@ -185,23 +137,23 @@ impl<P> Import<P> {
     }
 
     /// - `bytes`: length of the record.
-    async fn submit(&mut self, place: P, operation: Operation, bytes: usize) {
+    async fn submit(&mut self, line: u64, operation: Operation, bytes: usize) {
         let share = u32::try_from(1 + bytes / BYTES_PER_SHARE).unwrap_or(u32::MAX);
         for _ in 0..BUSY_TRIES {
             // The semaphore is never closed, and no record is longer than a line.
             let share = Arc::clone(&self.service.shared.import_share).acquire_many_owned(share).await.ok();
             match self.service.submit_with(operation.clone(), share) {
                 Err(ServiceError::Busy) => tokio::time::sleep(BUSY_WAIT).await,
-                submitted => return self.queue.push_back((place, submitted)),
+                submitted => return self.queue.push_back((line, submitted)),
             }
         }
-        self.queue.push_back((place, Err(ServiceError::Busy)));
+        self.queue.push_back((line, Err(ServiceError::Busy)));
     }
 
     /// Waits until at most `most` records have no result yet.
     async fn await_results(&mut self, most: usize) {
         while self.queue.len() > most
-            && let Some((place, submitted)) = self.queue.pop_front()
+            && let Some((line, submitted)) = self.queue.pop_front()
         {
             let done = match submitted {
                 Ok(pending) => pending.done().await,
@@ -220,7 +172,7 @@ impl<P> Import<P> {
                 Err(error) => (Err(error), &mut counts.refused),
             };
             *count += 1;
-            self.imported.push(Imported { place, result, removed });
+            self.imported.push(Imported { line, result, removed });
         }
     }
 }

@@ -27,14 +27,14 @@ pub struct Pruned {
     pub signals: u64,
     /// Outcomes on them.
     pub outcomes: u64,
+    /// Whether more may be to remove.
+    pub is_more: bool,
 }
 
 /// A signal that is old.
 struct Old {
     id: SignalId,
     seq: u64,
-    number: u64,
-    expires_at: UnixMillis,
     outcomes: u64,
 }
 
@@ -45,31 +45,44 @@ impl Service {
     ///
     /// [`ServiceError`]; what was removed until then stays removed.
     pub async fn prune(&self, before: UnixMillis) -> Result<Pruned, ServiceError> {
-        let before = before.min(self.now());
-        let mut pruned = Pruned::default();
-        let mut after = None;
+        let mut all = Pruned::default();
         loop {
-            let service = self.clone();
-            let group = blocking(move || service.old_signals(before, after)).await?;
-            let Some(last) = group.last() else { return Ok(pruned) };
-            after = Some((last.expires_at, last.number));
-            let mut waiting = Vec::with_capacity(group.len());
-            for Old { id, seq, outcomes, .. } in group {
-                let condition = Condition::SeqIn(vec![seq]);
-                waiting.push((outcomes, self.submit_patiently(Operation::DeleteSignal { id, condition }).await?));
-            }
-            for (outcomes, pending) in waiting {
-                match pending.done().await {
-                    Ok(_) => {
-                        pruned.signals += 1;
-                        pruned.outcomes += outcomes;
-                    }
-                    // Somebody else has changed or deleted it.
-                    Err(ServiceError::Absent(_) | ServiceError::ConditionFailed) => {}
-                    Err(error) => return Err(error),
-                }
+            let Pruned { signals, outcomes, is_more } = self.prune_some(before).await?;
+            all.signals += signals;
+            all.outcomes += outcomes;
+            if !is_more {
+                return Ok(all);
             }
         }
+    }
+
+    /// As [`Service::prune`], but removes one group.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::prune`].
+    pub async fn prune_some(&self, before: UnixMillis) -> Result<Pruned, ServiceError> {
+        let before = before.min(self.now());
+        let service = self.clone();
+        let group = blocking(move || service.old_signals(before)).await?;
+        let mut pruned = Pruned { is_more: !group.is_empty(), ..Pruned::default() };
+        let mut waiting = Vec::with_capacity(group.len());
+        for Old { id, seq, outcomes } in group {
+            let condition = Condition::SeqIn(vec![seq]);
+            waiting.push((outcomes, self.submit_patiently(Operation::DeleteSignal { id, condition }).await?));
+        }
+        for (outcomes, pending) in waiting {
+            match pending.done().await {
+                Ok(_) => {
+                    pruned.signals += 1;
+                    pruned.outcomes += outcomes;
+                }
+                // Somebody else has changed or deleted it.
+                Err(ServiceError::Absent(_) | ServiceError::ConditionFailed) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pruned)
     }
 
     /// Removes what is older than `keep`, now and every hour. Returns if the runtime ends.
@@ -78,7 +91,7 @@ impl Service {
         loop {
             match self.prune(self.now().plus_millis(-keep_ms)).await {
                 Ok(Pruned { signals: 0, .. }) => {}
-                Ok(Pruned { signals, outcomes }) => {
+                Ok(Pruned { signals, outcomes, .. }) => {
                     tracing::info!(signals, outcomes, "signals that expired long ago were removed");
                 }
                 Err(error) => {
@@ -90,20 +103,19 @@ impl Service {
         }
     }
 
-    /// The next group after an (expiry, number).
-    fn old_signals(&self, before: UnixMillis, after: Option<(UnixMillis, u64)>) -> Result<Vec<Old>, ServiceError> {
+    /// A group of signals that expired before a moment.
+    fn old_signals(&self, before: UnixMillis) -> Result<Vec<Old>, ServiceError> {
         let snapshot = self.snapshot()?;
         let mut group = Vec::new();
         let mut outcomes_in_all = 0;
-        for row in snapshot.signals_expired(before, after)?.take(SIGNALS_MAX) {
+        for row in snapshot.signals_expired(before)?.take(SIGNALS_MAX) {
             let stored = row?;
             let outcomes = snapshot.outcomes_on(stored.number)?.count() as u64;
             outcomes_in_all += outcomes;
             if outcomes_in_all > OUTCOMES_MAX && !group.is_empty() {
                 break;
             }
-            let (number, seq, expires_at) = (stored.number, stored.seq, stored.signal.expires_at);
-            group.push(Old { id: stored.signal.id, seq, number, expires_at, outcomes });
+            group.push(Old { id: stored.signal.id, seq: stored.seq, outcomes });
         }
         Ok(group)
     }

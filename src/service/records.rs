@@ -8,8 +8,7 @@
 
 use super::Service;
 use crate::domain::{
-    Condition, Invalid, InvalidKind, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UnixMillis,
-    UserId,
+    Condition, Invalid, InvalidKind, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, UnixMillis, UserId,
 };
 use crate::render;
 use crate::store::{Operation, Precedence, Snapshot, StoreError};
@@ -21,15 +20,6 @@ pub struct LineReader {
     lifetime_ms: i64,
     /// Set by a `sample_time` line.
     shift_ms: Option<i64>,
-}
-
-/// Which record a document without a wrapping member holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordKind {
-    /// A signal.
-    Signal,
-    /// An overlay.
-    Overlay,
 }
 
 impl LineReader {
@@ -53,8 +43,8 @@ impl LineReader {
                 .map_err(|_| Invalid::member(InvalidKind::WrongType, kind, format!("{kind} must be an object")))
         };
         let operation = match kind {
-            "signal" => self.signal(inner(value)?, None, now)?,
-            "overlay" => self.overlay(inner(value)?, None, now)?,
+            "signal" => self.signal(inner(value)?, now)?,
+            "overlay" => self.overlay(inner(value)?, now)?,
             "patch" => {
                 let mut patch = inner(value)?;
                 let user = patch.take_parsed("user_id", UserId::parse)?.ok_or_else(|| {
@@ -91,36 +81,16 @@ impl LineReader {
         Ok(Some(operation))
     }
 
-    /// Reads a whole file that holds one record without a wrapping member; `name` is the file's name without `.json`,
-    /// and gives the id where the record names none.
-    ///
-    /// # Errors
-    ///
-    /// [`Invalid`] with the member to blame.
-    pub fn document(&self, kind: RecordKind, name: &str, json: &[u8], now: UnixMillis) -> Result<Operation, Invalid> {
-        let object = Object::parse(json)?;
-        match kind {
-            RecordKind::Signal if object.get("signal_id").is_none() => {
-                self.signal(object, Some(&SignalId::parse(name)?), now)
-            }
-            RecordKind::Signal => self.signal(object, None, now),
-            RecordKind::Overlay if object.get("user_id").is_none() => {
-                self.overlay(object, Some(&UserId::parse(name)?), now)
-            }
-            RecordKind::Overlay => self.overlay(object, None, now),
-        }
-    }
-
-    fn signal(&self, object: Object, id: Option<&SignalId>, now: UnixMillis) -> Result<Operation, Invalid> {
-        let mut draft = SignalDraft::from_object(object, id)?;
+    fn signal(&self, object: Object, now: UnixMillis) -> Result<Operation, Invalid> {
+        let mut draft = SignalDraft::from_object(object, None)?;
         draft.shift_times(self.shift_ms.unwrap_or(0));
         let (lifetime_ms, precedence) = (self.lifetime_ms, self.precedence);
         Ok(Operation::PutSignal { draft, now, lifetime_ms, condition: Condition::None, precedence })
     }
 
-    fn overlay(&self, object: Object, user: Option<&UserId>, now: UnixMillis) -> Result<Operation, Invalid> {
+    fn overlay(&self, object: Object, now: UnixMillis) -> Result<Operation, Invalid> {
         let precedence = self.precedence(&object, "updated_at");
-        let mut draft = OverlayDraft::from_object(object, user)?;
+        let mut draft = OverlayDraft::from_object(object, None)?;
         draft.shift_time(self.shift_ms.unwrap_or(0));
         Ok(Operation::PutOverlay { draft, now, condition: Condition::None, precedence })
     }

@@ -221,7 +221,7 @@ impl Snapshot {
         self.signals_by_expiry((Bound::Excluded(start), Bound::Unbounded))
     }
 
-    /// Signals that expired before `before`, the first to expire first, after the (expiry, number) of `after`.
+    /// Signals that expired before `before`, the first to expire first.
     ///
     /// # Errors
     ///
@@ -229,12 +229,8 @@ impl Snapshot {
     pub fn signals_expired(
         &self,
         before: UnixMillis,
-        after: Option<(UnixMillis, u64)>,
     ) -> Result<impl Iterator<Item = Result<StoredSignal, StoreError>>, StoreError> {
-        let end = (before.millis(), 0);
-        // A range that ends before it begins is a panic.
-        let start = after.map(|(expiry, number)| (expiry.millis(), number).min(end));
-        self.signals_by_expiry((start.map_or(Bound::Unbounded, Bound::Excluded), Bound::Excluded(end)))
+        self.signals_by_expiry(..(before.millis(), 0))
     }
 
     fn signals_by_expiry(

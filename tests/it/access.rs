@@ -153,7 +153,7 @@ fn access_stays_closed_when_the_last_token_is_revoked_until_token_none() {
     assert_eq!(listed.lines().filter(|line| line.contains("revoked")).count(), 2, "{listed}");
 
     run_token(folder.path(), &["none"]);
-    assert_eq!(run_token(folder.path(), &["list"]), "");
+    assert_eq!(run_token(folder.path(), &["list", "--json"]), "");
     let server = Server::start(folder.path(), &[]);
     assert_eq!(server.get(VIEW).status, 200);
 }

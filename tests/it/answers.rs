@@ -261,6 +261,8 @@ fn imports_are_answered_line_by_line_as_recorded() {
         POST /v1/import  {"overlay":{"user_id":"33"}}
         POST /v1/import  content-type: none  = {"overlay":{"user_id":"33"}}
         POST /v1/import?x=1  content-type: application/x-ndjson  = {"overlay":{"user_id":"33"}}
+        POST /v1/import?existing=keep  content-type: application/x-ndjson  = {"overlay":{"user_id":"30","account_balance":9}}
+        POST /v1/import?existing=drop  content-type: application/x-ndjson  = {"overlay":{"user_id":"30","account_balance":9}}
         POST /v1/import  content-type: application/x-ndjson  content-encoding: gzip  = {"overlay":{"user_id":"33"}}
         GET /v1/import
         GET /v1/users/30/overlay
@@ -285,6 +287,10 @@ fn the_operators_routes_are_answered_as_recorded() {
         GET /v1/admin/backup
         GET /v1/export
         HEAD /v1/export
+        POST /v1/admin/prune
+        POST /v1/admin/prune?before=yesterday
+        POST /v1/admin/prune?before=2999-01-01T00:00:00Z
+        POST /v1/admin/prune?before=2020-01-01T00:00:00Z
         HEAD /healthz
         HEAD /openapi.json
         ",
@@ -322,6 +328,7 @@ fn tokens_allow_what_was_recorded() {
         GET /v1/stats?x=1
         GET /v1/admin/doctor?x=1
         POST /v1/admin/backup?x=1
+        POST /v1/admin/prune
         POST /v1/admin/tokens  {"scopes":["root"]}
         GET /v1/admin/tokens?x=1
         DELETE /v1/admin/tokens?x=1

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use insta::assert_snapshot;
 
-use crate::kit::{SAMPLES, Server, done, error, export, run, shown};
+use crate::kit::{EURUSD_PIPS, SAMPLES, Server, done, error, export, pips_signal, run, shown};
 
 #[test]
 fn an_export_loaded_into_an_empty_file_gives_the_same_export() {
@@ -47,9 +47,9 @@ fn a_bad_line_is_named_and_the_others_go_in() {
     exit 1
     3 created, 0 changed, 0 unchanged, 0 kept as they were, 4 refused
     DIR/in.ndjson:4: account_balance must be a decimal number (wrong-type)
-    DIR/in.ndjson:5: the line is longer than 65536 bytes
+    DIR/in.ndjson:5: the line is longer than 65536 bytes (line-too-long)
     DIR/in.ndjson:7: a line must hold one of {"signal":…}, {"overlay":…}, {"patch":…}, {"rate":…}, {"outcome":…} (missing-member)
-    DIR/in.ndjson:8: no signal S9
+    DIR/in.ndjson:8: no signal S9 (not-found)
     "#);
 }
 
@@ -68,8 +68,8 @@ fn one_record_a_file_is_loaded_from_the_plans_own_folders() {
     assert!(overlay.contains(r#""tier":"PRESS_PASS","account_balance":250.5"#), "{overlay}");
     assert_snapshot!(shown(&run(folder.path(), &["signal", "list"])), @r"
     exit 0
-    SIGNAL                                   SYMBOL     SIDE EXPIRES                  STATUS
-    ELITE_EURUSD_1                           EURUSD     BUY  2025-08-08T17:11:10.425Z expired
+    SIGNAL          SYMBOL  SIDE  EXPIRES                   STATUS
+    ELITE_EURUSD_1  EURUSD  BUY   2025-08-08T17:11:10.425Z  expired
     ");
     assert_snapshot!(shown(&run(folder.path(), &["signal", "get", "ELITE_EURUSD_1"])), @r#"
     exit 0
@@ -78,11 +78,53 @@ fn one_record_a_file_is_loaded_from_the_plans_own_folders() {
 }
 
 #[test]
+fn a_file_of_one_record_is_named_by_its_file_where_it_does_not_name_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (signals, overlays) = (folder.path().join("tree/signals/shared"), folder.path().join("tree/user_overlays"));
+    for (folder, files) in [
+        (
+            &signals,
+            &[
+                ("from-file", EURUSD_PIPS),
+                ("no name", &pips_signal("S1")),
+                ("none", "{\n\"a\":\n}"),
+                ("also no name", EURUSD_PIPS),
+            ][..],
+        ),
+        (&overlays, &[("-100", "{ }"), ("7", r#"{"user_id":"8"}"#)]),
+    ] {
+        fs::create_dir_all(folder).unwrap();
+        for (name, record) in files {
+            fs::write(folder.join(format!("{name}.json")), record).unwrap();
+        }
+    }
+    let output = run(folder.path(), &["load", folder.path().join("tree").to_str().unwrap()]);
+    let text = shown(&output).replace(folder.path().to_str().unwrap(), "DIR");
+    assert_snapshot!(text, @r#"
+    exit 1
+    4 created, 0 changed, 0 unchanged, 0 kept as they were, 2 refused
+    DIR/tree/signals/shared/also no name.json: signal_id "also no name" is not valid: expected 1 to 128 bytes of A-Z a-z 0-9 . _ : @ - (invalid-name)
+    DIR/tree/signals/shared/none.json: this is not JSON: {"signal":{ "a": } (column 18) (malformed-json)
+    "#);
+    let ids = |kind: &str| {
+        done(run(folder.path(), &[kind, "list"]))
+            .lines()
+            .skip(1)
+            .map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (ids("signal"), ids("overlay")),
+        (vec!["S1".to_owned(), "from-file".to_owned()], vec!["-100".to_owned(), "8".to_owned()])
+    );
+}
+
+#[test]
 fn each_step_of_a_size_is_shown() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), &["load", SAMPLES]);
     let explain =
-        |user: &str| shown(&run(folder.path(), &["mission", "ELITE_GUARD_EURUSD_1763905800", user, "--explain"]));
+        |user: &str| shown(&run(folder.path(), &["mission", user, "ELITE_GUARD_EURUSD_1763905800", "--explain"]));
     assert_snapshot!(explain("7002"), @"
     exit 0
     signal        BUY EURUSD at 1.085, stop 1.083, target 1.089
@@ -132,7 +174,7 @@ fn what_is_absent_is_exit_code_1_and_what_can_not_be_done_2() {
     overlaid: there is no database at DIR/overlaid.redb; `overlaid serve` and `overlaid load` make one, and --data names another folder
     ");
     run(&data, &["load", SAMPLES]);
-    assert_snapshot!(shown(&["mission", "S1", "7001"]), @"
+    assert_snapshot!(shown(&["mission", "7001", "S1"]), @"
     exit 1
     overlaid: no signal S1
     ");
@@ -153,9 +195,9 @@ fn what_is_absent_is_exit_code_1_and_what_can_not_be_done_2() {
     overlaid: without a token only this machine may be served: listen on 127.0.0.1, or make one with `overlaid token create`
     ");
     let server = Server::start(&data, &[]);
-    assert_snapshot!(shown(&["stats"]), @"
+    assert_snapshot!(shown(&["compact"]), @"
     exit 2
-    overlaid: DIR/overlaid.redb is open in another process; if that is the server, ask it over HTTP (http://127.0.0.1:7717/v1/… unless it listens elsewhere) or stop it first
+    overlaid: DIR/overlaid.redb is open in another process, and this needs it for itself: stop the server first, or wait for the command that is at work
     ");
     drop(server);
     fs::write(folder.path().join("t.toml"), "[FANG]\nrisk=1\n").unwrap();
@@ -168,11 +210,10 @@ fn what_is_absent_is_exit_code_1_and_what_can_not_be_done_2() {
 #[test]
 fn a_token_is_shown_once_listed_without_its_secret_and_revoked() {
     let folder = tempfile::tempdir().unwrap();
-    let secret =
-        done(run(folder.path(), &["token", "create", "--scope", "read", "--scope", "write", "--label", "bot"]));
+    let secret = done(run(folder.path(), &["token", "create", "--scope", "read", "--scope", "write", "--name", "bot"]));
     let id = secret.trim().split('_').nth(1).unwrap().to_owned();
     let list = done(run(folder.path(), &["token", "list"]));
-    assert!(list.contains(&id) && list.contains("read,write") && list.contains("bot"), "{list}");
+    assert!(list.contains(&id) && list.contains("read, write") && list.contains("bot"), "{list}");
     assert!(!list.contains(secret.trim()));
     assert_eq!(run(folder.path(), &["token", "revoke", &id]).status.code(), Some(0));
     let list = done(run(folder.path(), &["token", "list"]));

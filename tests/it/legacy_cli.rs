@@ -71,7 +71,7 @@ fn an_import_is_shown_and_the_second_changes_nothing() {
       backup           $0.000001       $0.000002        0.5×
     ");
     let before_all = export(&data);
-    let commits = || json(&run(&data, &["stats", "--json"]))["commits"].clone();
+    let commits = || json(&run(&data, &["stats", "--json"]))["seq"].clone();
     let before = commits();
     for alias in [&["legacy", "import"][..], &["legacy", "migrate"], &["migrate"]] {
         assert_eq!(json(&run(&data, &[alias, &[&tree, "--json"]].concat()))["written"], 0);
@@ -87,10 +87,7 @@ fn a_server_that_holds_the_file_is_named() {
     let server = Server::start(&data, &[]);
     for command in ["import", "verify"] {
         let text = shown(&run(&data, &["legacy", command, &tree]));
-        assert!(
-            text.starts_with("exit 2\n") && text.contains("open in another process; if that is the server"),
-            "{text}"
-        );
+        assert!(text.starts_with("exit 2\n") && text.contains("stop the server first"), "{text}");
     }
     assert_eq!(run(&data, &["legacy", "plan", &tree]).status.code(), Some(0), "a plan needs no database");
     drop(server);
@@ -107,7 +104,7 @@ fn a_file_of_before_takes_an_import() {
     assert_eq!(json(&run(&data, &["legacy", "import", &tree, "--json"]))["written"], 7);
     assert_eq!(json(&run(&data, &["legacy", "import", &tree, "--json"]))["written"], 0);
     assert_eq!(run(&data, &["legacy", "verify", &tree]).status.code(), Some(0));
-    assert_eq!(json(&run(&data, &["stats", "--json"]))["signals"], 4, "what was there stays");
+    assert_eq!(json(&run(&data, &["stats", "--json"]))["records"]["signals"], 4, "what was there stays");
 }
 
 #[test]

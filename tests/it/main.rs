@@ -9,6 +9,7 @@ mod answers;
 mod backup;
 mod cache;
 mod cli;
+mod clients;
 mod conditions;
 mod copies;
 mod crash;

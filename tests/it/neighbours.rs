@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use overlaid::service::{Import, Line};
+use overlaid::service::Line;
 
 use crate::kit::{Server, World, patch_overlay, signal_id, start};
 
@@ -179,11 +179,11 @@ async fn imports_leave_room_for_pushes_and_share_the_rest() {
         .map(|import| {
             let service = world.service.clone();
             tokio::spawn(async move {
-                let mut lines: Import<u64> = service.import();
+                let mut lines = service.import();
                 for number in 0..600 {
                     let user = format!("{import}-{number}");
                     let text = format!(r#"{{"overlay":{{"user_id":"{user}","account_balance":1}}}}"#);
-                    lines.line(number, &Line { number, text: Some(text.into()) }).await;
+                    lines.line(&Line { number, text: Some(text.into()) }).await;
                 }
                 lines.finish().await;
                 lines.counts()
@@ -212,11 +212,11 @@ async fn imports_leave_room_for_pushes_and_share_the_rest() {
 #[tokio::test]
 async fn imports_of_large_records_come_through() {
     let world = World::new();
-    let mut import: Import<u64> = world.service.import();
+    let mut import = world.service.import();
     for number in 0..100 {
         let padding = "x".repeat(if number % 2 == 0 { 60_000 } else { 0 });
         let text = format!(r#"{{"overlay":{{"user_id":"{number}","padding":"{padding}"}}}}"#);
-        import.line(number, &Line { number, text: Some(text.into()) }).await;
+        import.line(&Line { number, text: Some(text.into()) }).await;
     }
     import.finish().await;
     assert_eq!(import.counts().created, 100);
@@ -228,11 +228,11 @@ async fn a_page_of_a_tier_passes_over_so_many_users() {
     const USERS: usize = 20_100;
     let world = World::new();
     world.put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#).await;
-    let mut import: Import<usize> = world.service.import();
+    let mut import = world.service.import();
     for number in 0..USERS {
         let tier = if number == USERS - 1 { "COMMANDER" } else { "FANG" };
         let text = format!(r#"{{"overlay":{{"user_id":"u{number:05}","tier":"{tier}"}}}}"#);
-        import.line(number, &Line { number: 1, text: Some(text.into()) }).await;
+        import.line(&Line { number: 1, text: Some(text.into()) }).await;
     }
     import.finish().await;
     let mut batch = world.service.batch(&signal_id("S1"), Some("COMMANDER".parse().unwrap())).await.unwrap();

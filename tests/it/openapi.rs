@@ -306,6 +306,10 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     let lines = "{\"rate\":{\"pair\":\"GBPUSD\",\"price\":1.35}}\n{\"rate\":1}\n";
     seen.see("/v1/import", "POST", "/v1/import", &[("content-type", "application/x-ndjson")], lines);
     seen.write("/v1/import", "POST", "/v1/import", lines);
+    seen.write("/v1/import", "POST", "/v1/import?existing=drop", lines);
+    for query in ["", "?before=2020-01-01T00:00:00Z"] {
+        seen.see("/v1/admin/prune", "POST", &format!("/v1/admin/prune{query}"), &[], "");
+    }
     seen.get("/readyz", "/readyz");
     see_tokens(seen);
     seen.get("/v1/export", "/v1/export");

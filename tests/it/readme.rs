@@ -100,10 +100,7 @@ impl Reader {
         let mut command = Command::new(interpreter);
         command.current_dir(&self.folder).env("PATH", path).env_remove("OVERLAID_SERVER").arg("-c");
         match &self.server {
-            Some(server) => {
-                let address = server.address.to_string();
-                command.arg(text.replace("127.0.0.1:7717", &address)).env("OVERLAID_SERVER", address)
-            }
+            Some(server) => command.arg(text.replace("127.0.0.1:7717", &server.address.to_string())),
             None => command.arg(text),
         };
         command.output().unwrap()

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use overlaid::service::{LineReader, RecordKind, export_lines};
-use overlaid::store::{Effect, Operation, Precedence};
+use overlaid::service::{LineReader, export_lines};
+use overlaid::store::{Effect, Precedence};
 
-use crate::kit::{EURUSD_PIPS, SAMPLES, World, pips_signal, start, user_id};
+use crate::kit::{SAMPLES, World, pips_signal, start, user_id};
 
 /// Loads lines one by one; returns what each did, or why it was refused.
 async fn load(world: &World, reader: &mut LineReader, lines: &str) -> Vec<Result<Option<Effect>, String>> {
@@ -115,23 +115,6 @@ async fn sample_data_can_be_loaded_again_and_is_fresh_next_month() {
     assert_eq!(active(&world), fresh);
     let lines = export_lines(&world.service.snapshot().unwrap()).unwrap().count();
     assert_eq!(lines, first.len(), "nothing is there twice");
-}
-
-#[tokio::test]
-async fn a_file_of_one_record_is_named_by_its_file_where_it_does_not_name_itself() {
-    let world = World::new();
-    let reader = world.service.line_reader(Precedence::Replace);
-    let id = |kind, name: &str, json: &str| match reader.document(kind, name, json.as_bytes(), start()) {
-        Ok(Operation::PutSignal { draft, .. }) => draft.id().to_string(),
-        Ok(Operation::PutOverlay { draft, .. }) => draft.user_id().to_string(),
-        Ok(other) => panic!("{other:?}"),
-        Err(invalid) => invalid.to_string(),
-    };
-    assert_eq!(id(RecordKind::Signal, "from-file", EURUSD_PIPS), "from-file");
-    assert_eq!(id(RecordKind::Signal, "not a name", &pips_signal("S1")), "S1");
-    assert!(id(RecordKind::Signal, "not a name", EURUSD_PIPS).contains("is not valid"));
-    assert_eq!(id(RecordKind::Overlay, "-100", "{}"), "-100");
-    assert_eq!(id(RecordKind::Overlay, "-100", r#"{"user_id":"7"}"#), "7");
 }
 
 /// A clock that ran fast and is set back must not keep out what comes after.

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 const WALLS: &[(&[&str], &[&str])] = &[
     (&["redb", "bincode"], &["src/store"]),
     (&["moka"], &["src/cache"]),
-    (&["axum", "hyper", "hyper_util", "tower", "tower_http", "http_body_util", "tokio_io_timeout"], &["src/http"]),
+    (&["tower", "tower_http", "tokio_io_timeout"], &["src/http"]),
+    (&["axum", "hyper", "hyper_util", "http_body_util"], &["src/http", "src/client"]),
     (&["clap"], &["src/cli", "src/config"]),
-    (&["anyhow"], &["src/main", "src/cli", "src/legacy"]),
+    (&["anyhow"], &["src/main", "src/cli", "src/client", "src/legacy"]),
     (&["tar", "blake3", "indicatif"], &["src/legacy"]),
     (&["zstd"], &["src/legacy", "src/store"]),
 ];

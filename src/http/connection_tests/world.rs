@@ -27,7 +27,7 @@ use crate::http::extract::Path;
 use crate::http::memory_budget::MemoryBudget;
 use crate::http::problem::Problem;
 use crate::http::routes::{routes, with_fallbacks};
-use crate::http::server::{Limits, RequestHandler, Settings, run};
+use crate::http::server::{Limits, Listeners, RequestHandler, Settings, run};
 use crate::metrics::BudgetMetrics;
 use crate::service::Service;
 
@@ -73,7 +73,7 @@ impl World {
         let all = routes(&Background::on(runtime.handle().clone(), budget)).merge(more_routes(&signals));
         let router = with_fallbacks(all).with_state(AccessState::new(service.clone()));
         let handler = RequestHandler::new(router, Settings { limits, access_log: true }, &service);
-        let served = runtime.spawn(run(listener, handler, shutdown));
+        let served = runtime.spawn(run(Listeners { tcp: listener, socket: None }, handler, shutdown));
         Self { address, signals, stop: Some(stop), served: Some(served), runtime, _folder: folder }
     }
 

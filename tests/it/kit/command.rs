@@ -76,9 +76,10 @@ pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// What lies in a folder, sorted.
+/// What lies in a folder, sorted; without the socket of a server that runs or was killed.
 pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| !file.ends_with("overlaid.sock"));
     files.sort();
     files
 }

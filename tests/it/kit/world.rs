@@ -119,7 +119,12 @@ impl ServedWorld {
         let listener = runtime.block_on(TcpListener::bind((address, 0))).unwrap();
         let port = listener.local_addr().unwrap().port();
         let settings = http::Settings { limits: http::Limits::default(), access_log: false };
-        runtime.spawn(http::serve(listener, world.service.clone(), settings, std::future::pending()));
+        runtime.spawn(http::serve(
+            http::Listeners { tcp: listener, socket: None },
+            world.service.clone(),
+            settings,
+            std::future::pending(),
+        ));
         Self { world, address: SocketAddr::from(([127, 0, 0, 1], port)), runtime: Some(runtime) }
     }
 

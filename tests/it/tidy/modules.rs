@@ -18,7 +18,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["domain", "render", "service", "metrics"]),
     ("legacy", &["domain", "render", "store", "service"]),
     ("config", &[]),
-    ("cli", &["domain", "render", "store", "service", "metrics", "http", "legacy", "config"]),
+    ("client", &["service", "http"]),
+    ("cli", &["domain", "store", "service", "http", "client", "legacy", "config"]),
 ];
 
 /// By the name of each module (`store::codec` for `src/store/codec.rs`): the modules that its `use` lines name.

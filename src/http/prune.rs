@@ -1,0 +1,35 @@
+//! `POST /v1/admin/prune`: signals that expired long ago are removed.
+
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::access::Admin;
+use super::answer;
+use super::extract::{Parameters, Query};
+use super::problem::Problem;
+use crate::domain::UnixMillis;
+use crate::service::Pruned;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct PruneQuery {
+    before: Option<String>,
+}
+
+impl Parameters for PruneQuery {
+    const NAMES: &'static [&'static str] = &["before"];
+}
+
+/// Removes signals that expired before a moment, with their outcomes: one group, so that a request takes no longer than
+/// it may. 200 with how many; `more` says that the next request finds more. 400 if the moment can not be read, or is
+/// still to come.
+pub(super) async fn prune(Admin(service): Admin, Query(query): Query<PruneQuery>) -> Result<Response, Problem> {
+    let refuse = |detail: String| Problem::invalid_parameter("before", detail);
+    let before = query.before.as_deref().and_then(UnixMillis::parse);
+    let before = before.ok_or_else(|| refuse("before is a time, as in 2026-01-31T16:00:00Z".to_owned()))?;
+    if before > service.now() {
+        return Err(refuse(format!("{before} is still to come: signals that are not expired stay")));
+    }
+    let Pruned { signals, outcomes, is_more } = service.prune_some(before).await?;
+    Ok(answer::json(json!({"signals": signals, "outcomes": outcomes, "more": is_more}).to_string().into_bytes()))
+}
