@@ -15,7 +15,7 @@ use crate::kit::{Server, World, patch_overlay, signal_id, start};
 const SIGNAL: &str = r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20}"#;
 const GET_LINES: &str = "GET /v1/signals/S1/missions HTTP/1.1\r\nhost: localhost\r\naccept: application/x-ndjson\r\nconnection: close\r\n\r\n";
 /// Bytes of a piece of a long answer.
-const PIECE_BYTES: usize = 32 * 1024;
+const PIECE_BYTES: usize = 64 * 1024;
 /// Users with overlays of [`PADDING`] bytes: more than the kernel takes of an answer that nobody reads.
 const LARGE_USERS: usize = 300;
 const PADDING: usize = 60_000;
@@ -80,7 +80,7 @@ fn text(answer: &[u8]) -> String {
 #[test]
 fn a_long_answer_comes_in_small_pieces_between_which_others_have_a_turn() {
     let folder = tempfile::tempdir().unwrap();
-    let server = server(folder.path(), &[], 900, 100);
+    let server = server(folder.path(), &[], 900, 300);
     let answer = lines_of(&server);
     let sizes: Vec<_> = chunks(&answer).into_iter().map(<[u8]>::len).collect();
     assert!(sizes.len() > 10 && sizes.iter().all(|size| *size < PIECE_BYTES + 2_000), "{sizes:?}");
