@@ -72,13 +72,21 @@ fn cells(view: &Row<'_>) -> Vec<String> {
     let level = |price: &str, pips: &str| {
         signal.known(price).or_else(|| Some(format!("{} pips", signal.known(pips)?))).unwrap_or_else(|| "-".to_owned())
     };
+    let target = match &mission.list("targets")[..] {
+        [first, more @ ..] if !more.is_empty() => {
+            let first = Row::parse(first.get()).unwrap_or_default();
+            let level = first.known("price").unwrap_or_else(|| format!("{} pips", first.text("pips")));
+            format!("{level} +{}", more.len())
+        }
+        _ => level("take_profit", "target_pips"),
+    };
     vec![
         signal.text("signal_id"),
         signal.text("symbol"),
         signal.text("direction"),
         signal.text("entry_price"),
         level("stop_loss", "stop_pips"),
-        level("take_profit", "target_pips"),
+        target,
         mission.text("lots"),
         format!("{} {}", mission.text("risk_amount"), mission.text("account_currency")),
         mission.texts("reasons"),
@@ -86,7 +94,7 @@ fn cells(view: &Row<'_>) -> Vec<String> {
 }
 
 /// A view for a person.
-fn print(view: &Row<'_>) -> io::Result<()> {
+fn print(view: &Row<'_>) -> anyhow::Result<()> {
     let mission = view.object("mission");
     let currency = mission.text("account_currency");
     let row = |name: &str, value: String| writeln!(io::stdout(), "{name:<16} {value}");
@@ -100,6 +108,12 @@ fn print(view: &Row<'_>) -> io::Result<()> {
     row("risk : reward", format!("1 : {}", mission.text("risk_reward")))?;
     row("stop pips", mission.text("stop_pips"))?;
     row("target pips", mission.text("target_pips"))?;
+    let targets = mission.list("targets");
+    for (at, target) in targets.iter().enumerate().filter(|_| targets.len() > 1) {
+        let target = Row::parse(target.get())?;
+        let [price, pips, lots, reward] = ["price", "pips", "lots", "reward_amount"].map(|name| target.text(name));
+        row(&format!("target {}", at + 1), format!("{price}, {pips} pips: {lots} lots, {reward} {currency}"))?;
+    }
     if let Some(balance) = mission.known("minimum_balance") {
         row("minimum balance", format!("{balance} {currency}"))?;
     }

@@ -1,8 +1,8 @@
 //! The computation of a mission, step by step, for a person who wants to know where a size comes from.
 
 use super::{
-    Conversion, Decimal, Instrument, Leg, Levels, Limit, Market, Mission, Overlay, Pair, Reason, RiskBasis, Round,
-    Signal, Terms,
+    Conversion, Decimal, Instrument, Leg, Levels, Limit, Market, Mission, MissionTarget, Overlay, Pair, Part, Reason,
+    RiskBasis, Round, Signal, Target, TargetLevel, Terms,
 };
 
 /// One step: what it is called, and what went in and came out.
@@ -32,7 +32,7 @@ fn computation(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Ma
     let mut steps = Vec::new();
     let mut step = |name, text| steps.push(Step { name, text });
     let currency = &overlay.account_currency;
-    step("signal", format!("{} {} {}", signal.direction.as_str(), signal.symbol, levels(&signal.levels)));
+    step("signal", format!("{} {} {}", signal.direction.as_str(), signal.symbol, levels(signal)));
     let Some(instrument) = market.instruments.get(&signal.symbol) else {
         step("stops here", format!("the instrument table has no {}, so a lot has no size", signal.symbol));
         return steps;
@@ -93,21 +93,38 @@ fn computation(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Ma
     step("size", format!("{lots} lots: {}", decided_by(lots, instrument, mission)));
     step("risk", format!("{lots} × loss per lot = {risk} {currency}"));
     if let Some(reward) = mission.reward_amount {
-        step("reward", format!("{lots} lots at the target = {reward} {currency}"));
+        step("reward", shown_reward(&terms, mission, lots, &format!("{reward} {currency}")));
     }
     steps
 }
 
-fn levels(levels: &Levels) -> String {
-    let optional =
-        |name: &str, value: Option<Decimal>| value.map_or(String::new(), |value| format!(", {name} {value}"));
-    match levels {
-        Levels::Prices { entry, stop, target } => {
-            format!("at {entry}, stop {stop}{}", optional("target", *target))
+fn levels(signal: &Signal) -> String {
+    let (at, stop) = match signal.levels {
+        Levels::Prices { entry, stop, .. } => (format!("at {entry}"), stop.to_string()),
+        Levels::Pips { entry, stop, .. } => {
+            (entry.map_or("at the market".to_owned(), |entry| format!("at {entry}")), format!("{stop} pips away"))
         }
-        Levels::Pips { entry, stop, target } => {
-            let at = entry.map_or("at the market".to_owned(), |entry| format!("at {entry}"));
-            format!("{at}, stop {stop} pips away{}", optional("target pips", *target))
+    };
+    let target = |target: &Target| match target.level {
+        TargetLevel::Price(price) => format!(", target {price}"),
+        TargetLevel::Pips(pips) => format!(", target {pips} pips away"),
+    };
+    let targets: String = signal.targets().iter().map(target).collect();
+    format!("{at}, stop {stop}{targets}")
+}
+
+/// What is gained: at the one target, or at each of several and together.
+fn shown_reward(terms: &Terms, mission: &Mission, lots: Decimal, reward: &str) -> String {
+    let part = |(at, target): (usize, &MissionTarget)| {
+        let Part { lots, reward_amount } = terms.part(at, mission);
+        let (lots, amount) = (lots.unwrap_or_default(), reward_amount.unwrap_or_default());
+        format!("{lots} at target {} ({} %) = {amount}", at + 1, target.share)
+    };
+    match terms.targets() {
+        [_] => format!("{lots} lots at the target = {reward}"),
+        targets => {
+            let parts: Vec<_> = targets.iter().enumerate().map(part).collect();
+            format!("{}; together {reward}", parts.join(", "))
         }
     }
 }

@@ -79,6 +79,11 @@ impl Invalid {
         Self { kind, pointer: "".into(), detail: detail.into() }
     }
 
+    /// Blames the same within the item at `at` of the list called `member`.
+    pub(crate) fn inside(self, member: &str, at: usize) -> Self {
+        Self { pointer: format!("/{member}/{at}{}", self.pointer).into(), ..self }
+    }
+
     /// Blames a line of a TOML table.
     pub(crate) fn table(text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start);

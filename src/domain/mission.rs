@@ -12,6 +12,7 @@
 //! lots_raw     = risk_budget / loss_per_lot
 //! lots         = the largest multiple of lot_step ≤ lots_raw, margin_lots, max_lot and the tier's max_lots
 //! risk_amount  = lots × loss_per_lot
+//! reward       = the sum over the targets of: its part of lots × |target − entry| × contract_size × rate
 //! margin_lots  = free margin / (contract_size × entry × rate(quote → account) × the larger of 1 / leverage and
 //!                margin_percent / 100)
 //! ```
@@ -24,16 +25,19 @@
 //!
 //! [`Terms`] is the part that all users of a signal share whose accounts hold one currency. A batch computes it once.
 
+mod distance;
 mod sizing;
 
 use strum::{IntoStaticStr, VariantArray};
 
 use super::{
-    Account, Conversion, Currency, Decimal, Instrument, Instruments, Levels, Outcome, OutcomeStatus, Overlay, Pair,
-    Rates, RiskBasis, Round, Signal, SignalStatus, Tiers, UnixMillis, UserTier,
+    Account, Conversion, Currency, Decimal, Instrument, Instruments, Outcome, OutcomeStatus, Overlay, Pair, Rates,
+    RiskBasis, Signal, SignalStatus, Tiers, UnixMillis, UserTier,
 };
-pub use sizing::Limit;
-use sizing::{Distance, Size, Sizing, risk_budget, shown_rate};
+use distance::Distances;
+pub use distance::MissionTarget;
+pub use sizing::{Limit, Part};
+use sizing::{Size, Sizing, risk_budget, shown_rate};
 
 /// The tables that a computation reads.
 #[derive(Clone, Copy, Debug)]
@@ -192,9 +196,9 @@ pub struct Mission {
     pub reasons: Reasons,
     /// Distance from entry to stop in pips; `None` for an unknown symbol's prices.
     pub stop_pips: Option<Decimal>,
-    /// Distance from entry to target in pips; `None` also without a target.
+    /// Distance from entry to the first target in pips; `None` also without a target.
     pub target_pips: Option<Decimal>,
-    /// Distance to the target by distance to the stop.
+    /// Distance to the first target by distance to the stop.
     pub risk_reward: Option<Decimal>,
     /// The risk that was applied, in percent: the overlay's, else the tier's.
     pub risk_percent: Option<Decimal>,
@@ -206,7 +210,7 @@ pub struct Mission {
     pub lots: Option<Decimal>,
     /// What `lots` loses at the stop; at most `risk_budget`.
     pub risk_amount: Option<Decimal>,
-    /// What `lots` gains at the target.
+    /// What `lots` gains at the targets: the sum of what their parts gain.
     pub reward_amount: Option<Decimal>,
     /// The least balance, or equity, with which the smallest size would fit; only with [`Reason::BelowMinimumLot`].
     pub minimum_balance: Option<Decimal>,
@@ -261,8 +265,7 @@ pub struct Terms {
     confidence: Option<Decimal>,
     reasons: Reasons,
     stop_pips: Option<Decimal>,
-    target_pips: Option<Decimal>,
-    risk_reward: Option<Decimal>,
+    targets: Vec<MissionTarget>,
     conversion_rate: Option<Decimal>,
     conversion_path: Option<Vec<Pair>>,
     rate_seqs: [u64; 2],
@@ -288,7 +291,7 @@ impl Terms {
     #[must_use]
     pub fn new(signal: &Signal, account_currency: &Currency, market: Market<'_>) -> Self {
         let instrument = market.instruments.get(&signal.symbol);
-        let distances = Distances::of(&signal.levels, instrument);
+        let mut distances = Distances::of(signal, instrument);
         let mut terms = Self {
             account_currency: account_currency.clone(),
             signal_status: signal.status(),
@@ -297,8 +300,7 @@ impl Terms {
             confidence: signal.confidence,
             reasons: Reasons::default(),
             stop_pips: distances.stop_pips,
-            target_pips: distances.target_pips,
-            risk_reward: distances.risk_reward,
+            targets: std::mem::take(&mut distances.shown),
             conversion_rate: None,
             conversion_path: None,
             rate_seqs: [0; 2],
@@ -319,8 +321,7 @@ impl Terms {
         terms.conversion_path = Some(conversion.legs().iter().map(|leg| leg.pair.clone()).collect());
         // For display only: sizes use the fraction itself.
         terms.conversion_rate = shown_rate(&conversion);
-        let levels = (distances.stop, distances.target, signal.levels.entry());
-        terms.sizing = Sizing::new(instrument, levels, &conversion);
+        terms.sizing = Sizing::new(instrument, &distances, signal.levels.entry(), &conversion);
         if terms.sizing.is_none() || terms.conversion_rate.is_none() {
             terms.reasons.insert(Reason::OutOfRange);
         }
@@ -344,6 +345,22 @@ impl Terms {
     #[must_use]
     pub fn conversion_path(&self) -> Option<&[Pair]> {
         self.conversion_path.as_deref()
+    }
+
+    /// The targets of the signal, in the order of publication.
+    #[must_use]
+    pub fn targets(&self) -> &[MissionTarget] {
+        &self.targets
+    }
+
+    /// Returns the part of a mission's size for which the gain is taken at the target with index `at`. The lots of all
+    /// parts add up to the size, and their rewards to the reward.
+    #[must_use]
+    pub fn part(&self, at: usize, mission: &Mission) -> Part {
+        match (&self.sizing, mission.lots) {
+            (Some(sizing), Some(lots)) if self.targets.len() > 1 => sizing.part(at, lots),
+            _ => Part { lots: mission.lots, reward_amount: mission.reward_amount },
+        }
     }
 
     /// Works out one user's mission.
@@ -373,8 +390,8 @@ impl Terms {
             seconds_remaining: u64::try_from(milliseconds).unwrap_or(0).div_ceil(1_000),
             reasons,
             stop_pips: self.stop_pips,
-            target_pips: self.target_pips,
-            risk_reward: self.risk_reward,
+            target_pips: self.targets.first().and_then(|target| target.pips),
+            risk_reward: self.targets.first().and_then(|target| target.risk_reward),
             risk_percent,
             risk_budget,
             lots_raw: size.map(|size| size.lots_raw),
@@ -483,54 +500,6 @@ impl Terms {
     #[must_use]
     pub fn loss_per_lot(&self) -> Option<Decimal> {
         self.sizing.as_ref().and_then(Sizing::loss_per_lot)
-    }
-}
-
-/// The distances of a signal, as prices and as pips.
-struct Distances {
-    stop: Option<Distance>,
-    target: Option<Distance>,
-    stop_pips: Option<Decimal>,
-    target_pips: Option<Decimal>,
-    risk_reward: Option<Decimal>,
-    /// Whether every number that a known instrument's levels give can be shown.
-    fit: bool,
-}
-
-impl Distances {
-    fn of(levels: &Levels, instrument: Option<&Instrument>) -> Self {
-        match *levels {
-            Levels::Prices { entry, stop, target } => {
-                let stop = entry.distance(stop);
-                let has_target = target.is_some();
-                let target = target.and_then(|target| entry.distance(target));
-                let in_pips = |distance: Option<Decimal>| distance?.checked_div(instrument?.pip, Round::HalfEven);
-                let risk_reward = target.zip(stop).and_then(|(target, stop)| target.checked_div(stop, Round::Down));
-                let whole = |distance: Decimal| [distance, Decimal::ONE];
-                let (stop_pips, target_pips) = (in_pips(stop), in_pips(target));
-                let target_fits = !has_target || target_pips.is_some() && risk_reward.is_some();
-                Self {
-                    stop: stop.map(whole),
-                    target: target.map(whole),
-                    stop_pips,
-                    target_pips,
-                    risk_reward,
-                    fit: stop_pips.is_some() && target_fits,
-                }
-            }
-            Levels::Pips { stop, target, .. } => {
-                let in_price = |pips: Decimal| Some([pips, instrument?.pip]);
-                let risk_reward = target.and_then(|target| target.checked_div(stop, Round::Down));
-                Self {
-                    stop: in_price(stop),
-                    target: target.and_then(in_price),
-                    stop_pips: Some(stop),
-                    target_pips: target,
-                    risk_reward,
-                    fit: target.is_some() == risk_reward.is_some(),
-                }
-            }
-        }
     }
 }
 

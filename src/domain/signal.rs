@@ -1,8 +1,11 @@
 //! A signal: the trade idea that all users share, stored once.
 
+mod target;
+
 use strum::{EnumString, IntoStaticStr};
 
 use super::{Decimal, Invalid, InvalidKind, Object, SignalId, Symbol, UnixMillis, write_json_string};
+pub use target::{Target, TargetLevel};
 
 /// Longest `pattern_type`, in bytes.
 const PATTERN_BYTES_MAX: usize = 128;
@@ -66,7 +69,9 @@ impl SignalStatus {
     }
 }
 
-/// The entry, the stop and the target of a signal: as prices, or as distances in pips. Producers send both kinds.
+/// The entry, the stop and the one target of a signal: as prices, or as distances in pips. Producers send both kinds.
+///
+/// Several targets are [`Signal::take_profits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Levels {
     /// Prices; the stop lies on the losing side of the entry, the target on the winning side.
@@ -75,7 +80,7 @@ pub enum Levels {
         entry: Decimal,
         /// Price at which to close it with a loss; above zero.
         stop: Decimal,
-        /// Price at which to close it with a gain; above zero. `None`: the signal names none.
+        /// Price at which to close it with a gain; above zero. `None`: the signal names none, or several.
         target: Option<Decimal>,
     },
     /// Distances in pips from the entry.
@@ -84,7 +89,7 @@ pub enum Levels {
         entry: Option<Decimal>,
         /// Distance to the stop; above zero.
         stop: Decimal,
-        /// Distance to the target; above zero. `None`: the signal names none.
+        /// Distance to the target; above zero. `None`: the signal names none, or several.
         target: Option<Decimal>,
     },
 }
@@ -96,6 +101,15 @@ impl Levels {
         match self {
             Self::Prices { entry, .. } => Some(*entry),
             Self::Pips { entry, .. } => *entry,
+        }
+    }
+
+    /// The member that names the one target; `None` if the levels have none.
+    const fn target_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Prices { target: Some(_), .. } => Some("take_profit"),
+            Self::Pips { target: Some(_), .. } => Some("target_pips"),
+            Self::Prices { target: None, .. } | Self::Pips { target: None, .. } => None,
         }
     }
 
@@ -127,17 +141,9 @@ impl Levels {
                 format!("stop_loss {stop} of a {} must lie {side} the entry price {entry}", direction.as_str());
             return Err(Invalid::member(InvalidKind::StopWrongSide, "stop_loss", detail));
         }
-        if let Some(target) = target {
-            if target == entry {
-                let detail = format!("take_profit {target} equals the entry price");
-                return Err(Invalid::member(InvalidKind::ZeroDistance, "take_profit", detail));
-            }
-            if is_losing(target) {
-                let side = if direction == Direction::Buy { "above" } else { "below" };
-                let detail =
-                    format!("take_profit {target} of a {} must lie {side} the entry price {entry}", direction.as_str());
-                return Err(Invalid::member(InvalidKind::TargetWrongSide, "take_profit", detail));
-            }
+        if let Some((kind, detail)) = target.and_then(|target| TargetLevel::Price(target).fault(direction, Some(entry)))
+        {
+            return Err(Invalid::member(kind, "take_profit", detail));
         }
         Ok(Self::Prices { entry, stop, target })
     }
@@ -178,7 +184,8 @@ impl Levels {
             Invalid::member(InvalidKind::MissingMember, "entry_price", "stop_loss is a price, so entry_price is needed")
         };
         let entry = entry.ok_or_else(missing)?;
-        if target.is_none() && object.get("target_pips").is_some_and(|value| value != "null") {
+        let names = |name| object.get(name).is_some_and(|value| value != "null");
+        if target.is_none() && !names("take_profits") && names("target_pips") {
             let detail = "stop_loss is a price and target_pips a distance: give take_profit, or both in pips";
             return Err(Invalid::member(InvalidKind::MixedLevels, "target_pips", detail));
         }
@@ -198,6 +205,8 @@ pub struct Signal {
     pub direction: Direction,
     /// Entry, stop and target.
     pub levels: Levels,
+    /// Several targets, in the order of publication; empty if the signal names none, or one among the levels.
+    pub take_profits: Vec<Target>,
     /// The pattern that the engine found in the prices.
     pub pattern_type: Option<String>,
     /// The engine's confidence, 0 to 100.
@@ -219,6 +228,7 @@ pub struct SignalDraft {
     symbol: Symbol,
     direction: Direction,
     levels: Levels,
+    take_profits: Vec<Target>,
     pattern_type: Option<String>,
     confidence: Option<Decimal>,
     status: Option<SignalStatus>,
@@ -228,7 +238,7 @@ pub struct SignalDraft {
 }
 
 /// The members of a signal that the computation reads.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "signal_id",
     "symbol",
     "direction",
@@ -237,6 +247,7 @@ const KNOWN: [&str; 13] = [
     "take_profit",
     "stop_pips",
     "target_pips",
+    "take_profits",
     "pattern_type",
     "confidence",
     "status",
@@ -245,11 +256,16 @@ const KNOWN: [&str; 13] = [
 ];
 
 /// What other programs call some of them.
-const SYNONYMS: [(&str, &str); 5] = [
+const SYNONYMS: [(&str, &str); 10] = [
     ("sl", "stop_loss"),
     ("tp", "take_profit"),
     ("tp1", "take_profit"),
+    ("tp2", "take_profits"),
+    ("tp3", "take_profits"),
+    ("tps", "take_profits"),
     ("take_profit1", "take_profit"),
+    ("take_profit2", "take_profits"),
+    ("take_profit3", "take_profits"),
     ("expiry", "expires_at"),
 ];
 
@@ -268,13 +284,31 @@ impl SignalDraft {
         let symbol = object.take_parsed("symbol", Symbol::parse)?.ok_or_else(missing("symbol"))?;
         let direction = object.take_parsed("direction", Direction::parse)?.ok_or_else(missing("direction"))?;
         let levels = Levels::take(&mut object, direction)?;
+        let take_profits = Target::take_list(&mut object)?;
+        Target::check(&take_profits, direction, levels.entry())?;
+        if let (Some(name), false) = (levels.target_name(), take_profits.is_empty()) {
+            let detail = format!("{name} is one target and take_profits is a list of them: give one of the two");
+            return Err(Invalid::member(InvalidKind::MixedLevels, name, detail));
+        }
         let pattern_type = object.take_string("pattern_type", PATTERN_BYTES_MAX)?;
         let confidence = object.take_decimal("confidence", Decimal::ZERO, Decimal::HUNDRED)?;
         let status = object.take_parsed("status", SignalStatus::parse)?;
         let created_at = object.take_time("created_at")?;
         let expires_at = object.take_time("expires_at")?;
         let members = object.kept()?;
-        Ok(Self { id, symbol, direction, levels, pattern_type, confidence, status, created_at, expires_at, members })
+        Ok(Self {
+            id,
+            symbol,
+            direction,
+            levels,
+            take_profits,
+            pattern_type,
+            confidence,
+            status,
+            created_at,
+            expires_at,
+            members,
+        })
     }
 
     /// The id.
@@ -304,6 +338,7 @@ impl SignalDraft {
             symbol: self.symbol,
             direction: self.direction,
             levels: self.levels,
+            take_profits: self.take_profits,
             pattern_type: self.pattern_type,
             confidence: self.confidence,
             status: self.status,
@@ -330,6 +365,7 @@ impl SignalDraft {
             && self.symbol == stored.symbol
             && self.direction == stored.direction
             && self.levels == stored.levels
+            && self.take_profits == stored.take_profits
             && self.pattern_type == stored.pattern_type
             && self.confidence == stored.confidence
             && self.members.same_members(&stored.members)
@@ -350,6 +386,17 @@ impl Signal {
     #[must_use]
     pub fn status(&self) -> SignalStatus {
         self.status.unwrap_or(SignalStatus::Active)
+    }
+
+    /// All its targets, in the order of publication.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Target> {
+        let one = |level| vec![Target { level, share: None }];
+        match self.levels {
+            Levels::Prices { target: Some(price), .. } => one(TargetLevel::Price(price)),
+            Levels::Pips { target: Some(pips), .. } => one(TargetLevel::Pips(pips)),
+            Levels::Prices { target: None, .. } | Levels::Pips { target: None, .. } => self.take_profits.clone(),
+        }
     }
 
     /// The moment from which it may be traded: a minute before its creation.
@@ -386,6 +433,7 @@ impl Signal {
             ("take_profit", decimal(take_profit)),
             ("stop_pips", decimal(stop_pips)),
             ("target_pips", decimal(target_pips)),
+            ("take_profits", Target::list_json(&self.take_profits)),
             ("pattern_type", self.pattern_type.as_deref().map(string)),
             ("confidence", decimal(self.confidence)),
             ("status", self.status.map(|status| string(status.as_str()))),
@@ -425,6 +473,14 @@ impl Signal {
                 }
             }
             Levels::Pips { .. } | Levels::Prices { .. } => {}
+        }
+        // One target replaces several, and several one.
+        let sets = |name: &&str| patch.get(name).is_some_and(|value| value != "null");
+        if ["take_profit", "target_pips"].iter().any(sets) {
+            object.take("take_profits");
+        }
+        if let (true, Some(name)) = (sets(&"take_profits"), self.levels.target_name()) {
+            object.take(name);
         }
         let object = object.merged(patch);
         let draft = SignalDraft::from_object(object, Some(&self.id))?;

@@ -67,6 +67,7 @@ pub(super) fn signal_of(
         symbol,
         direction,
         levels,
+        take_profits: Vec::new(),
         pattern_type: pattern_of(record).map(str::to_owned),
         confidence,
         status: None,
@@ -337,12 +338,17 @@ fn other_members(record: Record<'_>, levels: &Levels, notes: &mut Vec<Note>) -> 
         if value.is_null() || is_nested_signal || is_taken {
             continue;
         }
-        // A price beside a distance is no pair of levels; the distance is kept, but not as one.
-        let has_no_price = is_priced && !has_target && name == "target_pips";
-        if has_no_price {
+        // A price beside a distance is no pair of levels; the distance is kept, but not as one. No list of targets is
+        // read: its numbers may be prices or pips.
+        let renamed = match &**name {
+            "target_pips" if is_priced && !has_target => Some("legacy_target_pips"),
+            "take_profits" => Some("legacy_take_profits"),
+            _ => None,
+        };
+        if renamed.is_some() {
             notes.push(Note::MemberRenamed);
         }
-        let name = if has_no_price { "legacy_target_pips" } else { name };
+        let name = renamed.unwrap_or(name);
         others.put(name, if value.is_object() { shared_json(value, names) } else { value.json() });
     }
     others

@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::domain::{
-    Currency, Direction, Instruments, Levels, Limit, Market, Mission, OutcomeStatus, OverlayDraft, Pair, RateDraft,
-    Rates, Reason, Reasons, RiskBasis, SignalDraft, SignalId, SignalStatus, Status, Symbol, Terms, TierName, Tiers,
-    TradeResult, UserId,
+    Currency, Direction, Instruments, Levels, Limit, Market, Mission, MissionTarget, OutcomeStatus, OverlayDraft, Pair,
+    RateDraft, Rates, Reason, Reasons, RiskBasis, SignalDraft, SignalId, SignalStatus, Status, Symbol, Target,
+    TargetLevel, Terms, TierName, Tiers, TradeResult, UserId,
 };
 
 type Raw = Box<RawValue>;
@@ -94,6 +94,27 @@ impl Serialize for Kept {
 }
 
 #[derive(serde::Serialize)]
+#[serde(untagged)]
+enum PlainTarget {
+    Bare(Raw),
+    Price { price: Raw, share: Raw },
+    Pips { pips: Raw, share: Raw },
+    BarePips { pips: Raw },
+}
+
+impl PlainTarget {
+    fn new(target: &Target) -> Self {
+        let plain = |number: Decimal| raw(number.to_string());
+        match (target.level, target.share.map(plain)) {
+            (TargetLevel::Price(price), None) => Self::Bare(plain(price)),
+            (TargetLevel::Price(price), Some(share)) => Self::Price { price: plain(price), share },
+            (TargetLevel::Pips(pips), None) => Self::BarePips { pips: plain(pips) },
+            (TargetLevel::Pips(pips), Some(share)) => Self::Pips { pips: plain(pips), share },
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
 struct PlainSignal<'a> {
     signal_id: &'a str,
     symbol: &'a str,
@@ -108,6 +129,8 @@ struct PlainSignal<'a> {
     stop_pips: Option<Raw>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target_pips: Option<Raw>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    take_profits: Vec<PlainTarget>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,6 +158,7 @@ impl<'a> PlainSignal<'a> {
             take_profit: number(take_profit),
             stop_pips: number(stop_pips),
             target_pips: number(target_pips),
+            take_profits: signal.take_profits.iter().map(PlainTarget::new).collect(),
             pattern_type: signal.pattern_type.as_deref(),
             confidence: number(signal.confidence),
             status: signal.status.map(SignalStatus::as_str),
@@ -193,6 +217,30 @@ impl<'a> PlainOverlay<'a> {
 }
 
 #[derive(serde::Serialize)]
+struct PlainMissionTarget {
+    price: Option<Raw>,
+    pips: Option<Raw>,
+    risk_reward: Option<Raw>,
+    share: Option<Raw>,
+    lots: Option<Raw>,
+    reward_amount: Option<Raw>,
+}
+
+impl PlainMissionTarget {
+    fn new(at: usize, mission: &Mission, terms: &Terms) -> Self {
+        let (MissionTarget { price, pips, risk_reward, share }, part) = (&terms.targets()[at], terms.part(at, mission));
+        Self {
+            price: number(*price),
+            pips: number(*pips),
+            risk_reward: number(*risk_reward),
+            share: number(Some(*share)),
+            lots: number(part.lots),
+            reward_amount: number(part.reward_amount),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
 struct PlainMission<'a> {
     status: &'a str,
     seconds_remaining: u64,
@@ -207,6 +255,7 @@ struct PlainMission<'a> {
     lots: Option<Raw>,
     risk_amount: Option<Raw>,
     reward_amount: Option<Raw>,
+    targets: Vec<PlainMissionTarget>,
     #[serde(skip_serializing_if = "Option::is_none")]
     minimum_balance: Option<Raw>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,6 +283,7 @@ impl<'a> PlainMission<'a> {
             lots: number(mission.lots),
             risk_amount: number(mission.risk_amount),
             reward_amount: number(mission.reward_amount),
+            targets: (0..terms.targets().len()).map(|at| PlainMissionTarget::new(at, mission, terms)).collect(),
             minimum_balance: number(mission.minimum_balance),
             minimum_margin: number(mission.minimum_margin),
             limited_by: mission.limited_by.map(Limit::as_str),
@@ -358,18 +408,38 @@ fn any_levels() -> impl Strategy<Value = (Direction, Levels)> {
     prop_oneof![prices, pips]
 }
 
+/// Targets on the winning side, with shares or without; often none, and none beside the one of the levels.
+fn any_targets(direction: Direction, levels: Levels) -> impl Strategy<Value = Vec<Target>> {
+    let has_target = matches!(levels, Levels::Prices { target: Some(_), .. } | Levels::Pips { target: Some(_), .. });
+    let level = (any::<bool>(), any_positive()).prop_map(move |(is_price, number)| {
+        let price = match direction {
+            Direction::Buy => levels.entry().and_then(|entry| entry.checked_add(number)),
+            Direction::Sell => levels.entry().and_then(|entry| entry.checked_sub(number)),
+        };
+        let price = price.filter(|price| is_price && price.is_positive());
+        price.map_or(TargetLevel::Pips(number), TargetLevel::Price)
+    });
+    let count = if has_target { 0..=0 } else { 0..=10 };
+    (vec(level, count), option::of(1..=1_000_000_000_i64)).prop_map(|(levels, share)| {
+        levels.into_iter().map(|level| Target { level, share: share.map(Decimal::from_units) }).collect()
+    })
+}
+
 fn any_signal() -> impl Strategy<Value = (Signal, Kept)> {
     let times = (any_time(), any_time()).prop_filter("one moment", |(one, other)| one != other);
     let status =
         option::of(prop::sample::select(vec![SignalStatus::Active, SignalStatus::Cancelled, SignalStatus::Closed]));
     let said = (option::of(any_text()), option::of(any_percent()), status);
-    (any_id(), "[A-Z0-9._#-]{1,32}", any_levels(), said, times, any_kept()).prop_map(
-        |(id, symbol, (direction, levels), (pattern_type, confidence, status), (one, other), kept)| {
+    let levels = any_levels()
+        .prop_flat_map(|(direction, levels)| (Just(direction), Just(levels), any_targets(direction, levels)));
+    (any_id(), "[A-Z0-9._#-]{1,32}", levels, said, times, any_kept()).prop_map(
+        |(id, symbol, (direction, levels, take_profits), (pattern_type, confidence, status), (one, other), kept)| {
             let signal = Signal {
                 id: SignalId::parse(&id).unwrap(),
                 symbol: Symbol::parse(&symbol).unwrap(),
                 direction,
                 levels,
+                take_profits,
                 pattern_type,
                 confidence,
                 status,
@@ -621,7 +691,7 @@ fn a_view_has_three_objects() {
         r#""mission":{"status":"expired","seconds_remaining":0,"tradable":false,"#,
         r#""reasons":["expired","below_minimum_lot"],"stop_pips":1,"target_pips":null,"risk_reward":null,"#,
         r#""risk_percent":-0.00000001,"risk_budget":100,"lots_raw":null,"lots":0,"risk_amount":1.5,"#,
-        r#""reward_amount":null,"minimum_balance":92233720368.54775807,"limited_by":"risk","margin_required":null,"#,
+        r#""reward_amount":null,"targets":[],"minimum_balance":92233720368.54775807,"limited_by":"risk","margin_required":null,"#,
         r#""account_currency":"USD","#,
         r#""conversion_rate":null,"conversion_path":[]}}"#,
     );

@@ -2,16 +2,24 @@
 //!
 //! The parts that all users of a signal share whose accounts hold one currency are rendered once, by [`ViewTemplate`],
 //! and the part that follows from the overlay alone once per overlay, by [`write_budget`]. All other parts are written
-//! per view. They are collected in an array of fixed size first: to append two dozen short pieces to a vector one by
-//! one takes longer than to compute the view.
+//! per view, by way of [`Text`]: to append two dozen short pieces to a vector one by one takes longer than to compute
+//! the view.
 
-use crate::domain::{Account, Budget, Decimal, Mission, TEXT_BYTES_MAX, Terms, UnixMillis, UserTier};
+use crate::domain::{Account, Budget, Decimal, Mission, MissionTarget, TEXT_BYTES_MAX, Terms, UnixMillis, UserTier};
 
 /// The terms of a signal in one currency, and the parts of its views that follow from them alone.
 #[derive(Debug)]
 pub struct ViewTemplate {
     terms: Terms,
+    prepared: Prepared,
+}
+
+/// The parts of a view that are the same for all its users.
+#[derive(Debug)]
+struct Prepared {
     levels: Vec<u8>,
+    /// By target: what goes before its lots.
+    targets: Vec<Vec<u8>>,
     closing: Vec<u8>,
 }
 
@@ -21,8 +29,8 @@ impl ViewTemplate {
     pub fn new(terms: Terms) -> Self {
         // These parts do not depend on the user, so they are those of a user without data.
         let mission = terms.mission(Account::default(), UserTier::Unnamed, None, UnixMillis::MIN);
-        let (levels, closing) = (levels(&mission), closing(&mission, &terms));
-        Self { terms, levels, closing }
+        let prepared = Prepared::new(&mission, &terms);
+        Self { terms, prepared }
     }
 
     /// The terms.
@@ -35,7 +43,7 @@ impl ViewTemplate {
     ///
     /// - `budget`: the text of [`write_budget`] for the overlay.
     pub fn write(&self, out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], budget: &[u8], mission: &Mission) {
-        write_parts(out, signal, overlay, mission, [&self.levels, budget, &self.closing]);
+        write_parts(out, [signal, overlay, budget], mission, &self.terms, &self.prepared);
     }
 }
 
@@ -49,16 +57,21 @@ impl ViewTemplate {
 pub fn write_view(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mission, terms: &Terms) {
     let mut budget = Vec::new();
     write_budget(&mut budget, Budget { risk_percent: mission.risk_percent, risk_budget: mission.risk_budget });
-    write_parts(out, signal, overlay, mission, [&levels(mission), &budget, &closing(mission, terms)]);
+    write_parts(out, [signal, overlay, &budget], mission, terms, &Prepared::new(mission, terms));
 }
 
-fn write_parts(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Mission, prepared: [&[u8]; 3]) {
-    let [levels, budget, closing] = prepared;
+fn write_parts(
+    out: &mut Vec<u8>,
+    [signal, overlay, budget]: [&[u8]; 3],
+    mission: &Mission,
+    terms: &Terms,
+    prepared: &Prepared,
+) {
     out.extend_from_slice(b"{\"signal\":");
     out.extend_from_slice(signal);
     out.extend_from_slice(b",\"user\":");
     out.extend_from_slice(overlay);
-    let mut text = Text::default();
+    let mut text = Text::new(out);
     text.put(b",\"mission\":{\"status\":\"");
     text.put_str(mission.status.as_str());
     text.put(b"\",\"seconds_remaining\":");
@@ -79,10 +92,8 @@ fn write_parts(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Missi
         }
         text.put(b"]");
     }
-    out.extend_from_slice(text.bytes());
-    out.extend_from_slice(levels);
-    out.extend_from_slice(budget);
-    text.length = 0;
+    text.put_long(&prepared.levels);
+    text.put_long(budget);
     text.put(b",\"lots_raw\":");
     text.put_number(mission.lots_raw);
     text.put(b",\"lots\":");
@@ -91,6 +102,16 @@ fn write_parts(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Missi
     text.put_number(mission.risk_amount);
     text.put(b",\"reward_amount\":");
     text.put_number(mission.reward_amount);
+    text.put(b",\"targets\":[");
+    for (at, target) in prepared.targets.iter().enumerate() {
+        let part = terms.part(at, mission);
+        text.put_long(target);
+        text.put_number(part.lots);
+        text.put(b",\"reward_amount\":");
+        text.put_number(part.reward_amount);
+        text.put(b"}");
+    }
+    text.put(b"]");
     if mission.minimum_balance.is_some() {
         text.put(b",\"minimum_balance\":");
         text.put_number(mission.minimum_balance);
@@ -110,35 +131,62 @@ fn write_parts(out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], mission: &Missi
     }
     text.put(b",\"margin_required\":");
     text.put_number(mission.margin_required);
-    out.extend_from_slice(text.bytes());
-    out.extend_from_slice(closing);
+    text.put_long(&prepared.closing);
 }
 
 /// Appends the part that follows from the overlay alone.
 pub fn write_budget(out: &mut Vec<u8>, budget: Budget) {
-    let mut text = Text::default();
+    let mut text = Text::new(out);
     text.put(b",\"risk_percent\":");
     text.put_number(budget.risk_percent);
     text.put(b",\"risk_budget\":");
     text.put_number(budget.risk_budget);
-    out.extend_from_slice(text.bytes());
+    text.flush();
+}
+
+impl Prepared {
+    fn new(mission: &Mission, terms: &Terms) -> Self {
+        let targets = terms.targets().iter().enumerate().map(|(at, target)| target_start(at, target)).collect();
+        Self { levels: levels(mission), targets, closing: closing(mission, terms) }
+    }
 }
 
 /// The part that follows from the signal alone.
 fn levels(mission: &Mission) -> Vec<u8> {
-    let mut text = Text::default();
+    let mut out = Vec::new();
+    let mut text = Text::new(&mut out);
     text.put(b",\"stop_pips\":");
     text.put_number(mission.stop_pips);
     text.put(b",\"target_pips\":");
     text.put_number(mission.target_pips);
     text.put(b",\"risk_reward\":");
     text.put_number(mission.risk_reward);
-    text.bytes().to_vec()
+    text.flush();
+    out
+}
+
+/// What goes before the lots of a target.
+fn target_start(at: usize, target: &MissionTarget) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut text = Text::new(&mut out);
+    text.put_str(if at == 0 { "{" } else { ",{" });
+    text.put(b"\"price\":");
+    text.put_number(target.price);
+    text.put(b",\"pips\":");
+    text.put_number(target.pips);
+    text.put(b",\"risk_reward\":");
+    text.put_number(target.risk_reward);
+    text.put(b",\"share\":");
+    text.put_number(Some(target.share));
+    text.put(b",\"lots\":");
+    text.flush();
+    out
 }
 
 /// The part that follows from the account's currency, up to the end.
 fn closing(mission: &Mission, terms: &Terms) -> Vec<u8> {
-    let mut text = Text::default();
+    let mut out = Vec::new();
+    let mut text = Text::new(&mut out);
     text.put(b",\"account_currency\":\"");
     // Letters and digits only: nothing to escape.
     text.put_str(terms.account_currency().as_str());
@@ -158,43 +206,51 @@ fn closing(mission: &Mission, terms: &Terms) -> Vec<u8> {
         }
     }
     text.put(b"}}");
-    text.bytes().to_vec()
+    text.flush();
+    out
 }
 
-/// Holds the longest of these parts: all names, all reasons, and numbers of the greatest length.
+/// Holds the pieces of most views; a longer run of them is appended in several goes.
 const TEXT_BYTES: usize = 512;
 
-/// A part of a view.
-struct Text {
+/// Appends short pieces by way of an array of fixed size.
+struct Text<'a> {
+    out: &'a mut Vec<u8>,
     bytes: [u8; TEXT_BYTES],
     length: usize,
 }
 
-impl Default for Text {
-    fn default() -> Self {
-        Self { bytes: [0; TEXT_BYTES], length: 0 }
+impl<'a> Text<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, bytes: [0; TEXT_BYTES], length: 0 }
     }
-}
 
-impl Text {
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+    /// Appends what is in the array: the last step of each writer, as nothing else does it.
+    fn flush(&mut self) {
+        self.out.extend_from_slice(self.bytes.get(..self.length).unwrap_or_default());
+        self.length = 0;
     }
 
     /// Of a constant length, so that the copy is a few instructions and not a call.
     #[inline]
     fn put<const LENGTH: usize>(&mut self, bytes: &[u8; LENGTH]) {
-        if let Some(place) = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
-            *place = *bytes;
-            self.length += LENGTH;
+        match self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+            Some(place) => {
+                *place = *bytes;
+                self.length += LENGTH;
+            }
+            None => self.put_long(bytes),
         }
     }
 
     fn put_str(&mut self, text: &str) {
         let end = self.length + text.len();
-        if let Some(place) = self.bytes.get_mut(self.length..end) {
-            place.copy_from_slice(text.as_bytes());
-            self.length = end;
+        match self.bytes.get_mut(self.length..end) {
+            Some(place) => {
+                place.copy_from_slice(text.as_bytes());
+                self.length = end;
+            }
+            None => self.put_long(text.as_bytes()),
         }
     }
 
@@ -204,7 +260,16 @@ impl Text {
         let place = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<TEXT_BYTES_MAX>);
         if let Some(place) = place {
             self.length += number.write_into(place);
+        } else {
+            self.flush();
+            number.write_to(self.out);
         }
+    }
+
+    /// Appends bytes behind what is in the array, by one copy.
+    fn put_long(&mut self, bytes: &[u8]) {
+        self.flush();
+        self.out.extend_from_slice(bytes);
     }
 }
 

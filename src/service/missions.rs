@@ -94,8 +94,8 @@ impl<'a> MissionView<'a> {
     /// About how long its JSON is, in bytes.
     #[must_use]
     pub fn size_hint(&self) -> usize {
-        /// The computed part with the longest numbers and several reasons.
-        const MISSION_BYTES: usize = 512;
+        /// The computed part with the longest numbers, several reasons and a target.
+        const MISSION_BYTES: usize = 640;
         self.signal_json.len() + self.row.json.len() + MISSION_BYTES
     }
 

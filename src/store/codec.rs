@@ -18,7 +18,7 @@ use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::domain::{
     Currency, Decimal, Direction, Levels, Object, Outcome, OutcomeStatus, Overlay, Pair, Rate, RiskBasis, Scope,
-    Signal, SignalId, SignalStatus, Symbol, TierName, Token, TradeResult, UnixMillis, UserId,
+    Signal, SignalId, SignalStatus, Symbol, Target, TargetLevel, TierName, Token, TradeResult, UnixMillis, UserId,
 };
 
 /// Largest record, in bytes: as JSON it stays within the 64 KiB of a body or a line, so that what is exported can be
@@ -81,7 +81,17 @@ struct SignalV1 {
     expires_at_ms: i64,
     /// 0 never set, 1 active, 2 cancelled, 3 closed.
     status: u8,
+    /// The targets of a signal that has several, or one with a share.
+    take_profits: Vec<TargetV1>,
     members: Vec<(String, String)>,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct TargetV1 {
+    /// 0 a price, 1 pips.
+    kind: u8,
+    level: i64,
+    share: Option<i64>,
 }
 
 /// Most records that are read and written are overlays, so that their texts are not copied.
@@ -169,8 +179,27 @@ fn encode_plain_signal(signal: &Signal, seq: u64) -> Result<Vec<u8>, TooLarge> {
             Some(SignalStatus::Cancelled) => 2,
             Some(SignalStatus::Closed) => 3,
         },
+        take_profits: signal.take_profits.iter().map(stored_target).collect(),
         members: members_of(&signal.members)?,
     })
+}
+
+fn stored_target(target: &Target) -> TargetV1 {
+    let (kind, level) = match target.level {
+        TargetLevel::Price(price) => (0, price),
+        TargetLevel::Pips(pips) => (1, pips),
+    };
+    TargetV1 { kind, level: level.units(), share: target.share.map(Decimal::units) }
+}
+
+fn target_of(record: &TargetV1) -> Result<Target, DecodeError> {
+    let level = Decimal::from_units(record.level);
+    let level = match record.kind {
+        0 => TargetLevel::Price(level),
+        1 => TargetLevel::Pips(level),
+        other => return Err(DecodeError::Value(format!("target {other}"))),
+    };
+    Ok(Target { level, share: record.share.map(Decimal::from_units) })
 }
 
 pub(super) fn decode_signal(bytes: &[u8], unpacker: &mut Unpacker) -> Decoded<Signal> {
@@ -191,11 +220,14 @@ pub(super) fn decode_signal(bytes: &[u8], unpacker: &mut Unpacker) -> Decoded<Si
         (1, entry) => Levels::pips(entry, stop, target).map_err(value)?,
         (other, _) => return Err(DecodeError::Value(format!("levels {other}"))),
     };
+    let take_profits: Vec<_> = record.take_profits.iter().map(target_of).collect::<Result<_, _>>()?;
+    Target::check(&take_profits, direction, entry).map_err(value)?;
     let signal = Signal {
         id: SignalId::parse(&record.id).map_err(value)?,
         symbol: Symbol::parse(&record.symbol).map_err(value)?,
         direction,
         levels,
+        take_profits,
         pattern_type: record.pattern_type,
         confidence: record.confidence.map(Decimal::from_units),
         status: match record.status {

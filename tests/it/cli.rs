@@ -165,6 +165,39 @@ fn each_step_of_a_size_is_shown() {
 }
 
 #[test]
+fn several_targets_are_loaded_shown_and_exported() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let lines = [
+        r#"{"signal":{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profits":[{"price":1.087,"share":34},{"pips":40,"share":33},{"price":1.091,"share":33}],"created_at":"2026-01-30T16:00:00Z","expires_at":"2099-01-01T00:00:00Z"}}"#,
+        r#"{"overlay":{"user_id":"7","risk_percent":2,"account_balance":10000,"account_currency":"USD","updated_at":"2026-01-30T16:00:00Z"}}"#,
+    ];
+    let lines = lines.join("\n") + "\n";
+    fs::write(folder.path().join("in.ndjson"), &lines).unwrap();
+    run(folder.path(), &["load", folder.path().join("in.ndjson").to_str().unwrap()]);
+    assert_eq!(export(folder.path()), lines);
+    run(other.path(), &["load", folder.path().join("in.ndjson").to_str().unwrap()]);
+    assert_eq!(export(other.path()), lines);
+    let mission = done(run(folder.path(), &["mission", "7", "S1"]));
+    let targets: Vec<_> = mission.lines().filter(|line| line.contains("target") || line.contains("reward")).collect();
+    assert_snapshot!(targets.join("\n"), @"
+    reward           398 USD
+    risk : reward    1 : 1
+    target pips      20
+    target 1         1.087, 20 pips: 0.34 lots, 68 USD
+    target 2         1.089, 40 pips: 0.33 lots, 132 USD
+    target 3         1.091, 60 pips: 0.33 lots, 198 USD
+    ");
+    let steps = done(run(folder.path(), &["mission", "7", "S1", "--explain"]));
+    let steps: Vec<_> = steps.lines().filter(|line| line.contains("target")).collect();
+    assert_snapshot!(steps.join("\n"), @"
+    signal        BUY EURUSD at 1.085, stop 1.083, target 1.087, target 40 pips away, target 1.091
+    reward        0.34 at target 1 (34 %) = 68, 0.33 at target 2 (33 %) = 132, 0.33 at target 3 (33 %) = 198; together 398 USD
+    ");
+    let list = done(run(folder.path(), &["mission", "7"]));
+    assert!(list.contains("1.087 +2"), "{list}");
+}
+
+#[test]
 fn what_is_absent_is_exit_code_1_and_what_can_not_be_done_2() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

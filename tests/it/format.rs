@@ -38,7 +38,7 @@ fn copy_of(schema: u64) -> TempDir {
 fn operations() -> [Operation; 9] {
     let prices = r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,
         "take_profit":1.09,"pattern_type":"BREAK","confidence":82.5,"session":"LONDON","shield":{"score":7.80}}"#;
-    let pips = r#"{"signal_id":"S2","symbol":"XAUUSD","direction":"SELL","stop_pips":50,"target_pips":75}"#;
+    let pips = r#"{"signal_id":"S2","symbol":"XAUUSD","direction":"SELL","stop_pips":50,"take_profits":[{"pips":75,"share":60},{"pips":90,"share":40}]}"#;
     let overlay = r#"{"user_id":"7001","tier":"FANG","risk_percent":2,"account_balance":10850.47,
         "account_currency":"EUR","win_rate":71.5,"trades_remaining":8,"broker":"Northbridge"}"#;
     let scopes = vec![Scope::Read, Scope::ReadUser(user_id("7001")), Scope::Write, Scope::Admin];
@@ -93,7 +93,7 @@ fn a_file_of_schema_1_is_read_for_what_it_says() {
     insta::assert_snapshot!(contents(&direct), @r#"
     seq 9
     {"signal":{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.09,"pattern_type":"BREAK","confidence":82.5,"created_at":"2026-01-31T12:00:00Z","expires_at":"2026-01-31T13:00:00Z","session":"LONDON","shield":{"score":7.80}}}
-    {"signal":{"signal_id":"S2","symbol":"XAUUSD","direction":"SELL","stop_pips":50,"target_pips":75,"created_at":"2026-01-31T12:00:00Z","expires_at":"2026-01-31T13:00:00Z"}}
+    {"signal":{"signal_id":"S2","symbol":"XAUUSD","direction":"SELL","stop_pips":50,"take_profits":[{"pips":75,"share":60},{"pips":90,"share":40}],"created_at":"2026-01-31T12:00:00Z","expires_at":"2026-01-31T13:00:00Z"}}
     {"overlay":{"user_id":"-100","account_currency":"USD","updated_at":"2026-01-31T12:00:00Z"}}
     {"overlay":{"user_id":"7001","tier":"FANG","risk_percent":2,"account_balance":10850.47,"account_currency":"EUR","win_rate":71.5,"trades_remaining":8,"updated_at":"2026-01-31T12:00:00Z","broker":"Northbridge"}}
     {"rate":{"pair":"EURUSD","price":1.085,"updated_at":"2026-01-31T12:00:00Z"}}

@@ -1,9 +1,9 @@
 //! How many lots: the exact arithmetic of a size under its limits.
 //!
 //! [`Sizing`] holds what is the same for all accounts in one currency as exact fractions of integers: what a lot loses
-//! at the stop, what it gains at the target, and the margin that it needs. [`Sizing::size`] then takes one account
+//! at the stop, what it gains at each target, and the margin that it needs. [`Sizing::size`] then takes one account
 //! through them: the size is the largest multiple of the lot step that the risk budget, the free margin, the tier and
-//! the instrument all allow.
+//! the instrument all allow. [`Sizing::part`] splits a size among the targets.
 //!
 //! A number that is shown is cut to eight decimals, and always toward less risk: a size and its amounts are rounded
 //! down; a balance or a margin that would do is rounded up. Nothing here decides whether a mission may be traded, or
@@ -11,6 +11,7 @@
 
 use strum::IntoStaticStr;
 
+use super::distance::{Distance, Distances, Share};
 use crate::domain::ratio::Ratio;
 use crate::domain::{Account, Conversion, Decimal, Instrument, Tier};
 
@@ -60,14 +61,32 @@ pub(super) struct Sizing {
     raw: Ratio,
     /// Units of loss for a unit of lots.
     loss: Ratio,
-    /// Units of gain for a unit of lots.
-    gain: Option<Ratio>,
+    /// By target, in the order of publication.
+    targets: Vec<Gain>,
     /// `None` without an entry price.
     margin: Option<Margin>,
     lot_step: Decimal,
     /// Smallest multiple of the step that trades.
     min_lot: Decimal,
     max_lot: Decimal,
+}
+
+/// What is gained at one target.
+#[derive(Clone, Debug)]
+struct Gain {
+    /// Units of gain for a unit of lots.
+    gain: Ratio,
+    /// The part of the size for which it is taken.
+    share: Share,
+}
+
+/// The part of a size for which the gain is taken at one target; `None` is what is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Lots: a multiple of the lot step, which may be zero, or below the smallest that trades.
+    pub lots: Option<Decimal>,
+    /// What these lots gain at the target.
+    pub reward_amount: Option<Decimal>,
 }
 
 /// How many lots a free margin carries.
@@ -78,10 +97,6 @@ struct Margin {
     /// Units of lots for a unit of free margin, by the instrument's margin percent.
     by_percent: Option<Ratio>,
 }
-
-/// A distance in price as a product of two numbers: pips times the length of a pip, or a difference of prices times 1.
-/// The product may have more decimals than a [`Decimal`].
-pub(super) type Distance = [Decimal; 2];
 
 /// Returns what may be lost: balance × risk percent / 100, cut to eight decimals; `None` if it does not fit. Of a
 /// balance below zero nothing may be lost.
@@ -106,10 +121,11 @@ fn units_above_zero(number: Decimal) -> u64 {
 const ONE: u64 = 100_000_000;
 
 impl Sizing {
-    /// Prepares the fractions; `None` if they do not fit, or the stop has no distance.
+    /// Prepares the fractions; `None` if they do not fit, or the stop or a target has no distance.
     pub(super) fn new(
         instrument: &Instrument,
-        (stop, target, entry): (Option<Distance>, Option<Distance>, Option<Decimal>),
+        distances: &Distances,
+        entry: Option<Decimal>,
         conversion: &Conversion,
     ) -> Option<Self> {
         /// Balance, percentage and lots: 10⁻⁸ × 10⁻⁸ × 1/100 against 10⁻⁸ × 10⁻⁸ × 10⁸ leaves this factor.
@@ -124,8 +140,10 @@ impl Sizing {
         let amount = |[one, other]: [u64; 2]| {
             Ratio::new([one, other, contract, times, then_times], [by, then_by, AMOUNT_SCALE, ONE])
         };
-        // Without a distance to the target nothing is gained; without one to the stop there is no size.
-        let [one, other] = factors(stop?)?;
+        let gain = |(distance, share): &(Option<Distance>, Share)| {
+            Some(Gain { gain: amount(factors((*distance)?)?)?, share: *share })
+        };
+        let [one, other] = factors(distances.stop?)?;
         let margin = |entry: Decimal| {
             let entry = factor(entry)?;
             let by_percent = |percent: Decimal| {
@@ -142,10 +160,7 @@ impl Sizing {
         Some(Self {
             raw: Ratio::new([by, then_by, RAW_SCALE, ONE], [one, other, contract, times, then_times])?,
             loss: amount([one, other])?,
-            gain: match target {
-                Some(target) => Some(amount(factors(target)?)?),
-                None => None,
-            },
+            targets: distances.targets.iter().map(gain).collect::<Option<_>>()?,
             margin: match entry {
                 Some(entry) => Some(margin(entry)?),
                 None => None,
@@ -181,19 +196,14 @@ impl Sizing {
         let trades = |lots: Decimal| lots.floor_to(self.lot_step) >= self.min_lot;
         let is_in_debt = [account.balance, account.equity].into_iter().flatten().any(|amount| amount < Decimal::ZERO);
         let lots = if most < self.min_lot || is_in_debt { Decimal::ZERO } else { most };
-        let units = u128::try_from(lots.units()).ok()?;
-        let amount = |ratio: &Ratio| decimal(ratio.floor_of(units)?);
         let margin_of = |lots: Decimal| self.margin.as_ref()?.required(lots, leverage);
         let is_margin_short = margin_lots.is_some_and(|lots| !trades(lots));
         let is_below_minimum = !trades(lots_raw) || !trades(cap);
         Some(Size {
             lots_raw,
             lots,
-            risk_amount: amount(&self.loss)?,
-            reward_amount: match &self.gain {
-                Some(gain) => Some(amount(gain)?),
-                None => None,
-            },
+            risk_amount: decimal(self.loss.floor_of(units_above_zero(lots).into())?)?,
+            reward_amount: if self.targets.is_empty() { None } else { Some(self.reward(lots)?) },
             limited_by,
             margin_required: margin_of(lots),
             is_below_minimum,
@@ -201,6 +211,32 @@ impl Sizing {
             is_margin_short,
             minimum_margin: if is_margin_short { margin_of(self.min_lot) } else { None },
         })
+    }
+
+    /// The part of a size that the target with index `at` gets. Each share is cut to the lot step, and the first target
+    /// also takes what is left: what cutting leaves, and shares that come to less than a hundred percent.
+    pub(super) fn part(&self, at: usize, lots: Decimal) -> Part {
+        let lots = match at {
+            0 => (1..self.targets.len()).try_fold(lots, |left, at| left.checked_sub(self.share_of(at, lots)?)),
+            _ => self.share_of(at, lots),
+        };
+        let gain = self.targets.get(at).map(|target| &target.gain);
+        let reward = gain.zip(lots).and_then(|(gain, lots)| decimal(gain.floor_of(units_above_zero(lots).into())?));
+        Part { lots, reward_amount: reward }
+    }
+
+    /// A target's share of a size, cut to the lot step.
+    fn share_of(&self, at: usize, lots: Decimal) -> Option<Decimal> {
+        let [numerator, denominator] = self.targets.get(at)?.share;
+        let product = u128::from(units_above_zero(lots)) * u128::from(numerator);
+        let units = product.checked_div(denominator.into())?;
+        Some(decimal(u64::try_from(units).ok()?)?.floor_to(self.lot_step))
+    }
+
+    /// What a size gains at all targets; `None` if it does not fit.
+    fn reward(&self, lots: Decimal) -> Option<Decimal> {
+        let gains = (0..self.targets.len()).map(|at| self.part(at, lots).reward_amount);
+        gains.into_iter().try_fold(Decimal::ZERO, |sum, gain| sum.checked_add(gain?))
     }
 
     /// The exact loss of one lot at the stop, cut to eight decimals; `None` if it does not fit.

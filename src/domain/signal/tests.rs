@@ -149,6 +149,120 @@ fn a_level_on_the_wrong_side_of_the_entry_is_refused() {
 }
 
 #[test]
+fn several_targets_are_prices_or_objects_and_come_back_in_their_order() {
+    let list = |json: &str| {
+        let signal = stored(&format!(r#"{{"take_profit":null,"take_profits":{json}}}"#));
+        let back = Object::parse(crate::render::signal_json(&signal).as_slice()).unwrap();
+        back.get("take_profits").unwrap_or("none").to_owned()
+    };
+    for (json, expected) in [
+        ("[1.087]", "[1.087]"),
+        (r#"[1.091,"1.0870",1.087]"#, "[1.091,1.087,1.087]"),
+        (r#"[{"price":1.087},{"pips":"40.50"}]"#, r#"[1.087,{"pips":40.5}]"#),
+        (
+            r#"[{"share":60,"price":1.087},{"pips":40,"share":"40.0"}]"#,
+            r#"[{"price":1.087,"share":60},{"pips":40,"share":40}]"#,
+        ),
+        (r#"[{"price":1.087,"pips":null,"share":null}]"#, "[1.087]"),
+        ("[]", "none"),
+        ("null", "none"),
+        ("[1.1,1.2,1.3,1.4,1.5,1.6,1.7,1.8,1.9,2]", "[1.1,1.2,1.3,1.4,1.5,1.6,1.7,1.8,1.9,2]"),
+    ] {
+        assert_eq!(list(json), expected);
+    }
+    let target = |level, share: Option<&str>| Target { level, share: share.map(decimal) };
+    let signal = stored(r#"{"take_profit":null,"take_profits":[{"price":1.087,"share":60},{"pips":40,"share":30}]}"#);
+    let targets = [
+        target(TargetLevel::Price(decimal("1.087")), Some("60")),
+        target(TargetLevel::Pips(decimal("40")), Some("30")),
+    ];
+    assert_eq!(signal.targets(), targets);
+    assert_eq!(stored("{}").targets(), [target(TargetLevel::Price(decimal("1.089")), None)]);
+    assert_eq!(stored(r#"{"take_profit":null}"#).targets(), []);
+    let pips = r#"{"entry_price":null,"stop_loss":null,"take_profit":null,"stop_pips":20,"target_pips":40}"#;
+    assert_eq!(stored(pips).targets(), [target(TargetLevel::Pips(decimal("40")), None)]);
+}
+
+#[test]
+fn targets_that_no_size_can_be_split_by_are_refused() {
+    for (list, kind, pointer) in [
+        ("1.087", InvalidKind::WrongType, ""),
+        (r#"{"price":1.087}"#, InvalidKind::WrongType, ""),
+        ("[[1.087]]", InvalidKind::WrongType, "/0"),
+        ("[1.087,true]", InvalidKind::WrongType, "/1"),
+        (r#"[{"price":"far"}]"#, InvalidKind::WrongType, "/0/price"),
+        ("[0]", InvalidKind::OutOfRange, "/0"),
+        ("[null]", InvalidKind::MissingMember, "/0"),
+        ("[{}]", InvalidKind::MissingMember, "/0/price"),
+        (r#"[{"share":100}]"#, InvalidKind::MissingMember, "/0/price"),
+        (r#"[{"price":1.087,"pips":20}]"#, InvalidKind::MixedLevels, "/0/pips"),
+        (r#"[{"price":1.087,"shares":100}]"#, InvalidKind::MisspelledMember, "/0/shares"),
+        ("[1.087,1.084]", InvalidKind::TargetWrongSide, "/1"),
+        ("[1.087,1.085]", InvalidKind::ZeroDistance, "/1"),
+        (r#"[{"pips":0}]"#, InvalidKind::ZeroDistance, "/0"),
+        (r#"[{"pips":-1}]"#, InvalidKind::OutOfRange, "/0/pips"),
+        (r#"[{"price":1.087,"share":0}]"#, InvalidKind::OutOfRange, "/0/share"),
+        (r#"[{"price":1.087,"share":-1}]"#, InvalidKind::OutOfRange, "/0/share"),
+        (r#"[{"price":1.087,"share":100.00000001}]"#, InvalidKind::OutOfRange, "/0/share"),
+        (r#"[{"price":1.087,"share":50},1.089]"#, InvalidKind::MissingMember, "/1/share"),
+        (r#"[1.087,{"price":1.089,"share":50}]"#, InvalidKind::MissingMember, "/0/share"),
+        (r#"[{"price":1.087,"share":50},{"price":1.089,"share":50.00000001}]"#, InvalidKind::OutOfRange, ""),
+        ("[1.1,1.2,1.3,1.4,1.5,1.6,1.7,1.8,1.9,2,2.1]", InvalidKind::OutOfRange, ""),
+    ] {
+        let patch = format!(r#"{{"take_profit":null,"take_profits":{list}}}"#);
+        check(read(&patch), kind, &format!("/take_profits{pointer}"));
+    }
+    let sale = r#"{"direction":"SELL","stop_loss":1.086,"take_profit":null,"take_profits":[1.084,1.087]}"#;
+    check(read(sale), InvalidKind::TargetWrongSide, "/take_profits/1");
+    let at_market = r#"{"entry_price":null,"stop_loss":null,"stop_pips":20,"take_profit":null,"take_profits":[1.087]}"#;
+    check(read(at_market), InvalidKind::MixedLevels, "/take_profits/0");
+}
+
+#[test]
+fn one_target_and_a_list_of_them_are_not_both_given() {
+    check(read(r#"{"take_profits":[1.089]}"#), InvalidKind::MixedLevels, "/take_profit");
+    let in_pips =
+        r#"{"stop_loss":null,"take_profit":null,"stop_pips":20,"target_pips":40,"take_profits":[{"pips":40}]}"#;
+    check(read(in_pips), InvalidKind::MixedLevels, "/target_pips");
+    assert!(read(r#"{"take_profits":[]}"#).is_ok(), "an empty list is none");
+    // Beside prices the producer's own distances are only kept.
+    let kept = stored(r#"{"take_profit":null,"target_pips":20,"take_profits":[1.087]}"#);
+    assert_eq!(kept.members.to_json(), r#"{"target_pips":20}"#);
+    for (name, meant) in [("tp1", "take_profit"), ("tp2", "take_profits"), ("take_profit_3", "take_profits")] {
+        let error = read(&format!(r#"{{"{name}":1}}"#)).unwrap_err();
+        assert_eq!(error.to_string(), format!("\"{name}\" is not a known member; \"{meant}\" is"));
+    }
+}
+
+#[test]
+fn a_patch_replaces_one_target_by_a_list_and_a_list_by_one() {
+    let one = stored("{}");
+    let unchanged = json(&one);
+    let several = one.patched(&object(r#"{"take_profits":[1.087,{"pips":40}]}"#)).unwrap();
+    let with_list = unchanged
+        .replace(r#""take_profit":1.089,"#, "")
+        .replace(r#""created_at""#, r#""take_profits":[1.087,{"pips":40}],"created_at""#);
+    assert_eq!(json(&several), with_list);
+    assert_eq!(json(&several.patched(&object(r#"{"take_profit":1.089}"#)).unwrap()), unchanged);
+    let shorter = several.patched(&object(r#"{"take_profits":[1.087]}"#)).unwrap();
+    assert_eq!(shorter.targets().len(), 1);
+    for none in ["null", "[]"] {
+        assert_eq!(several.patched(&object(&format!(r#"{{"take_profits":{none}}}"#))).unwrap().targets(), []);
+    }
+    assert_eq!(json(&several.patched(&object(r#"{"take_profit":null}"#)).unwrap()), with_list);
+    check(
+        one.patched(&object(r#"{"take_profits":[1.087],"take_profit":1.089}"#)),
+        InvalidKind::MixedLevels,
+        "/take_profit",
+    );
+    check(several.patched(&object(r#"{"entry_price":1.088}"#)), InvalidKind::TargetWrongSide, "/take_profits/0");
+    let in_pips = several.patched(&object(r#"{"stop_loss":null,"stop_pips":20,"target_pips":40}"#)).unwrap();
+    assert_eq!((in_pips.take_profits.len(), in_pips.targets().len()), (0, 1));
+    let again = in_pips.patched(&object(r#"{"take_profits":[1.087]}"#)).unwrap();
+    assert_eq!(again.levels, Levels::Pips { entry: Some(decimal("1.085")), stop: decimal("20"), target: None });
+}
+
+#[test]
 fn the_id_of_the_request_and_of_the_body_are_one() {
     let id = |text: &str| SignalId::parse(text).unwrap();
     let mismatch = SignalDraft::from_object(object(BASE), Some(&id("S-2")));
@@ -210,6 +324,7 @@ fn a_body_that_is_sent_again_agrees_unless_it_says_something_else() {
         r#"{"direction":"SELL","stop_loss":1.089,"take_profit":1.083}"#,
         r#"{"stop_loss":1.082}"#,
         r#"{"take_profit":null}"#,
+        r#"{"take_profit":null,"take_profits":[1.089]}"#,
         r#"{"stop_loss":null,"take_profit":null,"stop_pips":20}"#,
         r#"{"pattern_type":"B"}"#,
         r#"{"confidence":81}"#,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     Currency, Direction, Instruments, Levels, Market, Object, OutcomeStatus, Pair, Rate, Rates, RiskBasis, Signal,
-    SignalId, SignalStatus, Symbol, TierName, Tiers,
+    SignalId, SignalStatus, Symbol, Target, TargetLevel, TierName, Tiers,
 };
 
 /// A signal's JSON and an overlay's, of which only the place in the view matters here.
@@ -65,6 +65,7 @@ fn signal(symbol: &str, (direction, levels): (Direction, Levels)) -> Signal {
         symbol: Symbol::parse(symbol).unwrap(),
         direction,
         levels,
+        take_profits: Vec::new(),
         pattern_type: None,
         confidence: None,
         status: None,
@@ -79,6 +80,13 @@ fn levels(direction: Direction, entry: i64, stop: i64, target: Option<i64>) -> L
     let away = if direction == Direction::Buy { -1 } else { 1 };
     let at = |distance: i64| Decimal::from_units(entry + away * distance);
     Levels::prices(direction, Decimal::from_units(entry), at(stop), target.map(|target| at(-target))).unwrap()
+}
+
+fn without_target(levels: Levels) -> Levels {
+    match levels {
+        Levels::Prices { entry, stop, .. } => Levels::Prices { entry, stop, target: None },
+        Levels::Pips { entry, stop, .. } => Levels::Pips { entry, stop, target: None },
+    }
 }
 
 fn account(balance: i64, risk_percent: i64) -> Account {
@@ -148,8 +156,14 @@ fn any_joined() -> impl Strategy<Value = Joined> {
     let confidence = option::of((0..=Decimal::HUNDRED.units()).prop_map(Decimal::from_units));
     let status = option::weighted(0.1, prop::sample::select(vec![SignalStatus::Cancelled, SignalStatus::Closed]));
     let expires_in = prop_oneof![9 => 1..4_000_000_i64, 1 => -1..1_i64];
-    (symbol, any_levels(), currency, price, (confidence, status), expires_in, vec(any_user(), 1..24)).prop_map(
-        |(symbol, levels, currency, price, (confidence, status), expires_in, users)| {
+    let level = any_units().prop_map(|units| TargetLevel::Pips(Decimal::from_units(units.max(1))));
+    let targets = (vec(level, 0..=10), option::of(1..=1_000_000_000_i64)).prop_map(|(levels, share)| {
+        levels.into_iter().map(|level| Target { level, share: share.map(Decimal::from_units) }).collect::<Vec<_>>()
+    });
+    let targets = option::weighted(0.3, targets);
+    let said = (confidence, status, targets);
+    (symbol, any_levels(), currency, price, said, expires_in, vec(any_user(), 1..24)).prop_map(
+        |(symbol, levels, currency, price, (confidence, status, targets), expires_in, users)| {
             let mut rates = Rates::default();
             if let Some(price) = price {
                 for pair in ["USDJPY", "EURUSD", "GBPUSD"] {
@@ -159,6 +173,10 @@ fn any_joined() -> impl Strategy<Value = Joined> {
             let mut signal = signal(symbol, levels);
             signal.confidence = confidence;
             signal.status = status;
+            if let Some(targets) = targets {
+                signal.levels = without_target(signal.levels);
+                signal.take_profits = targets;
+            }
             signal.expires_at = UnixMillis::new(NOW_MS + expires_in);
             Joined { signal, currency: Currency::parse(currency).unwrap(), rates, users }
         },
@@ -189,4 +207,25 @@ fn the_longest_amounts_are_written_alike() {
     joined.signal.levels = levels(Direction::Sell, 108_500_000, 20_000_000_012, Some(20_000_000_340));
     joined.users = (1..200).map(|steps| (account(steps * 20_000_000_012_340_000, 100_000_000), None, None)).collect();
     joined.check();
+}
+
+/// However long a run of pieces is, all of them are written.
+#[test]
+fn no_piece_is_dropped() {
+    let (number, longest) = (Decimal::from_units(i64::MIN + 1), "x".repeat(TEXT_BYTES + 1));
+    for before in [0, 1, TEXT_BYTES - 33, TEXT_BYTES - 32, TEXT_BYTES - 31, TEXT_BYTES - 1, TEXT_BYTES] {
+        let start = "s".repeat(before);
+        let check = |put: &dyn Fn(&mut Text<'_>), expected: &str| {
+            let mut out = b"before".to_vec();
+            let mut text = Text::new(&mut out);
+            text.put_str(&start);
+            (0..200).for_each(|_| put(&mut text));
+            text.flush();
+            assert_eq!(String::from_utf8(out).unwrap(), format!("before{start}{}", expected.repeat(200)));
+        };
+        check(&|text| text.put(b"four"), "four");
+        check(&|text| text.put_str("a few"), "a few");
+        check(&|text| text.put_str(&longest), &longest);
+        check(&|text| text.put_number(Some(number)), &number.to_string());
+    }
 }

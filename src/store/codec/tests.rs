@@ -26,6 +26,7 @@ const SIGNAL_PRICES: &[(&str, &str)] = &[
     ("created_at", "009eec139c010000"),
     ("expires_at", "808c23149c010000"),
     ("cancelled", "02"),
+    ("no take_profits", "0000000000000000"),
     ("one member", "0100000000000000070000000000000073657373696f6e0600000000000000224153494122"),
 ];
 
@@ -44,6 +45,11 @@ const SIGNAL_PIPS: &[(&str, &str)] = &[
     ("created_at", "009eec139c010000"),
     ("expires_at", "808c23149c010000"),
     ("no status", "00"),
+    ("two take_profits", "0200000000000000"),
+    ("30 pips", "01005ed0b200000000"),
+    ("60 percent", "0100bca06501000000"),
+    ("40.5 pips", "01801866f100000000"),
+    ("40 percent", "0100286bee00000000"),
     ("no members", "0000000000000000"),
 ];
 
@@ -157,6 +163,7 @@ fn signal() -> Signal {
         symbol: Symbol::parse("EURUSD").unwrap(),
         direction: Direction::Sell,
         levels: Levels::Prices { entry: decimal("1.085"), stop: decimal("1.087"), target: Some(decimal("1.08")) },
+        take_profits: Vec::new(),
         pattern_type: Some("BREAK".to_owned()),
         confidence: Some(decimal("82.5")),
         status: Some(SignalStatus::Cancelled),
@@ -172,6 +179,10 @@ fn signal_in_pips() -> Signal {
         symbol: Symbol::parse("XAUUSD").unwrap(),
         direction: Direction::Buy,
         levels: Levels::Pips { entry: None, stop: decimal("20"), target: None },
+        take_profits: vec![
+            Target { level: TargetLevel::Pips(decimal("30")), share: Some(decimal("60")) },
+            Target { level: TargetLevel::Pips(decimal("40.5")), share: Some(decimal("40")) },
+        ],
         pattern_type: None,
         confidence: None,
         status: None,
@@ -344,7 +355,18 @@ fn values_that_no_record_has_are_refused() {
     }
     assert!(matches!(with(SIGNAL_PRICES, ("SELL", "00"), decode_signal), Some(DecodeError::Value(_))), "wrong side");
     assert!(matches!(with(SIGNAL_PRICES, ("pattern_type", "02"), decode_signal), Some(DecodeError::Layout(_))));
-    assert!(matches!(with(SIGNAL_PIPS, ("stop 20", "0000000000000000"), decode_signal), Some(DecodeError::Value(_))));
+    for (name, hex) in [
+        ("stop 20", "0000000000000000"),
+        ("30 pips", "020000000000000000"),
+        ("30 pips", "010000000000000000"),
+        ("30 pips", "00005ed0b200000000"),
+        ("60 percent", "00"),
+        ("60 percent", "010000000000000000"),
+        ("60 percent", "01ffffffffffffffff"),
+        ("60 percent", "01ffffffffffffff7f"),
+    ] {
+        assert!(matches!(with(SIGNAL_PIPS, (name, hex), decode_signal), Some(DecodeError::Value(_))), "{name} {hex}");
+    }
     for name in ["user -1009", "currency EUR"] {
         assert!(matches!(with(OVERLAY, (name, one_bad_byte), decode_overlay), Some(DecodeError::Value(_))), "{name}");
     }
@@ -457,17 +479,35 @@ fn any_levels() -> impl Strategy<Value = (Direction, Levels)> {
     prop_oneof![pips, prices]
 }
 
+/// Targets on the winning side, with shares or without.
+fn any_targets(direction: Direction, entry: Option<Decimal>) -> impl Strategy<Value = Vec<Target>> {
+    let level = (any::<bool>(), above_zero()).prop_map(move |(is_price, number)| {
+        let price = match direction {
+            Direction::Buy => entry.and_then(|entry| entry.checked_add(number)),
+            Direction::Sell => entry.and_then(|entry| entry.checked_sub(number)),
+        };
+        price.filter(|_| is_price).map_or(TargetLevel::Pips(number), TargetLevel::Price)
+    });
+    (vec(level, 0..=10), option::of(1..=1_000_000_000_i64)).prop_map(|(levels, share)| {
+        levels.into_iter().map(|level| Target { level, share: share.map(Decimal::from_units) }).collect()
+    })
+}
+
 fn any_signal() -> impl Strategy<Value = Signal> {
     let names = (any_signal_id(), "[A-Z0-9._#-]{1,32}", option::of(".{0,40}"));
     let status =
         option::of(prop::sample::select(vec![SignalStatus::Active, SignalStatus::Cancelled, SignalStatus::Closed]));
-    (names, any_levels(), option::of(any_decimal()), status, any_time(), any_time(), any_members()).prop_map(
-        |((id, symbol, pattern_type), (direction, levels), confidence, status, created_at, expires_at, members)| {
+    let levels = any_levels()
+        .prop_flat_map(|(direction, levels)| (Just((direction, levels)), any_targets(direction, levels.entry())));
+    (names, levels, option::of(any_decimal()), status, any_time(), any_time(), any_members()).prop_map(
+        |(names, ((direction, levels), take_profits), confidence, status, created_at, expires_at, members)| {
+            let (id, symbol, pattern_type) = names;
             Signal {
                 id,
                 symbol: Symbol::parse(&symbol).unwrap(),
                 direction,
                 levels,
+                take_profits,
                 pattern_type,
                 confidence,
                 status,

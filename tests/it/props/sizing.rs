@@ -9,7 +9,7 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 use overlaid::domain::{
     Currency, Decimal, Direction, Instruments, Levels, Limit, Market, Mission, Object, Overlay, Pair, Rate, Rates,
-    Reason, Signal, SignalId, Symbol, TierName, Tiers, UnixMillis, UserId, compute,
+    Reason, Signal, SignalId, Symbol, Target, TargetLevel, Terms, TierName, Tiers, UnixMillis, UserId, compute,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -129,6 +129,8 @@ const TIERS: &str = "
 struct Input {
     instrument: usize,
     levels: Levels,
+    /// Only where the levels have no target.
+    take_profits: Vec<Target>,
     account: &'static str,
     balance: Decimal,
     free_margin: Option<Decimal>,
@@ -148,11 +150,16 @@ impl Input {
     }
 
     fn mission(&self) -> Mission {
+        self.mission_and_terms().0
+    }
+
+    fn mission_and_terms(&self) -> (Mission, Terms) {
         let signal = Signal {
             id: SignalId::parse("S").unwrap(),
             symbol: Symbol::parse(self.plain().symbol).unwrap(),
             direction: Direction::Buy,
             levels: self.levels,
+            take_profits: self.take_profits.clone(),
             pattern_type: None,
             confidence: None,
             status: None,
@@ -194,16 +201,18 @@ impl Input {
             rates.put(Rate { pair, price: *price, updated_at: UnixMillis::MIN }, 1);
         }
         let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates };
-        compute(&signal, &overlay, None, market, UnixMillis::MIN)
+        let mission = compute(&signal, &overlay, None, market, UnixMillis::MIN);
+        (mission, Terms::new(&signal, &overlay.account_currency, market))
     }
 }
 
 /// Exact answers, by definition.
 struct Oracle {
     budget: BigRational,
-    /// What one lot loses, and gains if there is a target.
+    /// What one lot loses.
     loss: BigRational,
-    gain: Option<BigRational>,
+    /// By target: what one lot gains, and the share of the size; `None`: all are alike.
+    targets: Vec<(BigRational, Option<BigRational>)>,
     risk_percent: BigRational,
     step: BigRational,
     min_lot: BigRational,
@@ -253,16 +262,20 @@ impl Oracle {
         } else {
             ["USD", "EUR", "GBP", "JPY"].iter().find_map(through)?
         };
+        let from_entry = |price: Decimal| (exact(price) - exact(input.levels.entry().unwrap())).abs();
+        let in_pips = |pips: Decimal| exact(pips) * fraction(plain.pip);
         let (stop, target) = match input.levels {
-            Levels::Prices { entry, stop, target } => {
-                let distance = |price: Decimal| (exact(price) - exact(entry)).abs();
-                (distance(stop), target.map(distance))
-            }
-            Levels::Pips { stop, target, .. } => {
-                let distance = |pips: Decimal| exact(pips) * fraction(plain.pip);
-                (distance(stop), target.map(distance))
-            }
+            Levels::Prices { stop, target, .. } => (from_entry(stop), target.map(from_entry)),
+            Levels::Pips { stop, target, .. } => (in_pips(stop), target.map(in_pips)),
         };
+        let several = input.take_profits.iter().map(|target| {
+            let distance = match target.level {
+                TargetLevel::Price(price) => from_entry(price),
+                TargetLevel::Pips(pips) => in_pips(pips),
+            };
+            (distance, target.share.map(exact))
+        });
+        let distances: Vec<_> = target.map(|target| (target, None)).into_iter().chain(several).collect();
         let tier = match input.tier {
             None => None,
             Some("OPEN") => Some(("2", "1000000")),
@@ -281,7 +294,7 @@ impl Oracle {
         Some(Self {
             budget: exact(input.balance) * &risk_percent / fraction("100"),
             loss: stop * &lot_value,
-            gain: target.map(|target| target * lot_value),
+            targets: distances.into_iter().map(|(distance, share)| (distance * &lot_value, share)).collect(),
             risk_percent,
             step: fraction(plain.lot_step),
             min_lot: fraction(plain.min_lot),
@@ -348,9 +361,31 @@ impl Oracle {
         let raw = &self.budget / &self.loss;
         let lots = (raw.clone().min(self.cap.clone()) / &self.step).floor() * &self.step;
         let lots = if lots < self.min_lot { BigRational::zero() } else { lots };
-        let reward = self.gain.as_ref().map(|gain| gain * lots);
-        let numbers = [Some(&raw), reward.as_ref()];
-        numbers.into_iter().flatten().all(|number| cut(number).is_some())
+        cut(&raw).is_some() && self.rewards(&lots).is_some()
+    }
+
+    /// Splits a size by the definition: each share cut to the step, and what is left to the first.
+    fn parts(&self, lots: &BigRational) -> Vec<BigRational> {
+        let count = BigRational::from_integer(self.targets.len().into());
+        let share = |share: &Option<BigRational>| match share {
+            Some(percent) => lots * percent / fraction("100"),
+            None => lots / &count,
+        };
+        let mut parts: Vec<_> =
+            self.targets.iter().map(|(_, of)| (share(of) / &self.step).floor() * &self.step).collect();
+        let left = lots - parts.iter().sum::<BigRational>();
+        if let Some(first) = parts.first_mut() {
+            *first += left;
+        }
+        parts
+    }
+
+    /// What the parts of a size gain, as shown, and all of it; `None` if that can not be shown.
+    fn rewards(&self, lots: &BigRational) -> Option<(Vec<Decimal>, Decimal)> {
+        let parts = self.parts(lots).into_iter().zip(&self.targets);
+        let gains: Vec<_> = parts.map(|(part, (gain, _))| cut(&(part * gain))).collect::<Option<_>>()?;
+        let sum = gains.iter().try_fold(Decimal::ZERO, |sum, gain| sum.checked_add(*gain))?;
+        Some((gains, sum))
     }
 
     /// The least balance in units; `None` if no balance would do, or none that an account can have.
@@ -383,6 +418,37 @@ fn any_levels(prices: impl Strategy<Value = Decimal> + Clone) -> impl Strategy<V
     let pips = (option::of(prices), any_units_in(1..=100_000_000_000), option::of(any_units_in(1..=100_000_000_000)))
         .prop_map(|(entry, stop, target)| Levels::Pips { entry, stop, target });
     prop_oneof![2 => given, 1 => pips]
+}
+
+/// The levels, and in half of all cases several targets in place of the one: pips, and prices at such a distance.
+fn with_targets(
+    levels: impl Strategy<Value = Levels>,
+    distances: impl Strategy<Value = Decimal>,
+) -> impl Strategy<Value = (Levels, Vec<Target>)> {
+    let shares = prop::collection::vec(1..=10_000_000_000_i64, 0..=10);
+    let targets = option::of((prop::collection::vec((distances, any::<bool>()), 1..=10), shares));
+    (levels, targets).prop_map(|(levels, targets)| {
+        let Some((distances, shares)) = targets else { return (levels, Vec::new()) };
+        // As many shares as there are targets, of at most a hundred percent in all; else none.
+        let sum: i64 = shares.iter().take(distances.len()).sum();
+        let has_shares = shares.len() >= distances.len();
+        let whole = i128::from(sum.max(10_000_000_000));
+        let share = |at: usize| i64::try_from(i128::from(shares[at]) * 10_000_000_000 / whole).unwrap();
+        let target = |(at, (distance, is_price)): (usize, (Decimal, bool))| {
+            let price = levels.entry().filter(|_| is_price).and_then(|entry| entry.checked_add(distance));
+            let level = price.map_or(TargetLevel::Pips(distance), TargetLevel::Price);
+            Target { level, share: has_shares.then(|| Decimal::from_units(share(at))) }
+        };
+        let targets = distances.into_iter().enumerate().map(target).collect();
+        (without_target(levels), targets)
+    })
+}
+
+fn without_target(levels: Levels) -> Levels {
+    match levels {
+        Levels::Prices { entry, stop, .. } => Levels::Prices { entry, stop, target: None },
+        Levels::Pips { entry, stop, .. } => Levels::Pips { entry, stop, target: None },
+    }
 }
 
 fn any_rates(prices: impl Strategy<Value = Decimal>) -> impl Strategy<Value = Vec<(&'static str, Decimal)>> {
@@ -421,10 +487,19 @@ fn ordinary() -> impl Strategy<Value = Input> {
         any_units_in(100_000_000..=1_000_000_000_000),
     ];
     let margin = (option::of(leverage), option::of(any_units_in(-100_000_000..=10_000_000_000_000)));
-    (0..ORDINARY, any_levels(any_price()), any_account(), (balance, margin), limits, any_rates(any_price())).prop_map(
-        |(instrument, levels, account, (balance, (leverage, free_margin)), (tier, risk_percent), rates)| Input {
+    let levels = with_targets(any_levels(any_price()), any_units_in(1..=1_000_000_000));
+    (0..ORDINARY, levels, any_account(), (balance, margin), limits, any_rates(any_price())).prop_map(
+        |(
+            instrument,
+            (levels, take_profits),
+            account,
+            (balance, (leverage, free_margin)),
+            (tier, risk_percent),
+            rates,
+        )| Input {
             instrument,
             levels,
+            take_profits,
             account,
             balance,
             free_margin,
@@ -442,13 +517,14 @@ fn extreme() -> impl Strategy<Value = Input> {
     let pips = (option::of(positive()), positive(), option::of(positive()))
         .prop_map(|(entry, stop, target)| Levels::Pips { entry, stop, target });
     let risk = prop_oneof![any_units_in(0..=10_000_000_000), Just(Decimal::HUNDRED), Just(Decimal::from_units(1))];
-    let levels = prop_oneof![any_levels(positive().boxed()), pips];
+    let levels = with_targets(prop_oneof![any_levels(positive().boxed()), pips], positive());
     let instruments: Vec<_> = (0..INSTRUMENTS.len()).filter(|at| INSTRUMENTS[*at].margin_percent.is_none()).collect();
     let instruments = prop::sample::select(instruments);
     (instruments, levels, any_account(), positive(), risk, any_rates(positive())).prop_map(
-        |(instrument, levels, account, balance, risk_percent, rates)| Input {
+        |(instrument, (levels, take_profits), account, balance, risk_percent, rates)| Input {
             instrument,
             levels,
+            take_profits,
             account,
             balance,
             free_margin: None,
@@ -461,14 +537,25 @@ fn extreme() -> impl Strategy<Value = Input> {
 }
 
 /// Checks every number of one mission that was sized.
-fn check_sized(oracle: &Oracle, mission: &Mission) -> Result<(), TestCaseError> {
+fn check_sized(oracle: &Oracle, (mission, terms): &(Mission, Terms)) -> Result<(), TestCaseError> {
     let lots = mission.lots.unwrap();
     oracle.check(lots)?;
     prop_assert_eq!(mission.risk_budget, cut(&oracle.budget));
     prop_assert_eq!(mission.lots_raw, cut(&(&oracle.budget / &oracle.loss)));
     prop_assert_eq!(mission.risk_amount, cut(&(exact(lots) * &oracle.loss)));
     prop_assert!(mission.risk_amount <= mission.risk_budget);
-    prop_assert_eq!(mission.reward_amount, oracle.gain.as_ref().and_then(|gain| cut(&(exact(lots) * gain))));
+    let (parts, rewards) = (oracle.parts(&exact(lots)), oracle.rewards(&exact(lots)));
+    let (rewards, sum) = rewards.unwrap();
+    prop_assert_eq!(mission.reward_amount, (!parts.is_empty()).then_some(sum));
+    prop_assert_eq!(terms.targets().len(), parts.len());
+    for (at, (lots, reward)) in parts.iter().zip(rewards).enumerate() {
+        let part = terms.part(at, mission);
+        prop_assert!(!lots.is_negative() && (lots / &oracle.step).is_integer());
+        prop_assert_eq!(part.lots.map(exact), Some(lots.clone()));
+        prop_assert_eq!(part.reward_amount, Some(reward));
+    }
+    let sum: BigRational = (0..parts.len()).map(|at| exact(terms.part(at, mission).lots.unwrap())).sum();
+    prop_assert!(parts.is_empty() || sum == exact(lots), "the parts are the size");
     let least = oracle.least();
     let is_below = !oracle.fits_budget(&least);
     prop_assert_eq!(mission.reasons.contains(Reason::BelowMinimumLot), is_below && !oracle.risk_percent.is_zero());
@@ -486,7 +573,8 @@ proptest! {
 
     #[test]
     fn the_size_is_the_largest_that_fits(input in ordinary()) {
-        let mission = input.mission();
+        let both = input.mission_and_terms();
+        let mission = &both.0;
         match Oracle::of(&input) {
             None => {
                 prop_assert!(mission.reasons.contains(Reason::NoConversionRate));
@@ -494,7 +582,7 @@ proptest! {
             }
             Some(oracle) => {
                 prop_assert!(!mission.reasons.contains(Reason::OutOfRange), "an ordinary market is in range");
-                check_sized(&oracle, &mission)?;
+                check_sized(&oracle, &both)?;
             }
         }
     }
@@ -524,16 +612,15 @@ proptest! {
 
     #[test]
     fn absurd_numbers_are_sized_exactly_or_out_of_range(input in extreme()) {
-        let mission = input.mission();
+        let both = input.mission_and_terms();
+        let (mission, terms) = &both;
         prop_assert!(mission.risk_amount.is_none() || mission.risk_amount <= mission.risk_budget);
         let Some(oracle) = Oracle::of(&input) else {
             prop_assert!(mission.reasons.contains(Reason::NoConversionRate));
             return Ok(());
         };
-        let has_target = match input.levels {
-            Levels::Prices { target, .. } | Levels::Pips { target, .. } => target.is_some(),
-        };
-        let target_is_shown = !has_target || mission.target_pips.is_some() && mission.risk_reward.is_some();
+        let target_is_shown =
+            terms.targets().iter().all(|target| target.pips.is_some() && target.risk_reward.is_some());
         let is_shown = mission.stop_pips.is_some() && target_is_shown && mission.conversion_rate.is_some();
         let fits = oracle.is_in_range() && is_shown;
         if oracle.is_through_a_third && mission.lots.is_none() {
@@ -542,7 +629,7 @@ proptest! {
         }
         prop_assert_eq!(mission.reasons.contains(Reason::OutOfRange), !fits);
         if oracle.is_in_range() {
-            check_sized(&oracle, &mission)?;
+            check_sized(&oracle, &both)?;
         } else {
             prop_assert_eq!((mission.lots, mission.risk_amount, mission.reward_amount), (None, None, None));
         }
@@ -553,7 +640,7 @@ proptest! {
     fn nothing_panics(
         input in extreme(),
         numbers in prop::array::uniform5(any_units().prop_map(Decimal::from_units)),
-        is_in_pips in any::<bool>(),
+        (is_in_pips, is_split) in any::<(bool, bool)>(),
     ) {
         let [entry, stop, target, balance, risk_percent] = numbers;
         let levels = if is_in_pips {
@@ -562,7 +649,19 @@ proptest! {
             Levels::Prices { entry, stop, target: Some(target) }
         };
         let rates = input.rates.iter().map(|(pair, _)| (*pair, target)).collect();
-        let mission = Input { levels, balance, risk_percent: Some(risk_percent), rates, ..input }.mission();
+        let share = Some(risk_percent);
+        let several = vec![
+            Target { level: TargetLevel::Price(target), share },
+            Target { level: TargetLevel::Pips(stop), share },
+            Target { level: TargetLevel::Price(entry), share },
+        ];
+        let levels = if is_split { without_target(levels) } else { levels };
+        let take_profits = if is_split { several } else { Vec::new() };
+        let input = Input { levels, take_profits, balance, risk_percent: Some(risk_percent), rates, ..input };
+        let (mission, terms) = input.mission_and_terms();
+        for at in 0..terms.targets().len() {
+            let _ = terms.part(at, &mission);
+        }
         prop_assert!(mission.risk_amount.is_none() || mission.risk_amount <= mission.risk_budget);
     }
 }
