@@ -2,14 +2,24 @@
 //! table.
 
 use axum::response::Response;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::access::Metrics;
 use super::answer;
 use super::extract::{Nothing, Query};
 use super::health::{BackupAge, writes_word};
 use super::problem::Problem;
+use crate::domain::Savings;
 use crate::metrics::SLOT_SECONDS;
+
+/// The answer. A [`Value`] would show small amounts of money with an exponent.
+#[derive(Serialize)]
+struct Body {
+    #[serde(flatten)]
+    stats: Value,
+    saves: Savings,
+}
 
 /// `GET /v1/stats`: counts of records, memory, file and newest backup; the last 15 minutes in slots of 10 seconds, from
 /// old to new; and what the data would take as one file for each user and signal.
@@ -18,7 +28,7 @@ pub(super) async fn get_stats(Metrics(service): Metrics, _: Query<Nothing>) -> R
     let saves = service.savings(stats).await?;
     let (slots, total) = service.metrics().http.recent.read(service.uptime());
     let (counts, cache, roster) = (stats.counts, stats.cache, stats.roster);
-    let body = json!({
+    let stats = json!({
         "version": env!("CARGO_PKG_VERSION"), "uptime_s": service.uptime().as_secs(), "seq": stats.seq,
         "records": {
             "signals": counts.signals, "overlays": counts.overlays, "outcomes": counts.outcomes,
@@ -34,7 +44,7 @@ pub(super) async fn get_stats(Metrics(service): Metrics, _: Query<Nothing>) -> R
         },
         "backup": BackupAge::of(&health),
         "recent": { "slot_s": SLOT_SECONDS, "total": total, "slots": slots },
-        "saves": saves,
     });
-    Ok(answer::json(body.to_string().into_bytes()))
+    let body = serde_json::to_vec(&Body { stats, saves }).map_err(|error| Problem::internal(&error))?;
+    Ok(answer::json(body))
 }

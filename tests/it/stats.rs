@@ -45,6 +45,8 @@ fn what_one_file_saves_follows_the_counts() {
     let served = ServedWorld::new(World::new(), "127.0.0.1");
     let saves = || served.send("", "GET", "/v1/stats", "").json()["saves"].clone();
     assert_eq!(saves()["as_files"]["files"], 0);
+    let text = served.send("", "GET", "/v1/stats", "").body;
+    assert!(text.contains(r#""requests":0.000005,"#), "an amount has no exponent: {text}");
     served.block_on(async {
         for signal in ["A", "B", "C"] {
             let json = format!(r#"{{"signal_id":"{signal}","symbol":"EURUSD","direction":"BUY","stop_pips":20}}"#);
