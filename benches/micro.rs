@@ -9,8 +9,8 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use overlaid::domain::Condition;
 use overlaid::domain::{
-    Budget, Currency, Instruments, Market, Object, Overlay, OverlayDraft, RateDraft, Rates, Signal, SignalDraft,
-    SignalId, Terms, Tiers, UnixMillis, UserId,
+    Budget, Currency, Instruments, Market, MaxAges, Object, Overlay, OverlayDraft, RateDraft, Rates, Signal,
+    SignalDraft, SignalId, Terms, Tiers, UnixMillis, UserId,
 };
 use overlaid::render::{self, ViewTemplate};
 use overlaid::service::{Service, Settings};
@@ -44,7 +44,7 @@ fn rates() -> Rates {
 fn views(c: &mut Criterion) {
     let (signal, overlay, rates) = (signal(), overlay(), rates());
     let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
-    let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates };
+    let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates, max_ages: MaxAges::default() };
     let currency: &Currency = &overlay.account_currency;
     let terms = Terms::new(&signal, currency, market);
     let mission = || {

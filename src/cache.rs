@@ -55,7 +55,7 @@ pub struct CachedSignal {
 struct CachedTemplate {
     /// The caller's number of the currency.
     currency: usize,
-    rates_seq: u64,
+    rates_version: u64,
     template: Arc<ViewTemplate>,
 }
 
@@ -71,9 +71,14 @@ impl CachedSignal {
     /// than a view.
     ///
     /// - `currency`: the caller's number of the currency, which must not change.
-    /// - `rates_seq`: [`Rates::seq`](crate::domain::Rates::seq) of the rates that `make` uses.
-    pub fn template(&self, currency: usize, rates_seq: u64, make: impl FnOnce() -> ViewTemplate) -> Arc<ViewTemplate> {
-        let is_wanted = |cached: &CachedTemplate| cached.rates_seq == rates_seq && cached.currency == currency;
+    /// - `rates_version`: [`Rates::version`](crate::domain::Rates::version) of the rates that `make` uses.
+    pub fn template(
+        &self,
+        currency: usize,
+        rates_version: u64,
+        make: impl FnOnce() -> ViewTemplate,
+    ) -> Arc<ViewTemplate> {
+        let is_wanted = |cached: &CachedTemplate| cached.rates_version == rates_version && cached.currency == currency;
         let cached = self.templates.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(cached) = cached.iter().find(|cached| is_wanted(cached)) {
             return Arc::clone(&cached.template);
@@ -81,9 +86,9 @@ impl CachedSignal {
         drop(cached);
         let template = Arc::new(make());
         let mut cached = self.templates.write().unwrap_or_else(PoisonError::into_inner);
-        cached.retain(|cached| cached.rates_seq == rates_seq && cached.currency != currency);
+        cached.retain(|cached| cached.rates_version == rates_version && cached.currency != currency);
         if cached.len() < CURRENCIES_MAX {
-            cached.push(CachedTemplate { currency, rates_seq, template: Arc::clone(&template) });
+            cached.push(CachedTemplate { currency, rates_version, template: Arc::clone(&template) });
         }
         template
     }

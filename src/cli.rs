@@ -277,6 +277,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     settings.signal_lifetime_ms = i64::from(config.signal_lifetime) * 1_000;
     settings.copy_gate_ms = config.copy_gate_ms;
     settings.overlays_bytes_max = config.overlays_memory.as_u64();
+    settings.max_ages = config.max_ages();
     if let Some(path) = &config.instruments {
         settings.instruments.override_with(&read(path)?).with_context(|| path.display().to_string())?;
     }

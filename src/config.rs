@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 
+use crate::domain::{MaxAge, MaxAges, parse_period};
+
 /// The database's name in its folder.
 const FILE_NAME: &str = "overlaid.redb";
 /// The name of the socket beside it, by which commands ask the server that has the database open.
@@ -44,6 +46,20 @@ pub struct Config {
     #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "OVERLAID_OVERLAYS_MEMORY", global = true)]
     pub overlays_memory: ByteSize,
 
+    /// Age from which a rate counts no more, since it was last pushed, also as the same price: 168h, 7d.
+    ///
+    /// A mission that needs an older rate is not tradable: `stale_rate`.
+    #[arg(long, value_name = "TIME", default_value = "168h", value_parser = parse_period, env = "OVERLAID_RATE_MAX_AGE", global = true)]
+    pub rate_max_age: Duration,
+
+    /// Age from which a balance counts no more, since it was last pushed, also as the same: 24h; without it, none is too
+    /// old.
+    ///
+    /// Where the risk is taken of the equity, the equity counts. The mission of a user with an older one is not tradable:
+    /// `stale_balance`.
+    #[arg(long, value_name = "TIME", value_parser = parse_period, env = "OVERLAID_BALANCE_MAX_AGE", global = true)]
+    pub balance_max_age: Option<Duration>,
+
     /// How log lines look; they go to standard error. `RUST_LOG` sets what is logged.
     #[arg(long, value_enum, default_value_t = LogFormat::Human, env = "OVERLAID_LOG_FORMAT", global = true)]
     pub log_format: LogFormat,
@@ -63,6 +79,13 @@ impl Config {
     #[must_use]
     pub fn copy_gate(&self) -> Duration {
         Duration::from_millis(self.copy_gate_ms)
+    }
+
+    /// How old rates and balances may be.
+    #[must_use]
+    pub fn max_ages(&self) -> MaxAges {
+        let max_age = |period: Duration| MaxAge::from_millis(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
+        MaxAges { rate: Some(max_age(self.rate_max_age)), balance: self.balance_max_age.map(max_age) }
     }
 
     /// Where the database file is.

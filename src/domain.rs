@@ -4,6 +4,7 @@
 //! be tested as a table of values. Input is parsed once, at the edge; a value of one of these types needs no further
 //! check.
 
+mod age;
 mod condition;
 mod decimal;
 mod explain;
@@ -22,6 +23,7 @@ mod tier;
 mod time;
 mod token;
 
+pub use age::{MaxAge, MaxAges, confirmation_after_write, latest_confirmation};
 pub use condition::Condition;
 pub(crate) use decimal::TEXT_BYTES_MAX;
 pub use decimal::{Decimal, DecimalError, Round};
@@ -38,5 +40,6 @@ pub use rate::{Conversion, Leg, Rate, RateDraft, Rates};
 pub use savings::{Kept, Savings, SavingsRow, Takes};
 pub use signal::{Direction, Levels, Signal, SignalDraft, SignalStatus, Target, TargetLevel};
 pub use tier::{Tier, Tiers, UserTier};
+pub(crate) use time::TIME_BYTES_MAX;
 pub use time::{UnixMillis, parse_period};
 pub use token::{Expiry, Scope, Token, TokenDraft};

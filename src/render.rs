@@ -20,10 +20,25 @@ pub fn signal_json(signal: &Signal) -> Vec<u8> {
 }
 
 /// Renders an overlay: its known members in a fixed order, then all others as sent.
+///
+/// When the balance was confirmed is not among them: it may be later in memory than in the record, and views have it.
 #[must_use]
 pub fn overlay_json(overlay: &Overlay) -> Vec<u8> {
     let mut json = Vec::with_capacity(256);
     write_overlay(&mut json, overlay);
+    json
+}
+
+/// Renders an overlay with all that is stored of it, to be read again as the same record.
+#[must_use]
+pub fn overlay_record_json(overlay: &Overlay) -> Vec<u8> {
+    let mut json = overlay_json(overlay);
+    if overlay.balance_confirmed_at != overlay.updated_at {
+        json.pop();
+        json.extend_from_slice(b",\"balance_confirmed_at\":");
+        write_time(&mut json, overlay.balance_confirmed_at);
+        json.push(b'}');
+    }
     json
 }
 
@@ -78,6 +93,7 @@ pub fn rate_json(rate: &Rate) -> Vec<u8> {
     json.string("pair", rate.pair.as_str());
     json.decimal("price", Some(rate.price));
     json.time("updated_at", rate.updated_at);
+    json.time("confirmed_at", rate.confirmed_at);
     json.end();
     out
 }

@@ -52,12 +52,15 @@ pub use users::UserFilter;
 pub use writes::{Patched, Written};
 
 pub use overlays::RosterSize;
-use overlays::{Lookup, Overlays};
-use roster::Names;
+use overlays::{Confirmation, Lookup, Overlays};
 pub use roster::RenderedOverlay;
+use roster::{Basis, Names};
 
 use crate::cache::{Cache, CacheSize, CachedSignal};
-use crate::domain::{Instruments, Invalid, Market, Rates, SignalId, Tiers, UnixMillis, UserId};
+use crate::domain::{
+    Instruments, Invalid, Market, MaxAge, MaxAges, Rate, Rates, SignalId, Tiers, UnixMillis, UserId,
+    confirmation_after_write,
+};
 use crate::metrics::Metrics;
 use crate::store::{
     Change, Commit, Counts, Effect, Operation, Receipt, RetryPauses, Snapshot, Store, StoreError, WriteError, Writer,
@@ -82,6 +85,8 @@ pub struct Settings {
     pub backups: BackupPlan,
     /// Memory that overlays may take, in bytes; a write that needs more is refused.
     pub overlays_bytes_max: u64,
+    /// How old rates and balances may be.
+    pub max_ages: MaxAges,
 }
 
 /// How long a signal lives unless the operator says otherwise: an hour.
@@ -90,6 +95,9 @@ pub const SIGNAL_LIFETIME_MS: i64 = 3_600_000;
 pub const COPY_GATE_MS: u64 = 5_000;
 /// Memory that overlays may take unless the operator says otherwise: some 3,000,000 users.
 pub const OVERLAYS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// How old rates may be unless the operator says otherwise: a week, so that a holiday of the markets stops nothing.
+/// Balances may have any age.
+pub const MAX_AGES: MaxAges = MaxAges { rate: Some(MaxAge::from_millis(168 * 3_600_000)), balance: None };
 
 impl Settings {
     /// The built-in tables, an hour, the machine's clock.
@@ -107,6 +115,7 @@ impl Settings {
             write_retry: RetryPauses::default(),
             backups: BackupPlan::default(),
             overlays_bytes_max: OVERLAYS_BYTES_MAX,
+            max_ages: MAX_AGES,
         })
     }
 }
@@ -144,12 +153,18 @@ struct Memory {
 }
 
 impl Memory {
-    fn committed(&self, commit: &Commit<'_>) {
+    fn committed(&self, commit: &Commit<'_>, now: UnixMillis) {
         self.cache.committed(commit);
-        self.overlays.committed(commit);
+        self.overlays.committed(commit, now);
         for change in commit.changes {
             match change {
-                Change::Rate(rate, seq) => update(&self.rates, |rates| rates.put(rate.clone(), *seq)),
+                Change::Rate(rate, seq) => update(&self.rates, |rates| {
+                    let mut rate = rate.clone();
+                    if let Some((held, _)) = rates.get(&rate.pair).filter(|(held, _)| held.price == rate.price) {
+                        rate.confirmed_at = confirmation_after_write(rate.confirmed_at, held.confirmed_at, now);
+                    }
+                    rates.put(rate, *seq);
+                }),
                 Change::Token(id, Some(token)) => {
                     update(&self.tokens, |tokens| HeldToken::put(tokens, id, token.clone()));
                 }
@@ -160,6 +175,22 @@ impl Memory {
                 | Change::Outcome(..)
                 | Change::OutcomeDeleted(..) => {}
             }
+        }
+    }
+
+    /// Notes a confirmation that is not stored; by the one writer, before it acknowledges the write.
+    fn confirmed(&self, receipt: &Receipt, now: UnixMillis) {
+        match (&receipt.change, receipt.confirmed_at) {
+            (Change::Rate(rate, _), Some(confirmed_at)) => {
+                update(&self.rates, |rates| rates.confirm(&Rate { confirmed_at, ..rate.clone() }, now));
+            }
+            (Change::Overlay(user, Some(stored)), Some(confirmed_at)) => {
+                let (seq, overlay) = (stored.seq, &stored.overlay);
+                let (stored_at, at) = (overlay.balance_confirmed_at, confirmed_at);
+                let basis = Basis::of(overlay, &self.overlays.names);
+                self.overlays.confirm(user, Confirmation { seq, basis, stored_at, at, now });
+            }
+            _ => {}
         }
     }
 }
@@ -223,9 +254,9 @@ impl Service {
             rates: RwLock::new(Arc::new(snapshot.rates()?)),
             tokens: RwLock::new(Arc::new(tokens.collect())),
         });
-        let observed = Arc::clone(&memory);
-        let writer =
-            Writer::start_with(settings.write_retry, Arc::clone(&store), move |commit| observed.committed(commit))?;
+        let (memory_of_writer, clock) = (Arc::clone(&memory), settings.clock.clone());
+        let observer = move |commit: &Commit<'_>| memory_of_writer.committed(commit, clock.now());
+        let writer = Writer::start_with(settings.write_retry, settings.max_ages, Arc::clone(&store), observer)?;
         // Milliseconds, as no two starts take less; they come round after seven weeks, to the millisecond.
         let run = u32::try_from(settings.clock.now().millis().rem_euclid(i64::from(u32::MAX))).unwrap_or_default();
         let metrics = Arc::new(Metrics::default());
@@ -268,10 +299,13 @@ impl Service {
             })?;
         }
         let (sender, receiver) = oneshot::channel();
-        let metrics = Arc::clone(metrics);
+        let (metrics, memory, now) = (Arc::clone(metrics), Arc::clone(memory), self.now());
         let arrival = Stopwatch::start();
         let acknowledge = Box::new(move |result: Result<Receipt, WriteError>| {
             drop(share);
+            if let Ok(receipt) = &result {
+                memory.confirmed(receipt, now);
+            }
             metrics.write_seconds.observe(arrival.seconds());
             match &result {
                 Ok(Receipt { effect: Effect::Unchanged | Effect::Kept, .. }) => metrics.writes_unchanged.inc(),
@@ -344,7 +378,7 @@ impl Service {
         let Shared { memory, store, metrics, .. } = &*self.shared;
         metrics.cache_misses.inc();
         memory.overlays.count_miss(store);
-        Ok(store.snapshot()?.overlay(user)?.map(|stored| memory.overlays.render(&stored)))
+        Ok(store.snapshot()?.overlay(user)?.map(|stored| memory.overlays.render_from_file(&stored)))
     }
 
     /// Returns a signal from the cache or the file, on a thread that may block.
@@ -457,8 +491,8 @@ impl Service {
     }
 
     fn market<'a>(&'a self, rates: &'a Rates) -> Market<'a> {
-        let Settings { instruments, tiers, .. } = &self.shared.settings;
-        Market { instruments, tiers, rates }
+        let Settings { instruments, tiers, max_ages, .. } = &self.shared.settings;
+        Market { instruments, tiers, rates, max_ages: *max_ages }
     }
 
     /// The names that overlays in memory point to.

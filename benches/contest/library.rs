@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use overlaid::domain::{
-    Budget, Instruments, Market, Object, Overlay, OverlayDraft, Rates, Signal, SignalDraft, SignalId, Terms, Tiers,
-    UnixMillis, UserId,
+    Budget, Instruments, Market, MaxAges, Object, Overlay, OverlayDraft, Rates, Signal, SignalDraft, SignalId, Terms,
+    Tiers, UnixMillis, UserId,
 };
 use overlaid::render::{self, ViewTemplate};
 use overlaid::service::{MissionView, Separator, Service, Settings};
@@ -91,7 +91,12 @@ impl Renderer {
         let currency = &overlay.account_currency;
         let known = self.templates.iter().position(|known| known.terms().account_currency() == currency);
         let at = known.unwrap_or_else(|| {
-            let market = Market { instruments: &self.instruments, tiers: &self.tiers, rates: &self.rates };
+            let market = Market {
+                instruments: &self.instruments,
+                tiers: &self.tiers,
+                rates: &self.rates,
+                max_ages: MaxAges::default(),
+            };
             self.templates.push(ViewTemplate::new(Terms::new(signal, currency, market)));
             self.templates.len() - 1
         });

@@ -169,7 +169,7 @@ async fn serve_until_stopped(serve: &Serve, socket: &Path, service: Service) -> 
             tracing::info!("SIGHUP: the server goes on; it reads its tables and settings at its start only");
         }
     });
-    tokio::spawn(service.clone().watch_disk());
+    tokio::spawn(service.clone().watch_disk_and_rates());
     if let Some(every) = serve.backup_every {
         tokio::spawn(service.clone().back_up_regularly(every));
     }

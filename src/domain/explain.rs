@@ -66,7 +66,8 @@ fn computation(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Ma
     };
     let whose = if overlay.risk_percent.is_some() { "the user's" } else { "the tier's" };
     let of = if account.risk_basis == RiskBasis::Equity { "the equity of " } else { "" };
-    step("risk budget", format!("{of}{basis} × {percent} % ({whose}) = {budget} {currency}"));
+    let confirmed = account.balance_confirmed_at;
+    step("risk budget", format!("{of}{basis} (confirmed {confirmed}) × {percent} % ({whose}) = {budget} {currency}"));
     let (Some(raw), Some(lots), Some(risk)) = (mission.lots_raw, mission.lots, mission.risk_amount) else {
         let reasons: Vec<_> = mission.reasons.iter().map(Reason::as_str).collect();
         step("stops here", format!("no size can be given: {}", reasons.join(", ")));
@@ -151,7 +152,8 @@ fn shown_conversion(instrument: &Instrument, overlay: &Overlay, conversion: &Con
     }
     let step = |leg: &Leg| {
         let what = if leg.seq.is_none() { "the entry price" } else { "the stored rate" };
-        format!("{} {what} of {} {}", if leg.is_inverse { "by" } else { "times" }, leg.pair, leg.price)
+        let confirmed = leg.confirmed_at.map(|at| format!(" (confirmed {at})")).unwrap_or_default();
+        format!("{} {what} of {} {}{confirmed}", if leg.is_inverse { "by" } else { "times" }, leg.pair, leg.price)
     };
     let steps: Vec<_> = conversion.legs().iter().map(step).collect();
     format!("{quote} to {account} {} = {value}", steps.join(", "))

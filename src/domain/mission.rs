@@ -31,8 +31,8 @@ mod sizing;
 use strum::{IntoStaticStr, VariantArray};
 
 use super::{
-    Account, Conversion, Currency, Decimal, Instrument, Instruments, Outcome, OutcomeStatus, Overlay, Pair, Rates,
-    RiskBasis, Signal, SignalStatus, Tiers, UnixMillis, UserTier,
+    Account, Conversion, Currency, Decimal, Instrument, Instruments, MaxAge, MaxAges, Outcome, OutcomeStatus, Overlay,
+    Pair, Rates, RiskBasis, Signal, SignalStatus, Tiers, UnixMillis, UserTier,
 };
 use distance::Distances;
 pub use distance::MissionTarget;
@@ -48,6 +48,8 @@ pub struct Market<'a> {
     pub tiers: &'a Tiers,
     /// Rates to convert by.
     pub rates: &'a Rates,
+    /// How old rates and balances may be.
+    pub max_ages: MaxAges,
 }
 
 /// The state of a mission for its user.
@@ -129,12 +131,16 @@ pub enum Reason {
     NegativeBalance,
     /// The equity is below zero.
     NegativeEquity,
+    /// The balance or equity, of which the risk percent is taken, was last confirmed too long ago.
+    StaleBalance,
     /// Neither the overlay nor a tier names a risk.
     NoRiskPercent,
     /// The risk is 0 percent.
     ZeroRisk,
     /// Nothing converts the quote currency to the account's.
     NoConversionRate,
+    /// A rate that converts the quote currency was last confirmed too long ago.
+    StaleRate,
     /// The size that the budget allows is below the smallest that trades.
     BelowMinimumLot,
     /// The size that the free margin allows is below the smallest that trades.
@@ -222,6 +228,8 @@ pub struct Mission {
     pub margin_required: Option<Decimal>,
     /// What one unit of the quote currency is worth in the account's.
     pub conversion_rate: Option<Decimal>,
+    /// When the amount was last confirmed of which the risk percent is taken; `None` if it is not known.
+    pub balance_confirmed_at: Option<UnixMillis>,
 }
 
 impl Mission {
@@ -269,6 +277,9 @@ pub struct Terms {
     conversion_rate: Option<Decimal>,
     conversion_path: Option<Vec<Pair>>,
     rate_seqs: [u64; 2],
+    /// When each stored rate that converts was last confirmed, the earliest first.
+    rate_confirmations: Vec<UnixMillis>,
+    max_ages: MaxAges,
     sizing: Option<Sizing>,
 }
 
@@ -304,6 +315,8 @@ impl Terms {
             conversion_rate: None,
             conversion_path: None,
             rate_seqs: [0; 2],
+            rate_confirmations: Vec::new(),
+            max_ages: market.max_ages,
             sizing: None,
         };
         let Some(instrument) = instrument else {
@@ -318,6 +331,8 @@ impl Terms {
             return terms;
         };
         terms.rate_seqs = conversion.seqs();
+        terms.rate_confirmations = conversion.confirmations().collect();
+        terms.rate_confirmations.sort_unstable();
         terms.conversion_path = Some(conversion.legs().iter().map(|leg| leg.pair.clone()).collect());
         // For display only: sizes use the fraction itself.
         terms.conversion_rate = shown_rate(&conversion);
@@ -363,6 +378,26 @@ impl Terms {
         }
     }
 
+    /// When the rates that convert were last confirmed, of two the earlier time; `None` if no stored rate converts.
+    #[must_use]
+    pub fn rates_confirmed_at(&self) -> Option<UnixMillis> {
+        self.rate_confirmations.first().copied()
+    }
+
+    /// Whether a rate that converts is too old.
+    #[must_use]
+    pub fn is_rate_stale(&self, now: UnixMillis) -> bool {
+        let is_stale = |max: MaxAge| self.rate_confirmations.iter().any(|at| max.is_stale(*at, now));
+        self.max_ages.rate.is_some_and(is_stale)
+    }
+
+    /// Whether the amount is too old of which the risk percent is taken.
+    #[must_use]
+    pub fn is_balance_stale(&self, account: &Account, now: UnixMillis) -> bool {
+        let is_stale = |max: MaxAge| account.basis().is_some() && max.is_stale(account.balance_confirmed_at, now);
+        self.max_ages.balance.is_some_and(is_stale)
+    }
+
     /// Works out one user's mission.
     ///
     /// - `tier`: what the tier table says of the overlay's tier.
@@ -403,6 +438,7 @@ impl Terms {
             limited_by: size.map(|size| size.limited_by),
             margin_required: size.and_then(|size| size.margin_required),
             conversion_rate: self.conversion_rate,
+            balance_confirmed_at: account.basis().map(|_| account.balance_confirmed_at),
         }
     }
 
@@ -457,6 +493,12 @@ impl Terms {
         }
         if is_negative(account.equity) {
             reasons.insert(Reason::NegativeEquity);
+        }
+        if self.is_balance_stale(&account, now) {
+            reasons.insert(Reason::StaleBalance);
+        }
+        if self.is_rate_stale(now) {
+            reasons.insert(Reason::StaleRate);
         }
         match risk_percent {
             None => reasons.insert(Reason::NoRiskPercent),

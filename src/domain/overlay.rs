@@ -28,6 +28,15 @@ impl RiskBasis {
         self.into()
     }
 
+    /// The member of an overlay that holds the amount.
+    #[must_use]
+    pub const fn member(self) -> &'static str {
+        match self {
+            Self::Balance => "account_balance",
+            Self::Equity => "account_equity",
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, Invalid> {
         let refuse = |_| Invalid::member(InvalidKind::WrongType, "risk_basis", "risk_basis must be balance or equity");
         text.parse().map_err(refuse)
@@ -63,6 +72,9 @@ pub struct Overlay {
     pub trades_remaining: Option<u32>,
     /// When any of this last changed.
     pub updated_at: UnixMillis,
+    /// When the amount that the risk is taken of was last said, also as the same amount. [`UnixMillis::MIN`]: not known,
+    /// as the basis or the currency has changed since.
+    pub balance_confirmed_at: UnixMillis,
     /// Everything else, as sent.
     pub members: Object,
 }
@@ -71,8 +83,15 @@ pub struct Overlay {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverlayDraft {
     overlay: Overlay,
-    has_time: bool,
+    times: Times,
     has_currency: bool,
+}
+
+/// The times that a body names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Times {
+    updated_at: Option<UnixMillis>,
+    balance_confirmed_at: Option<UnixMillis>,
 }
 
 /// What a mission is computed from, of one user: small enough to hold for everybody at once.
@@ -92,10 +111,12 @@ pub struct Account {
     pub risk_percent: Option<Decimal>,
     /// Trades left today; `None`: the tier's trades a day.
     pub trades_remaining: Option<u32>,
+    /// When the amount that the risk is taken of was last confirmed.
+    pub balance_confirmed_at: UnixMillis,
 }
 
 /// The members of an overlay that the computation reads.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "user_id",
     "tier",
     "risk_percent",
@@ -108,12 +129,19 @@ const KNOWN: [&str; 12] = [
     "win_rate",
     "trades_remaining",
     "updated_at",
+    "balance_confirmed_at",
 ];
 
 /// What other programs call some of them.
 const SYNONYMS: [(&str, &str); 2] = [("balance", "account_balance"), ("equity", "account_equity")];
 
 impl Account {
+    /// When the amount was confirmed that is there after a patch which changes none: `now` if the patch names it.
+    #[must_use]
+    pub fn confirmed_by(&self, patch: &Object, now: UnixMillis) -> UnixMillis {
+        if patch.get(self.risk_basis.member()).is_some() { now } else { self.balance_confirmed_at }
+    }
+
     /// What the risk percent is taken of; `None` if it is not known.
     #[must_use]
     pub fn basis(&self) -> Option<Decimal> {
@@ -179,13 +207,13 @@ impl OverlayDraft {
             win_rate: None,
             trades_remaining: None,
             updated_at: UnixMillis::MIN,
+            balance_confirmed_at: UnixMillis::MIN,
             members: Object::default(),
         };
         let has_currency = object.get("account_currency").is_some_and(|currency| currency != "null");
-        let time = overlay.take_known(&mut object)?;
-        overlay.updated_at = time.unwrap_or(UnixMillis::MIN);
+        let times = overlay.take_known(&mut object)?;
         overlay.members = object.kept()?;
-        Ok(Self { overlay, has_time: time.is_some(), has_currency })
+        Ok(Self { overlay, times, has_currency })
     }
 
     /// The names of the members that a stored overlay loses when this one replaces it. A currency that is not named
@@ -216,18 +244,20 @@ impl OverlayDraft {
         &self.overlay.user_id
     }
 
-    /// Moves the time, if one is given, by `millis`.
-    pub fn shift_time(&mut self, millis: i64) {
-        if self.has_time {
-            self.overlay.updated_at = self.overlay.updated_at.plus_millis(millis);
+    /// Moves the times that are given by `millis`.
+    pub fn shift_times(&mut self, millis: i64) {
+        for time in [&mut self.times.updated_at, &mut self.times.balance_confirmed_at] {
+            *time = time.map(|time| time.plus_millis(millis));
         }
     }
 
     /// Fills in `now` if the body named no time or a future one: otherwise a client with a fast clock would block later
-    /// changes.
+    /// changes. A balance counts as confirmed by the body that has it, unless that says otherwise.
     #[must_use]
     pub fn resolve(mut self, now: UnixMillis) -> Overlay {
-        self.overlay.updated_at = if self.has_time { self.overlay.updated_at.min(now) } else { now };
+        let updated_at = self.times.updated_at.map_or(now, |time| time.min(now));
+        self.overlay.updated_at = updated_at;
+        self.overlay.balance_confirmed_at = self.times.balance_confirmed_at.map_or(updated_at, |time| time.min(now));
         self.overlay
     }
 }
@@ -244,10 +274,20 @@ impl Overlay {
             risk_basis: self.risk_basis.unwrap_or_default(),
             risk_percent: self.risk_percent,
             trades_remaining: self.trades_remaining,
+            balance_confirmed_at: self.balance_confirmed_at,
         }
     }
 
-    /// Whether both say the same, the time of the last change aside.
+    /// Whether the risk is taken of the same amount in both.
+    #[must_use]
+    pub fn has_same_basis(&self, other: &Self) -> bool {
+        let (one, other_account) = (self.account(), other.account());
+        one.risk_basis == other_account.risk_basis
+            && one.basis() == other_account.basis()
+            && self.account_currency == other.account_currency
+    }
+
+    /// Whether both say the same, the times of the last change and of the confirmation aside.
     ///
     /// Terminals push their balance twice a minute, mostly unchanged; such a push is not written.
     #[must_use]
@@ -282,17 +322,28 @@ impl Overlay {
         patch.take_id("user_id", UserId::parse, Some(&self.user_id), "an overlay")?;
         // Not by way of the whole overlay's text: this is the most frequent write by far.
         let mut overlay = self.clone();
-        let time = overlay.take_known(&mut patch)?;
-        overlay.updated_at = time.map_or(now, |time| time.min(now));
+        let names = |basis: RiskBasis| patch.get(basis.member()).is_some();
+        let (names_balance, names_equity) = (names(RiskBasis::Balance), names(RiskBasis::Equity));
+        let Times { updated_at, balance_confirmed_at } = overlay.take_known(&mut patch)?;
+        overlay.updated_at = updated_at.map_or(now, |time| time.min(now));
+        let names_basis = match overlay.risk_basis.unwrap_or_default() {
+            RiskBasis::Balance => names_balance,
+            RiskBasis::Equity => names_equity,
+        };
+        overlay.balance_confirmed_at = match balance_confirmed_at {
+            Some(time) => time.min(now),
+            None if names_basis => overlay.updated_at,
+            None if overlay.has_same_basis(self) => self.balance_confirmed_at,
+            None => UnixMillis::MIN,
+        };
         if !patch.is_empty() {
             overlay.members = overlay.members.merged(&patch).kept()?;
         }
         Ok(overlay)
     }
 
-    /// Takes the known members, except the user, out of `object` and sets those of this overlay. Returns the time, if
-    /// `object` has one.
-    fn take_known(&mut self, object: &mut Object) -> Result<Option<UnixMillis>, Invalid> {
+    /// Takes the known members, except the user, out of `object` and sets those of this overlay. Returns the times.
+    fn take_known(&mut self, object: &mut Object) -> Result<Times, Invalid> {
         if object.get("tier").is_some() {
             self.tier = object.take_parsed("tier", TierName::parse)?;
         }
@@ -326,7 +377,10 @@ impl Overlay {
         if object.get("trades_remaining").is_some() {
             self.trades_remaining = object.take_count("trades_remaining", TRADES_MAX)?;
         }
-        object.take_time("updated_at")
+        Ok(Times {
+            updated_at: object.take_time("updated_at")?,
+            balance_confirmed_at: object.take_time("balance_confirmed_at")?,
+        })
     }
 }
 
@@ -403,6 +457,40 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_confirms_the_amount_that_it_names_if_the_risk_is_taken_of_it() {
+        let (then, now) = (time("2026-01-30T16:00:00Z"), time("2026-01-30T16:05:00Z"));
+        let of_balance = r#"{"user_id":"7","account_balance":10,"account_equity":9}"#;
+        let of_equity = r#"{"user_id":"7","account_balance":10,"account_equity":9,"risk_basis":"equity"}"#;
+        for (overlay, patch, expected) in [
+            (of_balance, r#"{"account_balance":10}"#, now),
+            (of_balance, r#"{"account_balance":11}"#, now),
+            (of_balance, r#"{"account_balance":10,"updated_at":"2026-01-30T16:03:00Z"}"#, time("2026-01-30T16:03:00Z")),
+            (of_balance, r#"{"balance_confirmed_at":"2026-01-30T16:04:00Z"}"#, time("2026-01-30T16:04:00Z")),
+            // Not ahead of the server's clock.
+            (of_balance, r#"{"balance_confirmed_at":"2026-01-30T17:00:00Z"}"#, now),
+            (of_balance, r#"{"tier":"FANG"}"#, then),
+            (of_balance, r#"{"account_equity":9}"#, then),
+            (of_equity, r#"{"account_balance":10}"#, then),
+            (of_equity, r#"{"account_equity":9}"#, now),
+            // When this amount was said last, or that it is one of euros, is not known.
+            (of_balance, r#"{"risk_basis":"equity"}"#, UnixMillis::MIN),
+            (of_balance, r#"{"risk_basis":"equity","account_equity":9}"#, now),
+            (of_balance, r#"{"account_currency":"EUR"}"#, UnixMillis::MIN),
+            (of_balance, r#"{"account_currency":"EUR","account_balance":10}"#, now),
+            (of_balance, r#"{"account_currency":"USD","risk_basis":"balance"}"#, then),
+        ] {
+            let stored = stored(overlay);
+            let patched = stored.patched(object(patch), now).unwrap();
+            assert_eq!(patched.balance_confirmed_at, expected, "{patch} of {overlay}");
+            // Without reading the overlay it is the same.
+            let account = stored.account();
+            if account.is_unchanged_by(&object(patch)) == Some(true) {
+                assert_eq!(account.confirmed_by(&object(patch), now), expected, "{patch}");
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_body_invents_nothing_but_dollars() {
         let overlay = stored(r#"{"user_id":"7"}"#);
         let expected = Overlay {
@@ -418,6 +506,7 @@ mod tests {
             win_rate: None,
             trades_remaining: None,
             updated_at: time("2026-01-30T16:00:00Z"),
+            balance_confirmed_at: time("2026-01-30T16:00:00Z"),
             members: Object::default(),
         };
         assert_eq!(overlay, expected);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Currency, Decimal, Invalid, InvalidKind, Object, Pair, UnixMillis};
+use super::{Currency, Decimal, Invalid, InvalidKind, Object, Pair, UnixMillis, latest_confirmation};
 
 /// What one unit of a pair's first currency costs in its second.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Rate {
     pub price: Decimal,
     /// When it was published.
     pub updated_at: UnixMillis,
+    /// When it was last published, also as the same price.
+    pub confirmed_at: UnixMillis,
 }
 
 /// A rate as a client sends it, before the server adds the time.
@@ -21,6 +23,7 @@ pub struct RateDraft {
     pair: Pair,
     price: Decimal,
     updated_at: Option<UnixMillis>,
+    confirmed_at: Option<UnixMillis>,
 }
 
 impl RateDraft {
@@ -35,10 +38,12 @@ impl RateDraft {
         let price =
             object.take_decimal("price", Decimal::from_units(1), Decimal::from_units(i64::MAX))?.ok_or_else(missing)?;
         let updated_at = object.take_time("updated_at")?;
+        let confirmed_at = object.take_time("confirmed_at")?;
         match object.iter().next() {
-            None => Ok(Self { pair, price, updated_at }),
+            None => Ok(Self { pair, price, updated_at, confirmed_at }),
             Some((name, _)) => {
-                let detail = format!("\"{name}\" is not a member of a rate: pair, price and updated_at are");
+                let detail =
+                    format!("\"{name}\" is not a member of a rate: pair, price, updated_at and confirmed_at are");
                 Err(Invalid::member(InvalidKind::MisspelledMember, name, detail))
             }
         }
@@ -50,10 +55,13 @@ impl RateDraft {
         &self.pair
     }
 
-    /// Fills in `now` where the body named no time, or one that is yet to come.
+    /// Fills in `now` where the body named no time, or one that is yet to come. A price counts as confirmed when it was
+    /// published, unless the body says otherwise.
     #[must_use]
     pub fn resolve(self, now: UnixMillis) -> Rate {
-        Rate { pair: self.pair, price: self.price, updated_at: self.updated_at.map_or(now, |time| time.min(now)) }
+        let updated_at = self.updated_at.map_or(now, |time| time.min(now));
+        let confirmed_at = self.confirmed_at.map_or(updated_at, |time| time.min(now));
+        Rate { pair: self.pair, price: self.price, updated_at, confirmed_at }
     }
 }
 
@@ -61,7 +69,7 @@ impl RateDraft {
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
     by_pair: BTreeMap<Pair, (Rate, u64)>,
-    seq: u64,
+    version: u64,
 }
 
 /// How an amount in one currency becomes one in another: step by step, at most two of them.
@@ -81,6 +89,8 @@ pub struct Leg {
     pub is_inverse: bool,
     /// The `seq` of the stored rate; `None` for the entry price of the signal.
     pub seq: Option<u64>,
+    /// When the stored rate was last confirmed; `None` for the entry price of the signal, which does not age.
+    pub confirmed_at: Option<UnixMillis>,
 }
 
 impl Conversion {
@@ -92,7 +102,7 @@ impl Conversion {
     /// Divides by the entry price of a signal on `pair`.
     #[must_use]
     pub fn by_entry(pair: Pair, price: Decimal) -> Self {
-        Self { legs: vec![Leg { pair, price, is_inverse: true, seq: None }] }
+        Self { legs: vec![Leg { pair, price, is_inverse: true, seq: None, confirmed_at: None }] }
     }
 
     /// The steps in their order.
@@ -122,19 +132,34 @@ impl Conversion {
         let seq = |at: usize| self.legs.get(at).and_then(|leg| leg.seq).unwrap_or(0);
         [seq(0), seq(1)]
     }
+
+    /// When each stored rate that was used was last confirmed.
+    pub fn confirmations(&self) -> impl Iterator<Item = UnixMillis> {
+        self.legs.iter().filter_map(|leg| leg.confirmed_at)
+    }
 }
 
 impl Rates {
     /// Adds or replaces a rate.
     pub fn put(&mut self, rate: Rate, seq: u64) {
         self.by_pair.insert(rate.pair.clone(), (rate, seq));
-        self.seq = self.seq.max(seq);
+        self.version += 1;
     }
 
-    /// The highest `seq` that was put: it rises with every change.
+    /// Notes that a pair's price was confirmed, if it is still this one.
+    pub fn confirm(&mut self, confirmed: &Rate, now: UnixMillis) {
+        if let Some((rate, _)) = self.by_pair.get_mut(&confirmed.pair)
+            && rate.price == confirmed.price
+        {
+            rate.confirmed_at = latest_confirmation(rate.confirmed_at, confirmed.confirmed_at, now);
+            self.version += 1;
+        }
+    }
+
+    /// A number that rises with every change and confirmation.
     #[must_use]
-    pub const fn seq(&self) -> u64 {
-        self.seq
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// Returns a rate and the `seq` that wrote it.
@@ -168,7 +193,8 @@ impl Rates {
     fn leg(&self, from: &Currency, to: &Currency) -> Option<Leg> {
         let stored = |base, quote, is_inverse| {
             let (rate, seq) = self.by_pair.get(&Pair::of(base, quote))?;
-            Some(Leg { pair: rate.pair.clone(), price: rate.price, is_inverse, seq: Some(*seq) })
+            let (price, confirmed_at) = (rate.price, Some(rate.confirmed_at));
+            Some(Leg { pair: rate.pair.clone(), price, is_inverse, seq: Some(*seq), confirmed_at })
         };
         stored(from, to, false).or_else(|| stored(to, from, true))
     }
@@ -191,7 +217,8 @@ mod tests {
     fn rates(prices: &[(&str, &str)]) -> Rates {
         let mut rates = Rates::default();
         for (seq, (name, price)) in (1..).zip(prices) {
-            let rate = Rate { pair: pair(name), price: Decimal::parse(price).unwrap(), updated_at: NOW };
+            let rate =
+                Rate { pair: pair(name), price: Decimal::parse(price).unwrap(), updated_at: NOW, confirmed_at: NOW };
             rates.put(rate, seq);
         }
         rates

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use super::conditional::Conditions;
 use super::entity_tag::EntityTag;
 use super::problem::{Code, Problem};
+use crate::domain::UnixMillis;
 use crate::service::{Page, Service, ServiceError, ViewTag, Written};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -74,9 +75,21 @@ pub(super) fn record_tag(service: &Service, seq: u64) -> EntityTag {
 
 /// The tag of a view: weak, as its seconds run on.
 pub(super) fn view_tag(tag: ViewTag) -> EntityTag {
-    let run_and_time = u64::from(tag.run) << 2 | u64::from(tag.is_early) << 1 | u64::from(tag.is_expired);
+    let [is_balance_stale, is_rate_stale] = tag.are_stale;
+    let states = [is_balance_stale, is_rate_stale, tag.is_early, tag.is_expired];
+    let run_and_states = states.into_iter().fold(tag.run.into(), |bits, state| bits << 1 | u64::from(state));
     let [rate_seq, other_rate_seq] = tag.rate_seqs;
-    EntityTag::weak(&[run_and_time, tag.signal_seq, tag.overlay_seq, rate_seq, other_rate_seq, tag.outcome_seq])
+    let millis = |moment: UnixMillis| moment.millis().unsigned_abs();
+    EntityTag::weak(&[
+        run_and_states,
+        tag.signal_seq,
+        tag.overlay_seq,
+        rate_seq,
+        other_rate_seq,
+        tag.outcome_seq,
+        millis(tag.balance_confirmed_at),
+        tag.rates_confirmed_at.map_or(0, millis),
+    ])
 }
 
 impl From<ServiceError> for Problem {

@@ -5,6 +5,11 @@
 
 use axum::http::HeaderValue;
 
+use crate::domain::UnixMillis;
+
+/// Stands before the time of a confirmation.
+const CONFIRMED: char = '.';
+
 /// The entity tag of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EntityTag {
@@ -32,6 +37,14 @@ impl EntityTag {
         Self { is_weak: false, ..Self::weak(&[run.into(), seq]) }
     }
 
+    /// The tag of a single record of which memory has a later confirmation than the commit of this number.
+    pub(super) fn of_confirmed(run: u32, seq: u64, confirmed_at: UnixMillis) -> Self {
+        let mut tag = Self::of_record(run, seq);
+        tag.opaque.push(CONFIRMED);
+        push_hex(&mut tag.opaque, confirmed_at.millis().unsigned_abs());
+        tag
+    }
+
     /// The part between the quotes.
     pub(super) fn opaque(&self) -> &str {
         &self.opaque
@@ -55,8 +68,9 @@ pub(super) fn push_hex(text: &mut String, number: u64) {
     }));
 }
 
-/// The `seq` in the opaque part of a record's tag; `None` if this run makes no such tag.
+/// The `seq` in the opaque part of a record's tag, whatever the confirmation; `None` if this run makes no such tag.
 pub(super) fn seq_of(run: u32, opaque: &str) -> Option<u64> {
+    let opaque = opaque.split_once(CONFIRMED).map_or(opaque, |(of_record, _)| of_record);
     let seq = u64::from_str_radix(opaque.rsplit('-').next()?, 16).ok()?;
     (EntityTag::of_record(run, seq).opaque == opaque).then_some(seq)
 }
@@ -77,6 +91,10 @@ mod tests {
         for seq in [0, 1, 0xab, u64::MAX] {
             assert_eq!(seq_of(7, EntityTag::of_record(7, seq).opaque()), Some(seq));
             assert_eq!(seq_of(8, EntityTag::of_record(7, seq).opaque()), None);
+            // A confirmation stands in no write's way.
+            let confirmed = EntityTag::of_confirmed(7, seq, UnixMillis::new(500));
+            assert_eq!(seq_of(7, confirmed.opaque()), Some(seq));
+            assert_ne!(confirmed, EntityTag::of_confirmed(7, seq, UnixMillis::new(501)));
         }
         for no_tag_of_a_record in ["7", "7-A", "7-0a", "7-+a", "7-1-a", "", "-", "7-"] {
             assert_eq!(seq_of(7, no_tag_of_a_record), None, "{no_tag_of_a_record}");

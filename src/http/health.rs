@@ -32,6 +32,7 @@ pub(super) async fn readyz(Open { service, is_stranger }: Open, _: Query<Nothing
     let (writes, backup) = (writes_word(&health), BackupAge::of(&health));
     let ready = json!({
         "status": word, "seq": stats.seq, "writes": writes, "disk_low": health.is_disk_low(), "backup": backup,
+        "rates_old": health.rates_old, "balances_old": health.balances_old,
     });
     Ok(answer::json(ready.to_string().into_bytes()))
 }

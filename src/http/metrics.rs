@@ -139,6 +139,17 @@ fn register_health(registry: &mut Registry, health: &Health) {
         gauge(registry, "disk_free_bytes", "Bytes that may still be written to the disk", free);
         gauge(registry, "disk_low", "1 if the disk will be full soon", health.is_disk_low().into());
     }
+    if let Some(age) = health.rate_age {
+        seconds(registry, "rate_age_seconds", "Since the oldest rate was confirmed", age);
+    }
+    for (name, help, count) in [
+        ("rates_old", "Rates older than half of --rate-max-age", health.rates_old),
+        ("balances_old", "Balances older than half of --balance-max-age", health.balances_old),
+    ] {
+        if let Some(count) = count {
+            gauge(registry, name, help, count as u64);
+        }
+    }
     if let Some(backup) = &health.backup {
         if let Some(age) = backup.age {
             seconds(registry, "backup_age_seconds", "Age of the newest backup", age);

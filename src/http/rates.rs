@@ -6,6 +6,7 @@ use super::access::{ReadShared, Write};
 use super::answer;
 use super::body::ObjectBody;
 use super::conditional::Conditions;
+use super::entity_tag::EntityTag;
 use super::extract::{Nothing, Path, Query};
 use super::problem::Problem;
 use crate::domain::{Pair, RateDraft};
@@ -31,7 +32,11 @@ pub(super) async fn get_rate(
 ) -> Result<Response, Problem> {
     let rates = service.rates();
     let (rate, seq) = rates.get(&pair).ok_or_else(|| ServiceError::Absent(format!("rate {pair}")))?;
-    let tag = answer::record_tag(&service, seq);
+    let tag = if rate.confirmed_at == rate.updated_at {
+        EntityTag::of_record(service.run(), seq)
+    } else {
+        EntityTag::of_confirmed(service.run(), seq, rate.confirmed_at)
+    };
     answer::unless_held(&tag, &conditions, || render::rate_json(rate))
 }
 

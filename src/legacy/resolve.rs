@@ -15,7 +15,9 @@ use super::part::TradeKey;
 use super::reason::Note;
 use super::report::{Class, Line, Tally};
 use super::sorter::Sorted;
-use crate::domain::{Object, Outcome, Overlay, OverlayDraft, Signal, SignalDraft, SignalId, UnixMillis, UserId};
+use crate::domain::{
+    Object, Outcome, Overlay, OverlayDraft, RiskBasis, Signal, SignalDraft, SignalId, UnixMillis, UserId,
+};
 use crate::render::{overlay_json, signal_json};
 use crate::store::{self, IMPORT_RECORDS_MAX};
 
@@ -313,12 +315,22 @@ fn merged_overlay(user: &UserId, facts: UserFacts, known: Option<&Overlay>) -> R
             }
         }
     }
+    let said_at = |basis: RiskBasis| members.get(basis.member()).and_then(|(at, _)| *at).unwrap_or(UnixMillis::MIN);
+    let (balance_at, equity_at) = (said_at(RiskBasis::Balance), said_at(RiskBasis::Equity));
     let newest = members.values().filter_map(|(at, _)| *at).max().unwrap_or(UnixMillis::MIN);
     let members = members.into_iter().map(|(name, (_, value))| (name, value)).collect();
     let read = |object| OverlayDraft::from_object(object, Some(user));
     let (draft, is_renamed) = read_renaming_slips(members, read).map_err(|error| anyhow!("{user}: {error}"))?;
     let mut overlay = draft.resolve(UnixMillis::MIN);
     overlay.updated_at = newest;
+    let said_at = match overlay.risk_basis.unwrap_or_default() {
+        RiskBasis::Balance => balance_at,
+        RiskBasis::Equity => equity_at,
+    };
+    overlay.balance_confirmed_at = match known {
+        Some(known) if known.has_same_basis(&overlay) && said_at <= known.updated_at => known.balance_confirmed_at,
+        _ => said_at,
+    };
     Ok((overlay, is_renamed))
 }
 

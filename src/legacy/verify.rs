@@ -28,7 +28,8 @@ use super::report::{PathText, ReportFile, Unreadable, with_report};
 use super::resolve::Target as _;
 use super::walk::{LoadedEntry, Tree};
 use crate::domain::{
-    Decimal, Levels, Limit, Market, Mission, Overlay, OverlayDraft, Reason, Round, Signal, Tiers, UnixMillis, compute,
+    Decimal, Levels, Limit, Market, MaxAges, Mission, Overlay, OverlayDraft, Reason, Round, Signal, Tiers, UnixMillis,
+    compute,
 };
 
 /// Most differences without a cause that are kept in memory; all are counted and reported.
@@ -126,7 +127,7 @@ pub fn verify(
     report: Option<&ReportFile>,
 ) -> Result<Verified> {
     let rates = database.rates()?;
-    let market = Market { instruments: context.instruments, tiers, rates: &rates };
+    let market = Market { instruments: context.instruments, tiers, rates: &rates, max_ages: MaxAges::default() };
     let mut progress = Progress::over("comparing", tree);
     let mut verified = Verified::default();
     let mut volumes = SharedVolumes::default();

@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::domain::{
-    Currency, Direction, Instruments, Levels, Limit, Market, Mission, MissionTarget, OutcomeStatus, OverlayDraft, Pair,
-    RateDraft, Rates, Reason, Reasons, RiskBasis, SignalDraft, SignalId, SignalStatus, Status, Symbol, Target,
-    TargetLevel, Terms, TierName, Tiers, TradeResult, UserId,
+    Currency, Direction, Instruments, Levels, Limit, Market, MaxAges, Mission, MissionTarget, OutcomeStatus,
+    OverlayDraft, Pair, RateDraft, Rates, Reason, Reasons, RiskBasis, SignalDraft, SignalId, SignalStatus, Status,
+    Symbol, Target, TargetLevel, Terms, TierName, Tiers, TradeResult, UserId,
 };
 
 type Raw = Box<RawValue>;
@@ -262,9 +262,11 @@ struct PlainMission<'a> {
     minimum_margin: Option<Raw>,
     limited_by: Option<&'a str>,
     margin_required: Option<Raw>,
+    balance_confirmed_at: Option<String>,
     account_currency: &'a str,
     conversion_rate: Option<Raw>,
     conversion_path: Option<Vec<&'a str>>,
+    rates_confirmed_at: Option<String>,
 }
 
 impl<'a> PlainMission<'a> {
@@ -288,9 +290,11 @@ impl<'a> PlainMission<'a> {
             minimum_margin: number(mission.minimum_margin),
             limited_by: mission.limited_by.map(Limit::as_str),
             margin_required: number(mission.margin_required),
+            balance_confirmed_at: mission.balance_confirmed_at.map(|at| at.to_string()),
             account_currency: terms.account_currency().as_str(),
             conversion_rate: number(mission.conversion_rate),
             conversion_path: terms.conversion_path().map(|path| path.iter().map(Pair::as_str).collect()),
+            rates_confirmed_at: terms.rates_confirmed_at().map(|at| at.to_string()),
         }
     }
 }
@@ -462,8 +466,10 @@ fn any_overlay() -> impl Strategy<Value = (Overlay, Kept)> {
         option::of(any_percent()),
         option::of(0..=1_000_000_u32),
     );
-    (any_id(), option::of("[A-Z0-9_]{1,32}"), numbers, "[A-Z0-9]{3,10}", any_time(), any_kept()).prop_map(
-        |(id, tier, (risk_percent, margin, win_rate, trades_remaining), currency, updated_at, kept)| {
+    let times = prop_oneof![any_time().prop_map(|time| (time, time)), (any_time(), any_time())];
+    (any_id(), option::of("[A-Z0-9_]{1,32}"), numbers, "[A-Z0-9]{3,10}", times, any_kept()).prop_map(
+        |(id, tier, (risk_percent, margin, win_rate, trades_remaining), currency, times, kept)| {
+            let (updated_at, balance_confirmed_at) = times;
             let ([account_balance, account_equity, free_margin], leverage, risk_basis) = margin;
             let overlay = Overlay {
                 user_id: UserId::parse(&id).unwrap(),
@@ -478,6 +484,7 @@ fn any_overlay() -> impl Strategy<Value = (Overlay, Kept)> {
                 win_rate,
                 trades_remaining,
                 updated_at,
+                balance_confirmed_at,
                 members: kept.read.clone(),
             };
             (overlay, kept)
@@ -497,8 +504,9 @@ fn any_mission() -> impl Strategy<Value = Mission> {
     let reasons = prop::sample::subsequence(Reason::ALL.to_vec(), 0..=Reason::ALL.len());
     let numbers = prop::array::uniform13(option::of(any_decimal()));
     let limit = option::of(prop::sample::select(vec![Limit::Risk, Limit::Margin, Limit::Tier, Limit::Instrument]));
-    (status, reasons, 0..=u64::try_from(UnixMillis::MAX.millis()).unwrap() / 1_000, numbers, limit).prop_map(
-        |(status, listed, seconds_remaining, numbers, limited_by)| {
+    let seconds = 0..=u64::try_from(UnixMillis::MAX.millis()).unwrap() / 1_000;
+    (status, reasons, seconds, numbers, limit, option::of(any_time())).prop_map(
+        |(status, listed, seconds_remaining, numbers, limited_by, balance_confirmed_at)| {
             let mut reasons = Reasons::default();
             for reason in listed {
                 reasons.insert(reason);
@@ -536,6 +544,7 @@ fn any_mission() -> impl Strategy<Value = Mission> {
                 limited_by,
                 margin_required,
                 conversion_rate,
+                balance_confirmed_at,
             }
         },
     )
@@ -544,12 +553,13 @@ fn any_mission() -> impl Strategy<Value = Mission> {
 /// The terms by the built-in tables, with prices that lead from yen to pounds.
 fn terms(signal: &Signal, overlay: &Overlay) -> Terms {
     let mut rates = Rates::default();
-    for (pair, seq) in [("USDJPY", 1), ("GBPUSD", 2)] {
+    for (pair, seq, confirmed_at) in [("USDJPY", 1, 2_000), ("GBPUSD", 2, 1_000)] {
         let pair = Pair::parse(pair).unwrap();
-        rates.put(Rate { pair, price: Decimal::HUNDRED, updated_at: UnixMillis::MIN }, seq);
+        let (updated_at, confirmed_at) = (UnixMillis::MIN, UnixMillis::new(confirmed_at));
+        rates.put(Rate { pair, price: Decimal::HUNDRED, updated_at, confirmed_at }, seq);
     }
     let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
-    let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates };
+    let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates, max_ages: MaxAges::default() };
     Terms::new(signal, &overlay.account_currency, market)
 }
 
@@ -591,7 +601,7 @@ proptest! {
 
     #[test]
     fn a_rendered_overlay_reads_as_that_overlay((overlay, _) in any_overlay()) {
-        let json = line(overlay_json(&overlay));
+        let json = line(overlay_record_json(&overlay));
         let draft = OverlayDraft::from_object(Object::parse(json.as_bytes()).unwrap(), None).unwrap();
         prop_assert_eq!(draft.resolve(UnixMillis::MAX), overlay);
     }
@@ -632,11 +642,12 @@ proptest! {
         pair in "[A-Z]{3}[A-Z]{3}|[A-Z0-9]{4,10}-[A-Z0-9]{3,10}"
             .prop_filter("twice the same code", |pair| Pair::parse(pair).is_ok()),
         price in any_positive(),
-        updated_at in any_time(),
+        (updated_at, confirmed_at) in (any_time(), any_time()),
     ) {
-        let rate = Rate { pair: Pair::parse(&pair).unwrap(), price, updated_at };
+        let rate = Rate { pair: Pair::parse(&pair).unwrap(), price, updated_at, confirmed_at };
         let json = line(rate_json(&rate));
-        prop_assert_eq!(&json, &format!(r#"{{"pair":"{pair}","price":{price},"updated_at":"{updated_at}"}}"#));
+        let times = format!(r#""updated_at":"{updated_at}","confirmed_at":"{confirmed_at}""#);
+        prop_assert_eq!(&json, &format!(r#"{{"pair":"{pair}","price":{price},{times}}}"#));
         let draft = RateDraft::from_object(Object::parse(json.as_bytes()).unwrap(), None).unwrap();
         prop_assert_eq!(draft.resolve(UnixMillis::MAX), rate);
     }
@@ -679,6 +690,7 @@ fn a_view_has_three_objects() {
         limited_by: Some(Limit::Risk),
         margin_required: None,
         conversion_rate: None,
+        balance_confirmed_at: Some(UnixMillis::new(1)),
     };
     let mut view = Vec::new();
     let terms = terms(&signal, &overlay);
@@ -692,8 +704,8 @@ fn a_view_has_three_objects() {
         r#""reasons":["expired","below_minimum_lot"],"stop_pips":1,"target_pips":null,"risk_reward":null,"#,
         r#""risk_percent":-0.00000001,"risk_budget":100,"lots_raw":null,"lots":0,"risk_amount":1.5,"#,
         r#""reward_amount":null,"targets":[],"minimum_balance":92233720368.54775807,"limited_by":"risk","margin_required":null,"#,
-        r#""account_currency":"USD","#,
-        r#""conversion_rate":null,"conversion_path":[]}}"#,
+        r#""balance_confirmed_at":"1970-01-01T00:00:00.001Z","account_currency":"USD","#,
+        r#""conversion_rate":null,"conversion_path":[],"rates_confirmed_at":null}}"#,
     );
     assert_eq!(line(view), expected);
 }

@@ -5,7 +5,9 @@
 //! per view, by way of [`Text`]: to append two dozen short pieces to a vector one by one takes longer than to compute
 //! the view.
 
-use crate::domain::{Account, Budget, Decimal, Mission, MissionTarget, TEXT_BYTES_MAX, Terms, UnixMillis, UserTier};
+use crate::domain::{
+    Account, Budget, Decimal, Mission, MissionTarget, TEXT_BYTES_MAX, TIME_BYTES_MAX, Terms, UnixMillis, UserTier,
+};
 
 /// The terms of a signal in one currency, and the parts of its views that follow from them alone.
 #[derive(Debug)]
@@ -131,6 +133,8 @@ fn write_parts(
     }
     text.put(b",\"margin_required\":");
     text.put_number(mission.margin_required);
+    text.put(b",\"balance_confirmed_at\":");
+    text.put_time(mission.balance_confirmed_at);
     text.put_long(&prepared.closing);
 }
 
@@ -205,6 +209,8 @@ fn closing(mission: &Mission, terms: &Terms) -> Vec<u8> {
             text.put(b"]");
         }
     }
+    text.put(b",\"rates_confirmed_at\":");
+    text.put_time(terms.rates_confirmed_at());
     text.put(b"}}");
     text.flush();
     out
@@ -270,6 +276,16 @@ impl<'a> Text<'a> {
     fn put_long(&mut self, bytes: &[u8]) {
         self.flush();
         self.out.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn put_time(&mut self, moment: Option<UnixMillis>) {
+        let Some(moment) = moment else { return self.put(b"null") };
+        let mut text = [0; TIME_BYTES_MAX];
+        let length = moment.write_into(&mut text);
+        self.put(b"\"");
+        self.put_str(text.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default());
+        self.put(b"\"");
     }
 }
 

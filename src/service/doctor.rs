@@ -329,6 +329,9 @@ mod tests {
             backup: Some(backup),
             backup_failed: false,
             disk_free_bytes: Some(1 << 40),
+            rate_age: None,
+            rates_old: None,
+            balances_old: None,
         }
     }
 

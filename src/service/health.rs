@@ -1,9 +1,12 @@
-//! Whether the server is well: writes, copies of the live file, backups, free space of the disk.
+//! Whether the server is well: writes, copies of the live file, backups, free space of the disk, ages of rates and
+//! balances.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::{NewestBackup, Service};
+use crate::domain::{MaxAge, UnixMillis};
 use crate::store::{self, GateWaits, StoreError};
 
 /// Below this much free space there is a warning: hours at the busiest, and the size of a backup of a year.
@@ -24,6 +27,12 @@ pub struct Health {
     pub backup_failed: bool,
     /// Bytes that may still be written to the disk of the database, if the system says so.
     pub disk_free_bytes: Option<u64>,
+    /// How long ago the rate was confirmed of which it is longest ago; `None` without rates.
+    pub rate_age: Option<Duration>,
+    /// How many rates are older than half the limit; `None` without a limit.
+    pub rates_old: Option<usize>,
+    /// How many balances are older than half the limit; `None` without a limit, or as long as not all are in memory.
+    pub balances_old: Option<usize>,
 }
 
 impl Health {
@@ -60,6 +69,10 @@ impl Service {
     #[must_use]
     pub fn health(&self) -> Health {
         let backups = &self.shared.backups;
+        let (rates, now, max_ages) = (self.rates(), self.now(), self.shared.settings.max_ages);
+        let confirmed_first = rates.iter().map(|rate| rate.confirmed_at).min();
+        let millis = |confirmed_at: UnixMillis| now.millis().saturating_sub(confirmed_at.millis());
+        let count_old = |max: MaxAge| rates.iter().filter(|rate| max.is_old(rate.confirmed_at, now)).count();
         Health {
             write_failure: self.shared.writer.failure().or_else(|| self.check_file().err().map(Arc::new)),
             gate_waits: self.shared.store.gate_waits(),
@@ -67,6 +80,9 @@ impl Service {
             backup: backups.newest(),
             backup_failed: backups.has_failed.load(Ordering::Relaxed),
             disk_free_bytes: store::free_bytes(self.path()),
+            rate_age: confirmed_first.map(|at| Duration::from_millis(u64::try_from(millis(at)).unwrap_or_default())),
+            rates_old: max_ages.rate.map(count_old),
+            balances_old: self.shared.memory.overlays.count_old(max_ages.balance, now),
         }
     }
 }

@@ -38,7 +38,7 @@ pub struct MissionView<'a> {
     now: UnixMillis,
 }
 
-/// The versions that a view is computed from: while they are the same, so is the view, except for its seconds.
+/// What a view is computed from: while it is the same, so is the view, except for its seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewTag {
     /// Sets runs of the server apart: the tables of rules may have changed in between.
@@ -51,6 +51,12 @@ pub struct ViewTag {
     pub rate_seqs: [u64; 2],
     /// The `seq` of the outcome; 0 without one.
     pub outcome_seq: u64,
+    /// When the balance, or the equity, was last confirmed.
+    pub balance_confirmed_at: UnixMillis,
+    /// When the rates that convert were last confirmed, if any do.
+    pub rates_confirmed_at: Option<UnixMillis>,
+    /// Whether the balance is too old, and whether a rate that converts is.
+    pub are_stale: [bool; 2],
     /// Whether the signal is not active yet, as its creation lies ahead.
     pub is_early: bool,
     /// Whether the signal is expired. With the signal and the outcome this gives the status.
@@ -67,12 +73,16 @@ impl<'a> MissionView<'a> {
     ) -> Self {
         let row = overlay.row();
         let happened = outcome.map(|stored| stored.outcome.status);
+        let terms = template.terms();
         let tag = ViewTag {
             run,
             signal_seq: signal.seq,
             overlay_seq: row.seq,
-            rate_seqs: template.terms().rate_seqs(),
+            rate_seqs: terms.rate_seqs(),
             outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
+            balance_confirmed_at: row.account.balance_confirmed_at,
+            rates_confirmed_at: terms.rates_confirmed_at(),
+            are_stale: [terms.is_balance_stale(&row.account, now), terms.is_rate_stale(now)],
             is_early: now < signal.signal.active_from(),
             is_expired: signal.signal.is_expired(now),
         };
@@ -231,7 +241,7 @@ impl Service {
 
     /// Returns the template of a signal's views in a currency, by its place in [`Names::currency`].
     fn template(&self, signal: &CachedSignal, currency: usize, rates: &Rates) -> Arc<ViewTemplate> {
-        signal.template(currency, rates.seq(), || self.make_template(&signal.stored, currency, rates))
+        signal.template(currency, rates.version(), || self.make_template(&signal.stored, currency, rates))
     }
 
     fn make_template(&self, signal: &StoredSignal, currency: usize, rates: &Rates) -> ViewTemplate {

@@ -11,14 +11,15 @@
 //! A fill misses no write: it starts to collect changes, then takes its snapshot, and at the end applies the changes
 //! that the snapshot does not show.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 
 use super::ServiceError;
 use super::blocking::blocking;
-use super::roster::{Names, RenderedOverlay, Roster};
-use crate::domain::{Tiers, UnixMillis, UserId};
+use super::roster::{Basis, Names, RenderedOverlay, Roster};
+use crate::domain::{MaxAge, Tiers, UnixMillis, UserId, confirmation_after_write, latest_confirmation};
 use crate::store::{Change, Commit, Operation, Snapshot, Store, StoreError, StoredOverlay};
 
 /// Reads and writes of single overlays before the roster is filled: a command that needs one record does not read all.
@@ -40,6 +41,8 @@ pub(super) struct Overlays {
     pub(super) names: Names,
     bytes_max: u64,
     state: RwLock<State>,
+    /// Confirmations that the file does not have, as long as the roster is not full, which would hold them.
+    early_confirmations: Mutex<HashMap<UserId, EarlyConfirmation>>,
     /// Held while the roster is filled: one thread at a time fills it, and batches wait without a thread.
     filling: Arc<tokio::sync::Mutex<()>>,
     misses: AtomicU32,
@@ -66,6 +69,39 @@ struct Changed {
     user: UserId,
     /// `None` if it was deleted.
     stored: Option<Arc<StoredOverlay>>,
+}
+
+/// A confirmation of a balance as the file has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirmation {
+    /// The number of the change that wrote the overlay.
+    pub(super) seq: u64,
+    pub(super) basis: Basis,
+    /// The confirmation that the file has.
+    pub(super) stored_at: UnixMillis,
+    /// The one that it does not have.
+    pub(super) at: UnixMillis,
+    /// When it came in.
+    pub(super) now: UnixMillis,
+}
+
+/// When a balance was last confirmed, without a roster that says so.
+#[derive(Clone, Copy, Debug)]
+struct EarlyConfirmation {
+    seq: u64,
+    basis: Basis,
+    at: UnixMillis,
+    /// When the last confirmation came in.
+    now: UnixMillis,
+}
+
+impl EarlyConfirmation {
+    /// When a balance was last confirmed that the file has with this `seq` and confirmation.
+    ///
+    /// A record with another `seq` was written in the same commit as the confirmation came in with, behind it.
+    fn of(self, seq: u64, stored_at: UnixMillis) -> UnixMillis {
+        if self.seq == seq { self.at } else { latest_confirmation(stored_at, self.at, self.now) }
+    }
 }
 
 /// The answer of memory to the search for one user's overlay.
@@ -97,6 +133,7 @@ impl Overlays {
             names: Names::new(tiers),
             bytes_max,
             state: RwLock::new(State::Empty),
+            early_confirmations: Mutex::default(),
             filling: Arc::default(),
             misses: AtomicU32::new(0),
             failures: AtomicU32::new(0),
@@ -130,6 +167,57 @@ impl Overlays {
         RenderedOverlay::new(&stored.overlay, stored.seq, &self.names)
     }
 
+    /// Renders an overlay that was read from the file, with what memory alone knows of it.
+    pub(super) fn render_from_file(&self, stored: &StoredOverlay) -> RenderedOverlay {
+        let rendered = self.render(stored);
+        let user = rendered.user();
+        // Under the lock, as a fill may be moving confirmations into the roster.
+        match &*self.state() {
+            State::Full(roster) => {
+                if let Some(known) = roster.find(user) {
+                    let (basis, at) = known.row().confirmation();
+                    rendered.confirm(basis, |_| at);
+                }
+            }
+            State::Empty | State::Filling(_) => {
+                if let Some(early) = self.early_confirmations().get(user) {
+                    rendered.confirm(early.basis, |stored_at| early.of(stored.seq, stored_at));
+                }
+            }
+        }
+        rendered
+    }
+
+    /// Notes that a user's balance was confirmed, if it is still this one.
+    pub(super) fn confirm(&self, user: &UserId, confirmation: Confirmation) {
+        let Confirmation { seq, basis, stored_at, at, now } = confirmation;
+        // While readers have the lock, the writer puts no row in the place of the one that is changed.
+        match &*self.state() {
+            State::Full(roster) => {
+                if let Some(overlay) = roster.find(user.as_str()) {
+                    overlay.confirm(basis, |known| latest_confirmation(known, at, now));
+                }
+            }
+            State::Empty | State::Filling(_) => {
+                let mut early = self.early_confirmations();
+                let known = early.get(user).filter(|known| known.basis == basis);
+                let known_at = known.map_or(stored_at, |known| known.of(seq, stored_at));
+                let at = latest_confirmation(known_at, at, now);
+                early.insert(user.clone(), EarlyConfirmation { seq, basis, at, now });
+            }
+        }
+    }
+
+    fn early_confirmations(&self) -> MutexGuard<'_, HashMap<UserId, EarlyConfirmation>> {
+        self.early_confirmations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many balances are older than half the limit; `None` without a limit, or as long as not all are in memory.
+    pub(super) fn count_old(&self, max_age: Option<MaxAge>, now: UnixMillis) -> Option<usize> {
+        let (max_age, roster) = (max_age?, self.full()?);
+        Some(roster.count_balances(|confirmed_at| max_age.is_old(confirmed_at, now)))
+    }
+
     fn full(&self) -> Option<Arc<Roster>> {
         match &*self.state() {
             State::Full(roster) => Some(Arc::clone(roster)),
@@ -148,16 +236,17 @@ impl Overlays {
     }
 
     /// Applies a commit: after it is durable, before it is acknowledged, by the one writer.
-    pub(super) fn committed(&self, commit: &Commit<'_>) {
+    pub(super) fn committed(&self, commit: &Commit<'_>, now: UnixMillis) {
         let first = commit.seq.saturating_sub(commit.changes.len() as u64);
         for (seq, change) in (first + 1..).zip(commit.changes) {
             if let Change::Overlay(user, stored) = change {
-                self.apply(Changed { seq, user: user.clone(), stored: stored.clone() });
+                self.apply(Changed { seq, user: user.clone(), stored: stored.clone() }, now);
             }
         }
     }
 
-    fn apply(&self, changed: Changed) {
+    fn apply(&self, changed: Changed, now: UnixMillis) {
+        self.revise_early_confirmation(&changed, now);
         if matches!(&*self.state(), State::Empty) {
             // A fill that starts after this takes a snapshot that shows the change.
             return;
@@ -168,7 +257,26 @@ impl Overlays {
             State::Empty => {}
             State::Filling(pending) => pending.push(changed),
             // A batch that reads the old version keeps it; both share their chunks.
-            State::Full(roster) => Arc::make_mut(roster).put(&changed.user, rendered.as_ref()),
+            State::Full(roster) => {
+                if let Some((old, new)) = roster.find(changed.user.as_str()).as_ref().zip(rendered.as_ref()) {
+                    let (basis, at) = old.row().confirmation();
+                    new.confirm(basis, |stored_at| confirmation_after_write(stored_at, at, now));
+                }
+                Arc::make_mut(roster).put(&changed.user, rendered.as_ref());
+            }
+        }
+    }
+
+    /// Brings the early confirmation of an overlay that was written up to date, or forgets it.
+    fn revise_early_confirmation(&self, changed: &Changed, now: UnixMillis) {
+        let mut early = self.early_confirmations();
+        let Some(known) = early.get_mut(&changed.user) else { return };
+        match &changed.stored {
+            Some(stored) if Basis::of(&stored.overlay, &self.names) == known.basis => {
+                known.at = confirmation_after_write(stored.overlay.balance_confirmed_at, known.at, now);
+                known.seq = stored.seq;
+            }
+            _ => drop(early.remove(&changed.user)),
         }
     }
 
@@ -233,6 +341,11 @@ impl Overlays {
         self.failures.store(0, Ordering::Relaxed);
         for Changed { user, stored, .. } in pending.into_iter().filter(|changed| changed.seq > seq) {
             roster.put(&user, stored.map(|stored| self.render(&stored)).as_ref());
+        }
+        for (user, early) in self.early_confirmations().drain() {
+            if let Some(overlay) = roster.find(user.as_str()) {
+                overlay.confirm(early.basis, |stored_at| early.of(overlay.seq(), stored_at));
+            }
         }
         let roster = Arc::new(roster);
         *state = State::Full(Arc::clone(&roster));
@@ -315,7 +428,13 @@ impl Overlays {
     /// Empties the roster; readers go to the file until it is filled again. A fill that is under way goes on.
     pub(super) fn clear(&self) {
         let mut state = self.state_mut();
-        if matches!(*state, State::Full(_)) {
+        if let State::Full(roster) = &*state {
+            let unstored = roster.unstored_confirmations().filter_map(|row| {
+                let user = std::str::from_utf8(row.user()).ok().and_then(|user| UserId::parse(user).ok())?;
+                let (basis, at) = row.confirmation();
+                Some((user, EarlyConfirmation { seq: row.seq, basis, at, now: at }))
+            });
+            self.early_confirmations().extend(unstored);
             *state = State::Empty;
         }
     }

@@ -91,7 +91,7 @@ impl LineReader {
     fn overlay(&self, object: Object, now: UnixMillis) -> Result<Operation, Invalid> {
         let precedence = self.precedence(&object, "updated_at");
         let mut draft = OverlayDraft::from_object(object, None)?;
-        draft.shift_time(self.shift_ms.unwrap_or(0));
+        draft.shift_times(self.shift_ms.unwrap_or(0));
         Ok(Operation::PutOverlay { draft, now, condition: Condition::None, precedence })
     }
 
@@ -127,7 +127,7 @@ fn unknown_record() -> Invalid {
 pub fn export_lines(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Vec<u8>, StoreError>>, StoreError> {
     let signals = snapshot.signals()?.map(|row| row.map(|row| line("signal", &render::signal_json(&row.signal))));
     let overlays =
-        snapshot.overlays(None)?.map(|row| row.map(|row| line("overlay", &render::overlay_json(&row.overlay))));
+        snapshot.overlays(None)?.map(|row| row.map(|row| line("overlay", &render::overlay_record_json(&row.overlay))));
     let rates = snapshot.rates()?;
     let rates: Vec<_> = rates.iter().map(|rate| Ok(line("rate", &render::rate_json(rate)))).collect();
     let outcomes = snapshot.outcomes()?.map(|row| row.map(|row| line("outcome", &render::outcome_json(&row.outcome))));

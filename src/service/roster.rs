@@ -3,12 +3,14 @@
 //! A view needs a user's JSON and the few numbers that a mission is computed from; a batch of views needs those of all
 //! users in a row. The roster holds exactly that, packed into chunks in the order of users. A chunk never changes: a
 //! write replaces it. So versions of the roster share the chunks in which nothing changed, and a batch reads one
-//! version while the writer makes the next ones.
+//! version while the writer makes the next ones. Only the times of confirmations change in place, in all versions at
+//! once.
 //!
 //! [`overlays`](super::overlays) keeps it as new as the last acknowledged write.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::ServiceError;
@@ -39,6 +41,9 @@ pub(super) struct Roster {
 #[derive(Debug)]
 struct Chunk {
     rows: Box<[PackedRow]>,
+    /// When each row's balance was last confirmed, in Unix milliseconds: later than the row says if the same was pushed
+    /// since.
+    confirmed_at: Box<[AtomicI64]>,
     /// For each overlay its JSON and the text of its budget.
     text: Box<[u8]>,
 }
@@ -58,6 +63,8 @@ struct PackedRow {
     leverage: i64,
     /// Units; below zero: none.
     risk_percent: i64,
+    /// When the balance was last confirmed, as the file has it, in Unix milliseconds.
+    confirmation_stored_at: i64,
     /// `u32::MAX`: none.
     trades_remaining: u32,
     text_start: u32,
@@ -91,6 +98,8 @@ pub(super) struct Row<'a> {
     pub(super) account: Account,
     /// The account's currency, by its place in [`Names::currency`].
     pub(super) currency: usize,
+    /// When the balance was last confirmed, as the file has it.
+    pub(super) confirmation_stored_at: UnixMillis,
     user_bytes: usize,
     tier: TierSlot,
 }
@@ -103,6 +112,23 @@ pub struct RenderedOverlay {
     at: usize,
 }
 
+/// The amount of which a user's risk is taken, in a currency: what a confirmation is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Basis {
+    amount: Option<Decimal>,
+    of: RiskBasis,
+    currency: usize,
+}
+
+impl Basis {
+    /// That of an overlay.
+    pub(super) fn of(overlay: &Overlay, names: &Names) -> Self {
+        let account = overlay.account();
+        let currency = names.currency_slot(&overlay.account_currency);
+        Self { amount: account.basis(), of: account.risk_basis, currency }
+    }
+}
+
 /// The place of a reader in a version.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Position {
@@ -111,6 +137,16 @@ pub(super) struct Position {
 }
 
 impl<'a> Row<'a> {
+    /// The amount of which the user's risk is taken.
+    pub(super) fn basis(&self) -> Basis {
+        Basis { amount: self.account.basis(), of: self.account.risk_basis, currency: self.currency }
+    }
+
+    /// When which amount was last confirmed.
+    pub(super) fn confirmation(&self) -> (Basis, UnixMillis) {
+        (self.basis(), self.account.balance_confirmed_at)
+    }
+
     /// The user's id.
     pub(super) fn user(&self) -> &'a [u8] {
         self.json.get(JSON_START.len()..JSON_START.len() + self.user_bytes).unwrap_or_default()
@@ -151,10 +187,30 @@ impl RenderedOverlay {
         self.chunk.row(self.at).unwrap_or_default()
     }
 
+    /// Sets when the balance was last confirmed, from when it was and what is known of it now; if it is this balance.
+    pub(super) fn confirm(&self, basis: Basis, latest: impl Fn(UnixMillis) -> UnixMillis) {
+        if let Some(confirmed_at) = self.chunk.confirmed_at.get(self.at).filter(|_| self.row().basis() == basis) {
+            let latest = |known| Some(latest(UnixMillis::new(known)).millis());
+            // It can not fail, as there is always a value.
+            let _ = confirmed_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, latest);
+        }
+    }
+
     /// The bytes that it takes in a chunk.
     pub(super) fn bytes(&self) -> usize {
         let Row { json, budget, .. } = self.row();
-        size_of::<PackedRow>() + json.len() + budget.len()
+        size_of::<PackedRow>() + size_of::<AtomicI64>() + json.len() + budget.len()
+    }
+
+    /// When the balance is confirmed after a patch that changes nothing; `None` if the patch changes something.
+    pub(super) fn confirmed_by(&self, patch: &Object, now: UnixMillis) -> Result<Option<UnixMillis>, ServiceError> {
+        let account = self.row().account;
+        if let Some(is_unchanged) = account.is_unchanged_by(patch) {
+            return Ok(is_unchanged.then(|| account.confirmed_by(patch, now)));
+        }
+        let overlay = self.overlay()?;
+        let patched = overlay.patched(patch.clone(), now)?;
+        Ok(patched.same_but_time(&overlay).then_some(patched.balance_confirmed_at))
     }
 
     /// The number of the change that wrote it.
@@ -183,7 +239,8 @@ impl RenderedOverlay {
     /// None in a tested build: the JSON was made of a record.
     pub fn overlay(&self) -> Result<Overlay, ServiceError> {
         let draft = OverlayDraft::from_object(Object::parse(self.json())?, None)?;
-        Ok(draft.resolve(UnixMillis::MAX))
+        let balance_confirmed_at = self.row().account.balance_confirmed_at;
+        Ok(Overlay { balance_confirmed_at, ..draft.resolve(UnixMillis::MAX) })
     }
 }
 
@@ -260,6 +317,21 @@ impl Roster {
     /// The memory that it takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// All users whose balance was confirmed at another time than the file has.
+    pub(super) fn unstored_confirmations(&self) -> impl Iterator<Item = Row<'_>> {
+        self.rows().filter(|row| row.account.balance_confirmed_at != row.confirmation_stored_at)
+    }
+
+    /// How many balances a test of the time of confirmation finds.
+    pub(super) fn count_balances(&self, is_found: impl Fn(UnixMillis) -> bool) -> usize {
+        let is_found = |row: &Row<'_>| row.account.basis().is_some() && is_found(row.account.balance_confirmed_at);
+        self.rows().filter(is_found).count()
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.chunks.iter().flat_map(|(_, chunk)| (0..chunk.rows.len()).filter_map(|at| chunk.row(at)))
     }
 
     /// Users whose rows in the file can not be decoded.
@@ -401,6 +473,7 @@ impl Roster {
 #[derive(Clone, Debug, Default)]
 struct ChunkBuilder {
     rows: Vec<PackedRow>,
+    confirmed_at: Vec<i64>,
     text: Vec<u8>,
 }
 
@@ -408,11 +481,13 @@ impl ChunkBuilder {
     /// Reserves memory for a chunk's rows and one more.
     fn reserve(&mut self, chunk: &Chunk, more: Option<&RenderedOverlay>) {
         self.rows.reserve_exact(chunk.rows.len() + 1);
+        self.confirmed_at.reserve_exact(chunk.rows.len() + 1);
         self.text.reserve_exact(chunk.text.len() + more.map_or(0, RenderedOverlay::bytes));
     }
 
     fn clear(&mut self) {
         self.rows.clear();
+        self.confirmed_at.clear();
         self.text.clear();
     }
 
@@ -424,6 +499,7 @@ impl ChunkBuilder {
         render::write_overlay(&mut self.text, overlay);
         let budget_start = self.text.len();
         render::write_budget(&mut self.text, Budget::of(account, names.tier_in(tier)));
+        self.confirmed_at.push(account.balance_confirmed_at.millis());
         self.rows.push(PackedRow {
             seq,
             balance: account.balance.map_or(NONE, Decimal::units),
@@ -431,6 +507,7 @@ impl ChunkBuilder {
             free_margin: account.free_margin.map_or(NONE, Decimal::units),
             leverage: account.leverage.map_or(-1, Decimal::units),
             risk_percent: account.risk_percent.map_or(-1, Decimal::units),
+            confirmation_stored_at: account.balance_confirmed_at.millis(),
             trades_remaining: account.trades_remaining.unwrap_or(u32::MAX),
             text_start,
             text_end: self.text_end(),
@@ -445,7 +522,10 @@ impl ChunkBuilder {
 
     /// Adds rows of a chunk.
     fn copy(&mut self, from: &Chunk, rows: Range<usize>) {
-        let Some(rows) = from.rows.get(rows) else { return };
+        let (Some(rows), Some(confirmed_at)) = (from.rows.get(rows.clone()), from.confirmed_at.get(rows)) else {
+            return;
+        };
+        self.confirmed_at.extend(confirmed_at.iter().map(|at| at.load(Ordering::Acquire)));
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
         let moved = |at: u32, end: u32| end + (at - first.text_start);
         let end = self.text_end();
@@ -464,7 +544,8 @@ impl ChunkBuilder {
     }
 
     fn chunk(self) -> Chunk {
-        Chunk { rows: self.rows.into_boxed_slice(), text: self.text.into_boxed_slice() }
+        let confirmed_at = self.confirmed_at.into_iter().map(AtomicI64::new).collect();
+        Chunk { rows: self.rows.into_boxed_slice(), confirmed_at, text: self.text.into_boxed_slice() }
     }
 
     /// Returns no chunk if there are no rows, and two if they are too large for one.
@@ -487,7 +568,7 @@ impl ChunkBuilder {
 impl Chunk {
     /// Finds a user's row, or the place where it would be.
     fn find(&self, user: &[u8]) -> Result<usize, usize> {
-        self.rows.binary_search_by(|row| self.read(row).unwrap_or_default().user().cmp(user))
+        self.rows.binary_search_by(|row| self.user(row).cmp(user))
     }
 
     fn first_user(&self) -> Option<UserId> {
@@ -499,16 +580,17 @@ impl Chunk {
     fn bytes(&self) -> usize {
         /// The chunk itself, its counters, and its entry in the roster.
         const OWN_BYTES: usize = size_of::<Chunk>() + 2 * size_of::<usize>() + size_of::<(UserId, Arc<Chunk>)>();
-        OWN_BYTES + size_of_val(&*self.rows) + self.text.len()
+        OWN_BYTES + size_of_val(&*self.rows) + size_of_val(&*self.confirmed_at) + self.text.len()
+    }
+
+    fn user(&self, row: &PackedRow) -> &[u8] {
+        let start = row.text_start as usize + JSON_START.len();
+        self.text.get(start..start + usize::from(row.user_bytes)).unwrap_or_default()
     }
 
     #[inline]
     fn row(&self, at: usize) -> Option<Row<'_>> {
-        self.read(self.rows.get(at)?)
-    }
-
-    #[inline]
-    fn read(&self, row: &PackedRow) -> Option<Row<'_>> {
+        let (row, confirmed_at) = (self.rows.get(at)?, self.confirmed_at.get(at)?);
         let text = self.text.get(row.text_start as usize..row.text_end as usize)?;
         let (json, budget) = text.split_at_checked(text.len().checked_sub(row.budget_bytes.into())?)?;
         let decimal = |units: i64| (units >= 0).then(|| Decimal::from_units(units));
@@ -525,7 +607,9 @@ impl Chunk {
                 risk_basis: row.risk_basis,
                 risk_percent: decimal(row.risk_percent),
                 trades_remaining: (row.trades_remaining != u32::MAX).then_some(row.trades_remaining),
+                balance_confirmed_at: UnixMillis::new(confirmed_at.load(Ordering::Acquire)),
             },
+            confirmation_stored_at: UnixMillis::new(row.confirmation_stored_at),
             currency: row.currency as usize,
             user_bytes: usize::from(row.user_bytes),
             tier: row.tier,

@@ -1,4 +1,4 @@
-//! What a server does beside answering requests: it watches its disk and its file, and makes backups on time.
+//! What a server does beside answering requests: it watches its disk, its rates and its file, and makes backups on time.
 
 use std::time::Duration;
 
@@ -43,9 +43,10 @@ impl Service {
         }
     }
 
-    /// Warns once when the disk runs low, and once more when it does so again. Returns if the runtime ends.
-    pub async fn watch_disk(self) {
-        let mut was_low = false;
+    /// Warns once when the disk runs low or rates get old, and once more when they do so again. Returns if the runtime
+    /// ends.
+    pub async fn watch_disk_and_rates(self) {
+        let (mut was_low, mut were_old) = (false, false);
         while let Ok(health) = self.health_now().await {
             let is_low = health.is_disk_low();
             if is_low && !was_low {
@@ -53,6 +54,14 @@ impl Service {
                 tracing::warn!(disk_free_bytes, "the disk is nearly full; writes will fail when it is");
             }
             was_low = is_low;
+            let rates_old = health.rates_old.unwrap_or(0);
+            if rates_old > 0 && !were_old {
+                tracing::warn!(
+                    rates_old,
+                    "rates were not confirmed for half of --rate-max-age; beyond it they size nothing"
+                );
+            }
+            were_old = rates_old > 0;
             tokio::time::sleep(DISK_CHECK_EVERY).await;
         }
     }

@@ -1,8 +1,9 @@
 //! One entry point for each thing that a client may write. The writer checks the condition of a write, so no other
 //! write can come in between.
 
+use super::overlays::Confirmation;
 use super::{RenderedOverlay, Service, ServiceError, absent_overlay};
-use crate::domain::{Condition, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UserId};
+use crate::domain::{Condition, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UnixMillis, UserId};
 use crate::render;
 use crate::store::{Change, Effect, Operation, Precedence, Receipt};
 
@@ -90,13 +91,12 @@ impl Service {
             self.shared.metrics.writes_refused.inc();
         })?;
         if let Some(found) = found
-            && if let Some(is_unchanged) = found.row().account.is_unchanged_by(&patch) {
-                is_unchanged
-            } else {
-                let overlay = found.overlay()?;
-                overlay.patched(patch.clone(), now)?.same_but_time(&overlay)
-            }
+            && let Some(confirmed_at) = found.confirmed_by(&patch, now)?
+            && !self.is_confirmation_due(&found, confirmed_at)
         {
+            let row = found.row();
+            let (seq, basis, stored_at) = (row.seq, row.basis(), row.confirmation_stored_at);
+            self.shared.memory.overlays.confirm(&user, Confirmation { seq, basis, stored_at, at: confirmed_at, now });
             self.shared.metrics.writes_unchanged.inc();
             return Ok(Patched { effect: Effect::Unchanged, overlay: found });
         }
@@ -115,6 +115,12 @@ impl Service {
             }
             _ => Err(absent_overlay(user.as_str())),
         }
+    }
+
+    /// Whether a confirmation of a balance is to be stored.
+    fn is_confirmation_due(&self, overlay: &RenderedOverlay, confirmed_at: UnixMillis) -> bool {
+        let stored_at = overlay.row().confirmation_stored_at;
+        self.shared.settings.max_ages.balance.is_some_and(|max| max.is_due(stored_at, confirmed_at))
     }
 
     /// Deletes an overlay.

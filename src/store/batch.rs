@@ -14,8 +14,8 @@ use super::rows::{
 };
 use super::tables;
 use crate::domain::{
-    Condition, Invalid, InvalidKind, Object, Outcome, Overlay, OverlayDraft, RateDraft, Scope, Signal, SignalDraft,
-    SignalId, Token, UnixMillis, UserId,
+    Condition, Invalid, InvalidKind, MaxAges, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Scope, Signal,
+    SignalDraft, SignalId, Token, UnixMillis, UserId, latest_confirmation,
 };
 
 /// Most operations of one commit: keeps the wait of the first in a batch short.
@@ -84,6 +84,8 @@ pub(super) struct Batch<'tx> {
     /// The number of the last change before this batch.
     seq_before: u64,
     changes: Vec<Change>,
+    /// Decide when a confirmation is stored.
+    max_ages: MaxAges,
     signals: OnDemand<'tx, u64, &'static [u8]>,
     signal_numbers: OnDemand<'tx, &'static str, u64>,
     signals_by_expiry: OnDemand<'tx, (i64, u64), ()>,
@@ -96,12 +98,13 @@ pub(super) struct Batch<'tx> {
 }
 
 impl<'tx> Batch<'tx> {
-    pub(super) fn open(tx: &'tx WriteTransaction) -> Result<Self, StoreError> {
+    pub(super) fn open(tx: &'tx WriteTransaction, max_ages: MaxAges) -> Result<Self, StoreError> {
         let meta = tx.open_table(tables::META)?;
         let seq_before = meta.get(tables::SEQ_KEY)?.map_or(0, |seq| seq.value());
         Ok(Self {
             seq_before,
             changes: Vec::new(),
+            max_ages,
             signals: OnDemand::of(tx, tables::SIGNALS),
             signal_numbers: OnDemand::of(tx, tables::SIGNAL_NUMBERS),
             signals_by_expiry: OnDemand::of(tx, tables::SIGNALS_BY_EXPIRY),
@@ -262,7 +265,7 @@ impl<'tx> Batch<'tx> {
         let removed = stored.as_ref().map_or_else(Vec::new, |stored| draft.removes(&stored.overlay));
         let overlay = draft.resolve(now);
         match stored {
-            Some(stored) => Ok(Receipt { removed, ..self.replace_overlay(stored, overlay, precedence)? }),
+            Some(stored) => Ok(Receipt { removed, ..self.replace_overlay(stored, overlay, now, precedence)? }),
             None => self.write_overlay(overlay, Effect::Created),
         }
     }
@@ -279,14 +282,33 @@ impl<'tx> Batch<'tx> {
         let stored = self.stored_overlay(user)?.ok_or_else(absent)?;
         check(condition, Some(stored.seq))?;
         let overlay = stored.overlay.patched(patch, now)?;
-        self.replace_overlay(stored, overlay, precedence)
+        self.replace_overlay(stored, overlay, now, precedence)
     }
 
-    fn replace_overlay(&mut self, stored: StoredOverlay, new: Overlay, precedence: Precedence) -> Applied {
+    fn replace_overlay(
+        &mut self,
+        stored: StoredOverlay,
+        mut new: Overlay,
+        now: UnixMillis,
+        precedence: Precedence,
+    ) -> Applied {
+        let stored_at = stored.overlay.balance_confirmed_at;
+        if stored.overlay.has_same_basis(&new) {
+            new.balance_confirmed_at = latest_confirmation(stored_at, new.balance_confirmed_at, now);
+        }
+        let confirmed_at = new.balance_confirmed_at;
         let is_same = stored.overlay.same_but_time(&new);
         match effect_on(is_same, precedence, new.updated_at, stored.overlay.updated_at) {
             Effect::Changed => self.write_overlay(new, Effect::Changed),
-            effect => Ok(Receipt::of(effect, Change::Overlay(new.user_id, Some(Arc::new(stored))))),
+            Effect::Unchanged if self.max_ages.balance.is_some_and(|max| max.is_due(stored_at, confirmed_at)) => {
+                let confirmed = Overlay { balance_confirmed_at: confirmed_at, ..stored.overlay };
+                self.write_overlay(confirmed, Effect::Unchanged)
+            }
+            effect => {
+                let receipt = Receipt::of(effect, Change::Overlay(new.user_id, Some(Arc::new(stored))));
+                let is_later = effect == Effect::Unchanged && confirmed_at != stored_at;
+                Ok(Receipt { confirmed_at: is_later.then_some(confirmed_at), ..receipt })
+            }
         }
     }
 
@@ -414,15 +436,26 @@ impl<'tx> Batch<'tx> {
         condition: &Condition,
         precedence: Precedence,
     ) -> Applied {
-        let rate = draft.resolve(now);
+        let mut rate = draft.resolve(now);
         let pair = rate.pair.as_str();
         let old = self.rates.table()?.get(pair)?.map(|bytes| stored_rate(pair, bytes.value())).transpose()?;
         check(condition, old.as_ref().map(|(_, seq)| *seq))?;
         let mut effect = Effect::Created;
         if let Some((old, seq)) = old {
             effect = effect_on(old.price == rate.price, precedence, rate.updated_at, old.updated_at);
-            if effect != Effect::Changed {
-                return Ok(Receipt::of(effect, Change::Rate(old, seq)));
+            let confirmed_at = latest_confirmation(old.confirmed_at, rate.confirmed_at, now);
+            match effect {
+                Effect::Unchanged
+                    if self.max_ages.rate.is_some_and(|max| max.is_due(old.confirmed_at, confirmed_at)) =>
+                {
+                    rate = Rate { confirmed_at, ..old };
+                }
+                Effect::Unchanged | Effect::Kept => {
+                    let is_later = effect == Effect::Unchanged && confirmed_at != old.confirmed_at;
+                    let receipt = Receipt::of(effect, Change::Rate(old, seq));
+                    return Ok(Receipt { confirmed_at: is_later.then_some(confirmed_at), ..receipt });
+                }
+                _ => {}
             }
         }
         let seq = self.next_seq();

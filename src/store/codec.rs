@@ -111,6 +111,7 @@ struct OverlayV1<'a> {
     win_rate: Option<i64>,
     trades_remaining: Option<u32>,
     updated_at_ms: i64,
+    balance_confirmed_at_ms: i64,
     members: Vec<(&'a str, &'a str)>,
 }
 
@@ -134,6 +135,7 @@ struct RateV1 {
     pair: String,
     price: i64,
     updated_at_ms: i64,
+    confirmed_at_ms: i64,
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -259,6 +261,7 @@ pub(super) fn encode_overlay(overlay: &Overlay, seq: u64) -> Result<Vec<u8>, Too
         win_rate: overlay.win_rate.map(Decimal::units),
         trades_remaining: overlay.trades_remaining,
         updated_at_ms: overlay.updated_at.millis(),
+        balance_confirmed_at_ms: overlay.balance_confirmed_at.millis(),
         members: borrowed_members_of(&overlay.members)?,
     })
 }
@@ -284,6 +287,7 @@ pub(super) fn decode_overlay(bytes: &[u8]) -> Decoded<Overlay> {
         win_rate: record.win_rate.map(Decimal::from_units),
         trades_remaining: record.trades_remaining,
         updated_at: UnixMillis::new(record.updated_at_ms),
+        balance_confirmed_at: UnixMillis::new(record.balance_confirmed_at_ms),
         members: Object::from_members(members.collect()),
     };
     Ok((overlay, record.seq))
@@ -342,6 +346,7 @@ pub(super) fn encode_rate(rate: &Rate, seq: u64) -> Result<Vec<u8>, TooLarge> {
         pair: rate.pair.as_str().to_owned(),
         price: rate.price.units(),
         updated_at_ms: rate.updated_at.millis(),
+        confirmed_at_ms: rate.confirmed_at.millis(),
     };
     encode(&record)
 }
@@ -353,7 +358,8 @@ pub(super) fn decode_rate(bytes: &[u8]) -> Decoded<Rate> {
         return Err(DecodeError::Value(format!("price {price}")));
     }
     let pair = Pair::parse(&record.pair).map_err(value)?;
-    Ok((Rate { pair, price, updated_at: UnixMillis::new(record.updated_at_ms) }, record.seq))
+    let (updated_at, confirmed_at) = (UnixMillis::new(record.updated_at_ms), UnixMillis::new(record.confirmed_at_ms));
+    Ok((Rate { pair, price, updated_at, confirmed_at }, record.seq))
 }
 
 pub(super) fn encode_token(token: &Token, seq: u64) -> Result<Vec<u8>, TooLarge> {

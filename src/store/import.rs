@@ -13,7 +13,7 @@ use super::engine::CommitError;
 use super::error::StoreError;
 use super::operation::{Effect, Precedence, Refusal, WriteError};
 use super::tables;
-use crate::domain::{Condition, Outcome, Overlay, Signal};
+use crate::domain::{Condition, MaxAges, Outcome, Overlay, Signal};
 
 /// Most records of one commit: those of a full batch.
 pub const IMPORT_RECORDS_MAX: usize = BATCH_MAX;
@@ -62,7 +62,8 @@ impl Store {
         let engine = self.engine();
         // Any error below drops the transaction, and with it everything that was written in it.
         let tx = engine.begin()?;
-        let mut batch = Batch::open(&tx)?;
+        // Imported records replace what is there, so no confirmation is left to store later.
+        let mut batch = Batch::open(&tx, MaxAges::default())?;
         for signal in &records.signals {
             if batch.stored_signal(&signal.id)?.is_some() {
                 return Err(Refusal::Conflict(format!("signal {} is there already", signal.id)).into());

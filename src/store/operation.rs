@@ -142,7 +142,7 @@ pub enum Effect {
     Created,
     /// There was one, and it is another now.
     Changed,
-    /// The record said the same already; nothing was written.
+    /// The record said the same already; nothing was written, but for a confirmation that was due.
     Unchanged,
     /// The record that was there takes precedence; nothing was written.
     Kept,
@@ -159,11 +159,13 @@ pub struct Receipt {
     pub change: Change,
     /// Members that the overlay had and that one put in its place as a whole lacks.
     pub removed: Vec<String>,
+    /// When an unchanged rate or balance was confirmed, if that is not stored: memory alone is to have it.
+    pub confirmed_at: Option<UnixMillis>,
 }
 
 impl Receipt {
     pub(super) fn of(effect: Effect, change: Change) -> Self {
-        Self { effect, change, removed: Vec::new() }
+        Self { effect, change, removed: Vec::new(), confirmed_at: None }
     }
 
     /// The number of the change that left the record as it is; 0 for one that was deleted, and for a token.

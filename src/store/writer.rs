@@ -29,6 +29,7 @@ use super::engine::CommitError;
 use super::error::StoreError;
 use super::operation::{Acknowledge, Change, Commit, Operation, Receipt, WriteError};
 use super::recovery::{Doubtful, Latch, RetryPauses};
+use crate::domain::MaxAges;
 
 /// Most operations that wait; beyond it a caller is told to come back.
 const QUEUE_MAX: usize = 4_096;
@@ -66,23 +67,25 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread with the usual pauses. `observer` is called after each commit that changed anything, before
+    /// Starts the thread with the usual pauses and without limits of age. `observer` is called after each commit that changed anything, before
     /// its acknowledgements.
     ///
     /// # Errors
     ///
     /// [`StoreError::Engine`], or [`StoreError::Stopped`] if the thread can not be started.
     pub fn start(store: Arc<Store>, observer: impl FnMut(&Commit<'_>) + Send + 'static) -> Result<Self, StoreError> {
-        Self::start_with(RetryPauses::default(), store, observer)
+        Self::start_with(RetryPauses::default(), MaxAges::default(), store, observer)
     }
 
-    /// Starts the thread; after a failure it tries the disk again after these pauses.
+    /// Starts the thread; after a failure it tries the disk again after these pauses. `max_ages` decide when the
+    /// confirmation of an unchanged value is stored.
     ///
     /// # Errors
     ///
     /// As [`Writer::start`].
     pub fn start_with(
         pauses: RetryPauses,
+        max_ages: MaxAges,
         store: Arc<Store>,
         observer: impl FnMut(&Commit<'_>) + Send + 'static,
     ) -> Result<Self, StoreError> {
@@ -94,7 +97,7 @@ impl Writer {
             .name("writer".to_owned())
             .spawn(move || {
                 let health = Arc::clone(&thread_health);
-                let writing = Writing { store, observer, health, pauses, seq, latch: None };
+                let writing = Writing { store, observer, health, pauses, max_ages, seq, latch: None };
                 // The panic was reported when it happened; what was queued is dropped unacknowledged.
                 if catch_unwind(AssertUnwindSafe(|| writing.run(&messages))).is_err() {
                     tracing::error!("the writer has panicked; nothing is written until the program is started again");
@@ -142,6 +145,7 @@ struct Writing<F> {
     observer: F,
     health: Arc<Health>,
     pauses: RetryPauses,
+    max_ages: MaxAges,
     /// The number of the last change that is known to be on the disk.
     seq: u64,
     /// Set while nothing is written, as a write or a read has failed.
@@ -215,7 +219,7 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
             }
             return;
         }
-        match write_batch(&self.store, operations) {
+        match write_batch(&self.store, self.max_ages, operations) {
             Ok(written) => {
                 if !written.changes.is_empty() {
                     self.seq = written.seq;
@@ -253,11 +257,15 @@ struct BatchResult {
 
 /// Puts a batch into one commit. Returns after the sync; an error names the commit if it may be on the disk all the
 /// same.
-fn write_batch(store: &Store, operations: Vec<Operation>) -> Result<BatchResult, (StoreError, Option<Doubtful>)> {
+fn write_batch(
+    store: &Store,
+    max_ages: MaxAges,
+    operations: Vec<Operation>,
+) -> Result<BatchResult, (StoreError, Option<Doubtful>)> {
     let engine = store.engine();
     let certain = |error: StoreError| (error, None);
     let tx = engine.begin().map_err(certain)?;
-    let written = apply_batch(&tx, operations).map_err(certain)?;
+    let written = apply_batch(&tx, max_ages, operations).map_err(certain)?;
     if written.changes.is_empty() {
         engine.abort(tx).map_err(certain)?;
         return Ok(written);
@@ -272,8 +280,12 @@ fn write_batch(store: &Store, operations: Vec<Operation>) -> Result<BatchResult,
 }
 
 /// Applies a batch to the tables.
-fn apply_batch(tx: &WriteTransaction, operations: Vec<Operation>) -> Result<BatchResult, StoreError> {
-    let mut batch = Batch::open(tx)?;
+fn apply_batch(
+    tx: &WriteTransaction,
+    max_ages: MaxAges,
+    operations: Vec<Operation>,
+) -> Result<BatchResult, StoreError> {
+    let mut batch = Batch::open(tx, max_ages)?;
     let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
         match batch.apply(operation) {

@@ -123,15 +123,21 @@ fn a_file_of_one_record_is_named_by_its_file_where_it_does_not_name_itself() {
 fn each_step_of_a_size_is_shown() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), &["load", SAMPLES]);
-    let explain =
-        |user: &str| shown(&run(folder.path(), &["mission", user, "ELITE_GUARD_EURUSD_1763905800", "--explain"]));
+    let explain = |user: &str| {
+        let text = shown(&run(folder.path(), &["mission", user, "ELITE_GUARD_EURUSD_1763905800", "--explain"]));
+        // The samples' times move to the moment of loading.
+        match text.split_once("(confirmed ").and_then(|(before, rest)| Some((before, rest.split_once(')')?.1))) {
+            Some((before, after)) => format!("{before}(confirmed …){after}"),
+            None => text,
+        }
+    };
     assert_snapshot!(explain("7002"), @"
     exit 0
     signal        BUY EURUSD at 1.085, stop 1.083, target 1.089
     distance      |1.085 − 1.083| = 0.002, which is 20 pips of 0.0001
     conversion    USD to EUR by the entry price of EURUSD 1.085 = 0.92165899
     loss per lot  distance × 100000 units a lot × conversion = 184.33179723 EUR
-    risk budget   15000 × 3 % (the user's) = 450 EUR
+    risk budget   15000 (confirmed …) × 3 % (the user's) = 450 EUR
     raw size      risk budget / loss per lot = 2.44125 lots
     limits        steps of 0.01, at least 0.01, the instrument's at most 100, the tier's at most 20
     size          2.44 lots: the budget decides, cut to the lot step
@@ -145,7 +151,7 @@ fn each_step_of_a_size_is_shown() {
     distance      |1.085 − 1.083| = 0.002, which is 20 pips of 0.0001
     conversion    USD is the account's currency: 1
     loss per lot  distance × 100000 units a lot × conversion = 200 USD
-    risk budget   40 × 1 % (the user's) = 0.4 USD
+    risk budget   40 (confirmed …) × 1 % (the user's) = 0.4 USD
     raw size      risk budget / loss per lot = 0.002 lots
     limits        steps of 0.01, at least 0.01, the instrument's at most 100, the tier's at most 0.1
     size          0 lots: below the minimum lot of 0.01; a balance of 200 would do

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use overlaid::domain::MaxAges;
 use overlaid::store::{Contents, Disk, Operation, Store, WriteError, Writer, contents};
 
 use crate::kit::{MemoryDisk, SECTOR, SHORT_PAUSES, long_overlay, user_id, write_to};
@@ -25,7 +26,7 @@ struct Running {
 impl Running {
     fn on(disk: Arc<dyn Disk>) -> Self {
         let store = Store::open_on(disk, Path::new("in memory")).unwrap();
-        let writer = Writer::start_with(SHORT_PAUSES, Arc::clone(&store), |_| {}).unwrap();
+        let writer = Writer::start_with(SHORT_PAUSES, MaxAges::default(), Arc::clone(&store), |_| {}).unwrap();
         Self { store, writer }
     }
 

@@ -96,7 +96,7 @@ fn a_file_of_schema_1_is_read_for_what_it_says() {
     {"signal":{"signal_id":"S2","symbol":"XAUUSD","direction":"SELL","stop_pips":50,"take_profits":[{"pips":75,"share":60},{"pips":90,"share":40}],"created_at":"2026-01-31T12:00:00Z","expires_at":"2026-01-31T13:00:00Z"}}
     {"overlay":{"user_id":"-100","account_currency":"USD","updated_at":"2026-01-31T12:00:00Z"}}
     {"overlay":{"user_id":"7001","tier":"FANG","risk_percent":2,"account_balance":10850.47,"account_currency":"EUR","win_rate":71.5,"trades_remaining":8,"updated_at":"2026-01-31T12:00:00Z","broker":"Northbridge"}}
-    {"rate":{"pair":"EURUSD","price":1.085,"updated_at":"2026-01-31T12:00:00Z"}}
+    {"rate":{"pair":"EURUSD","price":1.085,"updated_at":"2026-01-31T12:00:00Z","confirmed_at":"2026-01-31T12:00:00Z"}}
     {"outcome":{"signal_id":"S1","user_id":"7001","status":"fired","at":"2026-01-31T12:00:00Z","ticket":"8289"}}
     [Token { id: "k1", sha256: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31], scopes: [Read, ReadUser(UserId("7001")), Write, Admin], name: "bot", created_at: UnixMillis(1769860800000), expires_at: Some(UnixMillis(1769860800000)), last_used_at: None }]
     "#);

@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod access;
+mod ages;
 mod answers;
 mod backup;
 mod cache;

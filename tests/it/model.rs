@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use overlaid::domain::Condition;
 use overlaid::domain::{
-    Market, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Rates, Signal, SignalDraft, SignalStatus, Terms,
-    UnixMillis, compute,
+    Market, MaxAge, MaxAges, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Rates, Signal, SignalDraft,
+    SignalStatus, Terms, UnixMillis, compute,
 };
 use overlaid::render;
 use overlaid::service::{Separator, Service, ServiceError, Settings, ViewTag, export_lines};
@@ -24,6 +24,8 @@ use crate::kit::{
 /// An hour, and the unit in which the times of a run lie apart.
 const LIFETIME_MS: i64 = 3_600_000;
 const TICK_MS: i64 = 600_000;
+/// How many ticks old a rate or a balance may be; one of more than a tick is stored again when it is confirmed.
+const MAX_AGE_TICKS: i64 = 10;
 
 /// What to do next.
 #[derive(Clone, Debug)]
@@ -133,18 +135,26 @@ fn tick(at: i64) -> UnixMillis {
     start().plus_millis(at * TICK_MS)
 }
 
-/// What the file should hold.
+/// What the file and the memory of a service should hold.
 #[derive(Default)]
 struct Model {
+    /// `None`: as a writer without a service has it.
+    max_age_ms: Option<u64>,
+    /// The time of the service.
+    clock: UnixMillis,
     /// How many changes there were; the file's `seq`.
     seq: u64,
     /// How many signals were published; the number of the next one, as none is given twice.
     published: u64,
     /// By number, each with its `seq`.
     signals: BTreeMap<u64, (u64, Signal)>,
+    /// With confirmations as memory has them.
     overlays: BTreeMap<String, (u64, Overlay)>,
     outcomes: BTreeMap<(u64, String), (u64, Outcome)>,
     rates: BTreeMap<String, (u64, Rate)>,
+    /// The confirmations of overlays and rates that the file has.
+    stored_overlays: BTreeMap<String, UnixMillis>,
+    stored_rates: BTreeMap<String, UnixMillis>,
     tokens: BTreeMap<String, overlaid::domain::Token>,
 }
 
@@ -283,11 +293,57 @@ impl Model {
         let new = draft.resolve(now);
         let old = self.overlays.get(&user).map(|(_, old)| (says(old), old.updated_at));
         let expected = decide(write.precedence, old, &says(&new), new.updated_at);
-        if let Effect::Created | Effect::Changed = expected {
-            let seq = self.changed();
-            self.overlays.insert(user, (seq, new));
-        }
+        self.write_overlay(user, new, expected, now);
         (operation, Some(expected))
+    }
+
+    fn write_overlay(&mut self, user: String, new: Overlay, effect: Effect, now: UnixMillis) {
+        let seq = match effect {
+            Effect::Created | Effect::Changed => {
+                self.stored_overlays.insert(user.clone(), new.balance_confirmed_at);
+                self.changed()
+            }
+            Effect::Unchanged => {
+                let (seq, old) = self.overlays[&user].clone();
+                let known = (self.stored_overlays[&user], old.balance_confirmed_at);
+                let (stored, balance_confirmed_at) = self.confirmed(known, new.balance_confirmed_at, now);
+                let is_stored = stored.is_some();
+                self.stored_overlays.extend(stored.map(|stored| (user.clone(), stored)));
+                let seq = if is_stored { self.changed() } else { seq };
+                self.overlays.insert(user, (seq, Overlay { balance_confirmed_at, ..old }));
+                return;
+            }
+            Effect::Kept | Effect::Deleted => return,
+        };
+        self.overlays.insert(user, (seq, new));
+    }
+
+    /// What the file is to have of a confirmation, if it is written, and what memory; `known` is what they have.
+    fn confirmed(
+        &self,
+        (stored, held): (UnixMillis, UnixMillis),
+        new: UnixMillis,
+        now: UnixMillis,
+    ) -> (Option<UnixMillis>, UnixMillis) {
+        let later =
+            |known: UnixMillis, new: UnixMillis, now: UnixMillis| if known > now { new } else { known.max(new) };
+        let latest = later(stored, new, now);
+        let is_due = |max_age: u64| stored.millis().abs_diff(latest.millis()) * 10 > max_age;
+        if self.max_age_ms.is_some_and(is_due) {
+            (Some(latest), if held <= self.clock { latest.max(held) } else { latest })
+        } else {
+            (None, if latest == stored { held } else { later(held, latest, self.clock) })
+        }
+    }
+
+    /// Memory is gone: what it had of confirmations beyond the file is too.
+    fn restart(&mut self) {
+        for (user, (_, overlay)) in &mut self.overlays {
+            overlay.balance_confirmed_at = self.stored_overlays[user];
+        }
+        for (pair, (_, rate)) in &mut self.rates {
+            rate.confirmed_at = self.stored_rates[pair];
+        }
     }
 
     fn patch_overlay(&mut self, write: &Write) -> (Operation, Expected) {
@@ -303,12 +359,9 @@ impl Model {
         };
         let (Some((_, old)), true) = (self.overlays.get(&user), holds) else { return (operation, None) };
         let new = old.patched(patch.clone(), now).unwrap();
-        if says(&new) == says(old) {
-            return (operation, Some(Effect::Unchanged));
-        }
-        let seq = self.changed();
-        self.overlays.insert(user, (seq, new));
-        (operation, Some(Effect::Changed))
+        let effect = if says(&new) == says(old) { Effect::Unchanged } else { Effect::Changed };
+        self.write_overlay(user, new, effect, now);
+        (operation, Some(effect))
     }
 
     fn delete_overlay(&mut self, write: &Write) -> (Operation, Expected) {
@@ -394,7 +447,16 @@ impl Model {
         let expected = decide(write.precedence, old, &new.price.to_string(), new.updated_at);
         if let Effect::Created | Effect::Changed = expected {
             let seq = self.changed();
+            self.stored_rates.insert(pair.clone(), new.confirmed_at);
             self.rates.insert(pair, (seq, new));
+        } else if expected == Effect::Unchanged {
+            let (seq, old) = self.rates[&pair].clone();
+            let known = (self.stored_rates[&pair], old.confirmed_at);
+            let (stored, confirmed_at) = self.confirmed(known, new.confirmed_at, now);
+            let is_stored = stored.is_some();
+            self.stored_rates.extend(stored.map(|stored| (pair.clone(), stored)));
+            let seq = if is_stored { self.changed() } else { seq };
+            self.rates.insert(pair, (seq, Rate { confirmed_at, ..old }));
         }
         (operation, Some(expected))
     }
@@ -474,12 +536,12 @@ impl Model {
             assert!(listed.iter().eq(active));
         }
         let overlays: Vec<_> = snapshot.overlays(None).unwrap().map(Result::unwrap).collect();
-        assert!(
-            overlays
-                .iter()
-                .map(|stored| (stored.seq, &stored.overlay))
-                .eq(self.overlays.values().map(|(seq, overlay)| (*seq, overlay)))
-        );
+        assert!(overlays.iter().map(|stored| (stored.seq, stored.overlay.clone())).eq(self.overlays.iter().map(
+            |(user, (seq, overlay))| {
+                let balance_confirmed_at = self.stored_overlays[user];
+                (*seq, Overlay { balance_confirmed_at, ..overlay.clone() })
+            }
+        )));
         let outcomes: Vec<_> = snapshot.outcomes().unwrap().map(Result::unwrap).collect();
         assert!(
             outcomes
@@ -499,8 +561,10 @@ impl Model {
         assert!(
             rates
                 .iter()
-                .map(|rate| (rates.get(&rate.pair).unwrap().1, rate))
-                .eq(self.rates.values().map(|(seq, rate)| (*seq, rate)))
+                .map(|rate| (rates.get(&rate.pair).unwrap().1, rate.clone()))
+                .eq(self.rates.iter().map(|(pair, (seq, rate))| {
+                    (*seq, Rate { confirmed_at: self.stored_rates[pair], ..rate.clone() })
+                }))
         );
         assert!(snapshot.tokens().unwrap().iter().eq(self.tokens.values()));
         let counts = Counts {
@@ -567,7 +631,10 @@ fn run(steps: &[Step]) -> Direct {
                 let (operations, expected): (Vec<_>, Vec<_>) = writes.iter().map(|write| model.apply(write)).unzip();
                 assert_eq!(effects(&direct.together(operations)), expected, "{writes:?}");
             }
-            Step::Restart => direct = direct.restart(),
+            Step::Restart => {
+                direct = direct.restart();
+                model.restart();
+            }
         }
         assert_eq!(direct.seq(), model.seq, "{step:?}");
     }
@@ -588,17 +655,26 @@ struct Through {
 impl Through {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        Self { world: World::new(), runtime, tables: Settings::built_in().unwrap(), model: Model::default() }
+        let millis = u64::try_from(MAX_AGE_TICKS * TICK_MS).unwrap();
+        let max_age = Some(MaxAge::from_millis(millis));
+        let world = World::with_max_ages(MaxAges { rate: max_age, balance: max_age });
+        let model = Model { max_age_ms: Some(millis), clock: world.service.now(), ..Model::default() };
+        Self { world, runtime, tables: Settings::built_in().unwrap(), model }
     }
 
     fn service(&self) -> &Service {
         &self.world.service
     }
 
+    fn set_clock(&mut self, at: i64) {
+        self.world.advance(tick(at).millis() - self.service().now().millis());
+        self.model.clock = self.service().now();
+    }
+
     /// Does a write by itself, at its time.
     fn write(&mut self, write: &Write) {
+        self.set_clock(write.now);
         let (operation, expected) = self.model.apply(write);
-        self.world.advance(tick(write.now).millis() - self.service().now().millis());
         let written = match operation {
             // Has a way of its own, past the writer if nothing is to be changed.
             Operation::PatchOverlay { user, patch, condition, .. } => {
@@ -611,6 +687,9 @@ impl Through {
 
     /// Queues writes together; how they fall into commits is up to the writer.
     fn write_together(&mut self, writes: &[Write]) {
+        let now = writes.iter().map(|write| write.now).max().unwrap();
+        self.set_clock(now);
+        let writes: Vec<_> = writes.iter().map(|write| Write { now, ..write.clone() }).collect();
         let (operations, expected): (Vec<_>, Vec<_>) = writes.iter().map(|write| self.model.apply(write)).unzip();
         let pending: Vec<_> =
             operations.into_iter().map(|operation| self.service().submit(operation).unwrap()).collect();
@@ -661,7 +740,12 @@ impl Through {
         for (seq, rate) in model.rates.values() {
             rates.put(rate.clone(), *seq);
         }
-        let market = Market { instruments: &self.tables.instruments, tiers: &self.tables.tiers, rates: &rates };
+        let market = Market {
+            instruments: &self.tables.instruments,
+            tiers: &self.tables.tiers,
+            rates: &rates,
+            max_ages: self.world.max_ages(),
+        };
         let mut lines = String::new();
         for (user, (overlay_seq, overlay)) in &model.overlays {
             let outcome = model.outcomes.get(&(number, user.clone()));
@@ -675,12 +759,20 @@ impl Through {
             assert_eq!(viewed, own);
             let viewed_tag = self.runtime.block_on(self.world.view_tag(signal.id.as_str(), user));
             let is_converted = overlay.account_currency.as_str() == "JPY";
+            let rate = model.rates.get("USDJPY").filter(|_| is_converted);
+            let is_stale = |at: UnixMillis| now.millis().abs_diff(at.millis()) > model.max_age_ms.unwrap();
             let tag = ViewTag {
                 run: service.run(),
                 signal_seq: *seq,
                 overlay_seq: *overlay_seq,
-                rate_seqs: [model.rates.get("USDJPY").filter(|_| is_converted).map_or(0, |(seq, _)| *seq), 0],
+                rate_seqs: [rate.map_or(0, |(seq, _)| *seq), 0],
                 outcome_seq: outcome.map_or(0, |(seq, _)| *seq),
+                balance_confirmed_at: overlay.balance_confirmed_at,
+                rates_confirmed_at: rate.map(|(_, rate)| rate.confirmed_at),
+                are_stale: [
+                    is_stale(overlay.balance_confirmed_at),
+                    rate.is_some_and(|(_, rate)| is_stale(rate.confirmed_at)),
+                ],
                 is_early: now < signal.active_from(),
                 is_expired: now >= signal.expires_at,
             };
@@ -716,7 +808,10 @@ fn run_through(steps: &[(bool, Step)]) {
         match step {
             Step::Alone(write) => through.write(write),
             Step::Together(writes) => through.write_together(writes),
-            Step::Restart => through.world = through.world.restart(),
+            Step::Restart => {
+                through.world = through.world.restart();
+                through.model.restart();
+            }
         }
         through.check();
     }

@@ -104,11 +104,14 @@ struct Case<'a> {
     overlay: &'a str,
     outcome: Option<OutcomeStatus>,
     rates: &'a [(&'a str, &'a str)],
+    /// When each rate was confirmed, in minutes before `now`; 0 for the others.
+    rate_ages: &'a [i64],
+    max_ages: MaxAges,
     now: &'a str,
 }
 
 fn case<'a>(signal: &'a str, overlay: &'a str) -> Case<'a> {
-    Case { signal, overlay, outcome: None, rates: &RATES, now: NOW }
+    Case { signal, overlay, outcome: None, rates: &RATES, rate_ages: &[], max_ages: MaxAges::default(), now: NOW }
 }
 
 impl Case<'_> {
@@ -131,12 +134,14 @@ impl Case<'_> {
         let mut rates = Rates::default();
         for (seq, (pair, price)) in (1..).zip(self.rates) {
             let (pair, price) = (Pair::parse(pair).unwrap(), Decimal::parse(price).unwrap());
-            rates.put(Rate { pair, price, updated_at: now }, seq);
+            let age = usize::try_from(seq).ok().and_then(|seq| self.rate_ages.get(seq - 1)).unwrap_or(&0);
+            let confirmed_at = now.plus_millis(-age * 60_000);
+            rates.put(Rate { pair, price, updated_at: now, confirmed_at }, seq);
         }
         let (mut instruments, mut tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
         instruments.override_with(INSTRUMENTS).unwrap();
         tiers.override_with(TIERS).unwrap();
-        let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates };
+        let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates, max_ages: self.max_ages };
         let mission = compute(&signal, &overlay, outcome.as_ref(), market, now);
         (mission, Terms::new(&signal, &overlay.account_currency, market))
     }
@@ -992,7 +997,8 @@ fn numbers_that_no_input_can_hold_give_no_size() {
     let signal = SignalDraft::from_object(object(SIGNAL), None).unwrap().resolve(now, 1).unwrap();
     let overlay = OverlayDraft::from_object(object(OVERLAY), None).unwrap().resolve(now);
     let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
-    let market = Market { instruments: &instruments, tiers: &tiers, rates: &Rates::default() };
+    let market =
+        Market { instruments: &instruments, tiers: &tiers, rates: &Rates::default(), max_ages: MaxAges::default() };
     let (least, most) = (Decimal::from_units(i64::MIN), Decimal::from_units(i64::MAX));
     let out_of_range = |signal: &Signal, overlay: &Overlay| {
         let mission = compute(signal, overlay, None, market, now);
@@ -1016,6 +1022,83 @@ fn numbers_that_no_input_can_hold_give_no_size() {
     }
 }
 
+/// Limits of the ages of rates and balances, in minutes.
+fn minutes(rate: Option<u64>, balance: Option<u64>) -> MaxAges {
+    let max_age = |minutes: u64| MaxAge::from_millis(minutes * 60_000);
+    MaxAges { rate: rate.map(max_age), balance: balance.map(max_age) }
+}
+
+#[test]
+fn a_rate_beyond_its_limit_is_stale_and_the_size_stays() {
+    let cross = case(r#"{"symbol":"EURGBP","entry_price":0.865,"stop_loss":0.863,"take_profit":0.869}"#, "{}");
+    let of_pound = |age: i64, max_age: Option<u64>, expected: &str| {
+        check(Case { rate_ages: &[0, age], max_ages: minutes(max_age, None), ..cross }, expected);
+    };
+    let fresh = r#"{"reasons":[],"tradable":true,"lots":0.74,"rates_confirmed_at":"2026-01-30T15:01:00Z"}"#;
+    of_pound(60, Some(60), fresh);
+    of_pound(60, None, fresh);
+    // A minute older than an hour: what a size was is still shown.
+    of_pound(
+        61,
+        Some(60),
+        r#"{"reasons":["stale_rate"],"tradable":false,"lots":0.74,"risk_amount":198.32,"conversion_path":["GBPUSD"],
+            "rates_confirmed_at":"2026-01-30T15:00:00Z"}"#,
+    );
+    // The clock was set back since: within the limit it is believed, beyond it is not.
+    of_pound(-60, Some(60), r#"{"reasons":[],"rates_confirmed_at":"2026-01-30T17:01:00Z"}"#);
+    of_pound(-61, Some(60), r#"{"reasons":["stale_rate"]}"#);
+}
+
+#[test]
+fn of_two_rates_the_older_counts_and_rates_that_are_not_needed_do_not() {
+    let cross = Case {
+        rates: &[("GBPEUR", "1.15"), ("EURUSD", "1.085"), ("USDCHF", "0.8")],
+        max_ages: minutes(Some(60), None),
+        ..case(r#"{"symbol":"EURGBP","entry_price":0.865,"stop_loss":0.863,"take_profit":0.869}"#, "{}")
+    };
+    let both = |ages: &[i64], expected: &str| check(Case { rate_ages: ages, ..cross }, expected);
+    both(&[30, 10, 900], r#"{"reasons":[],"rates_confirmed_at":"2026-01-30T15:31:00Z"}"#);
+    both(&[10, 30, 900], r#"{"reasons":[],"rates_confirmed_at":"2026-01-30T15:31:00Z"}"#);
+    both(&[61, 0], r#"{"reasons":["stale_rate"],"rates_confirmed_at":"2026-01-30T15:00:00Z"}"#);
+    both(&[0, 61], r#"{"reasons":["stale_rate"],"rates_confirmed_at":"2026-01-30T15:00:00Z"}"#);
+    // One that lies too far ahead is no better than one that is too old, though the other is the earlier.
+    both(&[0, -61], r#"{"reasons":["stale_rate"],"rates_confirmed_at":"2026-01-30T16:01:00Z"}"#);
+    // Dollars of a dollar account, and euros by the entry, need no rate.
+    for (signal, overlay) in [("{}", "{}"), ("{}", r#"{"account_currency":"EUR"}"#)] {
+        let case = Case { rate_ages: &[900, 900, 900], signal, overlay, ..cross };
+        check(case, r#"{"reasons":[],"rates_confirmed_at":null}"#);
+    }
+}
+
+#[test]
+fn a_balance_beyond_its_limit_is_stale_and_the_size_stays() {
+    let confirmed = |overlay: &str, expected: &str| {
+        check(Case { max_ages: minutes(None, Some(60)), ..case("{}", overlay) }, expected);
+    };
+    confirmed(
+        r#"{"balance_confirmed_at":"2026-01-30T15:01:00Z"}"#,
+        r#"{"reasons":[],"tradable":true,"balance_confirmed_at":"2026-01-30T15:01:00Z"}"#,
+    );
+    confirmed(
+        r#"{"balance_confirmed_at":"2026-01-30T15:00:59.999Z"}"#,
+        r#"{"reasons":["stale_balance"],"tradable":false,"lots":1,"risk_amount":200,
+            "balance_confirmed_at":"2026-01-30T15:00:59.999Z"}"#,
+    );
+    // Without a time of its own it was confirmed when the overlay was last changed, as in records of old.
+    confirmed(r#"{"updated_at":"2026-01-01T00:00:00Z"}"#, r#"{"reasons":["stale_balance"]}"#);
+    confirmed("{}", r#"{"reasons":[],"balance_confirmed_at":"2026-01-30T16:01:00Z"}"#);
+    // Without an amount there is nothing to be too old.
+    confirmed(
+        r#"{"account_balance":null,"updated_at":"2026-01-01T00:00:00Z"}"#,
+        r#"{"reasons":["no_balance"],"balance_confirmed_at":null}"#,
+    );
+    confirmed(
+        r#"{"risk_basis":"equity","account_equity":5000,"updated_at":"2026-01-01T00:00:00Z"}"#,
+        r#"{"reasons":["stale_balance"],"lots":0.5}"#,
+    );
+    check(case("{}", r#"{"updated_at":"2000-01-01T00:00:00Z"}"#), r#"{"reasons":[]}"#);
+}
+
 /// One case for each reason; a new one does not compile until it has its own.
 #[test]
 fn every_reason_can_be_given() {
@@ -1037,10 +1120,17 @@ fn every_reason_can_be_given() {
             Reason::NoEquity => case("{}", r#"{"risk_basis":"equity"}"#),
             Reason::NegativeBalance => case("{}", r#"{"account_balance":-0.01}"#),
             Reason::NegativeEquity => case("{}", r#"{"account_equity":-0.01}"#),
+            Reason::StaleBalance => Case {
+                max_ages: minutes(None, Some(60)),
+                ..case("{}", r#"{"balance_confirmed_at":"2026-01-30T15:00:59Z"}"#)
+            },
             Reason::InsufficientMargin => case("{}", r#"{"leverage":30,"free_margin":36}"#),
             Reason::NoRiskPercent => case("{}", r#"{"risk_percent":null}"#),
             Reason::ZeroRisk => case("{}", r#"{"risk_percent":0}"#),
             Reason::NoConversionRate => Case { rates: &[], ..case(cross, "{}") },
+            Reason::StaleRate => {
+                Case { rate_ages: &[0, 61], max_ages: minutes(Some(60), None), ..case(r#"{"symbol":"EURGBP"}"#, "{}") }
+            }
             Reason::BelowMinimumLot => case("{}", r#"{"account_balance":1}"#),
             Reason::OutOfRange => {
                 case(r#"{"symbol":"TINY","entry_price":1.00000001,"stop_loss":1,"take_profit":null}"#, "{}")

@@ -6,14 +6,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    Currency, Direction, Instruments, Levels, Market, Object, OutcomeStatus, Pair, Rate, Rates, RiskBasis, Signal,
-    SignalId, SignalStatus, Symbol, Target, TargetLevel, TierName, Tiers,
+    Currency, Direction, Instruments, Levels, Market, MaxAge, MaxAges, Object, OutcomeStatus, Pair, Rate, Rates,
+    RiskBasis, Signal, SignalId, SignalStatus, Symbol, Target, TargetLevel, TierName, Tiers,
 };
 
 /// A signal's JSON and an overlay's, of which only the place in the view matters here.
 const SIGNAL: &[u8] = br#"{"signal_id":"S"}"#;
 const OVERLAY: &[u8] = br#"{"user_id":"7"}"#;
 const NOW_MS: i64 = 1_770_000_000_000;
+const MAX_AGES: MaxAges = MaxAges { rate: Some(MaxAge::from_millis(500)), balance: Some(MaxAge::from_millis(1 << 40)) };
 
 /// What is joined: a signal, one currency, and the accounts of some users with their tiers.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ impl Joined {
     #[track_caller]
     fn check(&self) {
         let (instruments, tiers) = (Instruments::built_in().unwrap(), Tiers::built_in().unwrap());
-        let market = Market { instruments: &instruments, tiers: &tiers, rates: &self.rates };
+        let market = Market { instruments: &instruments, tiers: &tiers, rates: &self.rates, max_ages: MAX_AGES };
         let template = ViewTemplate::new(Terms::new(&self.signal, &self.currency, market));
         let now = UnixMillis::new(NOW_MS);
         for (account, tier, outcome) in &self.users {
@@ -132,9 +133,16 @@ fn any_user() -> impl Strategy<Value = (Account, Option<TierName>, Option<Outcom
         || prop_oneof![9 => any_units(), 1 => any_units().prop_map(|units| -units)].prop_map(Decimal::from_units);
     let leverage = option::of((1..=10_000_i64).prop_map(|times| Decimal::from_int(times).unwrap()));
     let basis = prop::sample::select(vec![RiskBasis::Balance, RiskBasis::Balance, RiskBasis::Equity]);
-    let margin = (option::of(amount()), option::of(amount()), leverage, basis);
+    let margin = (option::of(amount()), option::of(amount()), leverage, basis, 0..2 * NOW_MS);
     (often(amount().boxed()), margin, option::weighted(0.9, percent), option::of(0..3_u32), tier, outcome).prop_map(
-        |(balance, (equity, free_margin, leverage, risk_basis), risk_percent, trades_remaining, tier, outcome)| {
+        |(
+            balance,
+            (equity, free_margin, leverage, risk_basis, confirmed_at),
+            risk_percent,
+            trades_remaining,
+            tier,
+            outcome,
+        )| {
             let account = Account {
                 balance,
                 equity,
@@ -143,6 +151,7 @@ fn any_user() -> impl Strategy<Value = (Account, Option<TierName>, Option<Outcom
                 risk_basis,
                 risk_percent: risk_percent.map(Decimal::from_units),
                 trades_remaining,
+                balance_confirmed_at: UnixMillis::new(confirmed_at),
             };
             (account, tier.map(|name| TierName::parse(name).unwrap()), outcome)
         },
@@ -167,7 +176,9 @@ fn any_joined() -> impl Strategy<Value = Joined> {
             let mut rates = Rates::default();
             if let Some(price) = price {
                 for pair in ["USDJPY", "EURUSD", "GBPUSD"] {
-                    rates.put(Rate { pair: Pair::parse(pair).unwrap(), price, updated_at: UnixMillis::MIN }, 1);
+                    let confirmed_at = UnixMillis::new(NOW_MS + expires_in.min(1_000));
+                    let pair = Pair::parse(pair).unwrap();
+                    rates.put(Rate { pair, price, updated_at: UnixMillis::MIN, confirmed_at }, 1);
                 }
             }
             let mut signal = signal(symbol, levels);

@@ -68,6 +68,7 @@ const OVERLAY: &[(&str, &str)] = &[
     ("win_rate 71.5", "0180572caa01000000"),
     ("trades 8", "0108000000"),
     ("updated_at", "009eec139c010000"),
+    ("balance_confirmed_at", "019eec139c010000"),
     (
         "two members",
         "02000000000000000100000000000000620400000000000000312e313001000000000000006108000000000000007b2278223a5b5d7d",
@@ -89,6 +90,7 @@ const OVERLAY_BARE: &[(&str, &str)] = &[
     ("no win_rate", "00"),
     ("no trades", "00"),
     ("updated_at", "0000000000000000"),
+    ("balance_confirmed_at", "0000000000000000"),
     ("no members", "0000000000000000"),
 ];
 
@@ -122,6 +124,7 @@ const RATE: &[(&str, &str)] = &[
     ("pair USDJPY", "06000000000000005553444a5059"),
     ("price 148.5", "8004217503000000"),
     ("updated_at", "009eec139c010000"),
+    ("confirmed_at", "019eec139c010000"),
 ];
 
 const TOKEN: &[(&str, &str)] = &[
@@ -206,6 +209,7 @@ fn overlay() -> Overlay {
         win_rate: Some(decimal("71.5")),
         trades_remaining: Some(8),
         updated_at: noon(),
+        balance_confirmed_at: noon().plus_millis(1),
         members: object(r#"{"b":1.10,"a":{"x":[]}}"#),
     }
 }
@@ -224,6 +228,7 @@ fn bare_overlay() -> Overlay {
         win_rate: None,
         trades_remaining: None,
         updated_at: UnixMillis::MIN,
+        balance_confirmed_at: UnixMillis::MIN,
         members: Object::default(),
     }
 }
@@ -245,7 +250,12 @@ fn bare_outcome() -> Outcome {
 }
 
 fn rate() -> Rate {
-    Rate { pair: Pair::parse("USDJPY").unwrap(), price: decimal("148.5"), updated_at: noon() }
+    Rate {
+        pair: Pair::parse("USDJPY").unwrap(),
+        price: decimal("148.5"),
+        updated_at: noon(),
+        confirmed_at: noon().plus_millis(1),
+    }
 }
 
 fn token() -> Token {
@@ -523,12 +533,12 @@ fn any_overlay() -> impl Strategy<Value = Overlay> {
     let names = (any_user_id(), option::of("[A-Z0-9_]{1,32}"), "[A-Z0-9]{3,10}");
     let decimals = prop::array::uniform6(option::of(any_decimal()));
     let basis = option::of(prop::sample::select(vec![RiskBasis::Balance, RiskBasis::Equity]));
-    (names, (decimals, basis), option::of(any::<u32>()), any_time(), any_members()).prop_map(
+    (names, (decimals, basis), option::of(any::<u32>()), (any_time(), any_time()), any_members()).prop_map(
         |(
             (user_id, tier, currency),
             ([risk_percent, account_balance, account_equity, free_margin, leverage, win_rate], risk_basis),
             trades_remaining,
-            updated_at,
+            (updated_at, balance_confirmed_at),
             members,
         )| {
             Overlay {
@@ -544,6 +554,7 @@ fn any_overlay() -> impl Strategy<Value = Overlay> {
                 win_rate,
                 trades_remaining,
                 updated_at,
+                balance_confirmed_at,
                 members,
             }
         },
@@ -567,7 +578,12 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn any_rate() -> impl Strategy<Value = Rate> {
-    (any_pair(), above_zero(), any_time()).prop_map(|(pair, price, updated_at)| Rate { pair, price, updated_at })
+    (any_pair(), above_zero(), any_time(), any_time()).prop_map(|(pair, price, updated_at, confirmed_at)| Rate {
+        pair,
+        price,
+        updated_at,
+        confirmed_at,
+    })
 }
 
 fn any_token() -> impl Strategy<Value = Token> {

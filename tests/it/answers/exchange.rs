@@ -113,7 +113,13 @@ fn masked_field(line: &str) -> String {
         // The first part of a tag tells runs of a server apart.
         Some(("etag", tag)) => {
             let (start, rest) = tag.split_at(tag.find('"').unwrap() + 1);
-            format!("etag: {start}…{}", rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric()))
+            let rest = rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric());
+            // A confirmation that a record's tag names is a time too.
+            let rest = rest.split_once('.').map_or(rest.to_owned(), |(seq, _)| format!("{seq}.…\""));
+            // The last two of a view's are the times of confirmations.
+            let shown: Vec<_> = rest.split('-').take(6).collect();
+            let times = if rest.split('-').count() > 6 { "-…-…\"" } else { "" };
+            format!("etag: {start}…{}{times}", shown.join("-"))
         }
         _ => line.to_owned(),
     }
@@ -135,10 +141,20 @@ fn masked_body(body: &str) -> String {
         return lines.concat();
     }
     let mut masked = body.to_owned();
-    for name in ["created_at", "expires_at", "updated_at", "at", "made_at", "verified_at"] {
+    let confirmed = ["confirmed_at", "balance_confirmed_at", "rates_confirmed_at"];
+    let others = ["created_at", "expires_at", "updated_at", "at", "made_at", "verified_at"];
+    for name in others.into_iter().chain(confirmed) {
         masked = mask(&masked, name, |value| !YEARS_OF_RECORDS.iter().any(|year| value[1..].starts_with(year)));
     }
-    VARYING.iter().fold(masked, |masked, name| mask(&masked, name, |_| true))
+    let masked = VARYING.iter().fold(masked, |masked, name| mask(&masked, name, |_| true));
+    // Those of an explanation.
+    let mut parts = masked.split("(confirmed ");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |text, part| {
+        let is_of_record = YEARS_OF_RECORDS.iter().any(|year| part.starts_with(year));
+        let part = if is_of_record { part.to_owned() } else { format!("…{}", &part[part.find(')').unwrap()..]) };
+        format!("{text}(confirmed {part}")
+    })
 }
 
 /// Puts `…` in the place of the values of a member that are to be masked.

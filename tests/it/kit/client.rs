@@ -238,7 +238,8 @@ impl Answer {
     pub(crate) fn shown(&self) -> String {
         let kind = self.header("content-type").unwrap_or("-");
         let mut body = self.body.clone();
-        for name in ["created_at", "expires_at", "updated_at", "at"] {
+        let confirmed = ["confirmed_at", "balance_confirmed_at", "rates_confirmed_at"];
+        for name in ["created_at", "expires_at", "updated_at", "at"].into_iter().chain(confirmed) {
             body = with_member(&body, name, |value| value.starts_with('"').then_some("\"…\""));
         }
         body = with_member(&body, "seconds_remaining", |_| Some("…"));

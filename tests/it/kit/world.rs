@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use overlaid::domain::SignalId;
+use overlaid::domain::{MaxAges, SignalId};
 use overlaid::http;
-use overlaid::service::{Clock, MissionView, OVERLAYS_BYTES_MAX, Separator, Service, ServiceError, Settings, ViewTag};
+use overlaid::service::{
+    Clock, MAX_AGES, MissionView, OVERLAYS_BYTES_MAX, Separator, Service, ServiceError, Settings, ViewTag,
+};
 use overlaid::store::{Operation, Receipt};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -24,6 +26,7 @@ pub(crate) struct World {
     clock: Arc<AtomicI64>,
     folder: TempDir,
     overlays_bytes_max: u64,
+    max_ages: MaxAges,
 }
 
 impl World {
@@ -34,22 +37,36 @@ impl World {
 
     /// A world in which overlays may take so many bytes of memory.
     pub(crate) fn with_overlays_memory(overlays_bytes_max: u64) -> Self {
-        Self::at(TempDir::new().unwrap(), Arc::new(AtomicI64::new(start().millis())), overlays_bytes_max)
+        Self::with(overlays_bytes_max, MAX_AGES)
     }
 
-    fn at(folder: TempDir, clock: Arc<AtomicI64>, overlays_bytes_max: u64) -> Self {
+    /// A world in which rates and balances may have these ages.
+    pub(crate) fn with_max_ages(max_ages: MaxAges) -> Self {
+        Self::with(OVERLAYS_BYTES_MAX, max_ages)
+    }
+
+    fn with(overlays_bytes_max: u64, max_ages: MaxAges) -> Self {
+        Self::at(TempDir::new().unwrap(), Arc::new(AtomicI64::new(start().millis())), overlays_bytes_max, max_ages)
+    }
+
+    fn at(folder: TempDir, clock: Arc<AtomicI64>, overlays_bytes_max: u64, max_ages: MaxAges) -> Self {
         let clock_in_hand = Clock::Fixed(Arc::clone(&clock));
-        let settings = Settings { clock: clock_in_hand, overlays_bytes_max, ..Settings::built_in().unwrap() };
+        let settings = Settings { clock: clock_in_hand, overlays_bytes_max, max_ages, ..Settings::built_in().unwrap() };
         let service = Service::open(&folder.path().join("overlaid.redb"), settings).unwrap();
-        Self { service, clock, folder, overlays_bytes_max }
+        Self { service, clock, folder, overlays_bytes_max, max_ages }
+    }
+
+    /// How old rates and balances may be.
+    pub(crate) fn max_ages(&self) -> MaxAges {
+        self.max_ages
     }
 
     /// Stops the service and starts another on the same file. Other handles on the service must be gone.
     pub(crate) fn restart(self) -> Self {
-        let Self { service, clock, folder, overlays_bytes_max } = self;
+        let Self { service, clock, folder, overlays_bytes_max, max_ages } = self;
         service.stop();
         drop(service);
-        Self::at(folder, clock, overlays_bytes_max)
+        Self::at(folder, clock, overlays_bytes_max, max_ages)
     }
 
     /// As [`World::restart`], with another limit.

@@ -8,8 +8,8 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 use overlaid::domain::{
-    Currency, Decimal, Direction, Instruments, Levels, Limit, Market, Mission, Object, Overlay, Pair, Rate, Rates,
-    Reason, Signal, SignalId, Symbol, Target, TargetLevel, Terms, TierName, Tiers, UnixMillis, UserId, compute,
+    Currency, Decimal, Direction, Instruments, Levels, Limit, Market, MaxAges, Mission, Object, Overlay, Pair, Rate,
+    Rates, Reason, Signal, SignalId, Symbol, Target, TargetLevel, Terms, TierName, Tiers, UnixMillis, UserId, compute,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -180,6 +180,7 @@ impl Input {
             win_rate: None,
             trades_remaining: None,
             updated_at: UnixMillis::MIN,
+            balance_confirmed_at: UnixMillis::MIN,
             members: Object::default(),
         };
         let (mut instruments, mut tiers, mut rates) =
@@ -198,9 +199,9 @@ impl Input {
         tiers.override_with(TIERS).unwrap();
         for (pair, price) in &self.rates {
             let pair = Pair::parse(pair).unwrap();
-            rates.put(Rate { pair, price: *price, updated_at: UnixMillis::MIN }, 1);
+            rates.put(Rate { pair, price: *price, updated_at: UnixMillis::MIN, confirmed_at: UnixMillis::MIN }, 1);
         }
-        let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates };
+        let market = Market { instruments: &instruments, tiers: &tiers, rates: &rates, max_ages: MaxAges::default() };
         let mission = compute(&signal, &overlay, None, market, UnixMillis::MIN);
         (mission, Terms::new(&signal, &overlay.account_currency, market))
     }

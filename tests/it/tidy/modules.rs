@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("service", &["domain", "render", "store", "cache", "metrics"]),
     ("http", &["domain", "render", "service", "metrics"]),
     ("legacy", &["domain", "render", "store", "service"]),
-    ("config", &[]),
+    ("config", &["domain"]),
     ("client", &["service", "http"]),
     ("cli", &["domain", "store", "service", "http", "client", "legacy", "config"]),
 ];
