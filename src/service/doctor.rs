@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::blocking::blocking;
 use super::{Health, Service, ServiceError};
-use crate::domain::{Token, UnixMillis};
+use crate::domain::{Pair, Rate, Token, UnixMillis};
 use crate::store::{self, FileFacts, SCHEMA};
 
 /// A backup that is older is worth a word: most are made every hour or day.
@@ -99,10 +99,20 @@ impl Service {
             room(health.disk_free_bytes, stats.file_bytes),
             open_files(store::open_files_max(), files_needed),
             clock(self.newest_time()?, now),
+            rates(health.rates_old, &self.old_rates(now)),
+            balances(health.balances_old),
             backup(&health),
             access(&self.tokens(), now, self.shared.metrics.http.foreign_refused.get()),
         ]);
         Ok(findings)
+    }
+
+    /// The pairs whose rates are older than half the limit.
+    fn old_rates(&self, now: UnixMillis) -> Vec<Pair> {
+        let rates = self.rates();
+        let is_old =
+            |rate: &&Rate| self.shared.settings.max_ages.rate.is_some_and(|max| max.is_old(rate.confirmed_at, now));
+        rates.iter().filter(is_old).take(NAMED_MAX).map(|rate| rate.pair.clone()).collect()
     }
 
     /// The latest time that a record, a rate, a token or a backup names, of those that are quick to find.
@@ -248,6 +258,40 @@ fn clock(newest: Option<UnixMillis>, now: UnixMillis) -> Finding {
     }
 }
 
+/// - `old`: how many are older than half the limit; `None` without a limit.
+/// - `first`: some of them.
+fn rates(old: Option<usize>, first: &[Pair]) -> Finding {
+    match old {
+        None => Finding::fine("rates", "rates have no limit on their age (--rate-max-age)"),
+        Some(0) => Finding::fine("rates", "every rate was confirmed within half of --rate-max-age"),
+        Some(old) => {
+            let named: Vec<_> = first.iter().map(Pair::as_str).collect();
+            let what = format!(
+                "{old} rates were last confirmed longer ago than half of --rate-max-age, as {}",
+                named.join(", ")
+            );
+            let todo = "see that the price feed runs: missions that need a rate beyond the limit are not tradable (stale_rate)";
+            Finding::warning("rates", what, todo)
+        }
+    }
+}
+
+/// - `old`: how many are older than half the limit; `None` without a limit, or as long as not all are in memory.
+fn balances(old: Option<usize>) -> Finding {
+    match old {
+        None => Finding::fine(
+            "balances",
+            "balances have no limit on their age (--balance-max-age), or are not in memory yet",
+        ),
+        Some(0) => Finding::fine("balances", "every balance was confirmed within half of --balance-max-age"),
+        Some(old) => Finding::warning(
+            "balances",
+            format!("{old} balances were last confirmed longer ago than half of --balance-max-age"),
+            "see that the terminals push balances: missions of users beyond the limit are not tradable (stale_balance)",
+        ),
+    }
+}
+
 fn backup(health: &Health) -> Finding {
     let todo = "`overlaid backup`, or `serve --backup-every 1h`; copies that you make with cp are not counted here";
     if health.backup_failed {
@@ -387,6 +431,17 @@ mod tests {
         check(&clock(None, now()), Severity::Fine, "");
         check(&clock(Some(now().plus_millis(60_000)), now()), Severity::Fine, "");
         check(&clock(Some(now().plus_millis(60_001)), now()), Severity::Warning, "2026-01-31T12:01:00.001Z");
+    }
+
+    #[test]
+    fn rates_and_balances_are_young() {
+        let pair = Pair::parse("GBPUSD").unwrap();
+        check(&rates(None, &[]), Severity::Fine, "no limit");
+        check(&rates(Some(0), &[]), Severity::Fine, "every rate");
+        check(&rates(Some(1), &[pair]), Severity::Warning, "as GBPUSD");
+        check(&balances(None), Severity::Fine, "no limit");
+        check(&balances(Some(0)), Severity::Fine, "every balance");
+        check(&balances(Some(3)), Severity::Warning, "3 balances");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use overlaid::domain::{MaxAge, MaxAges};
 use serde_json::Value;
 
 use crate::kit::{Answer, ServedWorld, Server, World, create_token};
@@ -88,6 +89,23 @@ fn a_backup_and_a_proxy_are_noticed() {
     let admin = create_token(folder.path(), "admin");
     let server = Server::start(folder.path(), &[]);
     assert_eq!(severity(&server.get_as(&admin, DOCTOR), "access"), "fine");
+}
+
+#[test]
+fn a_rate_is_old_from_half_of_its_limit_on() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let max_ages = MaxAges { rate: Some(MaxAge::from_millis(7 * 24 * 3_600_000)), balance: None };
+    let served = ServedWorld::new(World::with_max_ages(max_ages), "127.0.0.1");
+    served.block_on(served.world.put_rate(r#"{"pair":"EURUSD","price":1}"#));
+    let ask = || served.send("", "GET", DOCTOR, "");
+    served.world.advance(3 * DAY_MS);
+    assert_eq!(severity(&ask(), "rates"), "fine");
+    served.block_on(served.world.put_rate(r#"{"pair":"USDJPY","price":150}"#));
+    served.world.advance(DAY_MS / 2);
+    let answer = ask();
+    assert_eq!(severity(&answer, "rates"), "warning");
+    let what = finding(&answer, "rates")["what"].as_str().unwrap().to_owned();
+    assert!(what.starts_with("1 rates") && what.ends_with("as EURUSD"), "{what}");
 }
 
 #[test]
