@@ -86,12 +86,7 @@ impl Serve {
             let counts = load(&Client::beside(&service)?, files, "/v1/import?existing=keep", &mut report)?;
             tracing::info!("loaded: {}", text(counts));
         }
-        if let Some(reason) = service.health().unsafe_copies {
-            tracing::warn!(
-                reason,
-                "copies of the live file are not safe: make backups with `overlaid backup` or --backup-every"
-            );
-        }
+        self.log_state(&service)?;
         log_access(&service);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
@@ -122,6 +117,33 @@ impl Serve {
         let there = folder.ancestors().find(|folder| folder.exists()).filter(|there| !there.as_os_str().is_empty());
         let tried = tempfile::tempfile_in(there.unwrap_or(Path::new(".")));
         tried.with_context(|| format!("cannot write to the backup folder {}", folder.display())).map(drop)
+    }
+
+    /// Says what is served, and whether it would survive the loss of the disk.
+    fn log_state(&self, service: &Service) -> anyhow::Result<()> {
+        let (stats, health) = (service.stats()?, service.health());
+        tracing::info!(
+            file = %service.path().display(),
+            size = %ByteSize(stats.file_bytes).display().iec(),
+            signals = stats.counts.signals,
+            users = stats.counts.overlays,
+            "database"
+        );
+        let newest = health.backup.map_or("none".to_owned(), |backup| backup.made_at.to_string());
+        match self.backup_every {
+            Some(every) => tracing::info!(every_s = every.as_secs(), newest, "backups are made"),
+            None => {
+                tracing::info!(newest, "no backups are made: `overlaid backup` makes one, --backup-every 1d one a day");
+            }
+        }
+        match health.unsafe_copies {
+            None => tracing::info!("copies of the database file are backups too, also while it is served"),
+            Some(reason) => tracing::warn!(
+                reason,
+                "copies of the live file are not safe: make backups with `overlaid backup` or --backup-every"
+            ),
+        }
+        Ok(())
     }
 }
 

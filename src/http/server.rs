@@ -155,7 +155,7 @@ pub(super) async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let address = listeners.tcp.local_addr()?;
-    tracing::info!(%address, "serving http");
+    tracing::info!(%address, url = %format_args!("http://{address}/"), "serving http");
     let limits = handler.limits;
     let http = connection_settings(limits);
     let mut shutdown = pin!(shutdown);
