@@ -9,6 +9,7 @@ mod ages;
 mod answers;
 mod backup;
 mod cache;
+mod calculator;
 mod cli;
 mod clients;
 mod conditions;
