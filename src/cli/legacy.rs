@@ -102,7 +102,9 @@ enum Packs {
         folder: PathBuf,
     },
     /// Write one packed file to standard output.
-    #[command(after_help = "Example: overlaid legacy archive cat packs missions/mission_1_7001.json")]
+    #[command(
+        after_help = "Example: overlaid legacy archive cat packs missions/mission_ELITE_GUARD_EURUSD_1752645000_7000000001.json"
+    )]
     Cat {
         /// The folder of the packs.
         folder: PathBuf,

@@ -25,6 +25,7 @@ use crate::store::StoreError;
 /// Stops on SIGTERM or SIGINT: requests in flight are finished, and every write is acknowledged or refused. Without any
 /// token it serves this machine only.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: overlaid serve --listen 127.0.0.1:7717 --backup-every 1h")]
 pub(super) struct Serve {
     /// Address and port to listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7717", env = "OVERLAID_LISTEN")]

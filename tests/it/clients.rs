@@ -1,5 +1,6 @@
 //! Commands as clients: of the server that has the database open, or of the same routes in their own process.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -11,8 +12,10 @@ use insta::assert_snapshot;
 use tempfile::TempDir;
 
 use crate::kit::{
-    Server, code, create_token, done, error, program, run, run_with_rights, shown, skipped, text, with_member,
+    SAMPLES, Server, code, create_token, done, error, program, run, run_with_rights, shown, skipped, text, with_member,
+    write_day,
 };
+use crate::tidy::sources;
 
 /// Records whose times are given, so that two databases hold the same.
 const RECORDS: &str = r#"{"signal":{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"created_at":"2025-01-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}}
@@ -46,7 +49,7 @@ fn run_in(folder: &Path, command: &str, input: &str) -> std::process::Output {
     shell
         .current_dir(folder)
         .arg("-c")
-        .arg(format!("overlaid() {{ {} --data data \"$@\"; }}; {command}", text(Path::new(program().get_program()))));
+        .arg(format!("overlaid() {{ {} \"$@\"; }}; {command}", text(Path::new(program().get_program()))));
     let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that reads nothing closes it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -324,5 +327,109 @@ fn commands_that_only_read_leave_the_file_as_it_is() {
     for command in [&["mission", "7"][..], &["signal", "list"], &["rate", "list"], &["outcome", "list", "7"]] {
         done(run(&data(&folder), command));
         assert!(fs::read(&file).unwrap() == before, "{command:?}");
+    }
+}
+
+/// Commands that need the file to themselves.
+const ALONE: &[&str] = &["restore", "compact", "legacy import", "legacy verify"];
+
+/// A folder with all that the examples speak of.
+fn with_everything() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_day(&folder.path().join("old-missions"), 2, 5);
+    for command in [
+        &format!("overlaid load {SAMPLES}"),
+        "overlaid legacy import old-missions",
+        "overlaid outcome put 7001 ELITE_GUARD_EURUSD_1763905800 fired",
+        "overlaid token create --scope read",
+        "overlaid backup moving.redb",
+        "overlaid export --out records.ndjson",
+        "overlaid legacy archive old-missions --out packs",
+    ] {
+        done(run_in(folder.path(), command, ""));
+    }
+    folder
+}
+
+/// Every command with its help, but for those that only lead to others.
+fn helps(command: &str) -> Vec<(String, String)> {
+    let help = done(run_in(Path::new("/"), &format!("overlaid {command} --help"), ""));
+    let commands = help.split_once("\nCommands:\n").map_or("", |(_, commands)| commands.split("\n\n").next().unwrap());
+    let names = commands.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let names = names.map(|line| line.split(' ').next().unwrap()).filter(|name| *name != "help");
+    let mut found: Vec<_> = names.flat_map(|name| helps(format!("{command} {name}").trim())).collect();
+    if found.is_empty() || help.contains("\nExample: ") {
+        found.push((command.to_owned(), help));
+    }
+    found
+}
+
+/// As it stands, with a token's id that is there: beside a server and without one.
+#[test]
+fn every_command_has_an_example_that_works() {
+    let everything = with_everything();
+    let listed = done(run_in(everything.path(), "overlaid token list --json", ""));
+    let id = listed.split_once(r#""id":""#).unwrap().1.split('"').next().unwrap().to_owned();
+    let helps = helps("");
+    assert!(helps.len() >= 35, "{}", helps.len());
+    for (command, help) in helps {
+        let example = help.split_once("\nExample: ").unwrap_or_else(|| panic!("{command} has no example")).1;
+        // A long one is wrapped.
+        let example = example.split_whitespace().collect::<Vec<_>>().join(" ").replace("4be1c7d2", &id);
+        assert!(
+            example.contains(&format!("overlaid {command}")) || example.contains(&format!(" {command} ")),
+            "{help}"
+        );
+        assert!(help.contains("\nGlobal options:\n"), "{help}");
+        if command == "serve" {
+            continue;
+        }
+        for is_served in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let all = format!("{}/.", text(everything.path()));
+            assert!(Command::new("cp").args(["-r", &all, text(folder.path())]).status().unwrap().success());
+            let server = is_served.then(|| Server::start(&data(&folder), &[]));
+            let output = run_in(folder.path(), &example, "");
+            let is_refused = is_served && ALONE.contains(&&*command);
+            assert_eq!(code(&output), if is_refused { 2 } else { 0 }, "{example} {is_served}: {output:?}");
+            assert!(!is_refused || error(&output).contains("stop the server first"), "{output:?}");
+            drop(server);
+        }
+    }
+}
+
+/// Suggestions in messages, as they stand in the source, and as they are typed. All but these are of other machines or
+/// users.
+const SUGGESTED: &[(&str, &str)] = &[
+    ("overlaid backup", "overlaid backup"),
+    ("overlaid load", "overlaid load records.ndjson"),
+    ("overlaid restore FILE", "overlaid restore moving.redb"),
+    ("overlaid restore {}", "overlaid restore data/overlaid.redb.before-restore-*"),
+    ("overlaid serve", "overlaid serve --help"),
+    ("overlaid token create", "overlaid token create --scope read"),
+    ("overlaid token create --scope admin", "overlaid token create --scope admin"),
+    ("overlaid token create --scope …", "overlaid token create --scope read:7"),
+    ("overlaid token none", "overlaid token none"),
+    ("ssh {host} overlaid …", "true"),
+    ("sudo -u {owner} overlaid …", "true"),
+];
+
+#[test]
+fn every_command_that_a_message_suggests_works() {
+    let mut suggested = BTreeSet::new();
+    for (_, source) in sources("src") {
+        let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let code: String =
+            code.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n");
+        // A line of a text may go on in the next one.
+        let code = code.replace("\\\n", "");
+        let commands = code.split('`').skip(1).step_by(2).filter(|command| !command.contains('\n'));
+        suggested.extend(commands.filter(|command| command.contains("overlaid ")).map(str::to_owned));
+    }
+    let known: BTreeSet<_> = SUGGESTED.iter().map(|(suggestion, _)| (*suggestion).to_owned()).collect();
+    assert_eq!(suggested, known);
+    let folder = with_everything();
+    for (_, command) in SUGGESTED {
+        done(run_in(folder.path(), command, ""));
     }
 }

@@ -41,7 +41,7 @@ fn root() -> &'static Path {
 }
 
 /// Every Rust file below `folder`, as its path from the root with `/` in it, and its text.
-fn sources(folder: &str) -> Vec<(String, String)> {
+pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
     let mut folders: Vec<PathBuf> = vec![root().join(folder)];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {

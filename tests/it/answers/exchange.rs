@@ -146,6 +146,10 @@ fn masked_body(body: &str) -> String {
     for name in others.into_iter().chain(confirmed) {
         masked = mask(&masked, name, |value| !YEARS_OF_RECORDS.iter().any(|year| value[1..].starts_with(year)));
     }
+    // The file learns of the use of a token a moment later.
+    if body.starts_with("{\"backup\":") {
+        masked = mask(&masked, "seq", |_| true);
+    }
     let masked = VARYING.iter().fold(masked, |masked, name| mask(&masked, name, |_| true));
     // Those of an explanation.
     let mut parts = masked.split("(confirmed ");
