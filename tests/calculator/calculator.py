@@ -156,6 +156,7 @@ def expected(signal, user, outcome, market, now):
         for target in targets
     ]
     mission = {
+        "instrument": instrument["name"] if instrument else None,
         "stop_pips": known(stop["pips"], rounded),
         "target_pips": shown[0]["pips"] if shown else None,
         "risk_reward": shown[0]["risk_reward"] if shown else None,
@@ -295,7 +296,7 @@ def tables(paths):
                         key: Fraction(value) if key not in ("base", "quote", "aliases") else value
                         for key, value in entry.items()
                         if isinstance(value, (int, str, list)) and is_read(key)
-                    }
+                    } | {"name": name}
     for entry in list(entries.values()):
         for alias in entry.get("aliases", []):
             entries.setdefault(alias, entry)
@@ -466,6 +467,8 @@ def main(address, cases, instrument_paths, tier_paths):
                 view = server.ask("GET", f"/v1/users/{user['user_id']}/missions{path}")
                 found = view["mission"]
                 wanted = expected(signal, user, outcome, (instruments, tiers, rates), now)
+                if "instrument" not in found:
+                    del wanted["instrument"]
                 # Only the clock decides the seconds: those of a signal that is expired are 0.
                 seconds = found.pop("seconds_remaining")
                 if (seconds == 0) != (signal["expires_at"] != FAR):

@@ -540,6 +540,12 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         &[r#""legacy_confidense":5"#, r#""legacy_account_balanse":1"#],
     ),
     (
+        "e/targets.json",
+        r#"{"signal_id":"E9","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profit":1.089,"take_profits":[20,40]}"#,
+        "signal",
+        &[r#""signal_id":"E9""#, r#""take_profit":1.089"#, r#""legacy_take_profits":[20,40]"#],
+    ),
+    (
         "e/zeros.json",
         r#"{"user_id":"7000000085","balance":85,"equity":0.0,"free_margin":0,"margin":0,"margin_level":0}"#,
         "overlay",
@@ -621,6 +627,11 @@ const NOTED: &[(&str, &str, &[&str])] = &[
         "n/expiry.json",
         r#"{"signal_id":"O5","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"expiry":"in an hour"}"#,
         &["expiry_unclear"],
+    ),
+    (
+        "n/targets.json",
+        r#"{"signal_id":"O7","symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"take_profits":[20,40]}"#,
+        &["member_renamed"],
     ),
 ];
 
