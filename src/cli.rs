@@ -5,6 +5,7 @@
 //! the answer is no (absent, refused), 2 when it could not be done; errors are one line with their causes.
 
 mod backup;
+mod instruments;
 mod legacy;
 mod lists;
 mod load;
@@ -150,6 +151,8 @@ enum Command {
     /// Forget a user.
     #[command(subcommand)]
     User(records::UserCommand),
+    /// Show what a symbol is taken for, or the table of instruments.
+    Instruments(instruments::ShowInstruments),
     /// Show how much is stored.
     Stats(stats::Stats),
     /// Remove the signals that expired before a moment, with their outcomes.
@@ -216,6 +219,7 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Rate(rate) => rate.run(&global),
         Command::Outcome(outcome) => outcome.run(&global),
         Command::User(user) => user.run(&global),
+        Command::Instruments(show) => show.run(&global),
         Command::Stats(stats) => stats.run(&global),
         Command::Prune(prune) => prune.run(&global),
         Command::Token(token) => token.run(&global),

@@ -29,7 +29,7 @@ pub(crate) use decimal::TEXT_BYTES_MAX;
 pub use decimal::{Decimal, DecimalError, Round};
 pub use explain::{Step, explain};
 pub use id::{Currency, Pair, SignalId, Symbol, TierName, UserId};
-pub use instrument::{Instrument, Instruments};
+pub use instrument::{FoundInstrument, Instrument, Instruments};
 pub use invalid::{Invalid, InvalidKind};
 pub use mission::{Budget, Limit, Market, Mission, MissionTarget, Part, Reason, Reasons, Status, Terms, compute};
 pub use object::{Object, check_json, write_json_string};

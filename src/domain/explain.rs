@@ -33,10 +33,14 @@ fn computation(signal: &Signal, overlay: &Overlay, mission: &Mission, market: Ma
     let mut step = |name, text| steps.push(Step { name, text });
     let currency = &overlay.account_currency;
     step("signal", format!("{} {} {}", signal.direction.as_str(), signal.symbol, levels(signal)));
-    let Some(instrument) = market.instruments.get(&signal.symbol) else {
+    let Some(found) = market.instruments.find(&signal.symbol) else {
         step("stops here", format!("the instrument table has no {}, so a lot has no size", signal.symbol));
         return steps;
     };
+    let instrument = found.instrument;
+    if *found.symbol != signal.symbol {
+        step("instrument", format!("{}: {}", found.symbol, found.why()));
+    }
     step("distance", distance(&signal.levels, instrument, mission));
     let Some(conversion) = super::mission::conversion(instrument, signal.levels.entry(), currency, market.rates) else {
         let text = format!(

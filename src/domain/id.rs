@@ -130,10 +130,11 @@ impl Symbol {
     ///
     /// # Errors
     ///
-    /// [`InvalidKind::InvalidName`] unless 1 to 32 bytes of `[A-Z0-9._#-]` are left.
+    /// [`InvalidKind::InvalidName`] unless 1 to 32 bytes of `[A-Z0-9+^!&#:._-]` are left.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._#-".contains(&byte);
-        check_name("symbol", &text.replace('/', ""), SYMBOL_BYTES_MAX, is_allowed).map(Self)
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+^!&#:._-".contains(&byte);
+        let symbol = check_name("symbol", &text.replace('/', ""), SYMBOL_BYTES_MAX, is_allowed);
+        symbol.map(Self).map_err(|_| name_error("symbol", text, "1 to 32 letters, digits and + ^ ! & # / : . _ -"))
     }
 }
 
@@ -264,6 +265,10 @@ mod tests {
     fn names_are_brought_to_one_form() {
         assert_eq!(Symbol::parse("usd/jpy").unwrap().as_str(), "USDJPY");
         assert_eq!(Symbol::parse("EURUSD.m").unwrap().as_str(), "EURUSD.M");
+        for symbol in ["EURUSD+", "^GDAXI", "US500!", "S&P500", "#AAPL", "NASDAQ:AAPL", "EURUSD_I", "EURUSD-ECN", "1"] {
+            assert_eq!(Symbol::parse(symbol).unwrap().as_str(), symbol);
+        }
+        assert_eq!(Symbol::parse(&format!("{}/{}", "x".repeat(16), "y".repeat(16))).unwrap().as_str().len(), 32);
         assert_eq!(Currency::parse("eur").unwrap().as_str(), "EUR");
         assert_eq!(Pair::parse("gbp/usd").unwrap().as_str(), "GBPUSD");
         assert_eq!(Pair::parse("GBP-USD").unwrap(), Pair::parse("gbpusd").unwrap());
@@ -274,7 +279,19 @@ mod tests {
 
     #[test]
     fn names_that_make_no_sense_are_refused() {
-        for text in ["", "/", "EUR USD", "EURUSD\0", "ÉURUSD", &"X".repeat(33)] {
+        for text in [
+            "",
+            "/",
+            "EUR USD",
+            "EURUSD\0",
+            "ÉURUSD",
+            "EUR\"USD",
+            "EUR\\USD",
+            "EUR%USD",
+            "$SPX",
+            "EUR,USD",
+            &"X".repeat(33),
+        ] {
             assert!(Symbol::parse(text).is_err(), "{text}");
         }
         for text in ["", "US", "US$", "DOLLARSANDCENTS"] {

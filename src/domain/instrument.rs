@@ -1,11 +1,15 @@
 //! Instruments: what one lot is, and in which steps it trades.
 //!
 //! The table is data (`data/instruments.toml`), since brokers differ; an operator's own file replaces it entry by
-//! entry.
+//! entry. A broker's symbol leads to an entry by its own name, by an alias, or by either once a suffix that the table
+//! lists is removed. Nothing is guessed.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::{Currency, Decimal, Invalid, InvalidKind, Symbol};
 
@@ -34,12 +38,65 @@ pub struct Instrument {
     /// 100. `None`: the leverage alone decides.
     #[serde(default)]
     pub margin_percent: Option<Decimal>,
+    /// Other symbols of the same instrument.
+    #[serde(default)]
+    pub aliases: Vec<Symbol>,
 }
 
 /// All instruments by symbol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instruments {
     by_symbol: BTreeMap<Symbol, Instrument>,
+    symbols_by_alias: BTreeMap<Symbol, Symbol>,
+    /// What brokers add to symbols, the longest first.
+    suffixes: Vec<Symbol>,
+}
+
+/// The instrument that a symbol was taken for, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundInstrument<'a> {
+    /// The entry's own symbol.
+    pub symbol: &'a Symbol,
+    /// The entry.
+    pub instrument: &'a Instrument,
+    /// Whether the symbol, without the suffix, is an alias of the entry.
+    pub is_alias: bool,
+    /// The suffix that was removed.
+    pub suffix: Option<&'a Symbol>,
+}
+
+/// The text of a table: entries by symbol, and a list of suffixes.
+#[derive(Debug, Default)]
+struct Table {
+    suffixes: Option<Vec<Symbol>>,
+    entries: BTreeMap<Symbol, Instrument>,
+}
+
+impl<'de> Deserialize<'de> for Table {
+    /// By hand, as an error in a flattened entry would not name its line.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TableVisitor;
+        impl<'de> Visitor<'de> for TableVisitor {
+            type Value = Table;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of instruments")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Table, A::Error> {
+                let mut table = Table::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "suffixes" {
+                        table.suffixes = Some(map.next_value()?);
+                    } else {
+                        table.entries.insert(Symbol::parse(&name).map_err(A::Error::custom)?, map.next_value()?);
+                    }
+                }
+                Ok(table)
+            }
+        }
+        deserializer.deserialize_map(TableVisitor)
+    }
 }
 
 impl Instruments {
@@ -54,32 +111,87 @@ impl Instruments {
         Ok(table)
     }
 
-    /// Adds the entries of a TOML text; an entry replaces the one of the same symbol whole.
+    /// Adds the entries of a TOML text; an entry replaces the one of the same symbol whole, and takes its symbols from
+    /// the aliases of others. A list of suffixes replaces the one before.
     ///
     /// # Errors
     ///
-    /// [`Invalid`] that names the entry, if the text is no such table or a number makes no sense. Nothing
-    /// is replaced then.
+    /// [`Invalid`] that names the entry, if the text is no such table, a number makes no sense, or an alias would stand
+    /// for two instruments. Nothing is replaced then.
     pub fn override_with(&mut self, text: &str) -> Result<(), Invalid> {
-        let entries: BTreeMap<Symbol, Instrument> =
-            toml::from_str(text).map_err(|error| Invalid::table(text, &error))?;
-        for (symbol, instrument) in &entries {
-            instrument.check(symbol)?;
+        let Table { suffixes, entries } = toml::from_str(text).map_err(|error| Invalid::table(text, &error))?;
+        let named: BTreeSet<Symbol> =
+            entries.iter().flat_map(|(symbol, entry)| entry.aliases.iter().chain([symbol])).cloned().collect();
+        let mut by_symbol = self.by_symbol.clone();
+        for instrument in by_symbol.values_mut() {
+            instrument.aliases.retain(|alias| !named.contains(alias));
         }
-        self.by_symbol.extend(entries);
+        by_symbol.extend(entries);
+        let mut symbols_by_alias = BTreeMap::new();
+        for (symbol, instrument) in &by_symbol {
+            instrument.check(symbol)?;
+            for alias in &instrument.aliases {
+                let is_entry = by_symbol.contains_key(alias).then(|| alias.clone());
+                if let Some(other) = symbols_by_alias.insert(alias.clone(), symbol.clone()).or(is_entry) {
+                    let detail = format!("alias {alias} stands for two instruments, {other} and {symbol}");
+                    return Err(Invalid::member(InvalidKind::DuplicateMember, "aliases", detail));
+                }
+            }
+        }
+        let mut suffixes = suffixes.unwrap_or_else(|| self.suffixes.clone());
+        suffixes.sort_by_key(|suffix| Reverse(suffix.as_str().len()));
+        *self = Self { by_symbol, symbols_by_alias, suffixes };
         Ok(())
     }
 
-    /// Looks a symbol up.
+    /// Returns the instrument of a symbol.
     #[must_use]
     pub fn get(&self, symbol: &Symbol) -> Option<&Instrument> {
-        self.by_symbol.get(symbol)
+        self.find(symbol).map(|found| found.instrument)
+    }
+
+    /// Finds the instrument of a symbol: by its own symbol, else by an alias, else by either without a suffix of the
+    /// table, the longest first.
+    #[must_use]
+    pub fn find(&self, symbol: &Symbol) -> Option<FoundInstrument<'_>> {
+        let bare = self.suffixes.iter().filter_map(|suffix| {
+            let bare = symbol.as_str().strip_suffix(suffix.as_str()).filter(|bare| !bare.is_empty())?;
+            self.named(bare, Some(suffix))
+        });
+        self.named(symbol.as_str(), None).into_iter().chain(bare).next()
+    }
+
+    fn named<'a>(&'a self, name: &str, suffix: Option<&'a Symbol>) -> Option<FoundInstrument<'a>> {
+        let own = self.by_symbol.get_key_value(name);
+        let is_alias = own.is_none();
+        // No alias is the symbol of another entry.
+        let (symbol, instrument) = own.or_else(|| self.by_symbol.get_key_value(self.symbols_by_alias.get(name)?))?;
+        Some(FoundInstrument { symbol, instrument, is_alias, suffix })
+    }
+
+    /// What brokers add to symbols, the longest first.
+    #[must_use]
+    pub fn suffixes(&self) -> &[Symbol] {
+        &self.suffixes
     }
 
     /// All entries in the order of their symbols.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Symbol, &Instrument)> {
         self.by_symbol.iter()
+    }
+}
+
+impl FoundInstrument<'_> {
+    /// Why it was taken, in words: `exact`, `alias`, `suffix .M removed`.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match (self.is_alias, self.suffix) {
+            (false, None) => "exact".to_owned(),
+            (true, None) => "alias".to_owned(),
+            (false, Some(suffix)) => format!("suffix {suffix} removed"),
+            (true, Some(suffix)) => format!("suffix {suffix} removed, alias"),
+        }
     }
 }
 
@@ -146,6 +258,91 @@ mod tests {
             (contract("XAUUSD"), contract("XAGUSD"), contract("BTCUSD"), contract("US30")),
             ("100".into(), "5000".into(), "1".into(), "1".into())
         );
+    }
+
+    /// An entry of some instrument, with more lines.
+    fn entry(symbol: &str, more: &str) -> String {
+        let numbers = "contract_size=1\npip=1\ndigits=1\nmin_lot=1\nlot_step=1\nmax_lot=9\n";
+        format!("['{symbol}']\nquote='USD'\n{numbers}{more}\n")
+    }
+
+    /// How a symbol is found: the entry, `=` for an alias, `-` for a suffix.
+    fn found(table: &Instruments, symbol: &str) -> Option<String> {
+        let found = table.find(&Symbol::parse(symbol).unwrap())?;
+        let alias = if found.is_alias { "=" } else { "" };
+        Some(format!("{alias}{}{}", found.symbol, found.suffix.map_or(String::new(), |suffix| format!("-{suffix}"))))
+    }
+
+    #[test]
+    fn a_symbol_is_found_by_itself_by_an_alias_or_without_a_listed_suffix_and_never_guessed() {
+        let mut table = Instruments::built_in().unwrap();
+        assert_eq!(found(&table, "EURUSD.m"), None, "no suffix is built in");
+        let text = format!(
+            "suffixes = ['.m', 'm', '+', '_i', '.pro']\n{}{}",
+            entry("MYIDX", "aliases = ['idx', 'S&P500!', '^MY:IDX']"),
+            entry("ODDM", "")
+        );
+        table.override_with(&text).unwrap();
+        for (symbol, expected) in [
+            ("eur/usd", Some("EURUSD")),
+            ("EURUSD.m", Some("EURUSD-.M")),
+            ("EURUSDm", Some("EURUSD-M")),
+            ("EURUSD+", Some("EURUSD-+")),
+            ("EURUSD_i", Some("EURUSD-_I")),
+            ("EURUSD.pro", Some("EURUSD-.PRO")),
+            ("idx", Some("=MYIDX")),
+            ("S&P500!", Some("=MYIDX")),
+            ("^my:idx", Some("=MYIDX")),
+            ("idx.m", Some("=MYIDX-.M")),
+            ("gold.m", Some("=XAUUSD-.M")),
+            // What stands in the table as it is comes before a suffix.
+            ("ODDM", Some("ODDM")),
+            ("ODDM.m", Some("ODDM-.M")),
+            ("ODD", None),
+            (".m", None),
+            ("m", None),
+            // One suffix, at the end, of those that are listed.
+            ("EURUSD.mm", None),
+            ("EURUSD.m.m", None),
+            ("EURUSD.ecn", None),
+            ("mEURUSD", None),
+        ] {
+            assert_eq!(found(&table, symbol).as_deref(), expected, "{symbol}");
+        }
+        table.override_with("suffixes = ['.x']").unwrap();
+        assert_eq!(
+            (found(&table, "EURUSD.m"), found(&table, "EURUSD.x").is_some()),
+            (None, true),
+            "a list is replaced"
+        );
+        assert!(found(&table, "IDX").is_some(), "and the entries stay");
+    }
+
+    #[test]
+    fn an_alias_of_two_instruments_is_refused_and_an_entry_takes_its_names() {
+        let mut table = Instruments::built_in().unwrap();
+        let before = table.clone();
+        for (text, named) in [
+            (
+                entry("ONE", "aliases = ['X']") + &entry("TWO", "aliases = ['x']"),
+                "alias X stands for two instruments, ONE and TWO",
+            ),
+            (entry("ONE", "aliases = ['EURUSD']"), "alias EURUSD stands for two instruments, EURUSD and ONE"),
+            (entry("ONE", "aliases = ['one']"), "alias ONE stands for two instruments, ONE and ONE"),
+            (entry("ONE", "aliases = ['a b']"), "a b"),
+            ("suffixes = ['']".to_owned(), "symbol"),
+            ("suffixes = '.m'".to_owned(), "suffixes"),
+        ] {
+            let error = table.override_with(&text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+            assert_eq!(table, before);
+        }
+        // An operator's own entry is another instrument than the one that had its symbol for an alias.
+        assert_eq!(found(&table, "GOLD").as_deref(), Some("=XAUUSD"));
+        table.override_with(&entry("GOLD", "")).unwrap();
+        assert_eq!(found(&table, "GOLD").as_deref(), Some("GOLD"));
+        table.override_with(&entry("MINE", "aliases = ['SILVER']")).unwrap();
+        assert_eq!(found(&table, "SILVER").as_deref(), Some("=MINE"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::{
     Account, Conversion, Currency, Decimal, Instrument, Instruments, MaxAge, MaxAges, Outcome, OutcomeStatus, Overlay,
-    Pair, Rates, RiskBasis, Signal, SignalStatus, Tiers, UnixMillis, UserTier,
+    Pair, Rates, RiskBasis, Signal, SignalStatus, Symbol, Tiers, UnixMillis, UserTier,
 };
 use distance::Distances;
 pub use distance::MissionTarget;
@@ -266,6 +266,7 @@ struct OutOfRange;
 /// The part of a mission that is the same for every account in one currency.
 #[derive(Clone, Debug)]
 pub struct Terms {
+    instrument: Option<Symbol>,
     account_currency: Currency,
     signal_status: SignalStatus,
     active_from: UnixMillis,
@@ -301,9 +302,11 @@ impl Terms {
     /// Works out the terms of a signal for accounts in `account_currency`.
     #[must_use]
     pub fn new(signal: &Signal, account_currency: &Currency, market: Market<'_>) -> Self {
-        let instrument = market.instruments.get(&signal.symbol);
+        let found = market.instruments.find(&signal.symbol);
+        let instrument = found.map(|found| found.instrument);
         let mut distances = Distances::of(signal, instrument);
         let mut terms = Self {
+            instrument: found.map(|found| found.symbol.clone()),
             account_currency: account_currency.clone(),
             signal_status: signal.status(),
             active_from: signal.active_from(),
@@ -341,6 +344,12 @@ impl Terms {
             terms.reasons.insert(Reason::OutOfRange);
         }
         terms
+    }
+
+    /// The instrument that the signal's symbol was taken for; `None` for an unknown one.
+    #[must_use]
+    pub const fn instrument(&self) -> Option<&Symbol> {
+        self.instrument.as_ref()
     }
 
     /// The currency of the accounts that the terms are for.

@@ -124,7 +124,11 @@ fn symbol_of(record: Record<'_>, id: &SignalId, notes: &mut Vec<Note>) -> Result
         }
     }
     let instruments = record.context.instruments;
-    let in_table = |part: &str| Symbol::parse(part).ok().filter(|symbol| instruments.get(symbol).is_some());
+    // By its own symbol alone: an id may have another meaning for what is an alias, as tiers are called GOLD.
+    let in_table = |part: &str| {
+        let is_own = |symbol: &Symbol| instruments.find(symbol).is_some_and(|found| found.symbol == symbol);
+        Symbol::parse(part).ok().filter(is_own)
+    };
     let mut named: Vec<Symbol> = id.as_str().split('_').filter_map(in_table).collect();
     named.dedup();
     match (named.pop(), named.is_empty()) {
@@ -205,7 +209,9 @@ fn levels_of(
             risk_reward: stated.risk_reward.or(risk_reward),
             ..stated
         };
-        match decide_levels(whole, direction, symbol, record.context.instruments.get(symbol)) {
+        let found = record.context.instruments.find(symbol);
+        let (symbol, instrument) = (found.map_or(symbol, |found| found.symbol), found.map(|found| found.instrument));
+        match decide_levels(whole, direction, symbol, instrument) {
             Err(refusal @ (Refusal::NoStop | Refusal::NoLevels)) => missing = refusal,
             // A level that makes no sense is not ignored because another object has a better one.
             Err(refusal) => return Err(refusal.into()),

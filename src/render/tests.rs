@@ -263,6 +263,7 @@ struct PlainMission<'a> {
     limited_by: Option<&'a str>,
     margin_required: Option<Raw>,
     balance_confirmed_at: Option<String>,
+    instrument: Option<&'a str>,
     account_currency: &'a str,
     conversion_rate: Option<Raw>,
     conversion_path: Option<Vec<&'a str>>,
@@ -291,6 +292,7 @@ impl<'a> PlainMission<'a> {
             limited_by: mission.limited_by.map(Limit::as_str),
             margin_required: number(mission.margin_required),
             balance_confirmed_at: mission.balance_confirmed_at.map(|at| at.to_string()),
+            instrument: terms.instrument().map(Symbol::as_str),
             account_currency: terms.account_currency().as_str(),
             conversion_rate: number(mission.conversion_rate),
             conversion_path: terms.conversion_path().map(|path| path.iter().map(Pair::as_str).collect()),
@@ -704,7 +706,7 @@ fn a_view_has_three_objects() {
         r#""reasons":["expired","below_minimum_lot"],"stop_pips":1,"target_pips":null,"risk_reward":null,"#,
         r#""risk_percent":-0.00000001,"risk_budget":100,"lots_raw":null,"lots":0,"risk_amount":1.5,"#,
         r#""reward_amount":null,"targets":[],"minimum_balance":92233720368.54775807,"limited_by":"risk","margin_required":null,"#,
-        r#""balance_confirmed_at":"1970-01-01T00:00:00.001Z","account_currency":"USD","#,
+        r#""balance_confirmed_at":"1970-01-01T00:00:00.001Z","instrument":"EURUSD","account_currency":"USD","#,
         r#""conversion_rate":null,"conversion_path":[],"rates_confirmed_at":null}}"#,
     );
     assert_eq!(line(view), expected);

@@ -191,6 +191,16 @@ fn target_start(at: usize, target: &MissionTarget) -> Vec<u8> {
 fn closing(mission: &Mission, terms: &Terms) -> Vec<u8> {
     let mut out = Vec::new();
     let mut text = Text::new(&mut out);
+    text.put(b",\"instrument\":");
+    match terms.instrument() {
+        None => text.put(b"null"),
+        Some(instrument) => {
+            // Of characters that need no escape.
+            text.put(b"\"");
+            text.put_str(instrument.as_str());
+            text.put(b"\"");
+        }
+    }
     text.put(b",\"account_currency\":\"");
     // Letters and digits only: nothing to escape.
     text.put_str(terms.account_currency().as_str());

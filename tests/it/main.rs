@@ -48,6 +48,7 @@ mod request_log;
 mod start;
 mod stats;
 mod store;
+mod symbols;
 mod tidy;
 mod tokens;
 mod writes;
