@@ -31,6 +31,8 @@ REASONS = """expired already_fired already_failed already_closed signal_cancelle
     negative_equity stale_balance no_risk_percent zero_risk no_conversion_rate stale_rate below_minimum_lot insufficient_margin""".split()
 FAR = "2099-01-01T00:00:00Z"
 HOUR = 3600
+# Those of the table beside this program.
+SUFFIXES = [".M", "M", "+", ".PRO"]
 # The ages that the server is started with.
 RATE_AGE_MAX = 168 * HOUR
 BALANCE_AGE_MAX = 24 * HOUR
@@ -91,6 +93,15 @@ def conversion(rates, instrument, entry, account):
     return None
 
 
+def instrument_of(symbol, instruments):
+    """By name or alias, else so without the longest suffix with which there is one."""
+    symbol = symbol.upper().replace("/", "")
+    for suffix in ["", *sorted(SUFFIXES, key=len, reverse=True)]:
+        if symbol.endswith(suffix) and (found := instruments.get(symbol.removesuffix(suffix))):
+            return found
+    return None
+
+
 def split(lots, shares, step):
     """The parts of a size: each share cut to the step, and what is left to the first."""
     parts = [steps(lots * share, step) * step for share in shares]
@@ -141,7 +152,7 @@ def expected(signal, user, outcome, market, now):
     """The whole mission, but for its seconds."""
     instruments, tiers, rates = market
     reasons = set()
-    instrument = instruments.get(signal["symbol"])
+    instrument = instrument_of(signal["symbol"], instruments)
     entry, stop, targets = levels(signal, instrument)
     known = lambda number, how: None if number is None else how(number)
     shown = [
@@ -340,6 +351,9 @@ def any_signal(dice, number, instruments, now):
     odd = ["EURUSD", "THIRDS", "TENTHS", "WHOLE", "TETHER"]
     symbol = dice.choice(["NOSUCH", *instruments] if dice.random() < 0.6 else odd)
     instrument = instruments.get(symbol, instruments["EURUSD"])
+    # As a broker has it.
+    symbol += dice.choice(["", "", "", ".m", "m", "+", ".PRO", ".x"])
+    symbol = symbol.lower() if dice.random() < 0.1 else symbol
     signal = {"signal_id": f"S{number}", "symbol": symbol, "direction": dice.choice(["BUY", "SELL"])}
     winning = 1 if signal["direction"] == "BUY" else -1
     entry = any_price(dice, instrument["quote"])
@@ -467,8 +481,6 @@ def main(address, cases, instrument_paths, tier_paths):
                 view = server.ask("GET", f"/v1/users/{user['user_id']}/missions{path}")
                 found = view["mission"]
                 wanted = expected(signal, user, outcome, (instruments, tiers, rates), now)
-                if "instrument" not in found:
-                    del wanted["instrument"]
                 # Only the clock decides the seconds: those of a signal that is expired are 0.
                 seconds = found.pop("seconds_remaining")
                 if (seconds == 0) != (signal["expires_at"] != FAR):
