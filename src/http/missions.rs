@@ -21,8 +21,8 @@ use super::{answer, qvalue};
 use crate::domain::{SignalId, Status, TierName, UserId};
 use crate::render;
 use crate::service::{
-    Batch, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, Service, ServiceError, SignalCursor,
-    StatusFilter,
+    Batch, MissionRows, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, Service, ServiceError,
+    SignalCursor, StatusFilter,
 };
 
 /// Rows of a page, unless the client asks for another number.
@@ -81,18 +81,21 @@ pub(super) async fn explain_mission(
 #[derive(Debug, Deserialize)]
 pub(super) struct UserMissionsQuery {
     status: Option<String>,
+    parts: Option<Parts>,
+    tradable: Option<Tradable>,
     limit: Option<PageRows>,
     cursor: Option<String>,
 }
 
 impl Parameters for UserMissionsQuery {
-    const NAMES: &'static [&'static str] = &["status", "limit", "cursor"];
+    const NAMES: &'static [&'static str] = &["status", "parts", "tradable", "limit", "cursor"];
 }
 
 /// `GET /v1/users/{user}/missions`: a page of a user's missions.
 ///
 /// `status` is `active` (unless given), `expired`, `cancelled`, `fired`, `failed`, `closed` or `all`. Active ones come
-/// soonest to expire first, all others newest first. 404 if the user's overlay is absent.
+/// soonest to expire first, all others newest first. `parts=mission` leaves the records out of each row, and
+/// `tradable=true` the missions that may not be traded. 404 if the user's overlay is absent.
 pub(super) async fn list_missions_of_user(
     ReadUser(service, user): ReadUser,
     Query(query): Query<UserMissionsQuery>,
@@ -111,7 +114,8 @@ pub(super) async fn list_missions_of_user(
         }
     };
     let cursor = signal_cursor(query.cursor.as_deref(), filter == StatusFilter::Only(Status::Active))?;
-    let page = service.missions_of_user(&user, filter, cursor, query.limit.unwrap_or_default().0).await?;
+    let rows = (mission_rows(query.parts, query.tradable), query.limit.unwrap_or_default().0);
+    let page = service.missions_of_user(&user, filter, cursor, rows).await?;
     Ok(answer::page("missions", &page, |_| {}))
 }
 
@@ -120,20 +124,23 @@ pub(super) struct SignalMissionsQuery {
     tier: Option<TierName>,
     #[serde(default)]
     users: Vec<String>,
+    parts: Option<Parts>,
+    tradable: Option<Tradable>,
     limit: Option<PageRows>,
     cursor: Option<UserId>,
 }
 
 impl Parameters for SignalMissionsQuery {
-    const NAMES: &'static [&'static str] = &["tier", "users", "limit", "cursor"];
+    const NAMES: &'static [&'static str] = &["tier", "users", "parts", "tradable", "limit", "cursor"];
     const LISTS: &'static [&'static str] = &["users"];
 }
 
 /// `GET /v1/signals/{signal}/missions`: the missions of all users on a signal.
 ///
 /// JSON pages in the order of users, or everything at once as lines if the client would rather have
-/// `application/x-ndjson`. `tier` and `users` (a list with commas) narrow it down; a page of a `tier` may be short, or
-/// empty, and go on all the same. 404 if the signal is absent.
+/// `application/x-ndjson`. `tier`, `users` (a list with commas) and `tradable=true` narrow it down; a page of a `tier`,
+/// or of what may be traded, may be short, or empty, and go on all the same. `parts=mission` leaves the records out of
+/// each row. 404 if the signal is absent.
 pub(super) async fn list_missions_of_signal(
     Read(service): Read,
     Path(signal): Path<SignalId>,
@@ -143,7 +150,8 @@ pub(super) async fn list_missions_of_signal(
     let users = parse_users(&query.users)?;
     let is_paged = query.limit.is_some() || query.cursor.is_some();
     let rows_max = query.limit.unwrap_or_default().0;
-    let batch = service.batch(&signal, query.tier.clone()).await?;
+    let rows = mission_rows(query.parts, query.tradable);
+    let batch = service.batch(&signal, query.tier.clone()).await?.with_rows(rows);
     let answer = match (users, prefers(&headers, NDJSON)) {
         (Some(_), _) if is_paged => {
             Err(Problem::invalid_parameter("users", "a list of users is answered whole: leave out limit and cursor"))
@@ -154,7 +162,7 @@ pub(super) async fn list_missions_of_signal(
         (Some(users), lines) => users_answer(batch, users, lines).await,
         (None, true) => {
             drop(batch);
-            Ok(lines_response(Body::new(LinesBody::new(service, signal, query.tier))))
+            Ok(lines_response(Body::new(LinesBody::new(BatchOf { service, signal, tier: query.tier, rows }))))
         }
         (None, false) => {
             let mut batch = batch;
@@ -206,6 +214,7 @@ struct BatchOf {
     service: Service,
     signal: SignalId,
     tier: Option<TierName>,
+    rows: MissionRows,
 }
 
 /// Makes a piece; returns it with the user after whom to go on.
@@ -213,7 +222,7 @@ type MakePiece = dyn Future<Output = Result<(Vec<u8>, Option<UserId>), ServiceEr
 
 impl BatchOf {
     async fn piece_after(self: Arc<Self>, user: Option<UserId>) -> Result<(Vec<u8>, Option<UserId>), ServiceError> {
-        let mut batch = self.service.batch(&self.signal, self.tier.clone()).await?;
+        let mut batch = self.service.batch(&self.signal, self.tier.clone()).await?.with_rows(self.rows);
         if let Some(user) = &user {
             batch.skip_to_after(user);
         }
@@ -225,8 +234,8 @@ impl BatchOf {
 }
 
 impl LinesBody {
-    fn new(service: Service, signal: SignalId, tier: Option<TierName>) -> Self {
-        let batch = Arc::new(BatchOf { service, signal, tier });
+    fn new(batch: BatchOf) -> Self {
+        let batch = Arc::new(batch);
         Self { next: Some(Box::pin(Arc::clone(&batch).piece_after(None))), batch }
     }
 }
@@ -291,6 +300,36 @@ impl TryFrom<String> for PageRows {
         let rows = text.parse().ok().filter(|rows| (1..=PAGE_ROWS_MAX).contains(rows));
         rows.map(Self).ok_or_else(|| format!("limit is 1 to {PAGE_ROWS_MAX}"))
     }
+}
+
+/// `parts=mission`: what is left of a view.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Parts;
+
+impl TryFrom<String> for Parts {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if text == "mission" { Ok(Self) } else { Err("parts is mission, or left out for whole views") }
+    }
+}
+
+/// `tradable=true`: which missions are listed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Tradable;
+
+impl TryFrom<String> for Tradable {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if text == "true" { Ok(Self) } else { Err("tradable is true, or left out for all missions") }
+    }
+}
+
+fn mission_rows(parts: Option<Parts>, tradable: Option<Tradable>) -> MissionRows {
+    MissionRows { is_compact: parts.is_some(), is_tradable_only: tradable.is_some() }
 }
 
 /// Where a page of signals shall begin. A list of active ones goes by expiry, any other by age; a cursor of the one is

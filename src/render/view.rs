@@ -47,6 +47,18 @@ impl ViewTemplate {
     pub fn write(&self, out: &mut Vec<u8>, signal: &[u8], overlay: &[u8], budget: &[u8], mission: &Mission) {
         write_parts(out, [signal, overlay, budget], mission, &self.terms, &self.prepared);
     }
+
+    /// Appends the same view without the records, for a client that has them: `{"user_id":…,"signal_id":…,"mission":…}`.
+    ///
+    /// - `user`, `signal`: their ids, in which nothing needs to be escaped.
+    pub fn write_compact(&self, out: &mut Vec<u8>, [user, signal, budget]: [&[u8]; 3], mission: &Mission) {
+        out.extend_from_slice(b"{\"user_id\":\"");
+        out.extend_from_slice(user);
+        out.extend_from_slice(b"\",\"signal_id\":\"");
+        out.extend_from_slice(signal);
+        out.push(b'"');
+        write_computed(out, budget, mission, &self.terms, &self.prepared);
+    }
 }
 
 /// Appends one mission view.
@@ -73,6 +85,11 @@ fn write_parts(
     out.extend_from_slice(signal);
     out.extend_from_slice(b",\"user\":");
     out.extend_from_slice(overlay);
+    write_computed(out, budget, mission, terms, prepared);
+}
+
+/// Appends the last member of a view, and closes the view.
+fn write_computed(out: &mut Vec<u8>, budget: &[u8], mission: &Mission, terms: &Terms, prepared: &Prepared) {
     let mut text = Text::new(out);
     text.put(b",\"mission\":{\"status\":\"");
     text.put_str(mission.status.as_str());

@@ -21,8 +21,9 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most signals that a page passes over as its filter does not want them: half a millisecond. A page that has passed so
 /// many ends, and its cursor goes on from there.
 const SIGNALS_PASSED_MAX: usize = 300;
-/// Most users that a page, or a piece of lines, passes over as they have another tier: they are in memory.
-pub(super) const USERS_PASSED_MAX: usize = 20_000;
+/// Most users that a page, or a piece of lines, passes over as it leaves them out: they are in memory, and whether a
+/// mission may be traded takes a tenth of a microsecond.
+pub(super) const USERS_PASSED_MAX: usize = 10_000;
 
 /// One mission view that is not computed yet: its entity tag is known before, so that a client that holds it costs
 /// nothing.
@@ -115,6 +116,19 @@ impl<'a> MissionView<'a> {
         self.template.write(out, self.signal_json, self.row.json, self.row.budget, &self.mission(service));
     }
 
+    /// Appends a row of a list, unless the list leaves this mission out; returns whether it did.
+    fn write_row(&self, service: &Service, rows: MissionRows, page: &mut Page) -> bool {
+        let mission = self.mission(service);
+        if rows.is_tradable_only && !mission.is_tradable() {
+            return false;
+        }
+        service.metrics().views.inc();
+        page.separate_row();
+        let signal = (self.signal.signal.id.as_str().as_bytes(), self.signal_json);
+        rows.write(self.template, signal, &self.row, &mission, &mut page.rows);
+        true
+    }
+
     /// The currency of the amounts.
     #[must_use]
     pub fn currency(&self) -> &'a Currency {
@@ -140,6 +154,32 @@ pub enum StatusFilter {
     Only(Status),
     /// All.
     All,
+}
+
+/// What a list of missions has rows of, and what a row is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MissionRows {
+    /// Only missions that may be traded.
+    pub is_tradable_only: bool,
+    /// A row is `{"user_id":…,"signal_id":…,"mission":…}` and not the whole view.
+    pub is_compact: bool,
+}
+
+impl MissionRows {
+    fn write(
+        self,
+        template: &ViewTemplate,
+        (signal, signal_json): (&[u8], &[u8]),
+        row: &Row<'_>,
+        mission: &Mission,
+        out: &mut Vec<u8>,
+    ) {
+        if self.is_compact {
+            template.write_compact(out, [row.user(), signal, row.budget], mission);
+        } else {
+            template.write(out, signal_json, row.json, row.budget, mission);
+        }
+    }
 }
 
 /// Which signals to list.
@@ -262,7 +302,7 @@ impl Service {
         user: &UserId,
         filter: StatusFilter,
         cursor: Option<SignalCursor>,
-        rows_max: usize,
+        (rows, rows_max): (MissionRows, usize),
     ) -> Result<Page, ServiceError> {
         let overlay = self.overlay(user).await?;
         let (service, user) = (self.clone(), user.clone());
@@ -273,16 +313,14 @@ impl Service {
             fill_page(signal_rows(&snapshot, order, cursor, now)?, rows_max, |stored, page| {
                 let outcome = snapshot.outcome(stored.number, &user)?;
                 let status = Status::of(&stored.signal, outcome.as_ref().map(|stored| stored.outcome.status), now);
-                let is_wanted = filter == StatusFilter::All || filter == StatusFilter::Only(status);
-                if is_wanted {
-                    let json = render::signal_json(&stored.signal);
-                    let template = service.make_template(stored, currency, &rates);
-                    let moment = (service.run(), now);
-                    let view = MissionView::new(moment, (stored, &json), outcome.as_ref(), &overlay, &template);
-                    page.separate_row();
-                    view.write_to(&service, &mut page.rows);
+                if filter != StatusFilter::All && filter != StatusFilter::Only(status) {
+                    return Ok(false);
                 }
-                Ok(is_wanted)
+                let json = render::signal_json(&stored.signal);
+                let template = service.make_template(stored, currency, &rates);
+                let moment = (service.run(), now);
+                let view = MissionView::new(moment, (stored, &json), outcome.as_ref(), &overlay, &template);
+                Ok(view.write_row(&service, rows, page))
             })
         })
         .await
@@ -366,6 +404,7 @@ impl Service {
             service: self.clone(),
             signal,
             tier,
+            rows: MissionRows::default(),
             rates: self.rates(),
             now: self.now(),
             roster,
@@ -440,6 +479,7 @@ pub struct Batch {
     service: Service,
     signal: Arc<CachedSignal>,
     tier: Option<TierName>,
+    rows: MissionRows,
     rates: Arc<Rates>,
     now: UnixMillis,
     roster: Arc<Roster>,
@@ -460,6 +500,12 @@ pub enum Separator {
 }
 
 impl Batch {
+    /// Has other rows than whole views of all missions.
+    #[must_use]
+    pub fn with_rows(self, rows: MissionRows) -> Self {
+        Self { rows, ..self }
+    }
+
     /// Continues after a user instead of at the start.
     pub fn skip_to_after(&mut self, user: &UserId) {
         self.position = self.roster.position_after(user);
@@ -467,7 +513,7 @@ impl Batch {
         self.outcomes_passed = outcomes.partition_point(|stored| stored.outcome.user_id <= *user);
     }
 
-    /// Appends the next views, until there are `rows_max`, `out` has `bytes_max`, or the tier left out many users;
+    /// Appends the next views, until there are `rows_max`, `out` has `bytes_max`, or many users were left out;
     /// returns how many. Each call passes at least one user, so that repeated calls reach the end.
     pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
         let roster = Arc::clone(&self.roster);
@@ -543,7 +589,7 @@ impl Batch {
         (count, absent)
     }
 
-    /// Appends one user's view, if the user has the tier that was asked for; returns whether it did.
+    /// Appends one user's row, unless the list leaves it out; returns whether it did.
     fn write_row(
         &mut self,
         row: &Row<'_>,
@@ -560,11 +606,15 @@ impl Batch {
         if self.tier.as_ref().is_some_and(|tier| !row.has_tier(tier, names)) {
             return false;
         }
+        let mission = template.terms().mission(row.account, row.tier(names), outcome, self.now);
+        if self.rows.is_tradable_only && !mission.is_tradable() {
+            return false;
+        }
         if separator == Separator::Comma && !is_first {
             out.push(b',');
         }
-        let mission = template.terms().mission(row.account, row.tier(names), outcome, self.now);
-        template.write(out, &self.signal.json, row.json, row.budget, &mission);
+        let signal = (self.signal.stored.signal.id.as_str().as_bytes(), &*self.signal.json);
+        self.rows.write(template, signal, row, &mission, out);
         if separator == Separator::Newline {
             out.push(b'\n');
         }

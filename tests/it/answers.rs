@@ -105,6 +105,9 @@ fn lists_are_answered_as_recorded() {
         GET /v1/users/9/missions?status=all
         GET /v1/users/9/missions?status=all&limit=2
         GET /v1/users/9/missions?status=all&cursor=2
+        GET /v1/users/7/missions?parts=mission&tradable=true
+        GET /v1/users/8/missions?status=all&tradable=true
+        GET /v1/users/7/missions?parts=signal
         GET /v1/users/nobody/missions
         GET /v1/signals/S1/missions
         GET /v1/signals/S1/missions?limit=2
@@ -116,6 +119,11 @@ fn lists_are_answered_as_recorded() {
         GET /v1/signals/S1/missions?users=8,nobody,7
         GET /v1/signals/S1/missions?users=8,9&tier=FANG
         GET /v1/signals/S1/missions?users=nobody
+        GET /v1/signals/S1/missions?parts=mission&limit=2
+        GET /v1/signals/S1/missions?parts=mission&users=8,nobody
+        GET /v1/signals/S1/missions?tradable=true&limit=1
+        GET /v1/signals/S1/missions?tradable=true&parts=mission  accept: application/x-ndjson
+        GET /v1/signals/S1/missions?tradable=false
         GET /v1/signals/S1/missions  accept: application/x-ndjson
         GET /v1/signals/S1/missions?tier=FANG  accept: application/x-ndjson
         GET /v1/signals/S1/missions?users=9,8  accept: application/x-ndjson

@@ -225,7 +225,7 @@ async fn imports_of_large_records_come_through() {
 /// A tier that nobody has is looked for among so many users at a time.
 #[tokio::test]
 async fn a_page_of_a_tier_passes_over_so_many_users() {
-    const USERS: usize = 20_100;
+    const USERS: usize = 10_100;
     let world = World::new();
     world.put_signal(r#"{"signal_id":"S1","symbol":"EURUSD","direction":"BUY","stop_pips":20}"#).await;
     let mut import = world.service.import();

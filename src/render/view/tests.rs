@@ -52,6 +52,10 @@ impl Joined {
             let mut prepared = b"before".to_vec();
             template.write(&mut prepared, SIGNAL, OVERLAY, &budget, &mission);
             assert_eq!(text(&prepared), text(&plain));
+            let mut compact = Vec::new();
+            template.write_compact(&mut compact, [b"7", b"S1", &budget], &mission);
+            let mission = text(&plain).split_once(",\"mission\":").unwrap().1;
+            assert_eq!(text(&compact), format!(r#"{{"user_id":"7","signal_id":"S1","mission":{mission}"#));
         }
     }
 }
