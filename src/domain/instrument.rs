@@ -278,9 +278,10 @@ mod tests {
         let mut table = Instruments::built_in().unwrap();
         assert_eq!(found(&table, "EURUSD.m"), None, "no suffix is built in");
         let text = format!(
-            "suffixes = ['.m', 'm', '+', '_i', '.pro']\n{}{}",
+            "suffixes = ['.m', 'm', '+', '_i', '.pro', 'x.pro']\n{}{}{}",
             entry("MYIDX", "aliases = ['idx', 'S&P500!', '^MY:IDX']"),
-            entry("ODDM", "")
+            entry("ODDM", ""),
+            entry("ODDMX", "")
         );
         table.override_with(&text).unwrap();
         for (symbol, expected) in [
@@ -298,6 +299,8 @@ mod tests {
             // What stands in the table as it is comes before a suffix.
             ("ODDM", Some("ODDM")),
             ("ODDM.m", Some("ODDM-.M")),
+            // Of two suffixes that both lead to an entry, the longer.
+            ("ODDMX.pro", Some("ODDM-X.PRO")),
             ("ODD", None),
             (".m", None),
             ("m", None),
