@@ -5,6 +5,9 @@
 //! the answer is no (absent, refused), 2 when it could not be done; errors are one line with their causes.
 
 mod backup;
+mod completions;
+mod deploy;
+mod health;
 mod instruments;
 mod legacy;
 mod lists;
@@ -14,6 +17,7 @@ mod prune;
 mod records;
 mod serve;
 mod stats;
+mod systemd;
 mod token;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -171,6 +175,12 @@ enum Command {
     /// Bring old per-user mission files in, compare, and pack them away.
     #[command(subcommand)]
     Legacy(legacy::Legacy),
+    /// Ask the server whether it answers reads and takes writes.
+    Health(health::Health),
+    /// Print a file to run the server with: for systemd, nginx, Caddy, Docker, Prometheus.
+    Deploy(deploy::Deploy),
+    /// Print what a shell needs to complete commands and options.
+    Completions(completions::Completions),
     /// As `legacy import`.
     #[command(hide = true)]
     Migrate(legacy::Input),
@@ -228,6 +238,9 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Restore(restore) => restore.run(&global),
         Command::Compact(compact) => compact.run(&global),
         Command::Legacy(legacy) => legacy.run(&global),
+        Command::Health(health) => health.run(&global),
+        Command::Deploy(deploy) => deploy.run(&global),
+        Command::Completions(completions) => completions.run(),
         Command::Migrate(input) => input.import(&global),
     }
 }

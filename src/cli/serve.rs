@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::load::{find_files, load, text};
+use super::systemd::{notify, report_to_watchdog};
 use super::{Answer, open_or_create};
 use crate::client::Client;
 use crate::config::Config;
@@ -186,6 +188,7 @@ async fn serve_until_stopped(serve: &Serve, socket: &Path, service: Service) -> 
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
+        notify(NotifyState::Stopping);
     };
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
@@ -199,6 +202,9 @@ async fn serve_until_stopped(serve: &Serve, socket: &Path, service: Service) -> 
     if let Some(keep) = serve.keep_signals {
         tokio::spawn(service.clone().prune_regularly(keep));
     }
+    tokio::spawn(report_to_watchdog(service.clone()));
+    // The listener is open: who connects from now on is answered.
+    notify(NotifyState::Ready);
     let overwritten = service.clone().until_overwritten();
     let limits = http::Limits {
         answers_bytes_max: serve.answers_memory.as_u64(),

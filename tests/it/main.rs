@@ -16,6 +16,7 @@ mod conditions;
 mod copies;
 mod crash;
 mod damage;
+mod deploy;
 mod doctor;
 mod export;
 mod failed_sync;

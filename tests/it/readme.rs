@@ -184,9 +184,9 @@ fn the_readme_names_two_commands_for_a_fresh_machine() {
 fn the_readme_is_short_and_its_sections_stand_in_their_order() {
     assert!(README.lines().count() <= 250, "{} lines", README.lines().count());
     let sections: Vec<_> = README.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    let order = ["Run it", "A session", "Recipes", "Routes", "Commands", "Operating", "Limits", "When not to use this"];
+    let order = ["Run it", "A session", "Recipes", "Routes", "Commands", "From zero to a VPS", "Operating", "Limits"];
     assert_eq!(sections[..order.len()], order);
-    assert_eq!(sections[order.len()..], ["How fast it is", "Changes"]);
+    assert_eq!(sections[order.len()..], ["When not to use this", "How fast it is", "Changes"]);
     let speed = README.split("## How fast it is").nth(1).unwrap().split("\n## ").next().unwrap();
     assert!(speed.lines().filter(|line| line.starts_with('|')).count() <= 2 + 10, "ten rows of figures at most");
 }

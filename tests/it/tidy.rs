@@ -12,6 +12,7 @@ const WALLS: &[(&[&str], &[&str])] = &[
     (&["tower", "tower_http", "tokio_io_timeout"], &["src/http"]),
     (&["axum", "hyper", "hyper_util", "http_body_util"], &["src/http", "src/client"]),
     (&["clap"], &["src/cli", "src/config"]),
+    (&["clap_complete", "sd_notify"], &["src/cli"]),
     (&["anyhow"], &["src/main", "src/cli", "src/client", "src/legacy"]),
     (&["tar", "blake3", "indicatif"], &["src/legacy"]),
     (&["zstd"], &["src/legacy", "src/store"]),

@@ -208,9 +208,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The value of a header field, by its name in lower case, as the server writes it.
+    /// The value of a header field; a proxy may write its name in upper case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     #[track_caller]
