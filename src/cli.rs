@@ -16,6 +16,7 @@ mod mission;
 mod prune;
 mod records;
 mod serve;
+mod settings;
 mod stats;
 mod systemd;
 mod token;
@@ -177,6 +178,9 @@ enum Command {
     Legacy(legacy::Legacy),
     /// Ask the server whether it answers reads and takes writes.
     Health(health::Health),
+    /// Look at settings.
+    #[command(subcommand)]
+    Config(settings::ConfigCommand),
     /// Print a file to run the server with: for systemd, nginx, Caddy, Docker, Prometheus.
     Deploy(deploy::Deploy),
     /// Print what a shell needs to complete commands and options.
@@ -239,6 +243,7 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Compact(compact) => compact.run(&global),
         Command::Legacy(legacy) => legacy.run(&global),
         Command::Health(health) => health.run(&global),
+        Command::Config(config) => config.run(&global),
         Command::Deploy(deploy) => deploy.run(&global),
         Command::Completions(completions) => completions.run(),
         Command::Migrate(input) => input.import(&global),

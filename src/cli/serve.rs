@@ -1,7 +1,7 @@
 //! `serve`: the HTTP server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ use crate::store::StoreError;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: overlaid serve --listen 127.0.0.1:7717 --backup-every 1h")]
 pub(super) struct Serve {
-    /// Address and port to listen on.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7717", env = "OVERLAID_LISTEN")]
+    /// Address and port to listen on; a port alone, as 8080, is one of this machine.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7717", value_parser = parse_listen, env = "OVERLAID_LISTEN")]
     listen: SocketAddr,
     /// First put the records of this file or folder in; what is there already stays.
     #[arg(long, value_name = "PATH")]
@@ -254,6 +254,17 @@ fn explain_file(error: &StoreError) -> &'static str {
     }
 }
 
+/// Reads an address to listen on. Without one, `8080` and `:8080`, only this machine is served.
+fn parse_listen(text: &str) -> Result<SocketAddr, &'static str> {
+    let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+    match port.parse::<u16>() {
+        Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        Err(_) => text
+            .parse()
+            .map_err(|_| "a port is needed, or an address and a port: 8080, localhost:8080, [::1]:8080, 0.0.0.0:8080"),
+    }
+}
+
 /// Binds with a backlog for as many as may be connected at once: the usual 128 would stall a burst of clients.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     const BACKLOG: u32 = 4_096;
@@ -262,4 +273,25 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_one_of_this_machine() {
+        for (text, address) in [
+            ("8080", "127.0.0.1:8080"),
+            (":8080", "127.0.0.1:8080"),
+            ("localhost:8080", "127.0.0.1:8080"),
+            ("[::1]:8080", "[::1]:8080"),
+            ("0.0.0.0:0", "0.0.0.0:0"),
+        ] {
+            assert_eq!(parse_listen(text).map(|address| address.to_string()), Ok(address.to_owned()), "{text}");
+        }
+        for text in ["", ":", "localhost", "65536", "127.0.0.1", "example.org:80", "::1:8080:"] {
+            assert!(parse_listen(text).is_err(), "{text}");
+        }
+    }
 }

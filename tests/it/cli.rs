@@ -5,7 +5,7 @@ use std::path::Path;
 
 use insta::assert_snapshot;
 
-use crate::kit::{EURUSD_PIPS, SAMPLES, Server, done, error, export, pips_signal, run, shown};
+use crate::kit::{EURUSD_PIPS, SAMPLES, Server, done, error, export, pips_signal, program, run, shown};
 
 #[test]
 fn an_export_loaded_into_an_empty_file_gives_the_same_export() {
@@ -267,4 +267,30 @@ fn the_data_folder_is_private() {
     run(&data, &["load", SAMPLES]);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&data), mode(&data.join("overlaid.redb"))), (0o700, 0o600));
+}
+
+#[test]
+fn config_show_says_what_each_setting_is_and_where_it_comes_from() {
+    let show = |arguments: &[&str]| {
+        let mut command = program();
+        command
+            .env("OVERLAID_DATA", "/elsewhere")
+            .env("OVERLAID_BACKUP_EVERY", "2h")
+            .env("OVERLAID_TOKEN", "ovl_secret");
+        done(command.args(["config", "show", "--backup-every", "1h"]).args(arguments).output().unwrap())
+    };
+    let shown = show(&[]);
+    for line in [
+        "environment  OVERLAID_DATA              /elsewhere",
+        "flag         OVERLAID_BACKUP_EVERY      1h",
+        "default      OVERLAID_LISTEN            127.0.0.1:7717",
+        "default      OVERLAID_BACKUP_DIR        -",
+        "environment  OVERLAID_TOKEN             hidden",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+    }
+    let json = r#"{"from":"flag","name":"backup-every","value":"1h","variable":"OVERLAID_BACKUP_EVERY"}"#;
+    assert!(show(&["--json"]).lines().any(|line| line == json));
+    let flag_before = done(program().args(["--data", "here", "config", "show"]).output().unwrap());
+    assert!(flag_before.contains("flag         OVERLAID_DATA              here\n"), "{flag_before}");
 }
