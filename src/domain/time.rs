@@ -89,20 +89,24 @@ impl UnixMillis {
         let moment = Timestamp::from_millisecond(self.0).unwrap_or_default();
         let time = Offset::UTC.to_datetime(moment);
         *out = *b"0000-00-00T00:00:00.000Z";
-        let mut digits = |range: std::ops::Range<usize>, mut number: i64| {
-            for place in out.get_mut(range).unwrap_or_default().iter_mut().rev() {
-                *place += u8::try_from(number % 10).unwrap_or_default();
-                number /= 10;
+        // Of a number from 0 to 99, as all of these are.
+        let mut put = |at: usize, number: i16| {
+            if let (Some(place), Ok(number)) =
+                (out.get_mut(at..).and_then(<[u8]>::first_chunk_mut), u8::try_from(number))
+            {
+                *place = [b'0' + number / 10, b'0' + number % 10];
             }
         };
-        digits(0..4, time.year().into());
-        digits(5..7, time.month().into());
-        digits(8..10, time.day().into());
-        digits(11..13, time.hour().into());
-        digits(14..16, time.minute().into());
-        digits(17..19, time.second().into());
-        let millis = self.0 % 1_000;
-        digits(20..23, millis);
+        put(0, time.year() / 100);
+        put(2, time.year() % 100);
+        put(5, time.month().into());
+        put(8, time.day().into());
+        put(11, time.hour().into());
+        put(14, time.minute().into());
+        put(17, time.second().into());
+        let millis = i16::try_from(self.0 % 1_000).unwrap_or_default();
+        put(20, millis / 10);
+        put(21, millis % 100);
         if millis != 0 {
             return TIME_BYTES_MAX;
         }

@@ -259,6 +259,7 @@ impl<'a> Text<'a> {
     }
 
     /// Appends what is in the array: the last step of each writer, as nothing else does it.
+    #[inline]
     fn flush(&mut self) {
         self.out.extend_from_slice(self.bytes.get(..self.length).unwrap_or_default());
         self.length = 0;
@@ -267,39 +268,40 @@ impl<'a> Text<'a> {
     /// Of a constant length, so that the copy is a few instructions and not a call.
     #[inline]
     fn put<const LENGTH: usize>(&mut self, bytes: &[u8; LENGTH]) {
-        match self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
-            Some(place) => {
-                *place = *bytes;
-                self.length += LENGTH;
-            }
-            None => self.put_long(bytes),
+        if let Some(place) = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+            *place = *bytes;
+            self.length += LENGTH;
+        } else {
+            append(self.out, &self.bytes, self.length, bytes);
+            self.length = 0;
         }
     }
 
+    #[inline]
     fn put_str(&mut self, text: &str) {
         let end = self.length + text.len();
-        match self.bytes.get_mut(self.length..end) {
-            Some(place) => {
-                place.copy_from_slice(text.as_bytes());
-                self.length = end;
-            }
-            None => self.put_long(text.as_bytes()),
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(text.as_bytes());
+            self.length = end;
+        } else {
+            append(self.out, &self.bytes, self.length, text.as_bytes());
+            self.length = 0;
         }
     }
 
     #[inline]
     fn put_number(&mut self, number: Option<Decimal>) {
         let Some(number) = number else { return self.put(b"null") };
-        let place = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<TEXT_BYTES_MAX>);
-        if let Some(place) = place {
-            self.length += number.write_into(place);
-        } else {
+        if self.bytes.len() - self.length < TEXT_BYTES_MAX {
             self.flush();
-            number.write_to(self.out);
+        }
+        if let Some(place) = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+            self.length += number.write_into(place);
         }
     }
 
     /// Appends bytes behind what is in the array, by one copy.
+    #[inline]
     fn put_long(&mut self, bytes: &[u8]) {
         self.flush();
         self.out.extend_from_slice(bytes);
@@ -308,12 +310,23 @@ impl<'a> Text<'a> {
     #[inline]
     fn put_time(&mut self, moment: Option<UnixMillis>) {
         let Some(moment) = moment else { return self.put(b"null") };
-        let mut text = [0; TIME_BYTES_MAX];
-        let length = moment.write_into(&mut text);
         self.put(b"\"");
-        self.put_str(text.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default());
+        if self.bytes.len() - self.length < TIME_BYTES_MAX {
+            self.flush();
+        }
+        if let Some(place) = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+            self.length += moment.write_into(place);
+        }
         self.put(b"\"");
     }
+}
+
+/// Appends what an array holds, and what does not fit behind it. Not a method, so that a writer's length can stay in a
+/// register.
+#[cold]
+fn append(out: &mut Vec<u8>, held: &[u8; TEXT_BYTES], length: usize, bytes: &[u8]) {
+    out.extend_from_slice(held.get(..length).unwrap_or_default());
+    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

@@ -67,8 +67,8 @@ struct PackedRow {
     confirmation_stored_at: i64,
     /// `u32::MAX`: none.
     trades_remaining: u32,
+    /// Where the text begins; it ends where that of the next row begins.
     text_start: u32,
-    text_end: u32,
     currency: u32,
     user_bytes: u8,
     budget_bytes: u8,
@@ -510,7 +510,6 @@ impl ChunkBuilder {
             confirmation_stored_at: account.balance_confirmed_at.millis(),
             trades_remaining: account.trades_remaining.unwrap_or(u32::MAX),
             text_start,
-            text_end: self.text_end(),
             currency: u32::try_from(names.currency_slot(&overlay.account_currency)).unwrap_or(u32::MAX),
             // Ids have at most 128 bytes, and two numbers with their names fewer.
             user_bytes: u8::try_from(overlay.user_id.as_str().len()).unwrap_or(u8::MAX),
@@ -522,20 +521,16 @@ impl ChunkBuilder {
 
     /// Adds rows of a chunk.
     fn copy(&mut self, from: &Chunk, rows: Range<usize>) {
+        let text = from.text.get(from.text_start(rows.start)..from.text_start(rows.end)).unwrap_or_default();
         let (Some(rows), Some(confirmed_at)) = (from.rows.get(rows.clone()), from.confirmed_at.get(rows)) else {
             return;
         };
         self.confirmed_at.extend(confirmed_at.iter().map(|at| at.load(Ordering::Acquire)));
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
-        let moved = |at: u32, end: u32| end + (at - first.text_start);
+        let Some(first) = rows.first() else { return };
         let end = self.text_end();
-        self.rows.extend(rows.iter().map(|row| PackedRow {
-            text_start: moved(row.text_start, end),
-            text_end: moved(row.text_end, end),
-            ..*row
-        }));
-        let text = from.text.get(first.text_start as usize..last.text_end as usize);
-        self.text.extend_from_slice(text.unwrap_or_default());
+        let moved = rows.iter().map(|row| PackedRow { text_start: end + (row.text_start - first.text_start), ..*row });
+        self.rows.extend(moved);
+        self.text.extend_from_slice(text);
     }
 
     /// A chunk has at most some dozen times the largest record.
@@ -555,7 +550,8 @@ impl ChunkBuilder {
         if rows < 2 || whole.text.len() <= 2 * CHUNK_BYTES {
             return if rows == 0 { Vec::new() } else { vec![whole] };
         }
-        let half = whole.rows.partition_point(|row| (row.text_end as usize) < whole.text.len() / 2).clamp(1, rows - 1);
+        let half =
+            whole.rows.partition_point(|row| (row.text_start as usize) < whole.text.len() / 2).clamp(1, rows - 1);
         let part = |rows| {
             let mut builder = Self::default();
             builder.copy(&whole, rows);
@@ -583,6 +579,12 @@ impl Chunk {
         OWN_BYTES + size_of_val(&*self.rows) + size_of_val(&*self.confirmed_at) + self.text.len()
     }
 
+    /// Where a row's text begins; behind the last row, where all text ends.
+    #[inline]
+    fn text_start(&self, at: usize) -> usize {
+        self.rows.get(at).map_or(self.text.len(), |row| row.text_start as usize)
+    }
+
     fn user(&self, row: &PackedRow) -> &[u8] {
         let start = row.text_start as usize + JSON_START.len();
         self.text.get(start..start + usize::from(row.user_bytes)).unwrap_or_default()
@@ -591,7 +593,7 @@ impl Chunk {
     #[inline]
     fn row(&self, at: usize) -> Option<Row<'_>> {
         let (row, confirmed_at) = (self.rows.get(at)?, self.confirmed_at.get(at)?);
-        let text = self.text.get(row.text_start as usize..row.text_end as usize)?;
+        let text = self.text.get(row.text_start as usize..self.text_start(at + 1))?;
         let (json, budget) = text.split_at_checked(text.len().checked_sub(row.budget_bytes.into())?)?;
         let decimal = |units: i64| (units >= 0).then(|| Decimal::from_units(units));
         let amount = |units: i64| (units != NONE).then(|| Decimal::from_units(units));
