@@ -7,6 +7,7 @@
 mod backup;
 mod completions;
 mod deploy;
+mod doctor;
 mod health;
 mod instruments;
 mod legacy;
@@ -178,6 +179,8 @@ enum Command {
     Legacy(legacy::Legacy),
     /// Ask the server whether it answers reads and takes writes.
     Health(health::Health),
+    /// Look at everything that can go wrong around the database, and say what to do.
+    Doctor(doctor::Doctor),
     /// Look at settings.
     #[command(subcommand)]
     Config(settings::ConfigCommand),
@@ -243,6 +246,7 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Compact(compact) => compact.run(&global),
         Command::Legacy(legacy) => legacy.run(&global),
         Command::Health(health) => health.run(&global),
+        Command::Doctor(doctor) => doctor.run(&global),
         Command::Config(config) => config.run(&global),
         Command::Deploy(deploy) => deploy.run(&global),
         Command::Completions(completions) => completions.run(),

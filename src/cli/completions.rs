@@ -9,7 +9,7 @@ use super::{Answer, Cli};
 
 /// Print what a shell needs to complete commands and options.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: overlaid completions bash | sudo tee /etc/bash_completion.d/overlaid")]
+#[command(after_help = "Example: overlaid completions bash > overlaid.bash")]
 pub(super) struct Completions {
     shell: Shell,
 }

@@ -11,7 +11,7 @@ use super::{Answer, Global};
 ///
 /// Each begins with what to do with it.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: overlaid deploy systemd | sudo tee /etc/systemd/system/overlaid.service")]
+#[command(after_help = "Example: overlaid deploy systemd > overlaid.service")]
 pub(super) struct Deploy {
     name: Option<Recipe>,
 }

@@ -77,13 +77,23 @@ fn told(socket: &UnixDatagram) -> String {
     String::from_utf8(buffer[..length].to_vec()).unwrap().trim().to_owned()
 }
 
+/// A program in the foreground, which ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn systemd_is_told_that_the_server_is_ready_and_lives_and_stops() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    let mut server = program()
+    let server = program()
         .arg("--data")
         .arg(folder.path().join("data"))
         .args(["serve", "--listen", "127.0.0.1:0"])
@@ -92,25 +102,16 @@ fn systemd_is_told_that_the_server_is_ready_and_lives_and_stops() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let mut server = Running(server);
     let first = [told(&socket), told(&socket), told(&socket)];
     assert!(first.contains(&"READY=1".to_owned()) && first.contains(&"WATCHDOG=1".to_owned()), "{first:?}");
-    Command::new("kill").arg(server.id().to_string()).status().unwrap();
+    Command::new("kill").arg(server.0.id().to_string()).status().unwrap();
     while told(&socket) != "STOPPING=1" {}
-    assert!(server.wait().unwrap().success());
-}
-
-/// nginx with a configuration, in the foreground.
-struct Nginx(Child);
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    assert!(server.0.wait().unwrap().success());
 }
 
 /// Starts nginx as `overlaid deploy nginx` sets it up, but without TLS, before `server`.
-fn start_nginx(folder: &Path, server: SocketAddr) -> (Nginx, SocketAddr) {
+fn start_nginx(folder: &Path, server: SocketAddr) -> (Running, SocketAddr) {
     let printed = printed("nginx");
     for _ in 0..10 {
         // Another process may take the port before nginx does; then there is another try.
@@ -128,7 +129,7 @@ fn start_nginx(folder: &Path, server: SocketAddr) -> (Nginx, SocketAddr) {
         fs::write(folder.join("nginx.conf"), main).unwrap();
         let mut nginx = Command::new("nginx");
         nginx.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "error.log"]);
-        let mut nginx = Nginx(nginx.spawn().unwrap());
+        let mut nginx = Running(nginx.spawn().unwrap());
         while nginx.0.try_wait().unwrap().is_none() {
             if Connection::try_to(address).is_ok() {
                 return (nginx, address);

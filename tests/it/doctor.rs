@@ -7,7 +7,7 @@ use std::path::Path;
 use overlaid::domain::{MaxAge, MaxAges};
 use serde_json::Value;
 
-use crate::kit::{Answer, ServedWorld, Server, World, create_token};
+use crate::kit::{Answer, ServedWorld, Server, World, create_token, run, shown};
 
 const DOCTOR: &str = "/v1/admin/doctor";
 
@@ -69,6 +69,28 @@ fn a_database_that_others_may_read_or_change_is_found() {
             assert!(todo.contains("chmod 600") && todo.contains("overlaid.redb"), "{todo}");
         }
     }
+}
+
+#[test]
+fn the_command_says_by_its_exit_code_whether_something_is_serious() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let doctor = |arguments: &[&str]| shown(&run(folder.path(), &[&["doctor"], arguments].concat()));
+    let file = folder.path().join("overlaid.redb");
+    let well = doctor(&[]);
+    assert!(well.starts_with("exit 0\nfine     version      overlaid "), "{well}");
+    assert!(
+        well.contains(
+            "\nwarning  backup       no verified backup is known\n                      do: `overlaid backup`"
+        )
+    );
+    // All but the time.
+    let same = |report: &str| report.replace(|digit: char| digit.is_ascii_digit(), "");
+    assert_eq!(same(doctor(&["--json"]).trim_end()), same(&format!("exit 0\n{}", server.get(DOCTOR).body)));
+    drop(server);
+    set_mode(&file, 0o666);
+    let serious = doctor(&[]);
+    assert!(serious.starts_with("exit 1\n") && serious.contains("\nserious  permissions  "), "{serious}");
 }
 
 #[test]
