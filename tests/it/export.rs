@@ -69,7 +69,9 @@ fn an_export_that_meets_a_damaged_row_breaks_off() {
     let server = Server::start(folder.path(), &[]);
     let mut connection = Connection::to(server.address);
     connection.send(request("GET", "/v1/export", &[LINES], ""));
-    assert!(connection.try_answer_to("GET").is_err(), "it has an end");
+    let answer = connection.try_answer_to("GET");
+    // The connection may be closed before the head is sent.
+    assert!(!matches!(answer, Ok(Some(_))), "it has an end: {answer:?}");
     let event = server.logged(|event| event["message"] == "list broke off");
     assert!(event["level"] == "ERROR", "{event}");
     assert_eq!(server.get("/v1/users/7/overlay").status, 200, "the server goes on");
