@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::metrics::BudgetMetrics;
 
-/// One connection: who is at its other end, and its task, by which another task can end it. The accept loop names the
-/// task right after its start.
+/// One connection. It holds the client's address, and a handle to the task that serves the client: the budget ends a
+/// slow client by it. The accept loop puts the handle in as soon as it has started the task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Connection {
     peer: Option<SocketAddr>,

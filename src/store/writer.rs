@@ -67,8 +67,8 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread with the usual pauses and without limits of age. `observer` is called after each commit that changed anything, before
-    /// its acknowledgements.
+    /// Starts the thread with the usual pauses and without limits of age. `observer` is called after each commit that
+    /// changed anything, before its acknowledgements.
     ///
     /// # Errors
     ///

@@ -80,7 +80,7 @@ struct Gain {
     share: Share,
 }
 
-/// The part of a size for which the gain is taken at one target; `None` is what is not known.
+/// What a user closes of a position at one target. A number that is not known is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Lots: a multiple of the lot step, which may be zero, or below the smallest that trades.
