@@ -6,6 +6,7 @@
 
 mod age;
 mod condition;
+mod cursor;
 mod decimal;
 mod explain;
 mod id;
@@ -25,6 +26,7 @@ mod token;
 
 pub use age::{MaxAge, MaxAges, confirmation_after_write, latest_confirmation};
 pub use condition::Condition;
+pub use cursor::{Cursor, NotACursor};
 pub(crate) use decimal::TEXT_BYTES_MAX;
 pub use decimal::{Decimal, DecimalError, Round};
 pub use explain::{Step, explain};
