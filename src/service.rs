@@ -27,6 +27,7 @@ mod writes;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ use roster::{Basis, Names};
 
 use crate::cache::{Cache, CacheSize, CachedSignal};
 use crate::domain::{
-    Instruments, Invalid, Market, MaxAge, MaxAges, Rate, Rates, SignalId, Tiers, UnixMillis, UserId,
+    Cursor, Instruments, Invalid, Market, MaxAge, MaxAges, Rate, Rates, SignalId, Tiers, UnixMillis, UserId,
     confirmation_after_write,
 };
 use crate::metrics::Metrics;
@@ -139,8 +140,6 @@ struct Shared {
     exports: Arc<Semaphore>,
     backups: BackupState,
     started: Stopwatch,
-    /// Sets the tags of this run apart from those of any other: tables, program and file may have changed in between.
-    run: u32,
 }
 
 /// What the writer keeps up to date before it acknowledges.
@@ -150,6 +149,8 @@ struct Memory {
     overlays: Arc<Overlays>,
     rates: RwLock<Arc<Rates>>,
     tokens: RwLock<Arc<HashMap<String, Arc<HeldToken>>>>,
+    /// The number of the last change that memory shows.
+    newest: AtomicU64,
 }
 
 impl Memory {
@@ -176,6 +177,8 @@ impl Memory {
                 | Change::OutcomeDeleted(..) => {}
             }
         }
+        // Last: a reader that asks for the number first must not read older records after it.
+        self.newest.store(commit.seq, Ordering::Release);
     }
 
     /// Notes a confirmation that is not stored; by the one writer, before it acknowledges the write.
@@ -253,19 +256,18 @@ impl Service {
             overlays: Arc::new(Overlays::new(&settings.tiers, settings.overlays_bytes_max)),
             rates: RwLock::new(Arc::new(snapshot.rates()?)),
             tokens: RwLock::new(Arc::new(tokens.collect())),
+            newest: AtomicU64::new(snapshot.seq()?),
         });
         let (memory_of_writer, clock) = (Arc::clone(&memory), settings.clock.clone());
         let observer = move |commit: &Commit<'_>| memory_of_writer.committed(commit, clock.now());
         let writer = Writer::start_with(settings.write_retry, settings.max_ages, Arc::clone(&store), observer)?;
-        // Milliseconds, as no two starts take less; they come round after seven weeks, to the millisecond.
-        let run = u32::try_from(settings.clock.now().millis().rem_euclid(i64::from(u32::MAX))).unwrap_or_default();
         let metrics = Arc::new(Metrics::default());
         let folder = settings.backups.folder.clone().unwrap_or_else(|| store.path().with_file_name(BACKUPS));
         let backups = BackupState::found_in(&folder, snapshot.seq()?, settings.clock.now());
         let import_share = Arc::new(Semaphore::new(import::SHARE));
         let exports = Arc::new(Semaphore::new(export::AT_ONCE));
         let started = Stopwatch::start();
-        let shared = Shared { store, writer, memory, settings, metrics, import_share, exports, backups, started, run };
+        let shared = Shared { store, writer, memory, settings, metrics, import_share, exports, backups, started };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -472,10 +474,22 @@ impl Service {
         self.shared.started.elapsed()
     }
 
-    /// The number that sets the entity tags of this run apart from those of any other.
+    /// The number of this run of the server.
     #[must_use]
     pub fn run(&self) -> u32 {
-        self.shared.run
+        self.shared.store.runs().this()
+    }
+
+    /// The name of the change with this number, which is made or the next to come.
+    #[must_use]
+    pub fn cursor_of(&self, seq: u64) -> Cursor {
+        self.shared.store.runs().cursor_of(seq)
+    }
+
+    /// The newest change that every read from now on shows.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor_of(self.shared.memory.newest.load(Ordering::Acquire))
     }
 
     /// Where the file is.

@@ -12,6 +12,7 @@ use super::rows::{
     StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
     stored_token, unindexed,
 };
+use super::runs::Runs;
 use super::tables;
 use crate::domain::{
     Condition, Invalid, InvalidKind, MaxAges, Object, Outcome, Overlay, OverlayDraft, Rate, RateDraft, Scope, Signal,
@@ -81,6 +82,8 @@ impl<'tx, K: Key + 'static, V: Value + 'static> OnDemand<'tx, K, V> {
 
 /// The tables of one write transaction.
 pub(super) struct Batch<'tx> {
+    tx: &'tx WriteTransaction,
+    runs: &'tx Runs,
     /// The number of the last change before this batch.
     seq_before: u64,
     changes: Vec<Change>,
@@ -98,10 +101,12 @@ pub(super) struct Batch<'tx> {
 }
 
 impl<'tx> Batch<'tx> {
-    pub(super) fn open(tx: &'tx WriteTransaction, max_ages: MaxAges) -> Result<Self, StoreError> {
+    pub(super) fn open(tx: &'tx WriteTransaction, runs: &'tx Runs, max_ages: MaxAges) -> Result<Self, StoreError> {
         let meta = tx.open_table(tables::META)?;
         let seq_before = meta.get(tables::SEQ_KEY)?.map_or(0, |seq| seq.value());
         Ok(Self {
+            tx,
+            runs,
             seq_before,
             changes: Vec::new(),
             max_ages,
@@ -512,6 +517,7 @@ impl<'tx> Batch<'tx> {
         let seq = self.last_seq();
         if !self.changes.is_empty() {
             self.meta.insert(tables::SEQ_KEY, seq)?;
+            self.runs.store(self.tx, self.seq_before)?;
         }
         Ok((seq, self.changes))
     }

@@ -24,7 +24,7 @@ use super::error::StoreError;
 use super::file::{Access, lock_database};
 use super::rows::{corrupt, stored_outcome, stored_rate};
 use super::snapshot::{Counts, Snapshot};
-use super::{schema, tables};
+use super::{runs, schema, tables};
 
 /// What a whole file holds.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -102,6 +102,7 @@ pub fn contents(snapshot: &Snapshot, file_bytes: u64) -> Result<Contents, StoreE
         check_seq("rates-1", pair.value(), rate_seq, seq)?;
     }
     snapshot.tokens()?;
+    runs::read(snapshot.tx())?;
     let sha256 = digest_rows(snapshot, None)?;
     Ok(Contents { schema: schema::SCHEMA, seq, counts: snapshot.counts()?, sha256, file_bytes })
 }

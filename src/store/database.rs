@@ -14,6 +14,7 @@ use super::disk::{Disk, FileDisk};
 use super::engine::Engine;
 use super::error::StoreError;
 use super::file::{self, Access, FileId, Replacement, is_there};
+use super::runs::Runs;
 use super::snapshot::Snapshot;
 
 /// An open database.
@@ -23,6 +24,7 @@ pub struct Store {
     /// Replaced when the engine has to be opened again.
     engine: RwLock<Arc<Engine>>,
     path: PathBuf,
+    runs: Runs,
     /// Where every commit waits while another process may be copying the file.
     gate: Mutex<CopyGate>,
     gate_status: Arc<GateStatus>,
@@ -97,7 +99,7 @@ impl Store {
         let id = disk.id().map_err(StoreError::io)?;
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let engine = Engine::open(&disk, || gate.wait())?;
-        Ok(Self::new(disk, engine, path, gate, Some(id)))
+        Self::new(disk, engine, path, gate, Some(id))
     }
 
     /// Opens the database on any disk, or makes one on an empty disk: for tests that let the disk fail. `path` is where
@@ -108,7 +110,7 @@ impl Store {
     /// As [`Store::open_or_create`].
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>, StoreError> {
         let engine = Engine::open(&disk, || ())?;
-        Ok(Self::new(disk, engine, path, CopyGate::off("there is no copy gate"), None))
+        Self::new(disk, engine, path, CopyGate::off("there is no copy gate"), None)
     }
 
     /// Opens a database that it never changes, and that no process may write to meanwhile. What is written to it
@@ -120,19 +122,32 @@ impl Store {
     pub fn open_to_read(path: &Path) -> Result<Arc<Self>, StoreError> {
         let disk: Arc<dyn Disk> = Arc::new(file::lock_database(path, Access::Read)?);
         let engine = Engine::open_to_read(Arc::clone(&disk))?;
-        Ok(Self::new(disk, engine, path, CopyGate::off("nothing is written to the file"), None))
+        Self::new(disk, engine, path, CopyGate::off("nothing is written to the file"), None)
     }
 
-    fn new(disk: Arc<dyn Disk>, engine: Engine, path: &Path, gate: CopyGate, file: Option<FileId>) -> Arc<Self> {
+    fn new(
+        disk: Arc<dyn Disk>,
+        engine: Engine,
+        path: &Path,
+        gate: CopyGate,
+        file: Option<FileId>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let runs = Runs::begin(&*engine.begin_read()?)?;
         let (engine, gate_status, gate) = (RwLock::new(Arc::new(engine)), gate.status(), Mutex::new(gate));
         let is_overwritten = AtomicBool::new(false);
-        Arc::new(Self { disk, engine, path: path.to_owned(), gate, gate_status, file, is_overwritten })
+        Ok(Arc::new(Self { disk, engine, path: path.to_owned(), runs, gate, gate_status, file, is_overwritten }))
     }
 
     /// Where the file is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The runs that wrote to the file, and the one of this process.
+    #[must_use]
+    pub fn runs(&self) -> &Runs {
+        &self.runs
     }
 
     /// Takes a snapshot of the last commit.

@@ -63,7 +63,7 @@ impl Store {
         // Any error below drops the transaction, and with it everything that was written in it.
         let tx = engine.begin()?;
         // Imported records replace what is there, so no confirmation is left to store later.
-        let mut batch = Batch::open(&tx, MaxAges::default())?;
+        let mut batch = Batch::open(&tx, self.runs(), MaxAges::default())?;
         for signal in &records.signals {
             if batch.stored_signal(&signal.id)?.is_some() {
                 return Err(Refusal::Conflict(format!("signal {} is there already", signal.id)).into());

@@ -60,6 +60,13 @@ pub(super) const RATES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(
 /// - key: the token's public part; value: `codec` record of a token
 pub(super) const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens-1");
 
+/// The runs of servers that wrote to the file; see `runs`.
+///
+/// - key: the first change of the run; value: its random number, never 0
+/// - the first row has the key 1, and a file without changes has no row
+/// - written by the commit of the run's first change
+pub(super) const RUNS: TableDefinition<'_, u64, u32> = TableDefinition::new("runs-1");
+
 /// How far imports of old mission files are.
 ///
 /// - key: the folder that is imported; value: how far that is, in the importer's own words
@@ -91,5 +98,6 @@ pub(super) fn for_each(action: &mut impl ForEachTable) -> Result<(), StoreError>
     action.table(OUTCOMES)?;
     action.table(OUTCOMES_BY_USER)?;
     action.table(RATES)?;
-    action.table(TOKENS)
+    action.table(TOKENS)?;
+    action.table(RUNS)
 }

@@ -29,6 +29,7 @@ use super::engine::CommitError;
 use super::error::StoreError;
 use super::operation::{Acknowledge, Change, Commit, Operation, Receipt, WriteError};
 use super::recovery::{Doubtful, Latch, RetryPauses};
+use super::runs::Runs;
 use crate::domain::MaxAges;
 
 /// Most operations that wait; beyond it a caller is told to come back.
@@ -265,7 +266,7 @@ fn write_batch(
     let engine = store.engine();
     let certain = |error: StoreError| (error, None);
     let tx = engine.begin().map_err(certain)?;
-    let written = apply_batch(&tx, max_ages, operations).map_err(certain)?;
+    let written = apply_batch(&tx, store.runs(), max_ages, operations).map_err(certain)?;
     if written.changes.is_empty() {
         engine.abort(tx).map_err(certain)?;
         return Ok(written);
@@ -282,10 +283,11 @@ fn write_batch(
 /// Applies a batch to the tables.
 fn apply_batch(
     tx: &WriteTransaction,
+    runs: &Runs,
     max_ages: MaxAges,
     operations: Vec<Operation>,
 ) -> Result<BatchResult, StoreError> {
-    let mut batch = Batch::open(tx, max_ages)?;
+    let mut batch = Batch::open(tx, runs, max_ages)?;
     let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
         match batch.apply(operation) {

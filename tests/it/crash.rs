@@ -34,7 +34,6 @@ fn state(store: &Store) -> Result<(u64, String), overlaid::store::StoreError> {
 }
 
 /// A recorded run.
-#[derive(PartialEq, Eq)]
 struct Run {
     /// The disk before it.
     before: Vec<u8>,
@@ -258,9 +257,19 @@ impl Run {
 
 #[test]
 fn a_seed_repeats_a_run_step_by_step() {
+    // The bytes differ in the number that each store draws for its run.
+    let steps = |seed| {
+        let place = |step: &Step| match step {
+            Step::Write(offset, data) => [1, *offset, data.len()],
+            Step::SetLength(length) => [2, *length, 0],
+            Step::Sync => [3, 0, 0],
+        };
+        let run = record(seed, 12, SHORT);
+        (run.steps.iter().map(place).collect::<Vec<_>>(), run.acknowledged)
+    };
     let seed = seed() & !1;
-    assert!(record(seed, 12, SHORT) == record(seed, 12, SHORT));
-    assert!(record(seed, 12, SHORT) != record(seed + 2, 12, SHORT));
+    assert!(steps(seed) == steps(seed));
+    assert!(steps(seed) != steps(seed + 2));
 }
 
 /// A disk in the middle of a run.

@@ -415,6 +415,7 @@ fn a_new_file_has_its_tables() {
             "outcomes-by-user-1",
             "overlays-1",
             "rates-1",
+            "runs-1",
             "signal-numbers-1",
             "signals-1",
             "signals-by-expiry-1",

@@ -205,6 +205,7 @@ fn bare_redb_reads_what_a_close_a_kill_and_a_live_copy_leave() {
             ("outcomes-by-user-1", 0),
             ("overlays-1", USERS),
             ("rates-1", 0),
+            ("runs-1", 1),
             ("signal-numbers-1", 0),
             ("signals-1", 0),
             ("signals-by-expiry-1", 0),

@@ -46,6 +46,7 @@ mod readme;
 mod records;
 mod replace;
 mod request_log;
+mod runs;
 mod start;
 mod stats;
 mod store;
