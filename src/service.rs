@@ -19,6 +19,7 @@ mod overlays;
 mod prune;
 mod records;
 mod roster;
+mod rules;
 mod savings;
 mod tokens;
 mod upkeep;
@@ -140,6 +141,7 @@ struct Shared {
     exports: Arc<Semaphore>,
     backups: BackupState,
     started: Stopwatch,
+    rules: u32,
 }
 
 /// What the writer keeps up to date before it acknowledges.
@@ -267,7 +269,9 @@ impl Service {
         let import_share = Arc::new(Semaphore::new(import::SHARE));
         let exports = Arc::new(Semaphore::new(export::AT_ONCE));
         let started = Stopwatch::start();
-        let shared = Shared { store, writer, memory, settings, metrics, import_share, exports, backups, started };
+        let rules = rules::hash(&settings);
+        let shared =
+            Shared { store, writer, memory, settings, metrics, import_share, exports, backups, started, rules };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -478,6 +482,12 @@ impl Service {
     #[must_use]
     pub fn run(&self) -> u32 {
         self.shared.store.runs().this()
+    }
+
+    /// A hash of the rules by which answers are computed: the tables, the settings and the program's own.
+    #[must_use]
+    pub fn rules(&self) -> u32 {
+        self.shared.rules
     }
 
     /// The name of the change with this number, which is made or the next to come.

@@ -70,18 +70,19 @@ pub(super) fn no_content(tag: &EntityTag) -> Response {
 
 /// The tag of a single record.
 pub(super) fn record_tag(service: &Service, seq: u64) -> EntityTag {
-    EntityTag::of_record(service.run(), seq)
+    EntityTag::of_record(service.cursor_of(seq))
 }
 
 /// The tag of a view: weak, as its seconds run on.
 pub(super) fn view_tag(tag: ViewTag) -> EntityTag {
     let [is_balance_stale, is_rate_stale] = tag.are_stale;
     let states = [is_balance_stale, is_rate_stale, tag.is_early, tag.is_expired];
-    let run_and_states = states.into_iter().fold(tag.run.into(), |bits, state| bits << 1 | u64::from(state));
+    let rules_and_states = states.into_iter().fold(tag.rules.into(), |bits, state| bits << 1 | u64::from(state));
     let [rate_seq, other_rate_seq] = tag.rate_seqs;
     let millis = |moment: UnixMillis| moment.millis().unsigned_abs();
     EntityTag::weak(&[
-        run_and_states,
+        rules_and_states,
+        tag.run.into(),
         tag.signal_seq,
         tag.overlay_seq,
         rate_seq,

@@ -11,9 +11,10 @@ use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 
-use super::entity_tag::{EntityTag, seq_of};
+use super::entity_tag::{EntityTag, change_of};
 use super::problem::{Code, Problem};
 use crate::domain::Condition;
+use crate::service::Service;
 
 /// The `If-Match` and `If-None-Match` of a request, or their absence.
 ///
@@ -38,14 +39,18 @@ impl Conditions {
         Ok(self.if_none_match.names(tag) == Some(true))
     }
 
-    /// What must hold of the record that is to be written. A tag of another run of the server names no record.
+    /// What must hold of the record that is to be written. A tag that names no change of this file names no record.
     ///
     /// # Errors
     ///
     /// 400 if `If-None-Match` can not be read.
-    pub(super) fn of_record(&self, run: u32) -> Result<Condition, Problem> {
+    pub(super) fn of_record(&self, service: &Service) -> Result<Condition, Problem> {
         self.if_none_match.require_whole("If-None-Match")?;
-        let seqs = |opaque: &[String]| opaque.iter().filter_map(|opaque| seq_of(run, opaque)).collect();
+        let seq_here = |opaque: &String| {
+            let change = change_of(opaque)?;
+            (service.cursor_of(change.seq) == change).then_some(change.seq)
+        };
+        let seqs = |opaque: &[String]| opaque.iter().filter_map(seq_here).collect();
         let judge = |list: &TagList, any, among: fn(Vec<u64>) -> Condition| match list {
             TagList::Absent => Condition::None,
             TagList::Any => any,

@@ -5,7 +5,7 @@
 
 use axum::http::HeaderValue;
 
-use crate::domain::UnixMillis;
+use crate::domain::{Cursor, UnixMillis};
 
 /// Stands before the time of a confirmation.
 const CONFIRMED: char = '.';
@@ -31,15 +31,15 @@ impl EntityTag {
         Self { is_weak: true, opaque }
     }
 
-    /// The tag of a single record: it is the same as long as no commit of this run of the server wrote the record
-    /// again.
-    pub(super) fn of_record(run: u32, seq: u64) -> Self {
-        Self { is_weak: false, ..Self::weak(&[run.into(), seq]) }
+    /// The tag of a single record: the name of the change that wrote it. So it is the same over restarts, and no other
+    /// record of any file has it.
+    pub(super) fn of_record(change: Cursor) -> Self {
+        Self { is_weak: false, ..Self::weak(&[change.run.into(), change.seq]) }
     }
 
-    /// The tag of a single record of which memory has a later confirmation than the commit of this number.
-    pub(super) fn of_confirmed(run: u32, seq: u64, confirmed_at: UnixMillis) -> Self {
-        let mut tag = Self::of_record(run, seq);
+    /// The tag of a single record of which memory has a later confirmation than the change.
+    pub(super) fn of_confirmed(change: Cursor, confirmed_at: UnixMillis) -> Self {
+        let mut tag = Self::of_record(change);
         tag.opaque.push(CONFIRMED);
         push_hex(&mut tag.opaque, confirmed_at.millis().unsigned_abs());
         tag
@@ -68,11 +68,9 @@ pub(super) fn push_hex(text: &mut String, number: u64) {
     }));
 }
 
-/// The `seq` in the opaque part of a record's tag, whatever the confirmation; `None` if this run makes no such tag.
-pub(super) fn seq_of(run: u32, opaque: &str) -> Option<u64> {
-    let opaque = opaque.split_once(CONFIRMED).map_or(opaque, |(of_record, _)| of_record);
-    let seq = u64::from_str_radix(opaque.rsplit('-').next()?, 16).ok()?;
-    (EntityTag::of_record(run, seq).opaque == opaque).then_some(seq)
+/// The change in the opaque part of a record's tag, whatever the confirmation; `None` if it is not the tag of a record.
+pub(super) fn change_of(opaque: &str) -> Option<Cursor> {
+    opaque.split_once(CONFIRMED).map_or(opaque, |(of_record, _)| of_record).parse().ok()
 }
 
 #[cfg(test)]
@@ -82,22 +80,24 @@ mod tests {
     #[test]
     fn a_tag_is_its_numbers_between_quotes() {
         assert_eq!(EntityTag::weak(&[0, 31, 256]).to_header(), "W/\"0-1f-100\"");
-        assert_eq!(EntityTag::of_record(7, u64::MAX).to_header(), "\"7-ffffffffffffffff\"");
+        let newest = Cursor { run: 7, seq: u64::MAX };
+        assert_eq!(EntityTag::of_record(newest).to_header(), "\"7-ffffffffffffffff\"");
         assert_ne!(EntityTag::weak(&[1, 23]), EntityTag::weak(&[0x12, 3]));
     }
 
     #[test]
-    fn a_records_tag_gives_its_seq_back_to_the_run_that_made_it() {
+    fn a_records_tag_is_the_name_of_the_change_that_wrote_it() {
         for seq in [0, 1, 0xab, u64::MAX] {
-            assert_eq!(seq_of(7, EntityTag::of_record(7, seq).opaque()), Some(seq));
-            assert_eq!(seq_of(8, EntityTag::of_record(7, seq).opaque()), None);
+            let change = Cursor { run: 7, seq };
+            assert_eq!(EntityTag::of_record(change).opaque(), change.to_string());
+            assert_eq!(change_of(EntityTag::of_record(change).opaque()), Some(change));
             // A confirmation stands in no write's way.
-            let confirmed = EntityTag::of_confirmed(7, seq, UnixMillis::new(500));
-            assert_eq!(seq_of(7, confirmed.opaque()), Some(seq));
-            assert_ne!(confirmed, EntityTag::of_confirmed(7, seq, UnixMillis::new(501)));
+            let confirmed = EntityTag::of_confirmed(change, UnixMillis::new(500));
+            assert_eq!(change_of(confirmed.opaque()), Some(change));
+            assert_ne!(confirmed, EntityTag::of_confirmed(change, UnixMillis::new(501)));
         }
         for no_tag_of_a_record in ["7", "7-A", "7-0a", "7-+a", "7-1-a", "", "-", "7-"] {
-            assert_eq!(seq_of(7, no_tag_of_a_record), None, "{no_tag_of_a_record}");
+            assert_eq!(change_of(no_tag_of_a_record), None, "{no_tag_of_a_record}");
         }
     }
 }

@@ -33,9 +33,9 @@ pub(super) async fn get_rate(
     let rates = service.rates();
     let (rate, seq) = rates.get(&pair).ok_or_else(|| ServiceError::Absent(format!("rate {pair}")))?;
     let tag = if rate.confirmed_at == rate.updated_at {
-        EntityTag::of_record(service.run(), seq)
+        answer::record_tag(&service, seq)
     } else {
-        EntityTag::of_confirmed(service.run(), seq, rate.confirmed_at)
+        EntityTag::of_confirmed(service.cursor_of(seq), rate.confirmed_at)
     };
     answer::unless_held(&tag, &conditions, || render::rate_json(rate))
 }
@@ -51,6 +51,6 @@ pub(super) async fn put_rate(
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
     let draft = RateDraft::from_object(body, Some(&pair))?;
-    let written = service.put_rate(draft, conditions.of_record(service.run())?).await?;
+    let written = service.put_rate(draft, conditions.of_record(&service)?).await?;
     Ok(answer::put(&service, written))
 }

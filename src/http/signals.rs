@@ -75,7 +75,7 @@ pub(super) async fn put_signal(
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
     let draft = SignalDraft::from_object(body, Some(&signal))?;
-    let (written, json) = service.put_signal(draft, conditions.of_record(service.run())?).await?;
+    let (written, json) = service.put_signal(draft, conditions.of_record(&service)?).await?;
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer::tagged_json(status, &answer::record_tag(&service, written.seq), json))
 }
@@ -92,7 +92,7 @@ pub(super) async fn patch_signal(
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
     let service = &write.service;
-    let (written, json) = service.patch_signal(id, patch, conditions.of_record(service.run())?).await?;
+    let (written, json) = service.patch_signal(id, patch, conditions.of_record(service)?).await?;
     let tag = answer::record_tag(service, written.seq);
     if !write.may_read_shared() {
         return Ok(answer::no_content(&tag));
@@ -107,6 +107,6 @@ pub(super) async fn delete_signal(
     Path(signal): Path<SignalId>,
     conditions: Conditions,
 ) -> Result<StatusCode, Problem> {
-    service.delete_signal(signal, conditions.of_record(service.run())?).await?;
+    service.delete_signal(signal, conditions.of_record(&service)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

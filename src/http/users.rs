@@ -58,7 +58,7 @@ pub(super) async fn put_overlay(
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
     let draft = OverlayDraft::from_object(body, Some(&user))?;
-    let written = service.put_overlay(draft, conditions.of_record(service.run())?).await?;
+    let written = service.put_overlay(draft, conditions.of_record(&service)?).await?;
     Ok(answer::put(&service, written))
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn patch_overlay(
     ObjectBody(patch): ObjectBody,
 ) -> Result<Response, Problem> {
     let service = &write.service;
-    let patched = service.patch_overlay(user.clone(), patch, conditions.of_record(service.run())?).await?;
+    let patched = service.patch_overlay(user.clone(), patch, conditions.of_record(service)?).await?;
     let tag = answer::record_tag(service, patched.overlay.seq());
     if !write.may_read_user(&user) {
         return Ok(answer::no_content(&tag));
@@ -89,7 +89,7 @@ pub(super) async fn delete_overlay(
     Path(user): Path<UserId>,
     conditions: Conditions,
 ) -> Result<StatusCode, Problem> {
-    service.delete_overlay(user, conditions.of_record(service.run())?).await?;
+    service.delete_overlay(user, conditions.of_record(&service)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -118,7 +118,7 @@ pub(super) async fn put_outcome(
     ObjectBody(body): ObjectBody,
 ) -> Result<Response, Problem> {
     let outcome = Outcome::from_object(body, Some(&signal), Some(&user), service.now())?;
-    let written = service.put_outcome(outcome, conditions.of_record(service.run())?).await?;
+    let written = service.put_outcome(outcome, conditions.of_record(&service)?).await?;
     Ok(answer::put(&service, written))
 }
 
@@ -129,7 +129,7 @@ pub(super) async fn delete_outcome(
     Path((user, signal)): Path<(UserId, SignalId)>,
     conditions: Conditions,
 ) -> Result<StatusCode, Problem> {
-    service.delete_outcome(signal, user, conditions.of_record(service.run())?).await?;
+    service.delete_outcome(signal, user, conditions.of_record(&service)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -161,6 +161,6 @@ pub(super) async fn delete_user(
     Path(user): Path<UserId>,
     conditions: Conditions,
 ) -> Result<StatusCode, Problem> {
-    service.delete_user(user, conditions.of_record(service.run())?).await?;
+    service.delete_user(user, conditions.of_record(&service)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

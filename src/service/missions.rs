@@ -42,7 +42,9 @@ pub struct MissionView<'a> {
 /// What a view is computed from: while it is the same, so is the view, except for its seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewTag {
-    /// Sets runs of the server apart: the tables of rules may have changed in between.
+    /// A hash of the rules: [`Service::rules`].
+    pub rules: u32,
+    /// The run that wrote the newest of the records. In each file with that run, older changes have the same numbers.
     pub run: u32,
     /// The `seq` of the signal.
     pub signal_seq: u64,
@@ -66,7 +68,7 @@ pub struct ViewTag {
 
 impl<'a> MissionView<'a> {
     fn new(
-        (run, now): (u32, UnixMillis),
+        (service, now): (&Service, UnixMillis),
         (signal, signal_json): (&'a StoredSignal, &'a [u8]),
         outcome: Option<&StoredOutcome>,
         overlay: &'a RenderedOverlay,
@@ -75,12 +77,16 @@ impl<'a> MissionView<'a> {
         let row = overlay.row();
         let happened = outcome.map(|stored| stored.outcome.status);
         let terms = template.terms();
+        let (rate_seqs, outcome_seq) = (terms.rate_seqs(), outcome.map_or(0, |outcome| outcome.seq));
+        let [rate_seq, other_rate_seq] = rate_seqs;
+        let newest = signal.seq.max(row.seq).max(rate_seq).max(other_rate_seq).max(outcome_seq);
         let tag = ViewTag {
-            run,
+            rules: service.rules(),
+            run: service.cursor_of(newest).run,
             signal_seq: signal.seq,
             overlay_seq: row.seq,
-            rate_seqs: terms.rate_seqs(),
-            outcome_seq: outcome.map_or(0, |outcome| outcome.seq),
+            rate_seqs,
+            outcome_seq,
             balance_confirmed_at: row.account.balance_confirmed_at,
             rates_confirmed_at: terms.rates_confirmed_at(),
             are_stale: [terms.is_balance_stale(&row.account, now), terms.is_rate_stale(now)],
@@ -275,7 +281,7 @@ impl Service {
         // Most signals have no outcomes yet.
         let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
         let template = self.template(signal, overlay.row().currency, &self.rates());
-        let (moment, signal) = ((self.run(), self.now()), (&signal.stored, &*signal.json));
+        let (moment, signal) = ((self, self.now()), (&signal.stored, &*signal.json));
         use_it(&MissionView::new(moment, signal, outcome.map(Arc::as_ref), overlay, &template))
     }
 
@@ -318,7 +324,7 @@ impl Service {
                 }
                 let json = render::signal_json(&stored.signal);
                 let template = service.make_template(stored, currency, &rates);
-                let moment = (service.run(), now);
+                let moment = (&service, now);
                 let view = MissionView::new(moment, (stored, &json), outcome.as_ref(), &overlay, &template);
                 Ok(view.write_row(&service, rows, page))
             })

@@ -761,12 +761,15 @@ impl Through {
             let is_converted = overlay.account_currency.as_str() == "JPY";
             let rate = model.rates.get("USDJPY").filter(|_| is_converted);
             let is_stale = |at: UnixMillis| now.millis().abs_diff(at.millis()) > model.max_age_ms.unwrap();
+            let (rate_seq, outcome_seq) = (rate.map_or(0, |(seq, _)| *seq), outcome.map_or(0, |(seq, _)| *seq));
+            let newest = [*seq, *overlay_seq, rate_seq, outcome_seq].into_iter().max().unwrap();
             let tag = ViewTag {
-                run: service.run(),
+                rules: service.rules(),
+                run: service.cursor_of(newest).run,
                 signal_seq: *seq,
                 overlay_seq: *overlay_seq,
-                rate_seqs: [rate.map_or(0, |(seq, _)| *seq), 0],
-                outcome_seq: outcome.map_or(0, |(seq, _)| *seq),
+                rate_seqs: [rate_seq, 0],
+                outcome_seq,
                 balance_confirmed_at: overlay.balance_confirmed_at,
                 rates_confirmed_at: rate.map(|(_, rate)| rate.confirmed_at),
                 are_stale: [

@@ -3,6 +3,7 @@
 use axum::http::HeaderValue;
 
 use super::*;
+use crate::service::Settings;
 
 fn list(lines: &[&str]) -> TagList {
     let lines = lines.iter().map(|line| (IF_MATCH, HeaderValue::from_str(line).unwrap()));
@@ -49,15 +50,21 @@ fn conditions_of_a_reader_compare_weakly() {
 
 #[test]
 fn a_write_rests_on_the_changes_that_its_tags_name() {
-    let condition = |if_match: &[&str], if_none_match: &[&str]| of(if_match, if_none_match).of_record(7).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::open(&folder.path().join("overlaid.redb"), Settings::built_in().unwrap()).unwrap();
+    let run = service.run();
+    let [a, b] = [10, 11].map(|seq| format!("\"{}\"", service.cursor_of(seq)));
+    let (a, b) = (a.as_str(), b.as_str());
+    let condition =
+        |if_match: &[&str], if_none_match: &[&str]| of(if_match, if_none_match).of_record(&service).unwrap();
     assert_eq!(condition(&[], &[]), Condition::None);
     assert_eq!(condition(&["*"], &[]), Condition::Exists);
     assert_eq!(condition(&[], &["*"]), Condition::Absent);
-    assert_eq!(condition(&["\"7-a\", W/\"7-b\""], &[]), Condition::SeqIn(vec![10, 11]));
-    assert_eq!(condition(&[], &["\"7-a\""]), Condition::SeqNotIn(vec![10]));
-    assert_eq!(condition(&["*"], &["\"7-a\""]), Condition::Exists.and(Condition::SeqNotIn(vec![10])));
-    assert_eq!(condition(&["\"8-a\"", "\"7\""], &[]), Condition::SeqIn(Vec::new()), "tags of no record of this run");
-    assert_eq!(of(&[], &["nonsense"]).of_record(7).unwrap_err().code(), "malformed-condition");
+    assert_eq!(condition(&[&format!("{a}, W/{b}")], &[]), Condition::SeqIn(vec![10, 11]));
+    assert_eq!(condition(&[], &[a]), Condition::SeqNotIn(vec![10]));
+    assert_eq!(condition(&["*"], &[a]), Condition::Exists.and(Condition::SeqNotIn(vec![10])));
+    assert_eq!(condition(&[&format!("\"{:x}-a\", \"{run:x}\"", run ^ 1)], &[]), Condition::SeqIn(Vec::new()));
+    assert_eq!(of(&[], &["nonsense"]).of_record(&service).unwrap_err().code(), "malformed-condition");
 }
 
 #[test]

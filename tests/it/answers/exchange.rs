@@ -110,16 +110,20 @@ fn masked_field(line: &str) -> String {
     match line.split_once(": ") {
         // The reader above took the length at its word.
         Some((name @ ("date" | "content-length"), _)) => format!("{name}: …"),
-        // The first part of a tag tells runs of a server apart.
         Some(("etag", tag)) => {
-            let (start, rest) = tag.split_at(tag.find('"').unwrap() + 1);
-            let rest = rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric());
-            // A confirmation that a record's tag names is a time too.
-            let rest = rest.split_once('.').map_or(rest.to_owned(), |(seq, _)| format!("{seq}.…\""));
-            // The last two of a view's are the times of confirmations.
-            let shown: Vec<_> = rest.split('-').take(6).collect();
-            let times = if rest.split('-').count() > 6 { "-…-…\"" } else { "" };
-            format!("etag: {start}…{}{times}", shown.join("-"))
+            let opaque = tag.trim_start_matches("W/").trim_matches('"');
+            let masked = match opaque.split('-').collect::<Vec<_>>()[..] {
+                // A record's: the run, which is a random number, and the change, with the time of a confirmation.
+                [_, change] => match change.split_once('.') {
+                    Some((change, _)) => format!("…-{change}.…"),
+                    None => format!("…-{change}"),
+                },
+                // A view's: the rules, the run, five changes, and the times of confirmations.
+                [_, _, ref changes @ .., _, _] => format!("…-{}-…-…", changes.join("-")),
+                // A list's: a hash.
+                _ => "…".to_owned(),
+            };
+            line.replace(opaque, &masked)
         }
         _ => line.to_owned(),
     }
