@@ -50,12 +50,12 @@ pub struct CachedSignal {
     templates: RwLock<Vec<CachedTemplate>>,
 }
 
-/// The template of a signal's views in one currency, under one state of the rates.
+/// The template of a signal's views in one currency, under one state of the rates and the rules.
 #[derive(Debug)]
 struct CachedTemplate {
     /// The caller's number of the currency.
     currency: usize,
-    rates_version: u64,
+    versions: (u64, u32),
     template: Arc<ViewTemplate>,
 }
 
@@ -71,14 +71,15 @@ impl CachedSignal {
     /// than a view.
     ///
     /// - `currency`: the caller's number of the currency, which must not change.
-    /// - `rates_version`: [`Rates::version`](crate::domain::Rates::version) of the rates that `make` uses.
+    /// - `versions`: [`Rates::version`](crate::domain::Rates::version) of the rates and the hash of the rules that
+    ///   `make` uses.
     pub fn template(
         &self,
         currency: usize,
-        rates_version: u64,
+        versions: (u64, u32),
         make: impl FnOnce() -> ViewTemplate,
     ) -> Arc<ViewTemplate> {
-        let is_wanted = |cached: &CachedTemplate| cached.rates_version == rates_version && cached.currency == currency;
+        let is_wanted = |cached: &CachedTemplate| cached.versions == versions && cached.currency == currency;
         let cached = self.templates.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(cached) = cached.iter().find(|cached| is_wanted(cached)) {
             return Arc::clone(&cached.template);
@@ -86,9 +87,9 @@ impl CachedSignal {
         drop(cached);
         let template = Arc::new(make());
         let mut cached = self.templates.write().unwrap_or_else(PoisonError::into_inner);
-        cached.retain(|cached| cached.rates_version == rates_version && cached.currency != currency);
+        cached.retain(|cached| cached.versions == versions && cached.currency != currency);
         if cached.len() < CURRENCIES_MAX {
-            cached.push(CachedTemplate { currency, rates_version, template: Arc::clone(&template) });
+            cached.push(CachedTemplate { currency, versions, template: Arc::clone(&template) });
         }
         template
     }

@@ -36,6 +36,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::client::{Client, Problem, ServerAddress};
 use crate::config::{Config, LogFormat};
+use crate::domain::{Instruments, Tiers};
 use crate::service::{BackupPlan, Service, Settings};
 use crate::store::{Replacement, Store, StoreError};
 
@@ -298,19 +299,26 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Reads the tables and puts the settings together.
 fn settings(config: &Config) -> anyhow::Result<Settings> {
-    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
     let mut settings = Settings::built_in().context("the built-in tables")?;
+    (settings.instruments, settings.tiers) = tables(config)?;
     settings.signal_lifetime_ms = i64::from(config.signal_lifetime) * 1_000;
     settings.copy_gate_ms = config.copy_gate_ms;
     settings.overlays_bytes_max = config.overlays_memory.as_u64();
     settings.max_ages = config.max_ages();
+    Ok(settings)
+}
+
+/// Reads the tables: the built-in ones, with the entries of the operator's files.
+fn tables(config: &Config) -> anyhow::Result<(Instruments, Tiers)> {
+    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    let Settings { mut instruments, mut tiers, .. } = Settings::built_in().context("the built-in tables")?;
     if let Some(path) = &config.instruments {
-        settings.instruments.override_with(&read(path)?).with_context(|| path.display().to_string())?;
+        instruments.override_with(&read(path)?).with_context(|| path.display().to_string())?;
     }
     if let Some(path) = &config.tiers {
-        settings.tiers.override_with(&read(path)?).with_context(|| path.display().to_string())?;
+        tiers.override_with(&read(path)?).with_context(|| path.display().to_string())?;
     }
-    Ok(settings)
+    Ok((instruments, tiers))
 }
 
 /// Whether the answer is no: what was asked for is refused, or a file is damaged. Doing it again would not help.

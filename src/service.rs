@@ -27,6 +27,7 @@ mod users;
 mod writes;
 
 use std::collections::HashMap;
+use std::mem;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -55,12 +56,14 @@ pub use writes::{Patched, Written};
 
 pub use overlays::RosterSize;
 use overlays::{Confirmation, Lookup, Overlays};
+use roster::Basis;
 pub use roster::RenderedOverlay;
-use roster::{Basis, Names};
+use rules::Rules;
+pub use rules::{RuleChanges, TableChanges};
 
 use crate::cache::{Cache, CacheSize, CachedSignal};
 use crate::domain::{
-    Cursor, Instruments, Invalid, Market, MaxAge, MaxAges, Rate, Rates, SignalId, Tiers, UnixMillis, UserId,
+    Cursor, Instruments, Invalid, MaxAge, MaxAges, Rate, Rates, SignalId, Tiers, UnixMillis, UserId,
     confirmation_after_write,
 };
 use crate::metrics::Metrics;
@@ -71,9 +74,9 @@ use crate::store::{
 /// What the operator decides.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Contract sizes, pips and lot steps.
+    /// Contract sizes, pips and lot steps; [`Service::replace_tables`] replaces them.
     pub instruments: Instruments,
-    /// Limits of the tiers.
+    /// Limits of the tiers; replaced likewise.
     pub tiers: Tiers,
     /// How long a signal lives that names no expiry, in milliseconds.
     pub signal_lifetime_ms: i64,
@@ -141,7 +144,6 @@ struct Shared {
     exports: Arc<Semaphore>,
     backups: BackupState,
     started: Stopwatch,
-    rules: u32,
 }
 
 /// What the writer keeps up to date before it acknowledges.
@@ -192,7 +194,7 @@ impl Memory {
             (Change::Overlay(user, Some(stored)), Some(confirmed_at)) => {
                 let (seq, overlay) = (stored.seq, &stored.overlay);
                 let (stored_at, at) = (overlay.balance_confirmed_at, confirmed_at);
-                let basis = Basis::of(overlay, &self.overlays.names);
+                let basis = Basis::of(overlay, &self.overlays.currencies);
                 self.overlays.confirm(user, Confirmation { seq, basis, stored_at, at, now });
             }
             _ => {}
@@ -250,12 +252,15 @@ impl Service {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub fn start(store: Arc<Store>, settings: Settings) -> Result<Self, StoreError> {
+    pub fn start(store: Arc<Store>, mut settings: Settings) -> Result<Self, StoreError> {
+        // Moved, as they may be replaced.
+        let tables = (mem::take(&mut settings.instruments), mem::take(&mut settings.tiers));
+        let rules = Rules::new(tables.0, tables.1, settings.max_ages);
         let snapshot = store.snapshot()?;
         let tokens = snapshot.tokens()?.into_iter().map(|token| (token.id.clone(), Arc::new(HeldToken::new(token))));
         let memory = Arc::new(Memory {
             cache: Cache::default(),
-            overlays: Arc::new(Overlays::new(&settings.tiers, settings.overlays_bytes_max)),
+            overlays: Arc::new(Overlays::new(rules, settings.overlays_bytes_max)),
             rates: RwLock::new(Arc::new(snapshot.rates()?)),
             tokens: RwLock::new(Arc::new(tokens.collect())),
             newest: AtomicU64::new(snapshot.seq()?),
@@ -269,9 +274,7 @@ impl Service {
         let import_share = Arc::new(Semaphore::new(import::SHARE));
         let exports = Arc::new(Semaphore::new(export::AT_ONCE));
         let started = Stopwatch::start();
-        let rules = rules::hash(&settings);
-        let shared =
-            Shared { store, writer, memory, settings, metrics, import_share, exports, backups, started, rules };
+        let shared = Shared { store, writer, memory, settings, metrics, import_share, exports, backups, started };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -484,10 +487,10 @@ impl Service {
         self.shared.store.runs().this()
     }
 
-    /// A hash of the rules by which answers are computed: the tables, the settings and the program's own.
+    /// The hash of the rules by which answers are computed: the tables, the settings and the program's own.
     #[must_use]
     pub fn rules(&self) -> u32 {
-        self.shared.rules
+        self.shared.memory.overlays.rules().hash()
     }
 
     /// The name of the change with this number, which is made or the next to come.
@@ -514,14 +517,18 @@ impl Service {
         self.shared.memory.overlays.stop();
     }
 
-    fn market<'a>(&'a self, rates: &'a Rates) -> Market<'a> {
-        let Settings { instruments, tiers, max_ages, .. } = &self.shared.settings;
-        Market { instruments, tiers, rates, max_ages: *max_ages }
-    }
-
-    /// The names that overlays in memory point to.
-    fn names(&self) -> &Names {
-        &self.shared.memory.overlays.names
+    /// Replaces the tables that missions are computed by; every read that starts after the return is by the new ones.
+    /// Returns what they change. On a thread that may block: overlays in memory are read again.
+    #[must_use]
+    pub fn replace_tables(&self, instruments: Instruments, tiers: Tiers) -> RuleChanges {
+        let Shared { memory, store, .. } = &*self.shared;
+        let old = memory.overlays.rules();
+        let new = old.with_tables(instruments, tiers);
+        let changes = old.changes_to(&new);
+        if !changes.is_empty() {
+            memory.overlays.replace_rules(store, new);
+        }
+        changes
     }
 }
 

@@ -10,11 +10,11 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::load::{find_files, load, text};
 use super::systemd::{notify, report_to_watchdog};
-use super::{Answer, open_or_create};
+use super::{Answer, open_or_create, tables};
 use crate::client::Client;
 use crate::config::Config;
 use crate::domain::parse_period;
@@ -24,8 +24,8 @@ use crate::store::StoreError;
 
 /// Serve views and take writes over HTTP.
 ///
-/// Stops on SIGTERM or SIGINT: requests in flight are finished, and every write is acknowledged or refused. Without any
-/// token it serves this machine only.
+/// Stops on SIGTERM or SIGINT: requests in flight are finished, and every write is acknowledged or refused. On SIGHUP it
+/// reads the files of --instruments and --tiers again. Without any token it serves this machine only.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: overlaid serve --listen 127.0.0.1:7717 --backup-every 1h")]
 pub(super) struct Serve {
@@ -94,7 +94,7 @@ impl Serve {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
         let runtime = runtime.context("cannot start the runtime")?;
-        let served = runtime.block_on(serve_until_stopped(self, &config.socket(), service.clone()));
+        let served = runtime.block_on(serve_until_stopped(self, config, service.clone()));
         // No request is answered any more, and what still reads the file need not be waited for.
         runtime.shutdown_background();
         // Callers that wait for a write are answered before the process ends.
@@ -175,14 +175,38 @@ fn log_access(service: &Service) {
     }
 }
 
-async fn serve_until_stopped(serve: &Serve, socket: &Path, service: Service) -> anyhow::Result<()> {
+/// Reads the tables again on each SIGHUP.
+async fn reload_on_hangup(mut hangup: Signal, config: Config, service: Service) {
+    while hangup.recv().await.is_some() {
+        let (config, service) = (config.clone(), service.clone());
+        if let Err(error) = tokio::task::spawn_blocking(move || reload(&config, &service)).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "SIGHUP: the tables were not read to the end");
+        }
+    }
+}
+
+/// Reads the tables again and says what changed; if one is wrong, both stay as they are.
+fn reload(config: &Config, service: &Service) {
+    match tables(config) {
+        Ok((instruments, tiers)) => {
+            let changes = service.replace_tables(instruments, tiers);
+            tracing::info!(%changes, "SIGHUP: the tables of instruments and tiers were read again");
+        }
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(error, "SIGHUP: the tables of instruments and tiers stay as they were");
+        }
+    }
+}
+
+async fn serve_until_stopped(serve: &Serve, config: &Config, service: Service) -> anyhow::Result<()> {
     let address = serve.listen;
     let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
-    let socket = bind_socket(socket)?;
+    let socket = bind_socket(&config.socket())?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     // By default it ends the process, as when the terminal is closed that the server was started from.
-    let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
+    let hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -190,11 +214,7 @@ async fn serve_until_stopped(serve: &Serve, socket: &Path, service: Service) -> 
         }
         notify(NotifyState::Stopping);
     };
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP: the server goes on; it reads its tables and settings at its start only");
-        }
-    });
+    tokio::spawn(reload_on_hangup(hangup, config.clone(), service.clone()));
     tokio::spawn(service.clone().watch_disk_and_rates());
     if let Some(every) = serve.backup_every {
         tokio::spawn(service.clone().back_up_regularly(every));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::blocking::blocking;
 use super::roster::{Position, RenderedOverlay, Roster, Row};
+use super::rules::Rules;
 use super::{Service, ServiceError};
 use crate::cache::CachedSignal;
 use crate::domain::{
@@ -42,7 +43,7 @@ pub struct MissionView<'a> {
 /// What a view is computed from: while it is the same, so is the view, except for its seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewTag {
-    /// A hash of the rules: [`Service::rules`].
+    /// The hash of the rules: [`Service::rules`].
     pub rules: u32,
     /// The run that wrote the newest of the records. In each file with that run, older changes have the same numbers.
     pub run: u32,
@@ -81,7 +82,7 @@ impl<'a> MissionView<'a> {
         let [rate_seq, other_rate_seq] = rate_seqs;
         let newest = signal.seq.max(row.seq).max(rate_seq).max(other_rate_seq).max(outcome_seq);
         let tag = ViewTag {
-            rules: service.rules(),
+            rules: overlay.rules().hash(),
             run: service.cursor_of(newest).run,
             signal_seq: signal.seq,
             overlay_seq: row.seq,
@@ -104,8 +105,8 @@ impl<'a> MissionView<'a> {
 
     /// Computes the mission.
     #[must_use]
-    pub fn mission(&self, service: &Service) -> Mission {
-        self.template.terms().mission(self.row.account, self.row.tier(service.names()), self.outcome, self.now)
+    pub fn mission(&self) -> Mission {
+        self.template.terms().mission(self.row.account, self.row.tier(self.overlay.rules()), self.outcome, self.now)
     }
 
     /// About how long its JSON is, in bytes.
@@ -119,12 +120,12 @@ impl<'a> MissionView<'a> {
     /// Appends the view as JSON.
     pub fn write_to(&self, service: &Service, out: &mut Vec<u8>) {
         service.metrics().views.inc();
-        self.template.write(out, self.signal_json, self.row.json, self.row.budget, &self.mission(service));
+        self.template.write(out, self.signal_json, self.row.json, self.row.budget, &self.mission());
     }
 
     /// Appends a row of a list, unless the list leaves this mission out; returns whether it did.
     fn write_row(&self, service: &Service, rows: MissionRows, page: &mut Page) -> bool {
-        let mission = self.mission(service);
+        let mission = self.mission();
         if rows.is_tradable_only && !mission.is_tradable() {
             return false;
         }
@@ -148,8 +149,8 @@ impl<'a> MissionView<'a> {
     /// As [`RenderedOverlay::overlay`].
     pub fn explain(&self, service: &Service) -> Result<Vec<Step>, ServiceError> {
         let rates = service.rates();
-        let market = service.market(&rates);
-        Ok(domain::explain(&self.signal.signal, &self.overlay.overlay()?, &self.mission(service), market))
+        let market = self.overlay.rules().market(&rates);
+        Ok(domain::explain(&self.signal.signal, &self.overlay.overlay()?, &self.mission(), market))
     }
 }
 
@@ -280,19 +281,22 @@ impl Service {
     ) -> T {
         // Most signals have no outcomes yet.
         let outcome = if signal.outcomes().is_empty() { None } else { signal.outcome(overlay.user()) };
-        let template = self.template(signal, overlay.row().currency, &self.rates());
+        let template = self.template(signal, overlay.row().currency, &self.rates(), overlay.rules());
         let (moment, signal) = ((self, self.now()), (&signal.stored, &*signal.json));
         use_it(&MissionView::new(moment, signal, outcome.map(Arc::as_ref), overlay, &template))
     }
 
-    /// Returns the template of a signal's views in a currency, by its place in [`Names::currency`].
-    fn template(&self, signal: &CachedSignal, currency: usize, rates: &Rates) -> Arc<ViewTemplate> {
-        signal.template(currency, rates.version(), || self.make_template(&signal.stored, currency, rates))
+    /// Returns the template of a signal's views in a currency, by its place in [`Currencies::get`].
+    ///
+    /// [`Currencies::get`]: super::roster::Currencies::get
+    fn template(&self, signal: &CachedSignal, currency: usize, rates: &Rates, rules: &Rules) -> Arc<ViewTemplate> {
+        let make = || self.make_template(&signal.stored, currency, rates, rules);
+        signal.template(currency, (rates.version(), rules.hash()), make)
     }
 
-    fn make_template(&self, signal: &StoredSignal, currency: usize, rates: &Rates) -> ViewTemplate {
-        let currency = self.names().currency(currency).unwrap_or_else(Currency::usd);
-        ViewTemplate::new(Terms::new(&signal.signal, &currency, self.market(rates)))
+    fn make_template(&self, signal: &StoredSignal, currency: usize, rates: &Rates, rules: &Rules) -> ViewTemplate {
+        let currency = self.shared.memory.overlays.currencies.get(currency).unwrap_or_else(Currency::usd);
+        ViewTemplate::new(Terms::new(&signal.signal, &currency, rules.market(rates)))
     }
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
@@ -323,7 +327,7 @@ impl Service {
                     return Ok(false);
                 }
                 let json = render::signal_json(&stored.signal);
-                let template = service.make_template(stored, currency, &rates);
+                let template = service.make_template(stored, currency, &rates, overlay.rules());
                 let moment = (&service, now);
                 let view = MissionView::new(moment, (stored, &json), outcome.as_ref(), &overlay, &template);
                 Ok(view.write_row(&service, rows, page))
@@ -403,9 +407,9 @@ impl Service {
     /// [`ServiceError::Absent`] if the signal is not there; [`ServiceError::Store`].
     pub async fn batch(&self, signal: &SignalId, tier: Option<TierName>) -> Result<Batch, ServiceError> {
         let signal = self.signal(signal).await?;
-        // By its own name, so that an alias finds the users that have the name, and the name those that have an alias.
-        let tier = tier.map(|tier| self.names().own_name(&tier).clone());
         let roster = self.shared.memory.overlays.roster(&self.shared.store).await?;
+        // By its own name, so that an alias finds the users that have the name, and the name those that have an alias.
+        let tier = tier.map(|tier| roster.rules().own_name(&tier).clone());
         Ok(Batch {
             service: self.clone(),
             signal,
@@ -607,12 +611,12 @@ impl Batch {
         if self.templates.get(row.currency).is_none_or(Option::is_none) {
             self.add_template(row.currency);
         }
-        let names = self.service.names();
+        let rules = self.roster.rules();
         let Some(Some(template)) = self.templates.get(row.currency) else { return false };
-        if self.tier.as_ref().is_some_and(|tier| !row.has_tier(tier, names)) {
+        if self.tier.as_ref().is_some_and(|tier| !row.has_tier(tier, rules)) {
             return false;
         }
-        let mission = template.terms().mission(row.account, row.tier(names), outcome, self.now);
+        let mission = template.terms().mission(row.account, row.tier(rules), outcome, self.now);
         if self.rows.is_tradable_only && !mission.is_tradable() {
             return false;
         }
@@ -642,7 +646,7 @@ impl Batch {
 
     #[cold]
     fn add_template(&mut self, currency: usize) {
-        let template = self.service.template(&self.signal, currency, &self.rates);
+        let template = self.service.template(&self.signal, currency, &self.rates, self.roster.rules());
         if self.templates.len() <= currency {
             self.templates.resize(currency + 1, None);
         }

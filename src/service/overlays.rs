@@ -8,6 +8,8 @@
 //! background. Until it is full, single reads go to the file and batches wait. A fill that fails leaves the roster
 //! empty; the next batch tries again, and so do single reads, after twice as many as before.
 //!
+//! New rules need a new roster, as what a tier allows is part of each row: the roster is emptied and filled again.
+//!
 //! A fill misses no write: it starts to collect changes, then takes its snapshot, and at the end applies the changes
 //! that the snapshot does not show.
 
@@ -18,8 +20,9 @@ use std::thread;
 
 use super::ServiceError;
 use super::blocking::blocking;
-use super::roster::{Basis, Names, RenderedOverlay, Roster};
-use crate::domain::{MaxAge, Tiers, UnixMillis, UserId, confirmation_after_write, latest_confirmation};
+use super::roster::{Basis, Currencies, RenderedOverlay, Roster};
+use super::rules::Rules;
+use crate::domain::{MaxAge, UnixMillis, UserId, confirmation_after_write, latest_confirmation};
 use crate::store::{Change, Commit, Operation, Snapshot, Store, StoreError, StoredOverlay};
 
 /// Reads and writes of single overlays before the roster is filled: a command that needs one record does not read all.
@@ -38,7 +41,9 @@ const SAMPLE_OVERLAYS: usize = 1_000;
 /// All overlays.
 #[derive(Debug)]
 pub(super) struct Overlays {
-    pub(super) names: Names,
+    /// The rules of all reads from now on; replaced only while `filling` is held.
+    rules: RwLock<Arc<Rules>>,
+    pub(super) currencies: Currencies,
     bytes_max: u64,
     state: RwLock<State>,
     /// Confirmations that the file does not have, as long as the roster is not full, which would hold them.
@@ -128,9 +133,10 @@ pub struct RosterSize {
 
 impl Overlays {
     /// - `bytes_max`: memory that they may take.
-    pub(super) fn new(tiers: &Tiers, bytes_max: u64) -> Self {
+    pub(super) fn new(rules: Rules, bytes_max: u64) -> Self {
         Self {
-            names: Names::new(tiers),
+            rules: RwLock::new(Arc::new(rules)),
+            currencies: Currencies::default(),
             bytes_max,
             state: RwLock::new(State::Empty),
             early_confirmations: Mutex::default(),
@@ -150,6 +156,23 @@ impl Overlays {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The rules of all reads from now on.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the rules; every read that starts after the return is by the new ones. On a thread that may block.
+    pub(super) fn replace_rules(&self, store: &Store, rules: Rules) {
+        // A fill that is under way is by the old rules.
+        let _filling = self.filling.blocking_lock();
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let was_full = self.full().is_some();
+        self.clear();
+        if was_full {
+            self.fill_and_log(store);
+        }
+    }
+
     /// Finds a user's overlay.
     pub(super) fn find(&self, user: &str) -> Lookup {
         match &*self.state() {
@@ -164,7 +187,11 @@ impl Overlays {
 
     /// Renders an overlay as the roster would.
     pub(super) fn render(&self, stored: &StoredOverlay) -> RenderedOverlay {
-        RenderedOverlay::new(&stored.overlay, stored.seq, &self.names)
+        self.render_under(&self.rules(), stored)
+    }
+
+    fn render_under(&self, rules: &Arc<Rules>, stored: &StoredOverlay) -> RenderedOverlay {
+        RenderedOverlay::new(&stored.overlay, stored.seq, rules, &self.currencies)
     }
 
     /// Renders an overlay that was read from the file, with what memory alone knows of it.
@@ -251,13 +278,13 @@ impl Overlays {
             // A fill that starts after this takes a snapshot that shows the change.
             return;
         }
-        // Before the lock, for which readers wait.
-        let rendered = changed.stored.as_ref().map(|stored| self.render(stored));
         match &mut *self.state_mut() {
             State::Empty => {}
             State::Filling(pending) => pending.push(changed),
             // A batch that reads the old version keeps it; both share their chunks.
             State::Full(roster) => {
+                // Under the roster's rules: those of reads from now on may just have been replaced.
+                let rendered = changed.stored.as_ref().map(|stored| self.render_under(roster.rules(), stored));
                 if let Some((old, new)) = roster.find(changed.user.as_str()).as_ref().zip(rendered.as_ref()) {
                     let (basis, at) = old.row().confirmation();
                     new.confirm(basis, |stored_at| confirmation_after_write(stored_at, at, now));
@@ -272,7 +299,7 @@ impl Overlays {
         let mut early = self.early_confirmations();
         let Some(known) = early.get_mut(&changed.user) else { return };
         match &changed.stored {
-            Some(stored) if Basis::of(&stored.overlay, &self.names) == known.basis => {
+            Some(stored) if Basis::of(&stored.overlay, &self.currencies) == known.basis => {
                 known.at = confirmation_after_write(stored.overlay.balance_confirmed_at, known.at, now);
                 known.seq = stored.seq;
             }
@@ -293,11 +320,16 @@ impl Overlays {
         let store = Arc::clone(store);
         self.in_background(move |overlays| {
             let _filling = overlays.filling.blocking_lock();
-            if let Err(error) = overlays.fill(|| store.snapshot()) {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "overlays could not be read into memory; this is tried again");
-            }
+            overlays.fill_and_log(&store);
         });
+    }
+
+    /// Fills the roster, and logs an error. The caller holds `filling`.
+    fn fill_and_log(&self, store: &Store) {
+        if let Err(error) = self.fill(|| store.snapshot()) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "overlays could not be read into memory; this is tried again");
+        }
     }
 
     /// Returns a version that is no older than the last acknowledged write; fills the roster first, or waits until it
@@ -353,7 +385,8 @@ impl Overlays {
     }
 
     fn read_all(&self, snapshot: &Snapshot) -> Result<Roster, StoreError> {
-        let roster = Roster::build(snapshot, &self.names, || self.is_stopping.load(Ordering::Relaxed))?;
+        let roster =
+            Roster::build(snapshot, &self.rules(), &self.currencies, || self.is_stopping.load(Ordering::Relaxed))?;
         let roster = roster.ok_or(StoreError::Stopped)?;
         let damaged = roster.damaged();
         if !damaged.is_empty() {
@@ -407,7 +440,7 @@ impl Overlays {
         let (old, new) = match operation {
             Operation::PutOverlay { draft, .. } => {
                 let overlay = draft.clone().resolve(UnixMillis::MAX);
-                (bytes_of(draft.user_id()), RenderedOverlay::new(&overlay, 0, &self.names).bytes())
+                (bytes_of(draft.user_id()), RenderedOverlay::new(&overlay, 0, &self.rules(), &self.currencies).bytes())
             }
             Operation::PatchOverlay { user, patch, .. } => match bytes_of(user) {
                 Some(old) => (Some(old), old + patch.to_json().len()),

@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::ServiceError;
+use super::rules::{NO_TIER, Rules, TierSlot, UNKNOWN_TIER};
 use crate::domain::{
-    Account, Budget, Currency, Decimal, Object, Overlay, OverlayDraft, RiskBasis, Tier, TierName, Tiers, UnixMillis,
-    UserId, UserTier,
+    Account, Budget, Currency, Decimal, Object, Overlay, OverlayDraft, RiskBasis, TierName, UnixMillis, UserId,
+    UserTier,
 };
 use crate::render;
 use crate::store::{Snapshot, StoreError};
@@ -27,8 +28,10 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const JSON_START: &[u8] = b"{\"user_id\":\"";
 
 /// One version of the roster.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Roster {
+    /// Under which all rows are rendered.
+    rules: Arc<Rules>,
     /// Each with its first user.
     chunks: Vec<(UserId, Arc<Chunk>)>,
     users: usize,
@@ -40,6 +43,8 @@ pub(super) struct Roster {
 /// Users next to each other in the order of ids, at least one.
 #[derive(Debug)]
 struct Chunk {
+    /// Under which the rows are rendered.
+    rules: Arc<Rules>,
     rows: Box<[PackedRow]>,
     /// When each row's balance was last confirmed, in Unix milliseconds: later than the row says if the same was pushed
     /// since.
@@ -79,12 +84,6 @@ struct PackedRow {
 /// An amount that is not known: input is never as low.
 const NONE: i64 = i64::MIN;
 
-/// A row's tier: [`NO_TIER`], [`UNKNOWN_TIER`], or its place in the table plus [`FIRST_TIER`].
-type TierSlot = u8;
-const NO_TIER: TierSlot = 0;
-const UNKNOWN_TIER: TierSlot = 1;
-const FIRST_TIER: TierSlot = 2;
-
 /// One user of a chunk, unpacked for a reader.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Row<'a> {
@@ -96,7 +95,7 @@ pub(super) struct Row<'a> {
     pub(super) budget: &'a [u8],
     /// The numbers.
     pub(super) account: Account,
-    /// The account's currency, by its place in [`Names::currency`].
+    /// The account's currency, by its place in [`Currencies::get`].
     pub(super) currency: usize,
     /// When the balance was last confirmed, as the file has it.
     pub(super) confirmation_stored_at: UnixMillis,
@@ -122,9 +121,9 @@ pub(super) struct Basis {
 
 impl Basis {
     /// That of an overlay.
-    pub(super) fn of(overlay: &Overlay, names: &Names) -> Self {
+    pub(super) fn of(overlay: &Overlay, currencies: &Currencies) -> Self {
         let account = overlay.account();
-        let currency = names.currency_slot(&overlay.account_currency);
+        let currency = currencies.place_of(&overlay.account_currency);
         Self { amount: account.basis(), of: account.risk_basis, currency }
     }
 }
@@ -152,13 +151,14 @@ impl<'a> Row<'a> {
         self.json.get(JSON_START.len()..JSON_START.len() + self.user_bytes).unwrap_or_default()
     }
 
-    /// What the tier table says of the user.
-    pub(super) fn tier<'n>(&self, names: &'n Names) -> UserTier<'n> {
-        names.tier_in(self.tier)
+    /// What the tier table says of the user; `rules` are those of the roster or the overlay that has the row.
+    #[inline]
+    pub(super) fn tier<'r>(&self, rules: &'r Rules) -> UserTier<'r> {
+        rules.tier_in(self.tier)
     }
 
-    /// Whether the user's tier has this own name.
-    pub(super) fn has_tier(&self, name: &TierName, names: &Names) -> bool {
+    /// Whether the user's tier has this own name; `rules` as in [`Row::tier`].
+    pub(super) fn has_tier(&self, name: &TierName, rules: &Rules) -> bool {
         match self.tier {
             NO_TIER => false,
             UNKNOWN_TIER => {
@@ -168,17 +168,22 @@ impl<'a> Row<'a> {
                     .and_then(|rest| rest.strip_prefix(name.as_str().as_bytes()))
                     .is_some_and(|rest| rest.starts_with(b"\""))
             }
-            known => names.known_tier(known).is_some_and(|(own_name, _)| own_name == name),
+            known => rules.known_tier(known).is_some_and(|(own_name, _)| own_name == name),
         }
     }
 }
 
 impl RenderedOverlay {
     /// Renders an overlay by itself.
-    pub(super) fn new(overlay: &Overlay, seq: u64, names: &Names) -> Self {
-        let mut builder = ChunkBuilder::default();
-        builder.push(overlay, seq, names);
+    pub(super) fn new(overlay: &Overlay, seq: u64, rules: &Arc<Rules>, currencies: &Currencies) -> Self {
+        let mut builder = ChunkBuilder::new(rules);
+        builder.push(overlay, seq, currencies);
         Self { chunk: Arc::new(builder.chunk()), at: 0 }
+    }
+
+    /// The rules under which it is rendered.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.chunk.rules
     }
 
     #[inline]
@@ -244,71 +249,43 @@ impl RenderedOverlay {
     }
 }
 
-/// The names that rows point to: tiers, and the currencies that have occurred.
-#[derive(Debug)]
-pub(super) struct Names {
-    tiers: Tiers,
-    /// The tier table in an order.
-    tier_slots: Vec<(TierName, Tier)>,
-    /// Only ever added to, so that a place means the same in every version.
-    currencies: RwLock<Vec<Currency>>,
-}
+/// The currencies of accounts that have occurred. Only ever added to, so that a place means the same in every version
+/// of the roster.
+#[derive(Debug, Default)]
+pub(super) struct Currencies(RwLock<Vec<Currency>>);
 
-impl Names {
-    /// Tiers beyond those that a slot can name count as unknown, which sizes nothing.
-    pub(super) fn new(tiers: &Tiers) -> Self {
-        let most = usize::from(TierSlot::MAX - FIRST_TIER);
-        let tier_slots = tiers.iter().take(most).map(|(name, tier)| (name.clone(), tier.clone())).collect();
-        Self { tiers: tiers.clone(), tier_slots, currencies: RwLock::default() }
-    }
-
+impl Currencies {
     /// The currency at a place.
-    pub(super) fn currency(&self, at: usize) -> Option<Currency> {
-        self.currencies.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
+    pub(super) fn get(&self, at: usize) -> Option<Currency> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
     }
 
     /// The place of a currency, which it gets the first time.
-    fn currency_slot(&self, currency: &Currency) -> usize {
+    fn place_of(&self, currency: &Currency) -> usize {
         let place_in = |known: &[Currency]| known.iter().position(|own| own == currency);
-        if let Some(at) = place_in(&self.currencies.read().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(at) = place_in(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
             return at;
         }
-        let mut known = self.currencies.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have added it meanwhile.
         place_in(&known).unwrap_or_else(|| {
             known.push(currency.clone());
             known.len() - 1
         })
     }
-
-    /// What the tier table says of a row's tier.
-    #[inline]
-    fn tier_in(&self, slot: TierSlot) -> UserTier<'_> {
-        match slot {
-            NO_TIER => UserTier::Unnamed,
-            UNKNOWN_TIER => UserTier::Unknown,
-            known => self.known_tier(known).map_or(UserTier::Unknown, |(_, tier)| UserTier::Known(tier)),
-        }
-    }
-
-    /// The own name of a tier that may be called by an alias.
-    pub(super) fn own_name<'a>(&'a self, name: &'a TierName) -> &'a TierName {
-        self.tiers.get(name).map_or(name, |(own_name, _)| own_name)
-    }
-
-    fn known_tier(&self, slot: TierSlot) -> Option<&(TierName, Tier)> {
-        self.tier_slots.get(usize::from(slot.checked_sub(FIRST_TIER)?))
-    }
-
-    fn tier_slot(&self, name: Option<&TierName>) -> TierSlot {
-        let Some(name) = name else { return NO_TIER };
-        let Some((own_name, _)) = self.tiers.get(name) else { return UNKNOWN_TIER };
-        let at = self.tier_slots.iter().position(|(known, _)| known == own_name);
-        at.and_then(|at| TierSlot::try_from(at).ok()).map_or(UNKNOWN_TIER, |at| at + FIRST_TIER)
-    }
 }
 
 impl Roster {
+    /// One without users.
+    fn new(rules: &Arc<Rules>) -> Self {
+        Self { rules: Arc::clone(rules), chunks: Vec::new(), users: 0, bytes: 0, damaged: BTreeSet::new() }
+    }
+
+    /// The rules under which all rows are rendered.
+    pub(super) fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
     /// How many users.
     pub(super) fn users(&self) -> usize {
         self.users
@@ -399,14 +376,15 @@ impl Roster {
     /// Reads all overlays of a snapshot; `None` if it was cancelled. A row that does not decode is left out.
     pub(super) fn build(
         snapshot: &Snapshot,
-        names: &Names,
+        rules: &Arc<Rules>,
+        currencies: &Currencies,
         is_cancelled: impl Fn() -> bool,
     ) -> Result<Option<Self>, StoreError> {
-        let mut roster = Self::default();
-        let mut builder = ChunkBuilder::default();
+        let mut roster = Self::new(rules);
+        let mut builder = ChunkBuilder::new(rules);
         for row in snapshot.overlays(None)? {
             match row {
-                Ok(stored) => builder.push(&stored.overlay, stored.seq, names),
+                Ok(stored) => builder.push(&stored.overlay, stored.seq, currencies),
                 Err(StoreError::CorruptRow { key, .. }) => drop(roster.damaged.insert(key)),
                 Err(error) => return Err(error),
             }
@@ -429,11 +407,11 @@ impl Roster {
         self.replace(end..end, builder);
     }
 
-    /// Puts a user's overlay in the place of the one there, if any, or deletes that.
+    /// Puts a user's overlay, rendered under the same rules, in the place of the one there, if any, or deletes that.
     pub(super) fn put(&mut self, user: &UserId, overlay: Option<&RenderedOverlay>) {
         self.damaged.remove(user.as_str());
         let at = self.chunk_of(user.as_str());
-        let mut builder = ChunkBuilder::default();
+        let mut builder = ChunkBuilder::new(&self.rules);
         let old = self.chunks.get(at).map(|(_, chunk)| Arc::clone(chunk));
         let (before, after) = match old.as_ref().map(|old| old.find(user.as_str().as_bytes())) {
             Some(Ok(row)) => (row, row + 1),
@@ -470,14 +448,19 @@ impl Roster {
 }
 
 /// A chunk under construction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct ChunkBuilder {
+    rules: Arc<Rules>,
     rows: Vec<PackedRow>,
     confirmed_at: Vec<i64>,
     text: Vec<u8>,
 }
 
 impl ChunkBuilder {
+    fn new(rules: &Arc<Rules>) -> Self {
+        Self { rules: Arc::clone(rules), rows: Vec::new(), confirmed_at: Vec::new(), text: Vec::new() }
+    }
+
     /// Reserves memory for a chunk's rows and one more.
     fn reserve(&mut self, chunk: &Chunk, more: Option<&RenderedOverlay>) {
         self.rows.reserve_exact(chunk.rows.len() + 1);
@@ -492,13 +475,13 @@ impl ChunkBuilder {
     }
 
     /// Adds an overlay, behind all others.
-    fn push(&mut self, overlay: &Overlay, seq: u64, names: &Names) {
+    fn push(&mut self, overlay: &Overlay, seq: u64, currencies: &Currencies) {
         let account = overlay.account();
-        let tier = names.tier_slot(overlay.tier.as_ref());
+        let tier = self.rules.tier_slot(overlay.tier.as_ref());
         let text_start = self.text_end();
         render::write_overlay(&mut self.text, overlay);
         let budget_start = self.text.len();
-        render::write_budget(&mut self.text, Budget::of(account, names.tier_in(tier)));
+        render::write_budget(&mut self.text, Budget::of(account, self.rules.tier_in(tier)));
         self.confirmed_at.push(account.balance_confirmed_at.millis());
         self.rows.push(PackedRow {
             seq,
@@ -510,7 +493,7 @@ impl ChunkBuilder {
             confirmation_stored_at: account.balance_confirmed_at.millis(),
             trades_remaining: account.trades_remaining.unwrap_or(u32::MAX),
             text_start,
-            currency: u32::try_from(names.currency_slot(&overlay.account_currency)).unwrap_or(u32::MAX),
+            currency: u32::try_from(currencies.place_of(&overlay.account_currency)).unwrap_or(u32::MAX),
             // Ids have at most 128 bytes, and two numbers with their names fewer.
             user_bytes: u8::try_from(overlay.user_id.as_str().len()).unwrap_or(u8::MAX),
             budget_bytes: u8::try_from(self.text.len() - budget_start).unwrap_or(u8::MAX),
@@ -540,7 +523,12 @@ impl ChunkBuilder {
 
     fn chunk(self) -> Chunk {
         let confirmed_at = self.confirmed_at.into_iter().map(AtomicI64::new).collect();
-        Chunk { rows: self.rows.into_boxed_slice(), confirmed_at, text: self.text.into_boxed_slice() }
+        Chunk {
+            rules: self.rules,
+            rows: self.rows.into_boxed_slice(),
+            confirmed_at,
+            text: self.text.into_boxed_slice(),
+        }
     }
 
     /// Returns no chunk if there are no rows, and two if they are too large for one.
@@ -553,7 +541,7 @@ impl ChunkBuilder {
         let half =
             whole.rows.partition_point(|row| (row.text_start as usize) < whole.text.len() / 2).clamp(1, rows - 1);
         let part = |rows| {
-            let mut builder = Self::default();
+            let mut builder = Self::new(&whole.rules);
             builder.copy(&whole, rows);
             builder.chunk()
         };
@@ -626,6 +614,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::{Instruments, MaxAges, Tiers};
 
     /// Users whose ids are of all lengths; many begin alike, and some end alike too.
     fn user(number: u16) -> UserId {
@@ -654,7 +643,7 @@ mod tests {
     }
 
     /// Compares everything that can be asked of a version with a plain map of balances and the `seq` that wrote them.
-    fn check(roster: &Roster, names: &Names, plain: &BTreeMap<UserId, (u64, u64)>) {
+    fn check(roster: &Roster, currencies: &Currencies, plain: &BTreeMap<UserId, (u64, u64)>) {
         let overlays: Vec<_> =
             plain.iter().map(|(user, (seq, balance))| (*seq, user, overlay(user, *balance))).collect();
         let mut position = Position::default();
@@ -674,7 +663,7 @@ mod tests {
             let found = roster.find(user.as_str()).unwrap();
             assert_eq!((found.user(), found.seq()), (user.as_str(), *seq));
             assert_eq!(found.row().account, overlay.account());
-            assert_eq!(names.currency(found.row().currency).as_ref(), Some(&overlay.account_currency));
+            assert_eq!(currencies.get(found.row().currency).as_ref(), Some(&overlay.account_currency));
             let mut after = roster.position_after(user);
             assert_eq!(roster.user_before(after).as_ref(), Some(*user));
             let next = roster.next(&mut after);
@@ -689,19 +678,24 @@ mod tests {
         fn versions_follow_each_other_as_a_plain_map_does(
             versions in prop::collection::vec(prop::collection::vec((0..900_u16, any::<bool>()), 0..700), 1..6),
         ) {
-            let names = Names::new(&Tiers::built_in().unwrap());
-            let (mut roster, mut plain, mut seq) = (Roster::default(), BTreeMap::new(), 0);
+            let rules = Arc::new(Rules::new(
+                Instruments::built_in().unwrap(),
+                Tiers::built_in().unwrap(),
+                MaxAges::default(),
+            ));
+            let currencies = Currencies::default();
+            let (mut roster, mut plain, mut seq) = (Roster::new(&rules), BTreeMap::new(), 0);
             for edits in versions {
                 let (before, plain_before) = (roster.clone(), plain.clone());
                 for (number, puts) in edits {
                     seq += 1;
                     let user = user(number);
-                    let put = puts.then(|| RenderedOverlay::new(&overlay(&user, seq), seq, &names));
+                    let put = puts.then(|| RenderedOverlay::new(&overlay(&user, seq), seq, &rules, &currencies));
                     if puts { plain.insert(user.clone(), (seq, seq)) } else { plain.remove(&user) };
                     roster.put(&user, put.as_ref());
                 }
-                check(&roster, &names, &plain);
-                check(&before, &names, &plain_before);
+                check(&roster, &currencies, &plain);
+                check(&before, &currencies, &plain_before);
                 for number in (0..900).filter(|number| !plain.contains_key(&user(*number))) {
                     prop_assert!(roster.find(user(number).as_str()).is_none());
                 }

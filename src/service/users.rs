@@ -30,9 +30,10 @@ impl Service {
         rows_max: usize,
     ) -> Result<Page, ServiceError> {
         let UserFilter { prefix, tier } = filter;
-        // By its own name, as in a list of missions.
-        let tier = tier.map(|tier| self.names().own_name(&tier).clone());
         let roster = self.shared.memory.overlays.roster(&self.shared.store).await?;
+        let rules = roster.rules();
+        // By its own name, as in a list of missions.
+        let tier = tier.map(|tier| rules.own_name(&tier).clone());
         let mut position = match cursor.filter(|after| *after.as_str() >= *prefix) {
             Some(after) => roster.position_after(&after),
             None => roster.position_at(&prefix),
@@ -46,7 +47,7 @@ impl Service {
                 page.next_cursor = roster.user_before(here).map(|user| user.to_string());
                 return Ok(page);
             }
-            if tier.as_ref().is_none_or(|tier| row.has_tier(tier, self.names())) {
+            if tier.as_ref().is_none_or(|tier| row.has_tier(tier, rules)) {
                 page.separate_row();
                 page.rows.extend_from_slice(row.json);
             } else {
