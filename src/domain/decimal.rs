@@ -219,14 +219,11 @@ impl Decimal {
         let zeros = if whole >= one { 0 } else { (digits.trailing_zeros() / 8).min(7) };
         put(text, at, ((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
         at += 8 - zeros as usize;
-        // Amounts are whole numbers more often than not.
-        if fraction == 0 {
-            return at;
-        }
+        // Of amounts some are whole numbers and some are not, which no branch predictor knows.
         let digits = eight_digits(fraction);
         put(text, at, [b'.']);
         put(text, at + 1, (digits | ZEROS).to_le_bytes());
-        at + 1 + 8 - digits.leading_zeros() as usize / 8
+        if fraction == 0 { at } else { at + 1 + 8 - digits.leading_zeros() as usize / 8 }
     }
 }
 
@@ -240,12 +237,18 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 ///
 /// Division by multiplication is exact in these ranges; a test goes through all halves.
 #[inline]
-const fn eight_digits(number: u64) -> u64 {
+pub(super) const fn eight_digits(number: u64) -> u64 {
     let halves = (number / 10_000) | ((number % 10_000) << 32);
     let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let pairs = hundreds | ((halves - 100 * hundreds) << 16);
     let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
     tens | ((pairs - 10 * tens) << 8)
+}
+
+/// The digits of [`eight_digits`] as text.
+#[inline]
+pub(super) const fn ascii(digits: u64) -> [u8; 8] {
+    (digits | ZEROS).to_le_bytes()
 }
 
 #[inline]

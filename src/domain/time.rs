@@ -10,6 +10,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
 use super::Decimal;
+use super::decimal::{ascii, eight_digits};
 
 const DATE_BYTES: usize = "2026-01-31".len();
 /// Where the seconds of a time of day stand.
@@ -88,25 +89,18 @@ impl UnixMillis {
         // A moment is within what jiff knows, and its year has four digits.
         let moment = Timestamp::from_millisecond(self.0).unwrap_or_default();
         let time = Offset::UTC.to_datetime(moment);
-        *out = *b"0000-00-00T00:00:00.000Z";
-        // Of a number from 0 to 99, as all of these are.
-        let mut put = |at: usize, number: i16| {
-            if let (Some(place), Ok(number)) =
-                (out.get_mut(at..).and_then(<[u8]>::first_chunk_mut), u8::try_from(number))
-            {
-                *place = [b'0' + number / 10, b'0' + number % 10];
-            }
-        };
-        put(0, time.year() / 100);
-        put(2, time.year() % 100);
-        put(5, time.month().into());
-        put(8, time.day().into());
-        put(11, time.hour().into());
-        put(14, time.minute().into());
-        put(17, time.second().into());
-        let millis = i16::try_from(self.0 % 1_000).unwrap_or_default();
-        put(20, millis / 10);
-        put(21, millis % 100);
+        let number = |number: i16| u64::from(number.unsigned_abs());
+        let two = |number: i8| u64::from(number.unsigned_abs());
+        let millis = self.0.unsigned_abs() % 1_000;
+        let date = eight_digits(number(time.year()) * 10_000 + two(time.month()) * 100 + two(time.day()));
+        let clock = eight_digits(two(time.hour()) * 1_000_000 + two(time.minute()) * 10_000 + two(time.second()) * 100);
+        let [y1, y2, y3, y4, m1, m2, d1, d2] = ascii(date);
+        let [h1, h2, n1, n2, s1, s2, ..] = ascii(clock);
+        let [.., f1, f2, f3] = ascii(eight_digits(millis));
+        *out = [
+            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1, f2, f3,
+            b'Z',
+        ];
         if millis != 0 {
             return TIME_BYTES_MAX;
         }

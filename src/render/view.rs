@@ -90,6 +90,9 @@ fn write_parts(
 
 /// Appends the last member of a view, and closes the view.
 fn write_computed(out: &mut Vec<u8>, budget: &[u8], mission: &Mission, terms: &Terms, prepared: &Prepared) {
+    // Written twice, as the only target of most signals gets the whole size. A processor that copies what it has only
+    // just written waits for it, so these are first.
+    let (lots, reward) = (NumberText::of(mission.lots), NumberText::of(mission.reward_amount));
     let mut text = Text::new(out);
     text.put(b",\"mission\":{\"status\":\"");
     text.put_str(mission.status.as_str());
@@ -111,24 +114,23 @@ fn write_computed(out: &mut Vec<u8>, budget: &[u8], mission: &Mission, terms: &T
         }
         text.put(b"]");
     }
-    text.put_long(&prepared.levels);
-    text.put_long(budget);
+    text.put_long(&[&prepared.levels, budget]);
     text.put(b",\"lots_raw\":");
     text.put_number(mission.lots_raw);
     text.put(b",\"lots\":");
-    text.put_number(mission.lots);
+    text.put_text(&lots);
     text.put(b",\"risk_amount\":");
     text.put_number(mission.risk_amount);
     text.put(b",\"reward_amount\":");
-    text.put_number(mission.reward_amount);
+    text.put_text(&reward);
     text.put(b",\"targets\":[");
-    for (at, target) in prepared.targets.iter().enumerate() {
-        let part = terms.part(at, mission);
-        text.put_long(target);
-        text.put_number(part.lots);
-        text.put(b",\"reward_amount\":");
-        text.put_number(part.reward_amount);
-        text.put(b"}");
+    if let [target] = prepared.targets.as_slice() {
+        put_target(&mut text, target, &lots, &reward);
+    } else {
+        for (at, target) in prepared.targets.iter().enumerate() {
+            let part = terms.part(at, mission);
+            put_target(&mut text, target, &NumberText::of(part.lots), &NumberText::of(part.reward_amount));
+        }
     }
     text.put(b"]");
     if mission.minimum_balance.is_some() {
@@ -152,7 +154,17 @@ fn write_computed(out: &mut Vec<u8>, budget: &[u8], mission: &Mission, terms: &T
     text.put_number(mission.margin_required);
     text.put(b",\"balance_confirmed_at\":");
     text.put_time(mission.balance_confirmed_at);
-    text.put_long(&prepared.closing);
+    text.put_long(&[&prepared.closing]);
+}
+
+/// Appends a target, with the part of the size that it gets.
+#[inline]
+fn put_target(text: &mut Text<'_>, start: &[u8], lots: &NumberText, reward: &NumberText) {
+    text.put_long(&[start]);
+    text.put_text(lots);
+    text.put(b",\"reward_amount\":");
+    text.put_text(reward);
+    text.put(b"}");
 }
 
 /// Appends the part that follows from the overlay alone.
@@ -243,8 +255,8 @@ fn closing(mission: &Mission, terms: &Terms) -> Vec<u8> {
     out
 }
 
-/// Holds the pieces of most views; a longer run of them is appended in several goes.
-const TEXT_BYTES: usize = 512;
+/// Holds the short pieces between two long ones; a longer run of them is appended in several goes.
+const TEXT_BYTES: usize = 256;
 
 /// Appends short pieces by way of an array of fixed size.
 struct Text<'a> {
@@ -292,19 +304,37 @@ impl<'a> Text<'a> {
     #[inline]
     fn put_number(&mut self, number: Option<Decimal>) {
         let Some(number) = number else { return self.put(b"null") };
-        if self.bytes.len() - self.length < TEXT_BYTES_MAX {
-            self.flush();
-        }
-        if let Some(place) = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
-            self.length += number.write_into(place);
+        if let Some(place) = self.place() {
+            let length = number.write_into(place);
+            self.length += length;
         }
     }
 
-    /// Appends bytes behind what is in the array, by one copy.
+    /// Appends a number that is written more than once.
     #[inline]
-    fn put_long(&mut self, bytes: &[u8]) {
+    fn put_text(&mut self, number: &NumberText) {
+        if let Some(place) = self.place() {
+            *place = number.bytes;
+            self.length += number.length;
+        }
+    }
+
+    /// Returns the place of the next number; there always is one.
+    #[inline]
+    fn place(&mut self) -> Option<&mut [u8; TEXT_BYTES_MAX]> {
+        if self.bytes.len() - self.length < TEXT_BYTES_MAX {
+            self.flush();
+        }
+        self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut)
+    }
+
+    /// Appends long pieces behind what is in the array, by one copy each.
+    #[inline]
+    fn put_long(&mut self, pieces: &[&[u8]]) {
         self.flush();
-        self.out.extend_from_slice(bytes);
+        for piece in pieces {
+            self.out.extend_from_slice(piece);
+        }
     }
 
     #[inline]
@@ -318,6 +348,29 @@ impl<'a> Text<'a> {
             self.length += moment.write_into(place);
         }
         self.put(b"\"");
+    }
+}
+
+/// A number as text, or `null`.
+struct NumberText {
+    bytes: [u8; TEXT_BYTES_MAX],
+    length: usize,
+}
+
+impl NumberText {
+    #[inline]
+    fn of(number: Option<Decimal>) -> Self {
+        let mut bytes = [0; TEXT_BYTES_MAX];
+        let length = match number {
+            Some(number) => number.write_into(&mut bytes),
+            None => {
+                if let Some(place) = bytes.first_chunk_mut() {
+                    *place = *b"null";
+                }
+                b"null".len()
+            }
+        };
+        Self { bytes, length }
     }
 }
 
