@@ -232,6 +232,8 @@ impl Client {
         let answer = Answer { client: self, response };
         match (answer.status(), &self.way) {
             (200..300, _) => Ok(answer),
+            // An import of which every line was refused says so line by line.
+            (422, _) if answer.is_lines() => Ok(answer),
             (401, Way::Address { address, .. }) => Err(answer.into_error())
                 .with_context(|| format!("the server at {address} wants --token or OVERLAID_TOKEN")),
             _ => Err(answer.into_error()),
@@ -307,6 +309,10 @@ impl Answer<'_> {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.response.status().as_u16()
+    }
+
+    fn is_lines(&self) -> bool {
+        self.response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == NDJSON)
     }
 
     /// Reads all of it as text.

@@ -43,7 +43,7 @@ pub use doctor::{Finding, Severity};
 pub use error::ServiceError;
 pub use health::Health;
 pub use import::{Import, ImportCounts, ImportEffect, Imported};
-pub use lines::{LINE_BYTES_MAX, Line, LineSplitter};
+pub use lines::{LINE_BYTES_MAX, Line, LineSplitter, without_marks};
 pub use missions::{
     Batch, MissionRows, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter,
     StatusFilter, ViewTag,

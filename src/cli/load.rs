@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{Access, Answer, Global, new_file};
 use crate::client::{Client, Content, Lines, Method};
 use crate::domain::{Object, write_json_string};
-use crate::service::{ImportCounts, LINE_BYTES_MAX, LineSplitter};
+use crate::service::{ImportCounts, LINE_BYTES_MAX, LineSplitter, without_marks};
 
 /// How much of a file is read at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -401,7 +401,7 @@ fn document_line((path, kind): &(PathBuf, Kind)) -> io::Result<Vec<u8>> {
         Kind::Overlay => ("overlay", "user_id"),
     };
     let mut line = format!("{{\"{wrapper}\":").into_bytes();
-    match Object::parse(&json) {
+    match Object::parse(without_marks(&json)) {
         Ok(object) => {
             let mut record = object.to_json();
             if object.get(id).is_none() {

@@ -217,9 +217,7 @@ impl Object {
         } else {
             Decimal::parse(&raw).ok().and_then(UnixMillis::from_unix_seconds)
         };
-        let explain = || {
-            Invalid::member(InvalidKind::InvalidTime, name, format!("{name} must be a time like 2026-01-31T16:00:00Z"))
-        };
+        let explain = || Invalid::member(InvalidKind::InvalidTime, name, UnixMillis::explain(name, &raw));
         moment.map(Some).ok_or_else(explain)
     }
 

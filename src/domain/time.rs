@@ -68,6 +68,31 @@ impl UnixMillis {
         Self::checked(millis)
     }
 
+    /// Says what to send instead of a JSON value that is no time, `name` being the member that holds it.
+    pub(super) fn explain(name: &str, json: &str) -> String {
+        /// A number with so many digits is Unix milliseconds of 1973 to 5138.
+        const MILLIS_DIGITS: std::ops::RangeInclusive<usize> = 12..=14;
+        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let text = json.trim_matches('"');
+        let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
+        if MILLIS_DIGITS.contains(&whole.len()) && is_digits(whole) {
+            let (seconds, _) = whole.split_at(whole.len() - 3);
+            return format!("{name} {whole} looks like milliseconds; a number is Unix seconds: {seconds}");
+        }
+        if is_metatrader(text) {
+            return format!(
+                "{name} is in MetaTrader's form, which may be a server's time and is seldom UTC: send TimeGMT() as a number, which is Unix \
+                 seconds, without TimeToString()"
+            );
+        }
+        if text != json && Decimal::parse(text).is_ok() {
+            return format!(
+                "{name} is a number in quotes: Unix seconds are sent without, and other times like 2026-01-31T16:00:00Z"
+            );
+        }
+        format!("{name} must be a time like 2026-01-31T16:00:00Z, or Unix seconds")
+    }
+
     /// Reads Unix seconds, with a fraction or without.
     #[must_use]
     pub fn from_unix_seconds(seconds: Decimal) -> Option<Self> {
@@ -112,6 +137,13 @@ impl UnixMillis {
     fn checked(millis: i64) -> Option<Self> {
         (Self::MIN.0..=Self::MAX.0).contains(&millis).then_some(Self(millis))
     }
+}
+
+/// Whether a text is a time as MetaTrader prints it, with seconds or without, or a date alone: `2026.01.31 16:00`.
+fn is_metatrader(text: &str) -> bool {
+    let Some(date) = text.as_bytes().first_chunk::<DATE_BYTES>() else { return false };
+    let is_right = |(byte, form): (&u8, &u8)| if *form == b'.' { byte == form } else { byte.is_ascii_digit() };
+    date.iter().zip(b"2026.01.31").all(is_right)
 }
 
 /// Reads a length of time above zero: `90s`, `30m`, `1h`, `1d`.
@@ -190,6 +222,25 @@ mod tests {
         let read = |text: &str| UnixMillis::from_unix_seconds(Decimal::parse(text).unwrap());
         assert_eq!(read("1754673070.425").unwrap().to_string(), "2025-08-08T17:11:10.425Z");
         assert_eq!(read("-1"), None);
+    }
+
+    #[test]
+    fn what_senders_often_send_instead_of_a_time_is_told_apart() {
+        let explained = |json: &str| UnixMillis::explain("at", json);
+        for metatrader in ["2026.11.30 14:05:00", "2026.11.30 14:05", "2026.11.30", "2026.11.30-14:05:00"] {
+            assert_eq!(UnixMillis::parse(metatrader), None);
+            assert!(explained(&format!("\"{metatrader}\"")).contains("TimeGMT()"), "{metatrader}");
+        }
+        let millis = "at 1796047500123 looks like milliseconds; a number is Unix seconds: 1796047500";
+        for json in ["1796047500123", "\"1796047500123\"", "1796047500123.5"] {
+            assert_eq!(explained(json), millis);
+        }
+        assert!(explained("100000000000").ends_with(": 100000000"));
+        assert!(explained("\"1796047500\"").contains("in quotes"));
+        for json in ["\"tomorrow\"", "\"\"", "true", "[1]", "1e300", "-1", "1796047500123456789", "\"2026.1.30 14:05\""]
+        {
+            assert_eq!(explained(json), "at must be a time like 2026-01-31T16:00:00Z, or Unix seconds", "{json}");
+        }
     }
 
     #[test]

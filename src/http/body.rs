@@ -15,8 +15,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::body_timeout::TooSlow;
 use super::problem::{Code, Problem, echo};
+use super::qvalue::LINES;
 use crate::domain::Object;
-use crate::service::{Line, LineSplitter};
+use crate::service::{Line, LineSplitter, without_marks};
 
 /// Largest JSON body: the largest record, and many times any real one.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -24,13 +25,13 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
-const LINES: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
 /// A request body that is one JSON object: `application/json`, and for `PATCH` also
 /// `application/merge-patch+json`.
 ///
 /// Refused are another media type or any content encoding (415), more than [`BODY_BYTES_MAX`] bytes (413), a body that
-/// comes too slowly (408), and what [`Object::parse`] refuses (400, 422).
+/// comes too slowly (408), and what [`Object::parse`] refuses (400, 422). A byte order mark at its beginning and a NUL at
+/// its end are skipped.
 #[derive(Debug)]
 pub(super) struct ObjectBody(pub(super) Object);
 
@@ -41,7 +42,7 @@ impl<S: Sync> FromRequest<S> for ObjectBody {
         let accepted = if *request.method() == Method::PATCH { MERGE_PATCH } else { JSON };
         check_media_type(request.headers(), accepted)?;
         let json = read_whole(request.into_body()).await?;
-        Ok(Self(Object::parse(&json)?))
+        Ok(Self(Object::parse(without_marks(&json))?))
     }
 }
 
@@ -92,7 +93,7 @@ impl<S: Sync> FromRequest<S> for Lines {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        check_media_type(request.headers(), LINES)?;
+        check_media_type(request.headers(), &LINES)?;
         Ok(Self { body: request.into_body(), splitter: LineSplitter::default() })
     }
 }
@@ -174,8 +175,8 @@ mod tests {
         check("text/plain", JSON, false);
         check("application/merge-patch+json", JSON, false);
         check("application/merge-patch+json", MERGE_PATCH, true);
-        check("application/json", LINES, false);
-        check("application/x-ndjson", LINES, true);
+        check("application/json", &LINES, false);
+        check("application/x-ndjson", &LINES, true);
         assert!(check_media_type(&HeaderMap::new(), JSON).is_err());
         let gzip = HeaderMap::from_iter([
             (CONTENT_TYPE, "application/json".parse().unwrap()),

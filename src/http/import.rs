@@ -1,19 +1,32 @@
 //! `POST /v1/import`: many records in one request, as lines.
+//!
+//! The status of the answer says whether any record went in, so the first results wait for it: until a record went in
+//! (200), or the body has ended and none did (422). An answer that can wait no longer, for there are too many results or
+//! the client sends slowly, is 207: its last line says how it went.
+
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::channel::{Channel, SendError, Sender};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::access::Write;
 use super::body::Lines;
 use super::extract::{Parameters, Query};
 use super::problem::Problem;
+use super::qvalue;
 use crate::service::{Import, ImportCounts, ImportEffect, Imported};
 
 /// Results are sent in pieces of about this size.
 const PIECE_BYTES: usize = 16 * 1024;
+/// Results that wait for the status come to this many bytes at most, which is as much as the body of one record.
+const WAITING_BYTES_MAX: usize = 64 * 1024;
+/// How long they wait at most: half of the time that a handler has.
+const STATUS_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ImportQuery {
@@ -30,9 +43,12 @@ impl Parameters for ImportQuery {
 /// `removed`, the members that are gone, for an overlay that replaced another as a whole. The last line is
 /// `{"lines":…,"created":…,…}`; an answer without it was broken off. A signal must come before the outcomes on it.
 /// Of two records the newer wins; with `existing=keep` the one that is there already stays.
+///
+/// 200 if a record went in, or there is none; 422 if all were refused; 207 if that is not known in time.
 pub(super) async fn import(
     Write { service, .. }: Write,
     Query(query): Query<ImportQuery>,
+    headers: HeaderMap,
     lines: Lines,
 ) -> Result<Response, Problem> {
     let import = match query.existing.as_deref() {
@@ -41,12 +57,15 @@ pub(super) async fn import(
         Some(_) => return Err(Problem::invalid_parameter("existing", "existing is newest or keep")),
     };
     let (sender, body) = Channel::<Bytes>::new(2);
-    let results = Results { piece: Vec::with_capacity(PIECE_BYTES), sender };
+    let (status_sender, status) = oneshot::channel();
+    let results = Results { piece: Vec::with_capacity(PIECE_BYTES), sender, status: Some(status_sender) };
     tokio::spawn(async move {
         // Nobody is left to tell if the client has gone.
         let _: Result<(), SendError> = run(import, lines, results).await;
     });
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::new(body)).into_response())
+    let status = tokio::time::timeout(STATUS_WAIT, status).await;
+    let status = status.map_or(StatusCode::MULTI_STATUS, |status| status.unwrap_or(StatusCode::MULTI_STATUS));
+    Ok((status, [(CONTENT_TYPE, qvalue::lines(&headers))], Body::new(body)).into_response())
 }
 
 async fn run(mut import: Import, mut lines: Lines, mut results: Results) -> Result<(), SendError> {
@@ -67,7 +86,9 @@ async fn run(mut import: Import, mut lines: Lines, mut results: Results) -> Resu
     }
     import.finish().await;
     results.send_all(import.take_imported()).await?;
-    results.write(&Summary { lines: read, counts: import.counts(), error });
+    let counts = import.counts();
+    results.write(&Summary { lines: read, counts, error });
+    results.answer_with(if counts.refused > 0 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK });
     results.send().await
 }
 
@@ -75,6 +96,8 @@ async fn run(mut import: Import, mut lines: Lines, mut results: Results) -> Resu
 struct Results {
     piece: Vec<u8>,
     sender: Sender<Bytes>,
+    /// Tells the handler the status of the answer; `None` once that is done.
+    status: Option<oneshot::Sender<StatusCode>>,
 }
 
 #[derive(Serialize)]
@@ -117,18 +140,36 @@ impl Results {
     async fn send_all(&mut self, imported: Vec<Imported>) -> Result<(), SendError> {
         for Imported { line, result, removed } in imported {
             match result {
-                Ok(effect) => self.write(&LineResult { line, effect: Effect::Done(effect), removed, reason: None }),
+                Ok(effect) => {
+                    self.answer_with(StatusCode::OK);
+                    self.write(&LineResult { line, effect: Effect::Done(effect), removed, reason: None });
+                }
                 Err(error) => {
                     let problem = Problem::from(error);
                     let reason = Reason { code: problem.code(), detail: problem.detail(), pointer: problem.pointer() };
                     self.write(&LineResult { line, effect: Effect::Refused("refused"), removed, reason: Some(reason) });
                 }
             }
-            if self.piece.len() >= PIECE_BYTES {
+            if self.piece.len() >= self.piece_bytes() {
+                self.answer_with(StatusCode::MULTI_STATUS);
                 self.send().await?;
             }
         }
         Ok(())
+    }
+
+    /// Tells the handler the status of the answer, unless it has one.
+    fn answer_with(&mut self, status: StatusCode) {
+        if let Some(sender) = self.status.take() {
+            // The handler has waited long enough, or the client has gone.
+            let _ = sender.send(status);
+        }
+    }
+
+    /// How many bytes of results are collected.
+    fn piece_bytes(&self) -> usize {
+        let is_waiting = self.status.as_ref().is_some_and(|status| !status.is_closed());
+        if is_waiting { WAITING_BYTES_MAX } else { PIECE_BYTES }
     }
 
     fn write(&mut self, line: &impl Serialize) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
@@ -29,7 +29,6 @@ use crate::service::{
 const PAGE_ROWS: usize = 100;
 /// Most bytes of the views of a list of users: several times what a thousand usual ones take.
 const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
-pub(super) const NDJSON: &str = "application/x-ndjson";
 const TEXT: &str = "text/plain";
 
 /// `GET /v1/users/{user}/missions/{signal}`: the mission view as of now.
@@ -69,7 +68,7 @@ pub(super) async fn explain_mission(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let steps = service.with_mission(&signal, &user, |view| view.explain(&service)).await??;
-    if !prefers(&headers, TEXT) {
+    if !qvalue::prefers(&headers, TEXT) {
         let steps: Vec<_> = steps.iter().map(|step| json!({ "name": step.name, "text": step.text })).collect();
         return Ok(by_accept(answer::json(json!({ "steps": steps }).to_string().into_bytes())));
     }
@@ -138,7 +137,7 @@ impl Parameters for SignalMissionsQuery {
 /// `GET /v1/signals/{signal}/missions`: the missions of all users on a signal.
 ///
 /// JSON pages in the order of users, or everything at once as lines if the client would rather have
-/// `application/x-ndjson`. `tier`, `users` (a list with commas) and `tradable=true` narrow it down; a page of a `tier`,
+/// `application/x-ndjson` or one of its other names. `tier`, `users` (a list with commas) and `tradable=true` narrow it down; a page of a `tier`,
 /// or of what may be traded, may be short, or empty, and go on all the same. `parts=mission` leaves the records out of
 /// each row. 404 if the signal is absent.
 pub(super) async fn list_missions_of_signal(
@@ -152,19 +151,19 @@ pub(super) async fn list_missions_of_signal(
     let rows_max = query.limit.unwrap_or_default().0;
     let rows = mission_rows(query.parts, query.tradable);
     let batch = service.batch(&signal, query.tier.clone()).await?.with_rows(rows);
-    let answer = match (users, prefers(&headers, NDJSON)) {
+    let answer = match (users, qvalue::preferred_lines(&headers)) {
         (Some(_), _) if is_paged => {
             Err(Problem::invalid_parameter("users", "a list of users is answered whole: leave out limit and cursor"))
         }
-        (_, true) if is_paged => {
+        (_, Some(_)) if is_paged => {
             Err(Problem::invalid_parameter("limit", "lines are answered whole: leave out limit and cursor"))
         }
         (Some(users), lines) => users_answer(batch, users, lines).await,
-        (None, true) => {
+        (None, Some(kind)) => {
             drop(batch);
-            Ok(lines_response(Body::new(LinesBody::new(BatchOf { service, signal, tier: query.tier, rows }))))
+            Ok(lines_response(kind, Body::new(LinesBody::new(BatchOf { service, signal, tier: query.tier, rows }))))
         }
-        (None, false) => {
+        (None, None) => {
             let mut batch = batch;
             if let Some(after) = &query.cursor {
                 batch.skip_to_after(after);
@@ -178,15 +177,15 @@ pub(super) async fn list_missions_of_signal(
     answer.map(by_accept)
 }
 
-async fn users_answer(batch: Batch, users: Vec<UserId>, lines: bool) -> Result<Response, Problem> {
-    let separator = if lines { Separator::Newline } else { Separator::Comma };
+async fn users_answer(batch: Batch, users: Vec<UserId>, lines: Option<&'static str>) -> Result<Response, Problem> {
+    let separator = if lines.is_some() { Separator::Newline } else { Separator::Comma };
     let (page, absent) = batch.page_of_users(users, LIST_BYTES_MAX, separator).await?;
     if page.rows.len() >= LIST_BYTES_MAX {
         let detail = format!("the views of these users come to more than {LIST_BYTES_MAX} bytes: list fewer");
         return Err(Problem::invalid_parameter("users", detail));
     }
-    if lines {
-        return Ok(lines_response(Body::from(page.rows)));
+    if let Some(kind) = lines {
+        return Ok(lines_response(kind, Body::from(page.rows)));
     }
     Ok(answer::page("missions", &page, |body| {
         body.extend_from_slice(b",\"absent\":[");
@@ -267,8 +266,8 @@ impl HttpBody for LinesBody {
     }
 }
 
-fn lines_response(body: Body) -> Response {
-    ([(CONTENT_TYPE, NDJSON), (CACHE_CONTROL, "private, no-cache")], body).into_response()
+fn lines_response(kind: &'static str, body: Body) -> Response {
+    ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "private, no-cache")], body).into_response()
 }
 
 /// Reads lists of users with commas between them; `None` if there is no list.
@@ -343,19 +342,8 @@ pub(super) fn signal_cursor(cursor: Option<&str>, is_by_expiry: bool) -> Result<
     cursor.map(parse).transpose()
 }
 
-/// Whether a client would rather have an answer of this type than JSON: it names it, and likes it more than JSON, and no
-/// less than any other type.
-fn prefers(headers: &HeaderMap, kind: &str) -> bool {
-    let wanted = |name: &str| qvalue::of(headers, &ACCEPT, name);
-    let Some(this) = wanted(kind).filter(|this| *this > 0) else { return false };
-    match wanted("application/json") {
-        Some(json) => this > json,
-        None => wanted("application/*").or_else(|| wanted("*/*")).is_none_or(|any| this >= any),
-    }
-}
-
 /// An answer that would be another for a client that prefers another type.
-fn by_accept(mut answer: Response) -> Response {
+pub(super) fn by_accept(mut answer: Response) -> Response {
     answer.headers_mut().append(VARY, HeaderValue::from_static("accept"));
     answer
 }

@@ -1,9 +1,36 @@
 //! What a client would rather have: the lists of `Accept` and `Accept-Encoding` (RFC 9110 §12.4.2).
 
+use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, HeaderName};
 
 /// What is named without a quality is wanted most.
 const MOST: u16 = 1_000;
+/// The media types of lines of JSON: all mean the same. The first is the one for clients that name none.
+pub(super) const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+
+/// The media type of lines that a client would rather have than JSON; `None` if it would not.
+pub(super) fn preferred_lines(headers: &HeaderMap) -> Option<&'static str> {
+    let preferred = LINES.into_iter().filter(|kind| prefers(headers, kind));
+    // Of two that are wanted alike, the first.
+    preferred.rev().max_by_key(|kind| of(headers, &ACCEPT, kind))
+}
+
+/// The media type of an answer that is lines in any case: the one that the client names, if it names any.
+pub(super) fn lines(headers: &HeaderMap) -> &'static str {
+    let [usual, ..] = LINES;
+    preferred_lines(headers).unwrap_or(usual)
+}
+
+/// Whether a client would rather have an answer of this type than JSON: it names it, and likes it more than JSON, and no
+/// less than any other type.
+pub(super) fn prefers(headers: &HeaderMap, kind: &str) -> bool {
+    let wanted = |name: &str| of(headers, &ACCEPT, name);
+    let Some(this) = wanted(kind).filter(|this| *this > 0) else { return false };
+    match wanted("application/json") {
+        Some(json) => this > json,
+        None => wanted("application/*").or_else(|| wanted("*/*")).is_none_or(|any| this >= any),
+    }
+}
 
 /// How much a client wants what is called `name`, in thousandths, by its headers of the name `list`; 0: not at all.
 /// `None` if it does not name it; a `*` is a name of its own.
@@ -30,8 +57,6 @@ fn quality(parameter: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::header::ACCEPT;
-
     use super::*;
 
     #[test]
@@ -54,6 +79,31 @@ mod tests {
         }
         for unreadable in ["q", "q=", "q=x", "q=0.1234", "q=2", "q=-0", "q=0.x"] {
             assert_eq!(wanted(&[&format!("text/a;{unreadable}")]), Some(1_000), "{unreadable}");
+        }
+    }
+
+    #[test]
+    fn lines_have_three_names_and_the_client_chooses() {
+        let chosen = |accept: &str| {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            (preferred_lines(&headers), lines(&headers))
+        };
+        let (usual, short, jsonl) = ("application/x-ndjson", "application/ndjson", "application/jsonl");
+        for (accept, expected) in [
+            (usual, usual),
+            (short, short),
+            (jsonl, jsonl),
+            ("Application/JSONL", jsonl),
+            ("application/jsonl, application/x-ndjson", usual),
+            ("application/x-ndjson;q=0.5, application/jsonl, */*;q=0.1", jsonl),
+            ("application/jsonl, application/json;q=0.9", jsonl),
+        ] {
+            assert_eq!(chosen(accept), (Some(expected), expected), "{accept}");
+        }
+        for accept in
+            ["*/*", "application/*", "application/json, application/jsonl", "application/jsonl;q=0", "text/html"]
+        {
+            assert_eq!(chosen(accept), (None, usual), "{accept}");
         }
     }
 }

@@ -1,13 +1,23 @@
 //! Splits bytes that come in pieces into lines.
 //!
-//! Lines end in LF or CRLF; the last may lack its end. Blank lines are counted and skipped. No more than one line and
-//! one piece are in memory.
+//! Lines end in LF or CRLF; the last may lack its end. Blank lines are counted and skipped. So are the marks that senders
+//! put around a text: one byte order mark at its beginning, and one NUL at its end, as MetaTrader's `WebRequest` sends
+//! it. No more than one line and one piece are in memory.
 
 use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::{AnyDelimiterCodec, Decoder as _};
 
 /// Longest line, in bytes without its end; the body of a single record has the same limit.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A text without a byte order mark at its beginning and a NUL at its end.
+#[must_use]
+pub fn without_marks(text: &[u8]) -> &[u8] {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    text.strip_suffix(b"\0").unwrap_or(text)
+}
 
 /// A line that is not blank.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +56,7 @@ impl LineSplitter {
     pub fn next_line(&mut self) -> Option<Line> {
         loop {
             let decoded = self.codec.decode(&mut self.buffer).transpose()?;
-            if let Some(line) = self.number_line(decoded.ok()) {
+            if let Some(line) = self.number_line(decoded.ok(), false) {
                 return Some(line);
             }
         }
@@ -55,13 +65,18 @@ impl LineSplitter {
     /// The last line, if it lacks its end, once there are no more pieces.
     pub fn last_line(&mut self) -> Option<Line> {
         let decoded = self.codec.decode_eof(&mut self.buffer).transpose()?;
-        self.number_line(decoded.ok())
+        self.number_line(decoded.ok(), true)
     }
 
     /// Counts a line, of which the codec refuses only too long ones (`None`). Returns `None` for a blank one.
-    fn number_line(&mut self, text: Option<Bytes>) -> Option<Line> {
+    fn number_line(&mut self, text: Option<Bytes>, is_last: bool) -> Option<Line> {
         self.number += 1;
-        let text = text.map(|text| text.strip_suffix(b"\r").map_or_else(|| text.clone(), |line| text.slice_ref(line)));
+        let is_first = self.number == 1;
+        let text = text.map(|text| {
+            let line = if is_first { text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text) } else { &text };
+            let line = if is_last { line.strip_suffix(b"\0").unwrap_or(line) } else { line };
+            text.slice_ref(line.strip_suffix(b"\r").unwrap_or(line))
+        });
         if text.as_ref().is_some_and(|text| text.trim_ascii().is_empty()) {
             return None;
         }
@@ -105,6 +120,23 @@ mod tests {
         assert_eq!(lines([]), []);
         assert_eq!(lines([&b"\n\r\n \n"[..], b""]), []);
         assert_eq!(lines([&b"a\n"[..]]), numbered(&[(1, "a")]));
+    }
+
+    #[test]
+    fn marks_around_a_text_are_skipped_once_and_only_there() {
+        let shown = |text: &str| {
+            let whole = lines(text.as_bytes().chunks(1000));
+            assert_eq!(lines(text.as_bytes().chunks(1)), whole, "in single bytes");
+            whole
+        };
+        assert_eq!(shown("\u{feff}a\nb\0"), numbered(&[(1, "a"), (2, "b")]));
+        assert_eq!(shown("\u{feff}a\r\n\0"), numbered(&[(1, "a")]));
+        assert_eq!(shown("a\r\0"), numbered(&[(1, "a")]));
+        assert_eq!(shown("\u{feff}\0"), []);
+        assert_eq!(shown("\u{feff}\u{feff}a\0\0"), numbered(&[(1, "\u{feff}a\0")]));
+        assert_eq!(shown("a\0\n\u{feff}b"), numbered(&[(1, "a\0"), (2, "\u{feff}b")]));
+        assert_eq!(without_marks("\u{feff}{}\0".as_bytes()), b"{}");
+        assert_eq!(without_marks(b"{}\0\0"), b"{}\0");
     }
 
     #[test]

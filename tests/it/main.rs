@@ -47,6 +47,7 @@ mod records;
 mod replace;
 mod request_log;
 mod runs;
+mod senders;
 mod start;
 mod stats;
 mod store;

@@ -14,6 +14,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 const SIGNAL: &str = "/v1/signals/ELITE_GUARD_EURUSD_1763905800";
 const VIEW: &str = "/v1/users/7001/missions/ELITE_GUARD_EURUSD_1763905800";
+/// The names of lines of JSON.
+const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 /// No record has this tag.
 const UNMATCHED: &[(&str, &str)] = &[("content-type", "application/json"), ("if-match", "\"x\"")];
 
@@ -130,7 +132,7 @@ impl<'a> Onlooker<'a> {
         let schema = &content.get(kind).unwrap_or_else(|| panic!("{name} is not said to be {kind}"))["schema"];
         let validator = validator(&self.document, schema);
         match kind {
-            "application/x-ndjson" => {
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
                 assert!(!answer.body.is_empty(), "{name} has no line");
                 answer.body.lines().for_each(|line| check(&validator, line));
             }
@@ -201,7 +203,9 @@ fn see_missions(seen: &mut Onlooker<'_>) {
     let route = "/v1/signals/{signal}/missions";
     seen.get(route, &format!("{SIGNAL}/missions?limit=2"));
     seen.get(route, &format!("{SIGNAL}/missions?users=7001,nobody"));
-    seen.see(route, "GET", &format!("{SIGNAL}/missions"), &[("accept", "application/x-ndjson")], "");
+    for kind in LINES {
+        seen.see(route, "GET", &format!("{SIGNAL}/missions"), &[("accept", kind)], "");
+    }
     seen.get(route, "/v1/signals/x/missions");
 }
 
@@ -304,7 +308,13 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.get_twice(route, rate);
     seen.get(route, "/v1/rates/GBPXXX");
     let lines = "{\"rate\":{\"pair\":\"GBPUSD\",\"price\":1.35}}\n{\"rate\":1}\n";
-    seen.see("/v1/import", "POST", "/v1/import", &[("content-type", "application/x-ndjson")], lines);
+    for kind in LINES {
+        seen.see("/v1/import", "POST", "/v1/import", &[("content-type", kind), ("accept", kind)], lines);
+    }
+    let refused = "{\"rate\":1}\n".repeat(1_000);
+    for lines in ["{\"rate\":1}\n", &refused] {
+        seen.see("/v1/import", "POST", "/v1/import", &[("content-type", "application/x-ndjson")], lines);
+    }
     seen.write("/v1/import", "POST", "/v1/import", lines);
     seen.write("/v1/import", "POST", "/v1/import?existing=drop", lines);
     for query in ["", "?before=2020-01-01T00:00:00Z"] {
@@ -312,7 +322,9 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     }
     seen.get("/readyz", "/readyz");
     see_tokens(seen);
-    seen.get("/v1/export", "/v1/export");
+    for kind in LINES {
+        seen.see("/v1/export", "GET", "/v1/export", &[("accept", kind)], "");
+    }
     seen.get("/v1/stats", "/v1/stats");
     seen.get("/v1/admin/doctor", "/v1/admin/doctor");
     let open_metrics = [("accept", "application/openmetrics-text; version=1.0.0")];

@@ -1,0 +1,150 @@
+//! Senders that can only do so much: bodies with a byte order mark or a NUL, times in forms of their own, imports of
+//! which nothing goes in.
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::kit::{Answer, EURUSD_PIPS, Server, run, shown};
+
+const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
+/// Starts a server with one signal and one user.
+fn serve(folder: &std::path::Path) -> Server {
+    let server = Server::start(folder, &[]);
+    server.send("PUT", "/v1/signals/S1", EURUSD_PIPS);
+    server.put_balance(7, 100);
+    server
+}
+
+#[test]
+fn lines_have_three_names_and_are_answered_under_the_one_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(folder.path());
+    let answer = |path: &str, accept: &str| server.send_with("GET", path, &[("accept", accept)], b"");
+    for kind in LINES {
+        let missions = answer("/v1/signals/S1/missions", kind);
+        assert_eq!((missions.header("content-type"), missions.body.lines().count()), (Some(kind), 1), "{missions:?}");
+        assert_eq!(answer("/v1/signals/S1/missions?users=7", kind).header("content-type"), Some(kind));
+        let export = answer("/v1/export", kind);
+        assert_eq!((export.header("content-type"), export.body.lines().count()), (Some(kind), 2), "{export:?}");
+        assert!(export.head.contains("\r\nvary: accept\r\n"), "{export:?}");
+        let fields = [("content-type", kind), ("accept", kind)];
+        let import = server.send_with("POST", "/v1/import", &fields, br#"{"overlay":{"user_id":"8"}}"#);
+        assert_eq!((import.status, import.header("content-type")), (200, Some(kind)));
+        let paged = answer("/v1/signals/S1/missions?limit=1", kind);
+        assert_eq!(paged.problem(), (400, "invalid-parameter".to_owned()));
+        let _ = server.send("DELETE", "/v1/users/8", "");
+    }
+    let list = answer("/v1/signals/S1/missions", "application/json, application/jsonl;q=0.9");
+    assert_eq!(list.header("content-type"), Some("application/json"));
+    assert_eq!(answer("/v1/export", "application/json").header("content-type"), Some(LINES[0]));
+}
+
+#[test]
+fn an_import_of_which_nothing_goes_in_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let (good, bad) = ("{\"overlay\":{\"user_id\":\"7\"}}\n", "{\"mission\":{}}\n");
+    let status = |lines: &str| {
+        let answer = server.import(lines);
+        let last: serde_json::Value = serde_json::from_str(answer.body.lines().last().unwrap()).unwrap();
+        let count = |name: &str| last[name].as_u64().unwrap();
+        assert_eq!(answer.body.lines().count() as u64, count("lines") + 1, "{answer:?}");
+        (answer.status, count("created") + count("unchanged"), count("refused"))
+    };
+    assert_snapshot!(server.import(bad).shown(), @r#"
+    422 application/x-ndjson {"line":1,"effect":"refused","code":"missing-member","detail":"a line must hold one of {\"signal\":…}, {\"overlay\":…}, {\"patch\":…}, {\"rate\":…}, {\"outcome\":…}"}
+    {"lines":1,"created":0,"changed":0,"unchanged":0,"kept":0,"refused":1}
+    "#);
+    assert_eq!(status(&bad.repeat(100)), (422, 0, 100));
+    assert_eq!(status(&(bad.repeat(100) + good)), (200, 1, 100), "one went in");
+    assert_eq!(status(&(good.to_owned() + &bad.repeat(5_000))), (200, 1, 5_000));
+    assert_eq!(status(&bad.repeat(5_000)), (207, 0, 5_000), "the results can not wait for all of it");
+    assert_eq!(status(&(bad.repeat(5_000) + good)), (207, 1, 5_000));
+    assert_eq!(server.import("\n").status, 200, "there is nothing to refuse");
+    let lines = folder.path().join("bad.ndjson");
+    fs::write(&lines, bad.repeat(2)).unwrap();
+    let port = server.address.to_string();
+    let loaded = shown(&run(folder.path(), &["--server", &port, "load", lines.to_str().unwrap()]));
+    assert!(loaded.starts_with("exit 1\n0 created") && loaded.contains("bad.ndjson:2: a line must"), "{loaded}");
+}
+
+#[test]
+fn a_byte_order_mark_and_a_trailing_nul_are_skipped_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(folder.path());
+    let patch = |body: &str| server.send_with("PATCH", "/v1/users/7/overlay", &JSON, body.as_bytes());
+    for body in ["\u{feff}{\"a\":1}", "{\"a\":2}\0", "\u{feff}{\"a\":3}\n\0"] {
+        assert_eq!(patch(body).status, 200, "{body:?}");
+    }
+    for body in [
+        "\u{feff}\u{feff}{\"a\":4}",
+        "{\"a\":4}\0\0",
+        "{\"a\":\0 4}",
+        "\0{\"a\":4}",
+        "{\"a\":\"\0\"}",
+        "\0",
+        "\u{feff}",
+    ] {
+        assert_eq!(patch(body).problem(), (400, "malformed-json".to_owned()), "{body:?}");
+    }
+    assert_eq!(server.get("/v1/users/7/overlay").json()["a"], 3);
+    let line = |user: u32| format!("{{\"overlay\":{{\"user_id\":\"{user}\"}}}}");
+    let lines = format!("\u{feff}{}\r\n{}\r\n\0", line(8), line(9));
+    assert!(server.import(&lines).body.contains(r#"{"lines":2,"created":2,"#));
+    assert!(server.import(&format!("{}\n\u{feff}{}", line(8), line(9))).body.contains(r#""refused":1"#));
+    drop(server);
+    let records = folder.path().join("marked.ndjson");
+    fs::write(&records, format!("\u{feff}{}\n{}\0", line(10), line(11))).unwrap();
+    let shared = folder.path().join("user_overlays");
+    fs::create_dir(&shared).unwrap();
+    fs::write(shared.join("12.json"), "\u{feff}{\"account_balance\":1}\0").unwrap();
+    let loaded = run(folder.path(), &["load", records.to_str().unwrap(), shared.to_str().unwrap()]);
+    assert_eq!(shown(&loaded), "exit 0\n3 created, 0 changed, 0 unchanged, 0 kept as they were, 0 refused\n");
+}
+
+#[test]
+fn times_are_rfc_3339_or_unix_seconds_and_other_forms_are_refused_with_what_to_send() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(folder.path());
+    let routes = [
+        (
+            "PUT",
+            "/v1/signals/S9",
+            r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20,"expires_at":253402207200,"created_at":TIME}"#,
+            "created_at",
+        ),
+        ("PUT", "/v1/users/9/overlay", r#"{"updated_at":TIME}"#, "updated_at"),
+        ("PUT", "/v1/users/7/outcomes/S1", r#"{"status":"fired","at":TIME}"#, "at"),
+        ("PUT", "/v1/rates/GBPUSD", r#"{"price":1.34,"updated_at":TIME}"#, "updated_at"),
+    ];
+    let said = |answer: &Answer| answer.json()["detail"].as_str().unwrap().to_owned();
+    for (method, path, body, member) in routes {
+        let body = body.replace("253402207200", "\"2099-01-01T00:00:00Z\"");
+        let send = |time: &str| server.send(method, path, &body.replace("TIME", time));
+        for time in ["\"2026.11.30 14:05:00\"", "\"2026.11.30 14:05\"", "\"2026.11.30\""] {
+            let refused = send(time);
+            assert_eq!(refused.problem(), (422, "invalid-time".to_owned()), "{path} {time}");
+            assert_eq!(refused.json()["pointer"], format!("/{member}"));
+            assert!(said(&refused).contains("send TimeGMT() as a number"), "{refused:?}");
+        }
+        for time in ["1764511500000", "1764511500000.5", "\"1764511500000\""] {
+            let refused = send(time);
+            assert_eq!(refused.problem(), (422, "invalid-time".to_owned()), "{path} {time}");
+            assert!(
+                said(&refused).ends_with("looks like milliseconds; a number is Unix seconds: 1764511500"),
+                "{refused:?}"
+            );
+        }
+        for time in ["99999999999999999999999", "-1", "true", "[]", "\"1764511500\"", "\"\"", "\"0000.00.00\\u0000\""] {
+            assert_eq!(send(time).problem(), (422, "invalid-time".to_owned()), "{path} {time}");
+        }
+        for time in ["1764511500", "1764511500.25", "1.7645115e9"] {
+            let taken = send(time);
+            assert!(matches!(taken.status, 200 | 201 | 204 | 409), "{path} {time}: {taken:?}");
+        }
+    }
+    assert_eq!(server.get("/v1/signals/S9").json()["created_at"], "2025-11-30T14:05:00Z");
+}
