@@ -233,7 +233,7 @@ impl Client {
         match (answer.status(), &self.way) {
             (200..300, _) => Ok(answer),
             // An import of which every line was refused says so line by line.
-            (422, _) if answer.is_lines() => Ok(answer),
+            _ if answer.is_lines() => Ok(answer),
             (401, Way::Address { address, .. }) => Err(answer.into_error())
                 .with_context(|| format!("the server at {address} wants --token or OVERLAID_TOKEN")),
             _ => Err(answer.into_error()),

@@ -1,8 +1,8 @@
 //! `POST /v1/import`: many records in one request, as lines.
 //!
 //! The status of the answer says whether any record went in, so the first results wait for it: until a record went in
-//! (200), or the body has ended and none did (422). An answer that can wait no longer, for there are too many results or
-//! the client sends slowly, is 207: its last line says how it went.
+//! (200), or the body has ended and none did (422; 503 if the server could not write). An answer that can wait no longer,
+//! for there are too many results or the client sends slowly, is 207: its last line says how it went.
 
 use std::time::Duration;
 
@@ -44,7 +44,8 @@ impl Parameters for ImportQuery {
 /// `{"lines":…,"created":…,…}`; an answer without it was broken off. A signal must come before the outcomes on it.
 /// Of two records the newer wins; with `existing=keep` the one that is there already stays.
 ///
-/// 200 if a record went in, or there is none; 422 if all were refused; 207 if that is not known in time.
+/// 200 if a record went in, or there is none; 422 if all were refused, and 503 if that is the server's fault; 207 if that
+/// is not known in time.
 pub(super) async fn import(
     Write { service, .. }: Write,
     Query(query): Query<ImportQuery>,
@@ -58,7 +59,8 @@ pub(super) async fn import(
     };
     let (sender, body) = Channel::<Bytes>::new(2);
     let (status_sender, status) = oneshot::channel();
-    let results = Results { piece: Vec::with_capacity(PIECE_BYTES), sender, status: Some(status_sender) };
+    let results =
+        Results { piece: Vec::with_capacity(PIECE_BYTES), sender, status: Some(status_sender), has_failed: false };
     tokio::spawn(async move {
         // Nobody is left to tell if the client has gone.
         let _: Result<(), SendError> = run(import, lines, results).await;
@@ -88,7 +90,11 @@ async fn run(mut import: Import, mut lines: Lines, mut results: Results) -> Resu
     results.send_all(import.take_imported()).await?;
     let counts = import.counts();
     results.write(&Summary { lines: read, counts, error });
-    results.answer_with(if counts.refused > 0 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK });
+    results.answer_with(match counts.refused {
+        0 => StatusCode::OK,
+        _ if results.has_failed => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    });
     results.send().await
 }
 
@@ -98,6 +104,8 @@ struct Results {
     sender: Sender<Bytes>,
     /// Tells the handler the status of the answer; `None` once that is done.
     status: Option<oneshot::Sender<StatusCode>>,
+    /// Whether the server could not put in a record that may be right: the client may send it again.
+    has_failed: bool,
 }
 
 #[derive(Serialize)]
@@ -146,6 +154,7 @@ impl Results {
                 }
                 Err(error) => {
                     let problem = Problem::from(error);
+                    self.has_failed |= problem.status().is_server_error();
                     let reason = Reason { code: problem.code(), detail: problem.detail(), pointer: problem.pointer() };
                     self.write(&LineResult { line, effect: Effect::Refused("refused"), removed, reason: Some(reason) });
                 }

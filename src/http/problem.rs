@@ -262,6 +262,11 @@ impl Problem {
         problem
     }
 
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
     /// The stable code that clients branch on.
     pub(super) fn code(&self) -> &'static str {
         self.0.code

@@ -68,6 +68,10 @@ fn an_import_of_which_nothing_goes_in_is_no_success() {
     fs::write(&lines, bad.repeat(2)).unwrap();
     let port = server.address.to_string();
     let loaded = shown(&run(folder.path(), &["--server", &port, "load", lines.to_str().unwrap()]));
+    fs::rename(folder.path().join("overlaid.redb"), folder.path().join("moved.redb")).unwrap();
+    let failed = server.import(good.replace('7', "8").as_str());
+    assert_eq!(failed.status, 503, "it may be sent again: {failed:?}");
+    assert!(failed.body.contains(r#""code":"file-replaced""#), "{failed:?}");
     assert!(loaded.starts_with("exit 1\n0 created") && loaded.contains("bad.ndjson:2: a line must"), "{loaded}");
 }
 
