@@ -8,6 +8,8 @@
 //! same changes up to there. So the older of two runs may be merged into the newer, which bounds the table; changes of
 //! the older run have another name from the next start on, and no two changes ever have the same.
 
+use std::io;
+
 use redb::{ReadTransaction, ReadableTableMetadata as _, TableError, WriteTransaction};
 
 use super::error::StoreError;
@@ -39,7 +41,7 @@ impl Runs {
         let earlier = read(tx)?;
         let mut this = 0;
         while this == 0 {
-            this = getrandom::u32().map_err(|error| StoreError::io(error.into()))?;
+            this = getrandom::u32().map_err(|error| StoreError::io(io::Error::other(error)))?;
         }
         Ok(Self { earlier, first: tables::seq(tx)?.saturating_add(1), this })
     }
