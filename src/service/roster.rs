@@ -46,15 +46,12 @@ struct Chunk {
     /// Under which the rows are rendered.
     rules: Arc<Rules>,
     rows: Box<[PackedRow]>,
-    /// When each row's balance was last confirmed, in Unix milliseconds: later than the row says if the same was pushed
-    /// since.
-    confirmed_at: Box<[AtomicI64]>,
     /// For each overlay its JSON and the text of its budget.
     text: Box<[u8]>,
 }
 
 /// One user: the place of the JSON, and the numbers that a mission is computed from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct PackedRow {
     /// The number of the change that wrote the overlay.
     seq: u64,
@@ -70,6 +67,8 @@ struct PackedRow {
     risk_percent: i64,
     /// When the balance was last confirmed, as the file has it, in Unix milliseconds.
     confirmation_stored_at: i64,
+    /// When it was last confirmed: later than the file says if the same was pushed since.
+    confirmed_at: AtomicI64,
     /// `u32::MAX`: none.
     trades_remaining: u32,
     /// Where the text begins; it ends where that of the next row begins.
@@ -79,6 +78,12 @@ struct PackedRow {
     budget_bytes: u8,
     tier: TierSlot,
     risk_basis: RiskBasis,
+}
+
+impl Clone for PackedRow {
+    fn clone(&self) -> Self {
+        Self { confirmed_at: AtomicI64::new(self.confirmed_at.load(Ordering::Acquire)), ..*self }
+    }
 }
 
 /// An amount that is not known: input is never as low.
@@ -194,17 +199,17 @@ impl RenderedOverlay {
 
     /// Sets when the balance was last confirmed, from when it was and what is known of it now; if it is this balance.
     pub(super) fn confirm(&self, basis: Basis, latest: impl Fn(UnixMillis) -> UnixMillis) {
-        if let Some(confirmed_at) = self.chunk.confirmed_at.get(self.at).filter(|_| self.row().basis() == basis) {
+        if let Some(row) = self.chunk.rows.get(self.at).filter(|_| self.row().basis() == basis) {
             let latest = |known| Some(latest(UnixMillis::new(known)).millis());
             // It can not fail, as there is always a value.
-            let _ = confirmed_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, latest);
+            let _ = row.confirmed_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, latest);
         }
     }
 
     /// The bytes that it takes in a chunk.
     pub(super) fn bytes(&self) -> usize {
         let Row { json, budget, .. } = self.row();
-        size_of::<PackedRow>() + size_of::<AtomicI64>() + json.len() + budget.len()
+        size_of::<PackedRow>() + json.len() + budget.len()
     }
 
     /// When the balance is confirmed after a patch that changes nothing; `None` if the patch changes something.
@@ -452,25 +457,22 @@ impl Roster {
 struct ChunkBuilder {
     rules: Arc<Rules>,
     rows: Vec<PackedRow>,
-    confirmed_at: Vec<i64>,
     text: Vec<u8>,
 }
 
 impl ChunkBuilder {
     fn new(rules: &Arc<Rules>) -> Self {
-        Self { rules: Arc::clone(rules), rows: Vec::new(), confirmed_at: Vec::new(), text: Vec::new() }
+        Self { rules: Arc::clone(rules), rows: Vec::new(), text: Vec::new() }
     }
 
     /// Reserves memory for a chunk's rows and one more.
     fn reserve(&mut self, chunk: &Chunk, more: Option<&RenderedOverlay>) {
         self.rows.reserve_exact(chunk.rows.len() + 1);
-        self.confirmed_at.reserve_exact(chunk.rows.len() + 1);
         self.text.reserve_exact(chunk.text.len() + more.map_or(0, RenderedOverlay::bytes));
     }
 
     fn clear(&mut self) {
         self.rows.clear();
-        self.confirmed_at.clear();
         self.text.clear();
     }
 
@@ -482,7 +484,6 @@ impl ChunkBuilder {
         render::write_overlay(&mut self.text, overlay);
         let budget_start = self.text.len();
         render::write_budget(&mut self.text, Budget::of(account, self.rules.tier_in(tier)));
-        self.confirmed_at.push(account.balance_confirmed_at.millis());
         self.rows.push(PackedRow {
             seq,
             balance: account.balance.map_or(NONE, Decimal::units),
@@ -491,6 +492,7 @@ impl ChunkBuilder {
             leverage: account.leverage.map_or(-1, Decimal::units),
             risk_percent: account.risk_percent.map_or(-1, Decimal::units),
             confirmation_stored_at: account.balance_confirmed_at.millis(),
+            confirmed_at: AtomicI64::new(account.balance_confirmed_at.millis()),
             trades_remaining: account.trades_remaining.unwrap_or(u32::MAX),
             text_start,
             currency: u32::try_from(currencies.place_of(&overlay.account_currency)).unwrap_or(u32::MAX),
@@ -505,13 +507,11 @@ impl ChunkBuilder {
     /// Adds rows of a chunk.
     fn copy(&mut self, from: &Chunk, rows: Range<usize>) {
         let text = from.text.get(from.text_start(rows.start)..from.text_start(rows.end)).unwrap_or_default();
-        let (Some(rows), Some(confirmed_at)) = (from.rows.get(rows.clone()), from.confirmed_at.get(rows)) else {
-            return;
-        };
-        self.confirmed_at.extend(confirmed_at.iter().map(|at| at.load(Ordering::Acquire)));
+        let rows = from.rows.get(rows).unwrap_or_default();
         let Some(first) = rows.first() else { return };
         let end = self.text_end();
-        let moved = rows.iter().map(|row| PackedRow { text_start: end + (row.text_start - first.text_start), ..*row });
+        let moved =
+            rows.iter().map(|row| PackedRow { text_start: end + (row.text_start - first.text_start), ..row.clone() });
         self.rows.extend(moved);
         self.text.extend_from_slice(text);
     }
@@ -522,13 +522,7 @@ impl ChunkBuilder {
     }
 
     fn chunk(self) -> Chunk {
-        let confirmed_at = self.confirmed_at.into_iter().map(AtomicI64::new).collect();
-        Chunk {
-            rules: self.rules,
-            rows: self.rows.into_boxed_slice(),
-            confirmed_at,
-            text: self.text.into_boxed_slice(),
-        }
+        Chunk { rules: self.rules, rows: self.rows.into_boxed_slice(), text: self.text.into_boxed_slice() }
     }
 
     /// Returns no chunk if there are no rows, and two if they are too large for one.
@@ -564,7 +558,7 @@ impl Chunk {
     fn bytes(&self) -> usize {
         /// The chunk itself, its counters, and its entry in the roster.
         const OWN_BYTES: usize = size_of::<Chunk>() + 2 * size_of::<usize>() + size_of::<(UserId, Arc<Chunk>)>();
-        OWN_BYTES + size_of_val(&*self.rows) + size_of_val(&*self.confirmed_at) + self.text.len()
+        OWN_BYTES + size_of_val(&*self.rows) + self.text.len()
     }
 
     /// Where a row's text begins; behind the last row, where all text ends.
@@ -580,7 +574,7 @@ impl Chunk {
 
     #[inline]
     fn row(&self, at: usize) -> Option<Row<'_>> {
-        let (row, confirmed_at) = (self.rows.get(at)?, self.confirmed_at.get(at)?);
+        let row = self.rows.get(at)?;
         let text = self.text.get(row.text_start as usize..self.text_start(at + 1))?;
         let (json, budget) = text.split_at_checked(text.len().checked_sub(row.budget_bytes.into())?)?;
         let decimal = |units: i64| (units >= 0).then(|| Decimal::from_units(units));
@@ -597,7 +591,7 @@ impl Chunk {
                 risk_basis: row.risk_basis,
                 risk_percent: decimal(row.risk_percent),
                 trades_remaining: (row.trades_remaining != u32::MAX).then_some(row.trades_remaining),
-                balance_confirmed_at: UnixMillis::new(confirmed_at.load(Ordering::Acquire)),
+                balance_confirmed_at: UnixMillis::new(row.confirmed_at.load(Ordering::Acquire)),
             },
             confirmation_stored_at: UnixMillis::new(row.confirmation_stored_at),
             currency: row.currency as usize,
