@@ -18,6 +18,7 @@ mod body_timeout;
 mod conditional;
 #[cfg(test)]
 mod connection_tests;
+mod docs;
 mod entity_tag;
 mod export;
 mod extract;

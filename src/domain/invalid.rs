@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use strum::{IntoStaticStr, VariantNames};
+use strum::{EnumIter, IntoStaticStr};
 
 /// Input that breaks a rule, with the member that breaks it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +14,7 @@ pub struct Invalid {
 }
 
 /// What kind of rule was broken; each has a stable code that clients may branch on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum InvalidKind {
     /// The text is not JSON, or not the JSON object it has to be.

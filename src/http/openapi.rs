@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use super::access::Open;
 use super::extract::{Nothing, Query};
 
-const DOCUMENT: &str = include_str!("../../data/openapi.json");
+/// The document, as the file has it.
+pub(super) const DOCUMENT: &str = include_str!("../../data/openapi.json");
 
 /// `GET /openapi.json`: the document. It holds nobody's data, so no token is asked for.
 pub(super) async fn openapi(_: Open, _: Query<Nothing>) -> Response {

@@ -12,7 +12,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTIC
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use strum::IntoStaticStr;
+use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use crate::domain::{Invalid, InvalidKind};
 
@@ -27,8 +27,7 @@ const ECHO_BYTES_MAX: usize = 80;
 
 /// Why a request was not answered. The name in kebab case is the code that clients see; input that breaks a rule of the
 /// domain has the codes of [`InvalidKind`] besides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
-#[cfg_attr(test, derive(strum::VariantNames))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub(super) enum Code {
     /// Not HTTP, or not one valid `Host` header.
@@ -142,6 +141,31 @@ impl Code {
             _ => None,
         }
     }
+}
+
+fn status_and_title_of_input(kind: InvalidKind) -> (StatusCode, &'static str) {
+    match kind {
+        InvalidKind::MalformedJson => (StatusCode::BAD_REQUEST, "Malformed JSON"),
+        InvalidKind::DuplicateMember => (StatusCode::BAD_REQUEST, "Duplicate member"),
+        InvalidKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Record too large"),
+        _ => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
+    }
+}
+
+/// What always goes with a code.
+#[derive(Debug)]
+pub(super) struct CodeFacts {
+    pub(super) code: &'static str,
+    pub(super) status: u16,
+    pub(super) title: &'static str,
+}
+
+/// All codes, those of input too.
+pub(super) fn code_facts() -> impl Iterator<Item = CodeFacts> {
+    let facts = |code, (status, title): (StatusCode, &'static str)| CodeFacts { code, status: status.as_u16(), title };
+    let of_requests = Code::iter().map(move |code| facts(code.into(), code.status_and_title()));
+    let of_input = InvalidKind::iter().map(move |kind| facts(kind.code(), status_and_title_of_input(kind)));
+    of_requests.chain(of_input)
 }
 
 /// Why a request was not answered, as `application/problem+json`.
@@ -298,12 +322,7 @@ impl Fields {
 
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
-        let (status, title) = match invalid.kind() {
-            InvalidKind::MalformedJson => (StatusCode::BAD_REQUEST, "Malformed JSON"),
-            InvalidKind::DuplicateMember => (StatusCode::BAD_REQUEST, "Duplicate member"),
-            InvalidKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Record too large"),
-            _ => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
-        };
+        let (status, title) = status_and_title_of_input(invalid.kind());
         let pointer = Some(invalid.pointer()).filter(|pointer| !pointer.is_empty()).map(str::to_owned);
         let fields = Fields::of(status, invalid.kind().code(), title, invalid.to_string().into());
         Self(Box::new(Fields { pointer, ..fields }))
@@ -356,7 +375,7 @@ pub(super) fn echo(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use strum::VariantNames;
+    use std::collections::BTreeSet;
 
     use super::*;
     use crate::domain::{Object, SignalId};
@@ -375,13 +394,37 @@ mod tests {
         assert!(problem.to_json().ends_with(r#""detail":"no","parameter":"user"}"#));
     }
 
-    /// `examples` and not `enum`: more codes may come, and a client made from the document shall not break then.
+    fn openapi() -> serde_json::Value {
+        serde_json::from_str(include_str!("../../data/openapi.json")).unwrap()
+    }
+
     #[test]
     fn the_description_of_the_routes_lists_every_code() {
-        let openapi: serde_json::Value = serde_json::from_str(include_str!("../../data/openapi.json")).unwrap();
-        let listed = openapi["components"]["schemas"]["Problem"]["properties"]["code"]["examples"].as_array().unwrap();
+        let openapi = openapi();
+        let listed = openapi["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap();
         let listed: Vec<_> = listed.iter().map(|code| code.as_str().unwrap()).collect();
-        assert_eq!(listed, [Code::VARIANTS, InvalidKind::VARIANTS].concat());
+        assert_eq!(listed, code_facts().map(|facts| facts.code).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn problems_in_the_description_of_the_routes_are_as_they_are_sent() {
+        let facts: Vec<_> = code_facts().collect();
+        let mut seen = BTreeSet::new();
+        for response in openapi()["components"]["responses"].as_object().unwrap().values() {
+            let examples = &response["content"]["application/problem+json"]["examples"];
+            for (code, example) in examples.as_object().into_iter().flatten() {
+                let facts = facts.iter().find(|facts| facts.code == code).unwrap();
+                let sent = &example["value"];
+                let words = [&sent["type"], &sent["title"], &sent["code"]];
+                assert_eq!(words, [&*format!("/problems/{code}"), facts.title, code]);
+                assert_eq!(sent["status"], facts.status, "{code}");
+                seen.insert(code.clone());
+            }
+        }
+        let is_missing = |code: &&str| !seen.contains(*code);
+        let missing: Vec<_> = facts.iter().map(|facts| facts.code).filter(is_missing).collect();
+        // It stands in a line of the answer to an import.
+        assert_eq!(missing, ["line-too-long"]);
     }
 
     #[test]

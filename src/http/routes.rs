@@ -10,7 +10,7 @@ use tower_http::compression::CompressionLayer;
 use super::access::{AccessState, Open};
 use super::background::{self, Background};
 use super::problem::{Code, Problem, echo};
-use super::{export, health, import, metrics, missions, openapi, prune, rates, signals, stats, tokens, users};
+use super::{docs, export, health, import, metrics, missions, openapi, prune, rates, signals, stats, tokens, users};
 use crate::service::Service;
 
 /// Makes the router.
@@ -80,4 +80,5 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .route("/metrics", get(metrics::get_metrics))
         .route("/openapi.json", get(openapi::openapi))
         .merge(lists)
+        .merge(docs::routes())
 }

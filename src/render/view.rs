@@ -361,13 +361,14 @@ impl NumberText {
     #[inline]
     fn of(number: Option<Decimal>) -> Self {
         let mut bytes = [0; TEXT_BYTES_MAX];
-        let length = if let Some(number) = number {
-            number.write_into(&mut bytes)
-        } else {
-            if let Some(place) = bytes.first_chunk_mut() {
-                *place = *b"null";
+        let length = match number {
+            Some(number) => number.write_into(&mut bytes),
+            None => {
+                if let Some(place) = bytes.first_chunk_mut() {
+                    *place = *b"null";
+                }
+                b"null".len()
             }
-            b"null".len()
         };
         Self { bytes, length }
     }

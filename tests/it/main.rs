@@ -17,6 +17,7 @@ mod copies;
 mod crash;
 mod damage;
 mod deploy;
+mod docs;
 mod doctor;
 mod export;
 mod failed_sync;

@@ -11,6 +11,7 @@ const WALLS: &[(&[&str], &[&str])] = &[
     (&["moka"], &["src/cache"]),
     (&["tower", "tower_http", "tokio_io_timeout"], &["src/http"]),
     (&["axum", "hyper", "hyper_util", "http_body_util"], &["src/http", "src/client"]),
+    (&["pulldown_cmark"], &["src/http/docs"]),
     (&["clap"], &["src/cli", "src/config"]),
     (&["clap_complete", "sd_notify"], &["src/cli"]),
     (&["anyhow"], &["src/main", "src/cli", "src/client", "src/legacy"]),

@@ -1,0 +1,148 @@
+//! Pages for people: the manual and the description of the routes at `/docs`, and where the `type` of a problem leads,
+//! `/problems/{code}`.
+//!
+//! All of it is in the program: the chapters of `data/manual`, the files that they link to, and `data/openapi.json`. The
+//! pages are made at the first request for one, once, as they change with the program only. They hold nobody's data, so
+//! no token is asked for. They are no part of the API and do not stand in its description.
+
+mod api;
+mod markdown;
+mod problems;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use sha2::{Digest as _, Sha256};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+
+use super::access::{AccessState, Open};
+use super::conditional::Conditions;
+use super::entity_tag::EntityTag;
+use super::extract::{Nothing, Query};
+use super::problem::{Code, Problem, echo};
+
+/// The chapters in the order in which they are listed: the name in the path, and the text. Problems and the API, which
+/// are made from data, stand among them.
+const CHAPTERS: &[(&str, &str)] = &[
+    ("readme", include_str!("../../README.md")),
+    ("records", include_str!("../../data/manual/records.md")),
+    ("missions", include_str!("../../data/manual/missions.md")),
+    ("api", ""),
+    ("problems", ""),
+    ("access", include_str!("../../data/manual/access.md")),
+    ("commands", include_str!("../../data/manual/commands.md")),
+    ("deploying", include_str!("../../data/manual/deploying.md")),
+    ("operating", include_str!("../../data/manual/operating.md")),
+    ("backups", include_str!("../../data/manual/backups.md")),
+    ("faults", include_str!("../../data/manual/faults.md")),
+    ("limits", include_str!("../../data/manual/limits.md")),
+    ("migrating", include_str!("../../data/manual/migrating.md")),
+    ("figures", include_str!("../../data/manual/figures.md")),
+];
+/// What chapters and pages lead to beside pages: the name in the path, the media type, and the text.
+const FILES: &[(&str, &str, &str)] = &[
+    ("docs.css", "text/css; charset=utf-8", include_str!("docs/docs.css")),
+    ("docs.js", "text/javascript; charset=utf-8", include_str!("docs/docs.js")),
+    ("icon.svg", "image/svg+xml", include_str!("docs/icon.svg")),
+    ("flow.svg", "image/svg+xml", include_str!("../../data/flow.svg")),
+    ("instruments.toml", TEXT, include_str!("../../data/instruments.toml")),
+    ("tiers.toml", TEXT, include_str!("../../data/tiers.toml")),
+    ("legacy_names.toml", TEXT, include_str!("../../data/legacy_names.toml")),
+    ("license", TEXT, include_str!("../../LICENSE")),
+    ("samples", TEXT, SAMPLES),
+];
+/// One file that `overlaid load` takes.
+const SAMPLES: &str = concat!(
+    include_str!("../../data/samples/signals.ndjson"),
+    include_str!("../../data/samples/overlays.ndjson"),
+    include_str!("../../data/samples/rates.ndjson"),
+    include_str!("../../data/samples/outcomes.ndjson"),
+);
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+/// A page takes style, script and pictures from this server, reads other pages of it to search them, and is shown in no
+/// other page.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
+
+/// Everything by its path.
+static PAGES: LazyLock<BTreeMap<String, Page>> = LazyLock::new(pages);
+
+/// What one path is answered with.
+#[derive(Debug)]
+struct Page {
+    media_type: &'static str,
+    body: Bytes,
+    /// Weak, as the body may be sent compressed.
+    tag: EntityTag,
+}
+
+impl Page {
+    fn new(media_type: &'static str, body: String) -> Self {
+        let hash = Sha256::digest(&body);
+        let numbers =
+            hash.chunks_exact(8).take(2).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
+        Self { media_type, tag: EntityTag::weak(&numbers.collect::<Vec<_>>()), body: body.into() }
+    }
+}
+
+/// The routes of these pages.
+pub(super) fn routes() -> Router<AccessState> {
+    Router::new()
+        .route("/docs", get(get_page))
+        .route("/docs/{page}", get(get_page))
+        .route("/problems/{code}", get(get_page))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+}
+
+/// `GET /docs`, `/docs/{page}` and `/problems/{code}`: the page; 304 if the client holds it; 404 if there is none.
+async fn get_page(_: Open, _: Query<Nothing>, conditions: Conditions, uri: Uri) -> Result<Response, Problem> {
+    let page = PAGES
+        .get(uri.path())
+        .ok_or_else(|| Problem::new(Code::NotFound, format!("no page {}; /docs lists all pages", echo(uri.path()))))?;
+    let head = [(ETAG, page.tag.to_header()), (CACHE_CONTROL, axum::http::HeaderValue::from_static("no-cache"))];
+    if conditions.is_held(&page.tag)? {
+        return Ok((StatusCode::NOT_MODIFIED, head).into_response());
+    }
+    let more = [
+        (CONTENT_TYPE, page.media_type),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    Ok((head, more, page.body.clone()).into_response())
+}
+
+/// Makes all pages.
+fn pages() -> BTreeMap<String, Page> {
+    let texts = CHAPTERS.iter().map(|(name, text)| match *name {
+        "api" => (*name, api::markdown()),
+        "problems" => (*name, problems::markdown()),
+        _ => (*name, (*text).to_owned()),
+    });
+    let chapters: Vec<_> = texts.map(|(name, text)| (format!("/docs/{name}"), markdown::render(&text))).collect();
+    let links: Vec<_> = chapters.iter().map(|(path, chapter)| (path.as_str(), chapter.title.as_str())).collect();
+    let page = |path: &str, chapter: &markdown::Chapter| Page::new(HTML, markdown::page(path, chapter, &links));
+
+    let mut pages = BTreeMap::new();
+    pages.insert("/docs".to_owned(), page("/docs", &markdown::contents(&chapters)));
+    for (code, text) in problems::pages() {
+        let path = format!("/problems/{code}");
+        pages.insert(path.clone(), page(&path, &markdown::render(&text)));
+    }
+    for (path, chapter) in &chapters {
+        pages.insert(path.clone(), page(path, chapter));
+    }
+    for (name, media_type, text) in FILES {
+        pages.insert(format!("/docs/{name}"), Page::new(media_type, (*text).to_owned()));
+    }
+    pages
+}
