@@ -45,8 +45,8 @@ pub use health::Health;
 pub use import::{Import, ImportCounts, ImportEffect, Imported};
 pub use lines::{LINE_BYTES_MAX, Line, LineSplitter, without_marks};
 pub use missions::{
-    Batch, MissionRows, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor, SignalFilter,
-    StatusFilter, ViewTag,
+    Batch, MissionCounts, MissionRows, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor,
+    SignalFilter, StatusFilter, ViewTag,
 };
 pub use prune::Pruned;
 pub use records::{LineReader, export_lines};

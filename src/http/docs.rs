@@ -39,6 +39,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("access", include_str!("../../data/manual/access.md")),
     ("commands", include_str!("../../data/manual/commands.md")),
     ("deploying", include_str!("../../data/manual/deploying.md")),
+    ("page", include_str!("../../data/manual/page.md")),
     ("operating", include_str!("../../data/manual/operating.md")),
     ("backups", include_str!("../../data/manual/backups.md")),
     ("faults", include_str!("../../data/manual/faults.md")),
@@ -46,17 +47,18 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("migrating", include_str!("../../data/manual/migrating.md")),
     ("figures", include_str!("../../data/manual/figures.md")),
 ];
-/// What chapters and pages lead to beside pages: the name in the path, the media type, and the text.
-const FILES: &[(&str, &str, &str)] = &[
-    ("docs.css", "text/css; charset=utf-8", include_str!("docs/docs.css")),
-    ("docs.js", "text/javascript; charset=utf-8", include_str!("docs/docs.js")),
-    ("icon.svg", "image/svg+xml", include_str!("docs/icon.svg")),
-    ("flow.svg", "image/svg+xml", include_str!("../../data/flow.svg")),
-    ("instruments.toml", TEXT, include_str!("../../data/instruments.toml")),
-    ("tiers.toml", TEXT, include_str!("../../data/tiers.toml")),
-    ("legacy_names.toml", TEXT, include_str!("../../data/legacy_names.toml")),
-    ("license", TEXT, include_str!("../../LICENSE")),
-    ("samples", TEXT, SAMPLES),
+/// What chapters and pages lead to beside pages: the name in the path, the media type, and the content.
+const FILES: &[(&str, &str, &[u8])] = &[
+    ("docs.css", "text/css; charset=utf-8", include_bytes!("docs/docs.css")),
+    ("docs.js", "text/javascript; charset=utf-8", include_bytes!("docs/docs.js")),
+    ("icon.svg", "image/svg+xml", include_bytes!("docs/icon.svg")),
+    ("flow.svg", "image/svg+xml", include_bytes!("../../data/flow.svg")),
+    ("page.png", "image/png", include_bytes!("../../data/page.png")),
+    ("instruments.toml", TEXT, include_bytes!("../../data/instruments.toml")),
+    ("tiers.toml", TEXT, include_bytes!("../../data/tiers.toml")),
+    ("legacy_names.toml", TEXT, include_bytes!("../../data/legacy_names.toml")),
+    ("license", TEXT, include_bytes!("../../LICENSE")),
+    ("samples", TEXT, SAMPLES.as_bytes()),
 ];
 /// One file that `overlaid load` takes.
 const SAMPLES: &str = concat!(
@@ -86,11 +88,12 @@ struct Page {
 }
 
 impl Page {
-    fn new(media_type: &'static str, body: String) -> Self {
+    fn new(media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
         let hash = Sha256::digest(&body);
         let numbers =
             hash.chunks_exact(8).take(2).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
-        Self { media_type, tag: EntityTag::weak(&numbers.collect::<Vec<_>>()), body: body.into() }
+        Self { media_type, tag: EntityTag::weak(&numbers.collect::<Vec<_>>()), body }
     }
 }
 
@@ -141,8 +144,8 @@ fn pages() -> BTreeMap<String, Page> {
     for (path, chapter) in &chapters {
         pages.insert(path.clone(), page(path, chapter));
     }
-    for (name, media_type, text) in FILES {
-        pages.insert(format!("/docs/{name}"), Page::new(media_type, (*text).to_owned()));
+    for (name, media_type, content) in FILES {
+        pages.insert(format!("/docs/{name}"), Page::new(media_type, *content));
     }
     pages
 }

@@ -4,6 +4,7 @@
 //! costs two look-ups.
 
 use axum::http::HeaderValue;
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Cursor, UnixMillis};
 
@@ -43,6 +44,12 @@ impl EntityTag {
         tag.opaque.push(CONFIRMED);
         push_hex(&mut tag.opaque, confirmed_at.millis().unsigned_abs());
         tag
+    }
+
+    /// The tag of an embedded file: its first 64 bits of SHA-256.
+    pub(super) fn of_content(content: &[u8]) -> Self {
+        let start = Sha256::digest(content).first_chunk().copied().unwrap_or_default();
+        Self { is_weak: false, ..Self::weak(&[u64::from_be_bytes(start)]) }
     }
 
     /// The part between the quotes.

@@ -10,7 +10,10 @@ use tower_http::compression::CompressionLayer;
 use super::access::{AccessState, Open};
 use super::background::{self, Background};
 use super::problem::{Code, Problem, echo};
-use super::{docs, export, health, import, metrics, missions, openapi, prune, rates, signals, stats, tokens, users};
+use super::{
+    docs, export, health, import, metrics, missions, openapi, page, prune, rates, signals, stats, summary, tokens,
+    users,
+};
 use crate::service::Service;
 
 /// Makes the router.
@@ -43,6 +46,7 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
     let lists = Router::new()
         .route("/v1/signals", get(signals::list_signals))
+        .route("/v1/signals/{signal}/summary", get(summary::summarize_signal))
         .route("/v1/admin/tokens", get(tokens::list_tokens))
         .merge(batches);
     let lists = lists.layer(from_fn_with_state(background.clone(), background::answer));
@@ -81,4 +85,5 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .route("/openapi.json", get(openapi::openapi))
         .merge(lists)
         .merge(docs::routes())
+        .merge(page::routes())
 }

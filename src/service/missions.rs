@@ -1,5 +1,7 @@
 //! Reading missions and signals: one view, a page of a user's, a page or all of a signal's.
 
+mod summary;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use crate::domain::{
 };
 use crate::render::{self, ViewTemplate};
 use crate::store::{Snapshot, StoreError, StoredOutcome, StoredSignal};
+pub use summary::MissionCounts;
 
 /// Most rows of a page, and most users that a request may list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
@@ -608,9 +611,7 @@ impl Batch {
         is_first: bool,
         out: &mut Vec<u8>,
     ) -> bool {
-        if self.templates.get(row.currency).is_none_or(Option::is_none) {
-            self.add_template(row.currency);
-        }
+        self.prepare(row.currency);
         let rules = self.roster.rules();
         let Some(Some(template)) = self.templates.get(row.currency) else { return false };
         if self.tier.as_ref().is_some_and(|tier| !row.has_tier(tier, rules)) {
@@ -641,6 +642,14 @@ impl Batch {
                 Ordering::Equal => return Some(stored.outcome.status),
                 Ordering::Greater => return None,
             }
+        }
+    }
+
+    /// Makes the template of a currency, unless it is there.
+    #[inline]
+    fn prepare(&mut self, currency: usize) {
+        if self.templates.get(currency).is_none_or(Option::is_none) {
+            self.add_template(currency);
         }
     }
 

@@ -128,6 +128,10 @@ fn lists_are_answered_as_recorded() {
         GET /v1/signals/S1/missions?tier=FANG  accept: application/x-ndjson
         GET /v1/signals/S1/missions?users=9,8  accept: application/x-ndjson
         GET /v1/signals/none/missions
+        GET /v1/signals/S1/summary
+        GET /v1/signals/S2/summary
+        GET /v1/signals/none/summary
+        GET /v1/signals/S1/summary?tier=FANG
         GET /v1/signals
         GET /v1/signals?status=active
         GET /v1/signals?status=active&limit=1
@@ -316,6 +320,7 @@ fn tokens_allow_what_was_recorded() {
         GET /v1/users/7/missions?status=expired
         GET /v1/users/8/missions?status=expired
         GET /v1/signals/S2/missions
+        GET /v1/signals/S2/summary
         GET /v1/signals?status=expired
         GET /v1/signals/S2
         PUT /v1/signals/!  {}
@@ -517,7 +522,7 @@ fn paths_ids_and_methods_are_checked_as_recorded() {
     check(
         "paths",
         "
-        GET /
+        GET /index.html
         GET //
         GET /v1
         GET /v1/

@@ -3,6 +3,7 @@
 //!
 //! What one test alone needs stands with that test. Nothing here is a test.
 
+mod browser;
 mod client;
 mod command;
 mod dice;
@@ -14,6 +15,7 @@ mod server;
 mod trees;
 mod world;
 
+pub(crate) use browser::Browser;
 pub(crate) use client::{Answer, Connection, answers_to, request, with_member};
 pub(crate) use command::{
     code, create_token, done, error, export, files_in, json, program, run, run_token, shown, text, value,

@@ -207,6 +207,10 @@ fn see_missions(seen: &mut Onlooker<'_>) {
         seen.see(route, "GET", &format!("{SIGNAL}/missions"), &[("accept", kind)], "");
     }
     seen.get(route, "/v1/signals/x/missions");
+    let route = "/v1/signals/{signal}/summary";
+    seen.get(route, &format!("{SIGNAL}/summary"));
+    seen.get(route, "/v1/signals/x/summary");
+    seen.get(route, "/v1/signals/!/summary");
 }
 
 fn see_signals(seen: &mut Onlooker<'_>) {

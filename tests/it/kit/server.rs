@@ -29,10 +29,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on a free port, on the data in `folder`, and waits until it listens.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_at(folder, "127.0.0.1:0", arguments)
+    }
+
+    /// As [`Server::start`], on this address: that of a server that has ended.
+    pub(crate) fn start_at(folder: &Path, address: &str, arguments: &[&str]) -> Self {
         let mut child = program()
             .arg("--data")
             .arg(folder)
-            .args(["--log-format", "json", "serve", "--listen", "127.0.0.1:0"])
+            .args(["--log-format", "json", "serve", "--listen", address])
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
