@@ -40,7 +40,7 @@ pub use outcome::{Outcome, OutcomeStatus, TradeResult};
 pub use overlay::{Account, Overlay, OverlayDraft, RiskBasis};
 pub use rate::{Conversion, Leg, Rate, RateDraft, Rates};
 pub use savings::{Kept, Savings, SavingsRow, Takes};
-pub use signal::{Direction, Levels, Signal, SignalDraft, SignalStatus, Target, TargetLevel};
+pub use signal::{Direction, Levels, Signal, SignalDraft, SignalStatus, Target, TargetLevel, UnnamedSignal};
 pub use tier::{Tier, Tiers, UserTier};
 pub(crate) use time::TIME_BYTES_MAX;
 pub use time::{UnixMillis, parse_period};

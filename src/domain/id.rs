@@ -112,6 +112,12 @@ impl SignalId {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         check_id("signal_id", text).map(Self)
     }
+
+    /// Makes an id of a short text: what an id can not have becomes `-`.
+    pub(super) fn made(text: &str) -> Self {
+        let fit = |letter: char| if u8::try_from(letter).is_ok_and(is_id_byte) { letter } else { '-' };
+        Self(text.chars().take(ID_BYTES_MAX).map(fit).collect())
+    }
 }
 
 impl UserId {
@@ -197,10 +203,13 @@ impl TierName {
     }
 }
 
+fn is_id_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte)
+}
+
 fn check_id(member: &'static str, text: &str) -> Result<SmolStr, Invalid> {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
     let fits = (1..=ID_BYTES_MAX).contains(&text.len());
-    if fits && text != "." && text != ".." && text.bytes().all(is_allowed) {
+    if fits && text != "." && text != ".." && text.bytes().all(is_id_byte) {
         Ok(SmolStr::new(text))
     } else {
         Err(name_error(member, text, "1 to 128 bytes of A-Z a-z 0-9 . _ : @ -"))

@@ -1,11 +1,13 @@
 //! A signal: the trade idea that all users share, stored once.
 
 mod target;
+mod unnamed;
 
 use strum::{EnumString, IntoStaticStr};
 
 use super::{Decimal, Invalid, InvalidKind, Object, SignalId, Symbol, UnixMillis, write_json_string};
 pub use target::{Target, TargetLevel};
+pub use unnamed::UnnamedSignal;
 
 /// Longest `pattern_type`, in bytes.
 const PATTERN_BYTES_MAX: usize = 128;

@@ -53,6 +53,7 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
     Router::new()
         .route("/v1/users/{user}/missions/{signal}", get(missions::get_mission))
         .route("/v1/users/{user}/missions/{signal}/explanation", get(missions::explain_mission))
+        .route("/v1/signals", post(signals::post_signal))
         .route(
             "/v1/signals/{signal}",
             get(signals::get_signal)

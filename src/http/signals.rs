@@ -1,6 +1,7 @@
 //! Signals: publish, patch, read.
 
-use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -11,8 +12,8 @@ use super::conditional::Conditions;
 use super::extract::{Nothing, Parameters, Path, Query};
 use super::missions::{PageRows, signal_cursor};
 use super::problem::Problem;
-use crate::domain::{SignalDraft, SignalId, Status, Symbol};
-use crate::service::SignalFilter;
+use crate::domain::{Condition, Object, SignalDraft, SignalId, Status, Symbol, UnnamedSignal};
+use crate::service::{Service, SignalFilter};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct SignalsQuery {
@@ -61,6 +62,36 @@ pub(super) async fn get_signal(
     let signal = service.signal(&signal).await?;
     let tag = answer::record_tag(&service, signal.stored.seq);
     answer::unless_held(&tag, &conditions, || signal.json.to_vec())
+}
+
+/// `POST /v1/signals`: publish a signal, with a `signal_id` or without: then an id is made from symbol and time.
+///
+/// 201 with the signal as stored and its address; 200 if the same was published before; 409 if another has its id; 422
+/// if it breaks a rule.
+pub(super) async fn post_signal(
+    Write { service, .. }: Write,
+    _: Query<Nothing>,
+    ObjectBody(body): ObjectBody,
+) -> Result<Response, Problem> {
+    publish(&service, body).await
+}
+
+async fn publish(service: &Service, body: Object) -> Result<Response, Problem> {
+    let (id, written, json) = if body.get("signal_id").is_some_and(|id| id != "null") {
+        let draft = SignalDraft::from_object(body, None)?;
+        let id = draft.id().clone();
+        let (written, json) = service.put_signal(draft, Condition::None).await?;
+        (id, written, json)
+    } else {
+        service.publish_signal(UnnamedSignal::from_object(body)?).await?
+    };
+    let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = answer::tagged_json(status, &answer::record_tag(service, written.seq), json);
+    // An id holds nothing that has to be encoded in a path.
+    if let Ok(address) = HeaderValue::try_from(format!("/v1/signals/{id}")) {
+        response.headers_mut().insert(LOCATION, address);
+    }
+    Ok(response)
 }
 
 /// `PUT /v1/signals/{signal}`: publish a signal.

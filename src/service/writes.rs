@@ -3,7 +3,9 @@
 
 use super::overlays::Confirmation;
 use super::{RenderedOverlay, Service, ServiceError, absent_overlay};
-use crate::domain::{Condition, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UnixMillis, UserId};
+use crate::domain::{
+    Condition, Object, Outcome, OverlayDraft, RateDraft, SignalDraft, SignalId, UnixMillis, UnnamedSignal, UserId,
+};
 use crate::render;
 use crate::store::{Change, Effect, Operation, Precedence, Receipt};
 
@@ -45,6 +47,20 @@ impl Service {
         let (now, lifetime_ms, precedence) = (self.now(), self.lifetime_ms(), Precedence::Replace);
         let operation = Operation::PutSignal { draft, now, lifetime_ms, condition, precedence };
         written_signal(&self.write(operation).await?)
+    }
+
+    /// Publishes a signal without an id; returns the id that was made for it, and its JSON. The same one again, while it
+    /// lives, changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Conflict`] if too many others have its symbol and time; else as [`Service::write`].
+    pub async fn publish_signal(&self, unnamed: UnnamedSignal) -> Result<(SignalId, Written, Vec<u8>), ServiceError> {
+        let (now, lifetime_ms) = (self.now(), self.lifetime_ms());
+        let receipt = self.write(Operation::PublishSignal { unnamed, now, lifetime_ms }).await?;
+        let Change::Signal(stored) = &receipt.change else { return Err(ServiceError::Worker) };
+        let (written, json) = written_signal(&receipt)?;
+        Ok((stored.signal.id.clone(), written, json))
     }
 
     /// Applies a merge patch to a signal; returns its JSON too.

@@ -1,6 +1,8 @@
 //! One batch of operations in one write transaction: each is checked against the state that it meets, then put into the
 //! tables.
 
+mod publish;
+
 use std::sync::Arc;
 
 use redb::{Key, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
@@ -137,6 +139,7 @@ impl<'tx> Batch<'tx> {
             Operation::PutSignal { draft, now, lifetime_ms, condition, precedence } => {
                 self.put_signal(draft, now, lifetime_ms, &condition, precedence)
             }
+            Operation::PublishSignal { unnamed, now, lifetime_ms } => self.publish_signal(&unnamed, now, lifetime_ms),
             Operation::PatchSignal { id, patch, condition } => self.patch_signal(&id, &patch, &condition),
             Operation::DeleteSignal { id, condition } => self.delete_signal(id, &condition),
             Operation::PutOverlay { draft, now, condition, precedence } => {

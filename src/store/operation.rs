@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::rows::{StoredOutcome, StoredOverlay, StoredSignal};
 use crate::domain::{
     Condition, Invalid, Object, Outcome, OverlayDraft, Rate, RateDraft, SignalDraft, SignalId, Token, UnixMillis,
-    UserId,
+    UnnamedSignal, UserId,
 };
 
 /// One write.
@@ -24,6 +24,15 @@ pub enum Operation {
         condition: Condition,
         /// What becomes of one that is there already.
         precedence: Precedence,
+    },
+    /// Publishes a signal under an id that is made for it; one that was published before stays as it is.
+    PublishSignal {
+        /// The signal as published.
+        unnamed: UnnamedSignal,
+        /// Fills in its creation.
+        now: UnixMillis,
+        /// Fills in its expiry.
+        lifetime_ms: i64,
     },
     /// Applies an RFC 7396 merge patch to a signal.
     PatchSignal {

@@ -260,6 +260,35 @@ fn outcomes_and_rates_are_put_as_recorded() {
 }
 
 #[test]
+fn signals_without_an_id_are_published_as_recorded() {
+    check(
+        "posts",
+        r##"
+        POST /v1/signals  {"symbol":"eur/usd","direction":"BUY","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
+        POST /v1/signals  {"symbol":"EURUSD","direction":"buy","stop_pips":"20.0","created_at":1588291200,"expires_at":"2099-01-01T00:00:00Z"}
+        POST /v1/signals  {"symbol":"EURUSD","direction":"SELL","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
+        POST /v1/signals  {"symbol":"EURUSD","direction":"SELL","stop_pips":20,"expires_at":"2099-01-01T00:00:00Z"}
+        POST /v1/signals  {"symbol":"US30#","direction":"SELL","stop_pips":20,"created_at":1588291200.5,"expires_at":"2099-01-01T00:00:00Z"}
+        POST /v1/signals  {"signal_id":null,"symbol":"US30#","direction":"SELL","stop_pips":20,"created_at":"2020-05-01T00:00:00.5Z","expires_at":"2099-01-01T00:00:00Z"}
+        POST /v1/signals  {"signal_id":"N1","symbol":"EURUSD","direction":"BUY","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
+        POST /v1/signals  {"signal_id":"N1","symbol":"EURUSD","direction":"BUY","stop_pips":20}
+        POST /v1/signals  {"signal_id":"N1","symbol":"EURUSD","direction":"BUY","stop_pips":21}
+        POST /v1/signals  {"signal_id":"a b","symbol":"EURUSD","direction":"BUY","stop_pips":21}
+        POST /v1/signals  {"symbol":"EURUSD","direction":"BUY","stop_pips":20,"created_at":"2020.05.01 00:00"}
+        POST /v1/signals  {"symbol":"EURUSD","direction":"BUY","stop_pips":20,"created_at":1588291200000}
+        POST /v1/signals  {"symbol":"EURUSD","direction":"BUY"}
+        POST /v1/signals  {}
+        POST /v1/signals  []
+        POST /v1/signals
+        POST /v1/signals?x=1  {}
+        POST /v1/signals  content-type: text/plain  {"symbol":"EURUSD","direction":"BUY","stop_pips":20}
+        GET /v1/signals?symbol=EURUSD
+        DELETE /v1/signals
+        "##,
+    );
+}
+
+#[test]
 fn imports_are_answered_line_by_line_as_recorded() {
     check(
         "imports",

@@ -122,7 +122,9 @@ impl<'a> Onlooker<'a> {
         let response = operation["responses"].get(answer.status.to_string());
         let response = response.unwrap_or_else(|| panic!("{name} is not described: {}", answer.body));
         let response = resolved(&self.document, response);
-        assert_eq!(response["headers"].get("ETag").is_some(), answer.header("etag").is_some(), "the tag of {name}");
+        for field in ["ETag", "Location"] {
+            assert_eq!(response["headers"].get(field).is_some(), answer.header(field).is_some(), "{field} of {name}");
+        }
         let Some(content) = response.get("content") else {
             assert_eq!(answer.body, "", "{name} is said to have no body");
             self.seen.insert(name);
@@ -219,6 +221,9 @@ fn see_signals(seen: &mut Onlooker<'_>) {
     let route = "/v1/signals/{signal}";
     seen.get_twice(route, SIGNAL);
     seen.get(route, "/v1/signals/x");
+    for body in [EURUSD, EURUSD, "{}", "{", "[]"] {
+        seen.write("/v1/signals", "POST", "/v1/signals", body);
+    }
     let too_large = " ".repeat(70_000);
     for body in
         [EURUSD, EURUSD, "{}", "{", &EURUSD.replace("BUY", "SELL"), &EURUSD.replace("1.085", "1.086"), &too_large]

@@ -5,7 +5,10 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use crate::kit::{Answer, EURUSD_PIPS, Server, run, shown};
+use overlaid::domain::{Condition, UnixMillis, UnnamedSignal};
+use overlaid::store::{Change, Effect, Operation};
+
+use crate::kit::{Answer, Direct, EURUSD_PIPS, Server, object, run, shown, signal_id};
 
 const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -151,4 +154,92 @@ fn times_are_rfc_3339_or_unix_seconds_and_other_forms_are_refused_with_what_to_s
         }
     }
     assert_eq!(server.get("/v1/signals/S9").json()["created_at"], "2025-11-30T14:05:00Z");
+}
+
+/// A sender that names no time and asks again after a timeout.
+#[test]
+fn the_same_body_again_within_its_life_is_the_same_signal() {
+    let now = UnixMillis::parse("2026-01-31T16:00:00Z").unwrap();
+    let direct = Direct::new();
+    let publish = |body: &str, minutes: i64| {
+        let unnamed = UnnamedSignal::from_object(object(body)).unwrap();
+        let now = now.plus_millis(minutes * 60_000);
+        let receipt = direct.put(Operation::PublishSignal { unnamed, now, lifetime_ms: 3_600_000 });
+        let Change::Signal(stored) = receipt.change else { panic!("a signal is published") };
+        (stored.signal.id.to_string(), receipt.effect)
+    };
+    let id = |id: &str, effect| (id.to_owned(), effect);
+    let (created, unchanged) = (Effect::Created, Effect::Unchanged);
+    let buy = r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20,"note":1}"#;
+    let first = "EURUSD-20260131T160000Z";
+    assert_eq!(publish(buy, 0), id(first, created));
+    assert_eq!(publish(buy, 59), id(first, unchanged), "it lives");
+    assert_eq!(
+        publish(r#"{"note":1,"stop_pips":"20.0","direction":"buy","symbol":"eur/usd"}"#, 1),
+        id(first, unchanged)
+    );
+    assert_eq!(publish(buy, 60), id("EURUSD-20260131T170000Z", created), "it is over");
+    for (other, number) in [
+        (buy.replace("BUY", "SELL"), "-2"),
+        (buy.replace("20", "21"), "-3"),
+        (buy.replace(":1}", ":2}"), "-4"),
+        (buy.replace(":1}", ":1,\"confidence\":50}"), "-5"),
+    ] {
+        let name = format!("EURUSD-20260131T170000Z{number}");
+        assert_eq!(publish(&other, 60), id(&name, created), "{other}");
+        assert_eq!(publish(&other, 61), id(&name, unchanged), "{other}");
+    }
+    let timed = buy.replace(":1}", r#":1,"created_at":"2026-01-31T16:00:00Z"}"#);
+    assert_eq!(publish(&timed, 60), id(first, unchanged), "a time tells a signal from later ones that are alike");
+    let later = timed.replace("16:00:00", "16:00:01");
+    assert_eq!(publish(&later, 0), id("EURUSD-20260131T160001Z", created));
+    let lasting = buy.replace(":1}", r#":1,"expires_at":"2026-03-01T00:00:00Z"}"#);
+    assert_eq!(publish(&lasting, 70), id("EURUSD-20260131T171000Z", created), "another life is another signal");
+    assert_eq!(publish(&lasting, 10_000), id("EURUSD-20260131T171000Z", unchanged));
+    let cancelled = Operation::PatchSignal {
+        id: signal_id("EURUSD-20260131T171000Z"),
+        patch: object(r#"{"status":"cancelled"}"#),
+        condition: Condition::None,
+    };
+    direct.put(cancelled);
+    assert_eq!(publish(&lasting, 10_001), id("EURUSD-20260131T171000Z", unchanged), "it stays cancelled");
+}
+
+#[test]
+fn a_hundred_signals_have_one_symbol_and_time_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let post = |pips: u32| {
+        let body = format!(
+            r#"{{"symbol":"EURUSD","direction":"BUY","stop_pips":{pips},"created_at":"2099-01-01T00:00:00Z"}}"#
+        );
+        server.send("POST", "/v1/signals", &body)
+    };
+    for pips in 1..=100 {
+        let made = post(pips);
+        let number = if pips == 1 { String::new() } else { format!("-{pips}") };
+        let address = format!("/v1/signals/EURUSD-20990101T000000Z{number}");
+        assert_eq!((made.status, made.header("location")), (201, Some(&*address)));
+        assert_eq!(server.get(&address).body, made.body);
+    }
+    assert_eq!(post(100).status, 200);
+    let full = post(101);
+    assert_eq!(full.problem(), (409, "conflict".to_owned()));
+    assert_snapshot!(full.json()["detail"].as_str().unwrap(), @"all ids of this symbol and time are taken, up to EURUSD-20990101T000000Z-100: send a signal_id");
+}
+
+/// As after a timeout, and at the same instant.
+#[test]
+fn senders_that_ask_again_at_once_make_one_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let post = || server.send("POST", "/v1/signals", EURUSD_PIPS);
+        let posts: Vec<_> = (0..20).map(|_| scope.spawn(post)).collect();
+        posts.into_iter().map(|post| post.join().unwrap()).collect()
+    });
+    let made = answers.iter().filter(|answer| answer.status == 201).count();
+    let addresses: std::collections::BTreeSet<_> = answers.iter().map(|answer| answer.header("location")).collect();
+    assert_eq!((made, addresses.len()), (1, 1), "{answers:?}");
+    assert_eq!(server.get("/v1/signals").json()["signals"].as_array().unwrap().len(), 1);
 }
