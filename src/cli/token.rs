@@ -24,7 +24,7 @@ pub(super) enum TokenCommand {
     #[command(after_help = "Example: overlaid token create --scope read --name bot --expires 90d")]
     Create {
         /// What it allows: read, read:<user>, write, metrics, admin (all of these, and backups); may be given several
-        /// times.
+        /// times. With hook the path to post signals to is printed, which holds the token.
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<Scope>,
         /// For whom or what it is.
@@ -61,7 +61,9 @@ impl TokenCommand {
                 if global.json {
                     writeln!(io::stdout(), "{made}")?;
                 } else {
-                    writeln!(io::stdout(), "{}", Row::parse(&made)?.text("token"))?;
+                    let made = Row::parse(&made)?;
+                    let path = made.known("path");
+                    writeln!(io::stdout(), "{}", path.unwrap_or_else(|| made.text("token")))?;
                 }
             }
             Self::List { rows } => {

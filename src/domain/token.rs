@@ -14,6 +14,8 @@ pub enum Scope {
     ReadUser(UserId),
     /// Write signals, overlays, outcomes and rates.
     Write,
+    /// Publish signals by a path that holds the token, and nothing else.
+    Hook,
     /// Read what the server counts about itself.
     Metrics,
     /// Everything, and what only the operator does.
@@ -21,7 +23,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Reads `read`, `read:<user>`, `write`, `metrics` or `admin`.
+    /// Reads `read`, `read:<user>`, `write`, `hook`, `metrics` or `admin`.
     ///
     /// # Errors
     ///
@@ -30,11 +32,12 @@ impl Scope {
         match text.split_once(':') {
             None if text == "read" => Ok(Self::Read),
             None if text == "write" => Ok(Self::Write),
+            None if text == "hook" => Ok(Self::Hook),
             None if text == "metrics" => Ok(Self::Metrics),
             None if text == "admin" => Ok(Self::Admin),
             Some(("read", user)) => Ok(Self::ReadUser(UserId::parse(user)?)),
             _ => {
-                let detail = "a scope is read, read:<user>, write, metrics or admin";
+                let detail = "a scope is read, read:<user>, write, hook, metrics or admin";
                 Err(Invalid::member(InvalidKind::InvalidName, "scope", detail))
             }
         }
@@ -55,6 +58,7 @@ impl fmt::Display for Scope {
             Self::Read => f.write_str("read"),
             Self::ReadUser(user) => write!(f, "read:{user}"),
             Self::Write => f.write_str("write"),
+            Self::Hook => f.write_str("hook"),
             Self::Metrics => f.write_str("metrics"),
             Self::Admin => f.write_str("admin"),
         }
@@ -184,7 +188,12 @@ impl TokenDraft {
             return Err(invalid(InvalidKind::OutOfRange, &format!("a token has 1 to {SCOPES_MAX} scopes")));
         }
         let parse = |text: &String| Scope::parse(text).map_err(|error| invalid(error.kind(), &error.to_string()));
-        texts.iter().map(parse).collect()
+        let scopes = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        if scopes.contains(&Scope::Hook) && scopes.len() > 1 {
+            let detail = "a token with the scope hook has no other: it stands in paths, which proxies log";
+            return Err(invalid(InvalidKind::InvalidName, detail));
+        }
+        Ok(scopes)
     }
 }
 
@@ -194,7 +203,7 @@ mod tests {
 
     #[test]
     fn scopes_are_read_and_shown_alike() {
-        for text in ["read", "read:7001", "read:-1009000000001", "read:a:b", "write", "metrics", "admin"] {
+        for text in ["read", "read:7001", "read:-1009000000001", "read:a:b", "write", "hook", "metrics", "admin"] {
             assert_eq!(Scope::parse(text).unwrap().to_string(), text);
         }
         for text in ["", "Read", "read:", "read:a/b", "write:7001", "root"] {
@@ -229,6 +238,7 @@ mod tests {
             (r#"{"scopes":"read"}"#, "wrong-type", "/scopes"),
             (r#"{"scopes":[1]}"#, "wrong-type", "/scopes"),
             (r#"{"scopes":["root"]}"#, "invalid-name", "/scopes"),
+            (r#"{"scopes":["hook","write"]}"#, "invalid-name", "/scopes"),
             (r#"{"scopes":["read"],"expire":"90d"}"#, "misspelled-member", "/expire"),
             (r#"{"scopes":["read"],"expires":90}"#, "wrong-type", "/expires"),
             (r#"{"scopes":["read"],"expires":"soon"}"#, "invalid-time", "/expires"),

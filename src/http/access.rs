@@ -6,9 +6,9 @@
 //! database may do everything, with tokens and without: the file system lets only the operator open it.
 //!
 //! The router's state is private to this file. A handler gets the service from [`Open`], [`ReadShared`], [`Read`],
-//! [`ReadUser`], [`Write`], [`Metrics`] or [`Admin`] and from nothing else, so that one that decides nothing about
-//! access does not compile. axum runs these before it reads the body. The fallbacks take [`Open`], so that a stranger
-//! learns nothing from an unknown route either.
+//! [`ReadUser`], [`Write`], [`Hook`], [`Metrics`] or [`Admin`] and from nothing else, so that one that decides nothing
+//! about access does not compile. axum runs these before it reads the body. The fallbacks take [`Open`], so that a
+//! stranger learns nothing from an unknown route either.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -76,7 +76,12 @@ impl Caller {
         let Some(bearer) = headers.typed_get::<Authorization<Bearer>>() else {
             return without_token("Authorization holds no bearer token");
         };
-        let (code, reason, token) = match service.check_token(bearer.token()) {
+        Self::with_token(service, bearer.token())
+    }
+
+    /// The holder of the token that has this text.
+    fn with_token(service: &Service, text: &str) -> Self {
+        let (code, reason, token) = match service.check_token(text) {
             TokenCheck::Valid(token) => return Self::Holder(token),
             TokenCheck::Expired(token, expires_at) => {
                 (Code::TokenExpired, format!("the token expired at {expires_at}").into(), Some(token))
@@ -130,13 +135,23 @@ impl Caller {
         self.require("read", |scope| match scope {
             Scope::Read | Scope::Admin => true,
             Scope::ReadUser(own) => own == user,
-            Scope::Write | Scope::Metrics => false,
+            Scope::Write | Scope::Hook | Scope::Metrics => false,
         })
     }
 
     /// Write.
     fn require_write(&self) -> Result<(), Problem> {
         self.require("write", |scope| matches!(scope, Scope::Write | Scope::Admin))
+    }
+
+    /// Publish signals by a path that holds the token. No caller does that without a token; and one that allows more is
+    /// refused, as proxies log paths.
+    fn require_hook(&self) -> Result<(), Problem> {
+        match self {
+            Self::Holder(held) if held.token.scopes == [Scope::Hook] => Ok(()),
+            Self::Operator | Self::Local | Self::Holder(_) => Err(Problem::forbidden("hook")),
+            Self::Stranger { .. } => self.require_known(),
+        }
     }
 
     /// Read what the server counts about itself. One user's token is not for that: it would show what others do.
@@ -163,7 +178,10 @@ impl AccessState {
     /// token is needed and it is not of a program of this machine; 503 `file-replaced` once another program has written
     /// to the database file.
     fn admit(&self, parts: &Parts) -> Result<Caller, Problem> {
-        let caller = Caller::of(&self.0, parts);
+        self.admit_as(Caller::of(&self.0, parts), parts)
+    }
+
+    fn admit_as(&self, caller: Caller, parts: &Parts) -> Result<Caller, Problem> {
         if let Some(record) = parts.extensions.get::<Arc<RequestRecord>>() {
             record.admitted(parts.extensions.get().cloned(), caller.token_id());
         }
@@ -280,6 +298,27 @@ impl FromRequestParts<AccessState> for Write {
     }
 }
 
+/// For senders that can set no header: the path holds their token.
+#[derive(Debug)]
+pub(super) struct Hook(pub(super) Service);
+
+#[derive(Deserialize)]
+struct OfToken {
+    token: String,
+}
+
+impl FromRequestParts<AccessState> for Hook {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
+        let path = Path::<OfToken>::from_request_parts(parts, state).await;
+        // What is not UTF-8 is no token.
+        let token = path.map(|Path(OfToken { token })| token).unwrap_or_default();
+        let caller = state.admit_as(Caller::with_token(&state.0, &token), parts)?;
+        caller.require_hook().map(|()| Self(state.0.clone()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,11 +337,15 @@ mod tests {
             let (shared, all) = (caller.require_read_shared().is_ok(), caller.require_read().is_ok());
             let (write, metrics, admin) =
                 (caller.require_write().is_ok(), caller.require_metrics().is_ok(), caller.require_admin().is_ok());
+            let in_path = caller.require_hook().is_ok();
+            assert_eq!(in_path, matches!(&caller, Caller::Holder(held) if held.token.scopes == [Scope::Hook]));
             [shared, read_mine, read_other, all, write, metrics, admin]
         };
         assert_eq!(allowed(Scope::Read), [true, true, true, true, false, true, false]);
         assert_eq!(allowed(Scope::ReadUser(mine.clone())), [true, true, false, false, false, false, false]);
         assert_eq!(allowed(Scope::Write), [false, false, false, false, true, false, false]);
+        assert_eq!(allowed(Scope::Hook), [false; 7]);
+        assert!(Caller::Operator.require_hook().is_err() && Caller::Local.require_hook().is_err());
         assert_eq!(allowed(Scope::Metrics), [false, false, false, false, false, true, false]);
         assert_eq!(allowed(Scope::Admin), [true; 7]);
     }

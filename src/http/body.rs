@@ -24,6 +24,7 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const JSON: &[&str] = &["application/json"];
+const JSON_OR_TEXT: &[&str] = &["application/json", "text/plain"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
 /// A request body that is one JSON object: `application/json`, and for `PATCH` also
@@ -41,6 +42,21 @@ impl<S: Sync> FromRequest<S> for ObjectBody {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let accepted = if *request.method() == Method::PATCH { MERGE_PATCH } else { JSON };
         check_media_type(request.headers(), accepted)?;
+        let json = read_whole(request.into_body()).await?;
+        Ok(Self(Object::parse(without_marks(&json))?))
+    }
+}
+
+/// As [`ObjectBody`], of a sender that can not choose what it says of its body: JSON also as `text/plain`, and without a
+/// `Content-Type`.
+#[derive(Debug)]
+pub(super) struct TextBody(pub(super) Object);
+
+impl<S: Sync> FromRequest<S> for TextBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        check_media_type(request.headers(), JSON_OR_TEXT)?;
         let json = read_whole(request.into_body()).await?;
         Ok(Self(Object::parse(without_marks(&json))?))
     }
@@ -124,7 +140,9 @@ fn check_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Proble
         return refuse("Content-Encoding is not supported")
             .map_err(|problem| problem.with_header(ACCEPT_ENCODING, identity));
     }
-    let Some(value) = headers.get(CONTENT_TYPE) else { return refuse("Content-Type is missing") };
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return if accepted == JSON_OR_TEXT { Ok(()) } else { refuse("Content-Type is missing") };
+    };
     if accepted.iter().any(|known| value == known) {
         return Ok(());
     }
@@ -173,6 +191,10 @@ mod tests {
         check("application/json; charset=utf-16", JSON, false);
         check("application/jsonx", JSON, false);
         check("text/plain", JSON, false);
+        check("text/plain; charset=UTF-8", JSON_OR_TEXT, true);
+        check("text/plain; charset=utf-16", JSON_OR_TEXT, false);
+        check("text/html", JSON_OR_TEXT, false);
+        assert!(check_media_type(&HeaderMap::new(), JSON_OR_TEXT).is_ok());
         check("application/merge-patch+json", JSON, false);
         check("application/merge-patch+json", MERGE_PATCH, true);
         check("application/json", &LINES, false);

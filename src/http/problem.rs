@@ -221,7 +221,12 @@ impl Problem {
 
     /// 403 `forbidden` for a token without the scope that is `needed`.
     pub(super) fn forbidden(needed: &'static str) -> Self {
-        let detail = format!("the token does not allow this: it needs the scope {needed}");
+        let detail = match needed {
+            "hook" => {
+                "the path takes a token with the scope hook and no other; the one that was sent may stand in logs of proxies: revoke it".to_owned()
+            }
+            _ => format!("the token does not allow this: it needs the scope {needed}"),
+        };
         let problem = Self::new(Code::Forbidden, detail);
         match HeaderValue::try_from(format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{needed}\"")) {
             Ok(challenge) => problem.with_header(WWW_AUTHENTICATE, challenge),

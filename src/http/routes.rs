@@ -25,14 +25,21 @@ pub(super) fn router(service: Service, background: &Background) -> Router {
 /// refused without a document.
 pub(super) fn with_fallbacks(routes: Router<AccessState>) -> Router<AccessState> {
     routes
-        .fallback(async |_: Open, uri: Uri| {
-            Problem::new(Code::NoSuchRoute, format!("no route has the path {}", echo(uri.path())))
-        })
+        .fallback(async |_: Open, uri: Uri| Problem::new(Code::NoSuchRoute, no_route(uri.path())))
         // axum adds the `Allow` header.
         .method_not_allowed_fallback(async |_: Open, method: Method| {
             let detail = format!("{} is not a method of this route", echo(method.as_str()));
             Problem::new(Code::MethodNotAllowed, detail)
         })
+}
+
+/// Says that no route has this path, without the path if that may hold a token: the path of a mistyped hook does.
+fn no_route(path: &str) -> String {
+    let lower = path.to_ascii_lowercase();
+    if ["hook", "ovl", "%"].iter().any(|mark| lower.contains(mark)) {
+        return "no route has this path; that of a hook is /v1/hooks/{token}/signals".to_owned();
+    }
+    format!("no route has the path {}", echo(path))
 }
 
 pub(super) fn routes(background: &Background) -> Router<AccessState> {
@@ -54,6 +61,7 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .route("/v1/users/{user}/missions/{signal}", get(missions::get_mission))
         .route("/v1/users/{user}/missions/{signal}/explanation", get(missions::explain_mission))
         .route("/v1/signals", post(signals::post_signal))
+        .route("/v1/hooks/{token}/signals", post(signals::post_hook))
         .route(
             "/v1/signals/{signal}",
             get(signals::get_signal)

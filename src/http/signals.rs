@@ -5,9 +5,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::access::{ReadShared, Write};
+use super::access::{Hook, ReadShared, Write};
 use super::answer;
-use super::body::ObjectBody;
+use super::body::{ObjectBody, TextBody};
 use super::conditional::Conditions;
 use super::extract::{Nothing, Parameters, Path, Query};
 use super::missions::{PageRows, signal_cursor};
@@ -72,6 +72,16 @@ pub(super) async fn post_signal(
     Write { service, .. }: Write,
     _: Query<Nothing>,
     ObjectBody(body): ObjectBody,
+) -> Result<Response, Problem> {
+    publish(&service, body).await
+}
+
+/// `POST /v1/hooks/{token}/signals`: as [`post_signal`], for a sender that can set no header. It reads JSON also as
+/// `text/plain`, and without a `Content-Type`.
+pub(super) async fn post_hook(
+    Hook(service): Hook,
+    _: Query<Nothing>,
+    TextBody(body): TextBody,
 ) -> Result<Response, Problem> {
     publish(&service, body).await
 }

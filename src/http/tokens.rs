@@ -12,11 +12,11 @@ use super::body::ObjectBody;
 use super::extract::{Nothing, Parameters, Path, Query};
 use super::missions::PageRows;
 use super::problem::Problem;
-use crate::domain::{Token, TokenDraft, UnixMillis};
+use crate::domain::{Scope, Token, TokenDraft, UnixMillis};
 use crate::service::Page;
 
 /// `POST /v1/admin/tokens`: make a token, as `{"scopes":["read"],"name":"bot","expires":"90d"}`. 201 with the token,
-/// whose text is shown this once; every request from now on needs one.
+/// whose text is shown this once; every request from now on needs one. One for a hook comes with the path that it is for.
 ///
 /// 422 if a member is not as it has to be, or another than these is there.
 pub(super) async fn post_token(
@@ -27,6 +27,9 @@ pub(super) async fn post_token(
     let (text, token) = service.create_token(TokenDraft::from_object(body)?).await?;
     let mut made = token_json(&token);
     if let Some(members) = made.as_object_mut() {
+        if token.scopes == [Scope::Hook] {
+            members.insert("path".to_owned(), format!("/v1/hooks/{text}/signals").into());
+        }
         members.insert("token".to_owned(), text.into());
     }
     let mut response = (StatusCode::CREATED, answer::json(made.to_string().into_bytes())).into_response();

@@ -316,6 +316,7 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.write(route, "PUT", rate, r#"{"price":-1}"#);
     seen.get_twice(route, rate);
     seen.get(route, "/v1/rates/GBPXXX");
+    seen.write("/v1/hooks/{token}/signals", "POST", "/v1/hooks/none/signals", EURUSD);
     let lines = "{\"rate\":{\"pair\":\"GBPUSD\",\"price\":1.35}}\n{\"rate\":1}\n";
     for kind in LINES {
         seen.see("/v1/import", "POST", "/v1/import", &[("content-type", kind), ("accept", kind)], lines);
@@ -362,10 +363,14 @@ fn answers_have_the_shapes_that_are_described() {
     drop(server);
 
     // What a token may not read it is not shown.
+    let hook = create_token(folder.path(), "hook");
     let mint = |scope| format!("Bearer {}", create_token(folder.path(), scope));
     let (read, write) = (mint("read"), mint("write"));
     let server = Server::start(folder.path(), &[]);
     let mut with_tokens = Onlooker::new(&server);
+    for body in [EURUSD.replace("1.085", "1.086"), EURUSD.replace("1.085", "1.086"), "{}".to_owned()] {
+        with_tokens.see("/v1/hooks/{token}/signals", "POST", &hook, &[], &body);
+    }
     let json = ("content-type", "application/merge-patch+json");
     for (route, path) in [("/v1/signals/{signal}", SIGNAL), ("/v1/users/{user}/overlay", "/v1/users/7001/overlay")] {
         with_tokens.see(route, "PATCH", path, &[json, ("authorization", &write)], "{}");

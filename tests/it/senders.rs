@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 use overlaid::domain::{Condition, UnixMillis, UnnamedSignal};
 use overlaid::store::{Change, Effect, Operation};
 
-use crate::kit::{Answer, Direct, EURUSD_PIPS, Server, object, run, shown, signal_id};
+use crate::kit::{Answer, Direct, EURUSD_PIPS, Server, create_token, object, run, run_token, shown, signal_id};
 
 const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -242,4 +242,119 @@ fn senders_that_ask_again_at_once_make_one_signal() {
     let addresses: std::collections::BTreeSet<_> = answers.iter().map(|answer| answer.header("location")).collect();
     assert_eq!((made, addresses.len()), (1, 1), "{answers:?}");
     assert_eq!(server.get("/v1/signals").json()["signals"].as_array().unwrap().len(), 1);
+}
+
+/// The path of a hook whose token is the text.
+fn hook(token: &str) -> String {
+    format!("/v1/hooks/{token}/signals")
+}
+
+#[test]
+fn a_hook_publishes_signals_by_its_path_and_allows_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = create_token(folder.path(), "hook");
+    let token = path.split('/').nth(3).unwrap().to_owned();
+    assert_eq!(path, hook(&token));
+    let [read, write, admin] = ["read", "write", "admin"].map(|scope| create_token(folder.path(), scope));
+    let server = Server::start(folder.path(), &[]);
+    let post =
+        |path: &str, fields: &[(&str, &str)], body: &str| server.send_with("POST", path, fields, body.as_bytes());
+    let body = |pips: u32| format!(r#"{{"symbol":"EURUSD","direction":"buy","stop_pips":{pips}}}"#);
+
+    for (pips, kinds) in (20..).zip([
+        &[][..],
+        &[("content-type", "text/plain")],
+        &[("content-type", "text/plain; charset=utf-8")],
+        &[("content-type", "application/json")],
+        &[("authorization", "Bearer nonsense")],
+    ]) {
+        let made = post(&path, kinds, &body(pips));
+        let address = made.header("location").unwrap_or_else(|| panic!("{kinds:?}: {made:?}")).to_owned();
+        assert_eq!((made.status, server.get_as(&read, &address).body), (201, made.body));
+        assert_eq!(post(&path, kinds, &format!("\u{feff}{}\0", body(pips))).status, 200);
+    }
+    for kind in ["application/x-www-form-urlencoded", "text/html", "text/plain; charset=utf-16", ""] {
+        assert_eq!(post(&path, &[("content-type", kind)], &body(20)).problem().0, 415, "{kind}");
+    }
+    assert_eq!(post(&path, &[], "buy EURUSD").problem(), (400, "malformed-json".to_owned()));
+    assert_eq!(post(&path, &[], &"x".repeat(70_000)).problem(), (413, "body-too-large".to_owned()));
+    assert_eq!(post(&format!("{path}?x=1"), &[], &body(20)).problem(), (400, "unknown-parameter".to_owned()));
+    let encoded = path.replace("ovl_", "%6Fvl%5f");
+    assert_eq!(post(&encoded, &[], &body(20)).status, 200, "a path may be encoded");
+
+    let forbidden = (403, "forbidden".to_owned());
+    for other in [&read, &write, &admin] {
+        let refused = post(&hook(other), &[], &body(20));
+        assert_eq!(refused.problem(), forbidden, "it would stand in logs of proxies");
+        assert!(!refused.body.contains(&**other) && refused.body.contains("revoke it"), "{refused:?}");
+    }
+    let unauthorized = (401, "unauthorized".to_owned());
+    let wrong = format!("{}0", &token[..token.len() - 1]);
+    for other in [&*wrong, &token[..20], "x", "%00", "%ff", "..", "ovl_", "a%2Fb"] {
+        let refused = post(&hook(other), &[("authorization", &format!("Bearer {admin}"))], &body(20));
+        assert_eq!(refused.problem(), unauthorized, "{other}");
+        assert!(refused.header("www-authenticate").is_some_and(|field| field.contains("invalid_token")), "{refused:?}");
+    }
+    for method in ["GET", "HEAD", "PUT", "DELETE"] {
+        let refused = server.send_with(method, &path, &[], b"");
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("POST")), "{method}");
+    }
+    let bearer = format!("Bearer {token}");
+    for (method, path) in [
+        ("GET", "/v1/signals"),
+        ("POST", "/v1/signals"),
+        ("PUT", "/v1/signals/S1"),
+        ("GET", "/v1/users/7/overlay"),
+        ("GET", "/metrics"),
+        ("POST", "/v1/import"),
+        ("GET", "/v1/admin/tokens"),
+    ] {
+        let refused = server.send_with(method, path, &[JSON[0], ("authorization", &bearer)], body(20).as_bytes());
+        assert_eq!(refused.problem(), forbidden, "{method} {path}");
+    }
+    run_token(folder.path(), &["revoke", token.split('_').nth(1).unwrap()]);
+    assert_eq!(post(&path, &[], &body(20)).problem(), unauthorized);
+    run_token(folder.path(), &["none"]);
+    assert_eq!(post(&path, &[], &body(20)).problem(), unauthorized, "a hook needs its token always");
+    assert_eq!(server.get("/v1/signals").json()["signals"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn the_token_of_a_hook_stands_in_no_log_metric_or_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = create_token(folder.path(), "hook");
+    let admin = create_token(folder.path(), "admin");
+    let secret = path.split(['/', '_']).nth(5).unwrap();
+    assert_eq!(secret.len(), 64);
+    let server = Server::start(folder.path(), &[]);
+    let id = |number: usize| format!("hook-{number}");
+    let asked = [
+        ("POST", path.clone()),
+        ("GET", path.clone()),
+        ("BREW", path.clone()),
+        ("POST", path.replace("signals", "signal")),
+        ("POST", path.replace("hooks", "hook")),
+        ("POST", path.replace("/hooks", "")),
+        ("POST", path.replace("/v1", "")),
+        ("POST", path.replace("ovl", "%6fvl") + "/"),
+        ("POST", format!("{path}?x=1")),
+        ("POST", path.replace(secret, &secret.replace('0', "1"))),
+        ("POST", path.clone()),
+    ];
+    let last = asked.len() - 1;
+    for (number, (method, path)) in asked.iter().enumerate() {
+        let host = if number == last { "a b" } else { "localhost" };
+        let fields = [("x-request-id", &*id(number)), ("host", host), JSON[0]];
+        let answer = server.send_with(method, path, &fields, EURUSD_PIPS.as_bytes());
+        assert!(!format!("{answer:?}").contains(&secret[..16]), "{answer:?}");
+        let line = server.logged(|event| {
+            assert!(!event.to_string().contains(&secret[..16]), "{event}");
+            event["request_id"] == *id(number)
+        });
+        let is_known = path.split('?').next().unwrap().ends_with("/signals") && path.starts_with("/v1/hooks/");
+        let route = if is_known { "/v1/hooks/{token}/signals".into() } else { serde_json::Value::Null };
+        assert_eq!(line["route"], route, "{line}");
+    }
+    let metrics = server.get_as(&admin, "/metrics").body;
+    assert!(metrics.contains("/v1/hooks/{token}/signals") && !metrics.contains(&secret[..16]), "{metrics}");
 }
