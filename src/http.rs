@@ -2,7 +2,7 @@
 //!
 //! A request passes through here in this order: `server` accepts the connection, on its address or on the socket file
 //! of `unix_socket`, and keeps its limits; `request_log` gives the request an id and writes its line; around the router,
-//! panics are caught and what takes too long is ended; the router finds the handler; an extractor of `access` decides
+//! panics are caught, what takes too long is ended, and pages of other origins are told what they may (`cors`); the router finds the handler; an extractor of `access` decides
 //! whether the caller may have it; more extractors, of `extract` and `body`, parse it into domain types; the handler
 //! asks the service. Handlers of lists run on threads of their own, of `background`. Whatever goes wrong on the way
 //! leaves as a `problem::Problem`.
@@ -18,6 +18,7 @@ mod body_timeout;
 mod conditional;
 #[cfg(test)]
 mod connection_tests;
+mod cors;
 mod docs;
 mod entity_tag;
 mod export;
@@ -47,6 +48,7 @@ mod tokens;
 mod unix_socket;
 mod users;
 
+pub use cors::Origin;
 pub use in_process::InProcess;
 pub use local::is_loopback;
 pub use server::{Limits, Listeners, Settings, serve};

@@ -53,6 +53,10 @@ pub(super) struct Serve {
     /// Memory of bodies that clients are sending, together; beyond it the slowest clients are cut off.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", env = "OVERLAID_BODIES_MEMORY")]
     bodies_memory: ByteSize,
+    /// Origin whose web pages may call and read the answers, as `https://app.example.org`; may be given several times, and
+    /// as a list with commas.
+    #[arg(long = "cors-origin", value_name = "ORIGIN", value_delimiter = ',', env = "OVERLAID_CORS_ORIGINS")]
+    cors_origins: Vec<http::Origin>,
     /// Whether to log a line for each request; refusals (401, 403) are logged in any case.
     #[arg(long, value_name = "WHEN", default_value = "on", env = "OVERLAID_ACCESS_LOG")]
     access_log: AccessLog,
@@ -231,7 +235,11 @@ async fn serve_until_stopped(serve: &Serve, config: &Config, service: Service) -
         bodies_bytes_max: serve.bodies_memory.as_u64(),
         ..http::Limits::default()
     };
-    let settings = http::Settings { limits, access_log: serve.access_log == AccessLog::On };
+    let settings = http::Settings {
+        limits,
+        access_log: serve.access_log == AccessLog::On,
+        cors_origins: serve.cors_origins.clone(),
+    };
     tokio::select! {
         served = http::serve(http::Listeners { tcp: listener, socket }, service, settings, shutdown) => served.context("cannot serve"),
         // Connections are dropped as they are: there is nothing to answer from.

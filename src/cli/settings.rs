@@ -1,5 +1,6 @@
 //! `config`: what a server would be set to, and by what.
 
+use std::ffi::OsStr;
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
@@ -35,10 +36,10 @@ impl ConfigCommand {
             show.get_arguments().filter_map(|setting| Some((setting, setting.get_long()?, setting.get_env()?)));
         for (setting, name, variable) in settings {
             let id = setting.get_id().as_str();
-            let value = matches
-                .get_raw(id)
-                .and_then(|mut values| values.next())
-                .map(|value| if setting.is_hide_env_values_set() { "hidden".into() } else { value.to_string_lossy() });
+            // A setting that may be given several times is a list.
+            let values =
+                matches.get_raw(id).map(|values| values.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(","));
+            let value = values.map(|value| if setting.is_hide_env_values_set() { "hidden".to_owned() } else { value });
             let from = match matches.value_source(id) {
                 Some(ValueSource::CommandLine) => "flag",
                 Some(ValueSource::EnvVariable) => "environment",
@@ -49,7 +50,7 @@ impl ConfigCommand {
                 let line = json!({ "name": name, "variable": variable, "value": value, "from": from });
                 writeln!(out, "{line}")?;
             } else {
-                let value = value.unwrap_or("-".into());
+                let value = value.unwrap_or("-".to_owned());
                 writeln!(out, "{from:<12} {variable:<26} {value}")?;
             }
         }

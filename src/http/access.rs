@@ -20,15 +20,17 @@ use headers::authorization::Bearer;
 use headers::{Authorization, HeaderMapExt as _};
 use serde::Deserialize;
 
+use super::cors::Origin;
 use super::problem::{Code, Problem};
 use super::request_log::RequestRecord;
 use super::{head, local};
 use crate::domain::{Scope, UserId};
 use crate::service::{HeldToken, Service, TokenCheck};
 
-/// The router's state: the service, which only the extractors of this file give away.
+/// The router's state: the service, which only the extractors of this file give away, and the origins whose pages may
+/// call.
 #[derive(Clone, Debug)]
-pub(super) struct AccessState(Service);
+pub(super) struct AccessState(Service, Arc<[Origin]>);
 
 /// Marks a request that came through the socket file, which the file system lets only the operator open, or from this
 /// process.
@@ -166,8 +168,8 @@ impl Caller {
 }
 
 impl AccessState {
-    pub(super) fn new(service: Service) -> Self {
-        Self(service)
+    pub(super) fn new(service: Service, origins: &[Origin]) -> Self {
+        Self(service, origins.into())
     }
 
     /// Finds out who asks and tells the request's log line. Refuses a request that may have nothing at all.
@@ -191,7 +193,7 @@ impl AccessState {
             return Ok(caller);
         }
         if matches!(caller, Caller::Local) {
-            local::require(parts, host.as_ref()).inspect_err(|_| {
+            local::require(parts, host.as_ref(), &self.1).inspect_err(|_| {
                 self.0.metrics().http.foreign_refused.inc();
             })?;
         }

@@ -24,7 +24,7 @@ impl InProcess {
     pub fn new(service: Service) -> Self {
         let held = service.metrics().http.answers_held.clone();
         let budget = MemoryBudget::new("--answers-memory", u64::MAX, held);
-        Self(router(service, &Background::on(Handle::current(), budget)))
+        Self(router(service, &Background::on(Handle::current(), budget), &[]))
     }
 
     /// Answers a request.

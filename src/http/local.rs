@@ -10,21 +10,23 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use axum::http::header::{FORWARDED, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderValue, Uri};
 
+use super::cors::Origin;
 use super::memory_budget::Connection;
 use super::problem::{Code, Problem, echo};
 
 /// Refuses a request of another machine, another site or a proxy.
 ///
 /// - `host`: what its `Host` header names.
+/// - `origins`: the other sites whose pages may call.
 ///
 /// # Errors
 ///
 /// 403 `local-only`.
-pub(super) fn require(request: &Parts, host: Option<&Authority>) -> Result<(), Problem> {
+pub(super) fn require(request: &Parts, host: Option<&Authority>, origins: &[Origin]) -> Result<(), Problem> {
     let peer = request.extensions.get::<Connection>().and_then(Connection::peer);
-    let foreign = far(peer).or_else(|| foreign(&request.uri, &request.headers, host));
+    let foreign = far(peer).or_else(|| foreign(&request.uri, &request.headers, host, origins));
     foreign.map_or(Ok(()), |foreign| Err(local_only(&foreign)))
 }
 
@@ -45,7 +47,7 @@ fn local_only(foreign: &str) -> Problem {
 }
 
 /// Says what gives a request away as foreign; `None` for one of this machine.
-fn foreign(uri: &Uri, headers: &HeaderMap, named: Option<&Authority>) -> Option<String> {
+fn foreign(uri: &Uri, headers: &HeaderMap, named: Option<&Authority>, origins: &[Origin]) -> Option<String> {
     let shown = |value: &[u8]| echo(&String::from_utf8_lossy(value));
     let host = headers.get(HOST);
     // Before HTTP/1.1 a request need not name a host, and no browser sends such a request.
@@ -58,8 +60,10 @@ fn foreign(uri: &Uri, headers: &HeaderMap, named: Option<&Authority>) -> Option<
     }
     let own = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
     let is_own = |origin: &str| origin.strip_prefix("http://").is_some_and(|host| host.eq_ignore_ascii_case(own));
-    if let Some(origin) = headers.get_all(ORIGIN).iter().find(|origin| !origin.to_str().is_ok_and(is_own)) {
-        return Some(format!("Origin \"{}\" is another site", shown(origin.as_bytes())));
+    let may_call =
+        |origin: &HeaderValue| origin.to_str().is_ok_and(is_own) || origins.iter().any(|allowed| allowed == origin);
+    if let Some(origin) = headers.get_all(ORIGIN).iter().find(|origin| !may_call(origin)) {
+        return Some(format!("Origin \"{}\" is another site, and no --cors-origin", shown(origin.as_bytes())));
     }
     let proxy = headers.keys().find(|name| **name == FORWARDED || name.as_str().starts_with("x-forwarded-"));
     proxy.map(|name| format!("{} says that the request came through a proxy", echo(name.as_str())))

@@ -22,7 +22,7 @@ use crate::service::{Service, Stopwatch};
 
 /// The target of the log lines of requests: `RUST_LOG=info,overlaid::access=off` turns them off.
 const TARGET: &str = "overlaid::access";
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What nginx logs too where a client closes its connection before it is answered.
 const CLIENT_GONE: u16 = 499;
 /// Longest id of a client that is kept: a UUID takes 36 bytes, a trace id with its span 55.

@@ -9,6 +9,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::access::{AccessState, Open};
 use super::background::{self, Background};
+use super::cors::Origin;
 use super::problem::{Code, Problem, echo};
 use super::{
     docs, export, health, import, metrics, missions, openapi, page, prune, rates, signals, stats, summary, tokens,
@@ -17,8 +18,10 @@ use super::{
 use crate::service::Service;
 
 /// Makes the router.
-pub(super) fn router(service: Service, background: &Background) -> Router {
-    with_fallbacks(routes(background)).with_state(AccessState::new(service))
+///
+/// - `origins`: the sites whose pages may call.
+pub(super) fn router(service: Service, background: &Background, origins: &[Origin]) -> Router {
+    with_fallbacks(routes(background)).with_state(AccessState::new(service, origins))
 }
 
 /// Gives routes problem documents for unknown paths and methods. Methods of routes that are added later would be

@@ -34,12 +34,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::either::Either;
-use tower::{Layer as _, Service as _};
+use tower::{Layer as _, Service as _, ServiceExt as _};
 use tower_http::catch_panic::{CatchPanic, CatchPanicLayer};
+use tower_http::cors::CorsLayer;
 
 use super::access::Operator;
 use super::background::BackgroundThreads;
 use super::body_timeout::{TimedBody, Unread};
+use super::cors::{self, Origin};
 use super::memory_budget::{Connection, MemoryBudget};
 use super::problem::{Code, Problem, panic_message};
 use super::request_log::RequestLog;
@@ -57,12 +59,14 @@ const DRAIN_REFUSED: Duration = Duration::from_secs(2);
 const HEAD_BYTES_LEAST: usize = 8 * 1024;
 
 /// How one server answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// What it holds at most and how long it waits.
     pub limits: Limits,
     /// Whether every request has a log line. Refusals (401, 403) have one in any case.
     pub access_log: bool,
+    /// The origins whose pages may call.
+    pub cors_origins: Vec<Origin>,
 }
 
 /// What one server holds at most, and how long it waits.
@@ -144,8 +148,8 @@ pub async fn serve(
     let threads = BackgroundThreads::start()?;
     let budget = service.metrics().http.answers_held.clone();
     let budget = MemoryBudget::new("--answers-memory", settings.limits.answers_bytes_max, budget);
-    let router = router(service.clone(), &threads.background(budget));
-    let handler = RequestHandler::new(router, settings, &service);
+    let router = router(service.clone(), &threads.background(budget), &settings.cors_origins);
+    let handler = RequestHandler::new(router, &settings, &service);
     run(listeners, handler, shutdown).await
 }
 
@@ -250,6 +254,7 @@ fn connection_settings(limits: Limits) -> http1::Builder {
 #[derive(Debug)]
 pub(super) struct RequestHandler {
     stack: Stack,
+    cors: Option<CorsLayer>,
     log: RequestLog,
     limits: Limits,
     bodies: Arc<MemoryBudget>,
@@ -260,14 +265,15 @@ pub(super) struct RequestHandler {
 type Stack = CatchPanic<Router, fn(Box<dyn Any + Send>) -> Response>;
 
 impl RequestHandler {
-    pub(super) fn new(router: Router, settings: Settings, service: &Service) -> Self {
+    pub(super) fn new(router: Router, settings: &Settings, service: &Service) -> Self {
         let metrics = &service.metrics().http;
         let on_panic: fn(Box<dyn Any + Send>) -> Response = |payload| Problem::panicked(&*payload).into_response();
         let stack = CatchPanicLayer::custom(on_panic).layer(router);
         let log = RequestLog { is_on: settings.access_log, service: service.clone() };
         let limits = settings.limits;
         let bodies = MemoryBudget::new("--bodies-memory", limits.bodies_bytes_max, metrics.bodies_held.clone());
-        Self { stack, log, limits, bodies, unreadable: metrics.unreadable.clone() }
+        let cors = cors::layer(&settings.cors_origins);
+        Self { stack, cors, log, limits, bodies, unreadable: metrics.unreadable.clone() }
     }
 
     /// Answers a request.
@@ -300,8 +306,15 @@ impl RequestHandler {
         response
     }
 
-    /// Has the router answer within the time limit.
+    /// Has the router answer, and tells a browser whether the page that asks may have the answer.
     async fn respond(&self, request: Request) -> Response {
+        let Some(cors) = &self.cors else { return self.respond_in_time(request).await };
+        let respond = |request| async move { Ok::<_, Infallible>(self.respond_in_time(request).await) };
+        cors.layer(tower::service_fn(respond)).oneshot(request).await.unwrap_or_else(|never| match never {})
+    }
+
+    /// Has the router answer within the time limit.
+    async fn respond_in_time(&self, request: Request) -> Response {
         // tower-http's `TimeoutLayer` sets its timer before it asks the router, this only where the router has to wait:
         // a view, which is answered from memory, costs no timer.
         if let Ok(Ok(response)) = tokio::time::timeout(self.limits.handler, self.stack.clone().call(request)).await {

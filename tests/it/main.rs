@@ -15,6 +15,7 @@ mod cli;
 mod clients;
 mod conditions;
 mod copies;
+mod cors;
 mod crash;
 mod damage;
 mod deploy;

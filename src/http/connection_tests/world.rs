@@ -71,8 +71,9 @@ impl World {
             Service::open(&folder.path().join("overlaid.redb"), crate::service::Settings::built_in().unwrap()).unwrap();
         let budget = MemoryBudget::new("--answers-memory", limits.answers_bytes_max, BudgetMetrics::default());
         let all = routes(&Background::on(runtime.handle().clone(), budget)).merge(more_routes(&signals));
-        let router = with_fallbacks(all).with_state(AccessState::new(service.clone()));
-        let handler = RequestHandler::new(router, Settings { limits, access_log: true }, &service);
+        let router = with_fallbacks(all).with_state(AccessState::new(service.clone(), &[]));
+        let settings = Settings { limits, access_log: true, cors_origins: Vec::new() };
+        let handler = RequestHandler::new(router, &settings, &service);
         let served = runtime.spawn(run(Listeners { tcp: listener, socket: None }, handler, shutdown));
         Self { address, signals, stop: Some(stop), served: Some(served), runtime, _folder: folder }
     }

@@ -135,7 +135,7 @@ impl ServedWorld {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind((address, 0))).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let settings = http::Settings { limits: http::Limits::default(), access_log: false };
+        let settings = http::Settings { limits: http::Limits::default(), access_log: false, cors_origins: Vec::new() };
         runtime.spawn(http::serve(
             http::Listeners { tcp: listener, socket: None },
             world.service.clone(),
