@@ -14,6 +14,8 @@ mod sqlite;
 pub(crate) mod table;
 
 mod batches;
+mod compact;
+mod followers;
 mod growth;
 mod updates;
 mod views;
@@ -67,10 +69,12 @@ pub(crate) struct Topic {
 }
 
 /// All topics in the order of the table.
-pub(crate) const TOPICS: [Topic; 8] = [
+pub(crate) const TOPICS: [Topic; 10] = [
     Topic { name: "views", run: views::run },
     Topic { name: "memcpy", run: batches::in_process },
     Topic { name: "batches", run: batches::over_http },
+    Topic { name: "compact", run: compact::run },
+    Topic { name: "followers", run: followers::run },
     Topic { name: "peers", run: batches::against_peers },
     Topic { name: "durable", run: updates::durable },
     Topic { name: "updates", run: updates::over_http },

@@ -21,6 +21,7 @@ mod settings;
 mod stats;
 mod systemd;
 mod token;
+mod watch;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -117,6 +118,15 @@ impl Global {
         Client::in_process(&start(opened, settings, &self.config)?)
     }
 
+    /// The server that runs, and never the file.
+    fn server(&self) -> anyhow::Result<Client> {
+        if let Some(address) = &self.server {
+            return Client::at_address(address.clone(), self.token.as_deref());
+        }
+        let socket = self.config.socket();
+        Client::at_socket(&socket)?.with_context(|| format!("no server answers at {}", socket.display()))
+    }
+
     /// Prints names and values: a line each for a person, or one JSON object.
     fn print(&self, members: &[Member]) -> anyhow::Result<Answer> {
         let mut out = io::stdout().lock();
@@ -162,6 +172,8 @@ enum Command {
     Instruments(instruments::ShowInstruments),
     /// Show how much is stored.
     Stats(stats::Stats),
+    /// Print what changes, as it changes.
+    Watch(watch::Watch),
     /// Remove the signals that expired before a moment, with their outcomes.
     Prune(prune::Prune),
     /// Make, list and revoke access tokens.
@@ -239,6 +251,7 @@ fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::User(user) => user.run(&global),
         Command::Instruments(show) => show.run(&global),
         Command::Stats(stats) => stats.run(&global),
+        Command::Watch(watch) => watch.run(&global),
         Command::Prune(prune) => prune.run(&global),
         Command::Token(token) => token.run(&global),
         Command::Backup(backup) => backup.run(&global),

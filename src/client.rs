@@ -4,6 +4,7 @@
 //! So each thing is done in one place, the HTTP layer, and a command works alike while a server runs and while none
 //! does. Nothing here knows what a route means. There is no TLS, so no other machine is asked.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use axum::http::Method;
 
@@ -96,7 +98,14 @@ impl Problem {
 pub struct Client {
     way: Way,
     runtime: Runtime,
+    /// What ends waits, if anything does.
+    interrupts: RefCell<Option<Signal>>,
 }
+
+/// The user interrupted the program while it waited.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
 
 #[derive(Debug)]
 enum Way {
@@ -197,7 +206,41 @@ impl Client {
     fn new(way: impl FnOnce(&Runtime) -> Way) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("cannot start the runtime")?;
-        Ok(Self { way: way(&runtime), runtime })
+        Ok(Self { way: way(&runtime), runtime, interrupts: RefCell::new(None) })
+    }
+
+    /// From now on Ctrl-C does not end the program, but every wait for an answer, with [`Interrupted`].
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell of it.
+    pub fn end_waits_at_interrupt(&mut self) -> anyhow::Result<()> {
+        let _entered = self.runtime.enter();
+        let interrupts = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+        self.interrupts = RefCell::new(Some(interrupts));
+        Ok(())
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = T>) -> anyhow::Result<T> {
+        let mut interrupts = self.interrupts.take();
+        let done = self.runtime.block_on(async {
+            let Some(interrupts) = &mut interrupts else { return Ok(work.await) };
+            tokio::select! {
+                _ = interrupts.recv() => Err(Interrupted.into()),
+                done = work => Ok(done),
+            }
+        });
+        self.interrupts.replace(interrupts);
+        done
+    }
+
+    /// Waits so long.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`].
+    pub fn pause(&self, duration: Duration) -> anyhow::Result<()> {
+        self.wait(async { tokio::time::sleep(duration).await })
     }
 
     /// Whether no server is asked.
@@ -228,7 +271,7 @@ impl Client {
             request = request.header(CONTENT_TYPE, kind);
         }
         let request = request.header(ACCEPT, "*/*").body(body).context("this can not be asked")?;
-        let response = self.runtime.block_on(self.exchange(request))?;
+        let response = self.wait(self.exchange(request))??;
         let answer = Answer { client: self, response };
         match (answer.status(), &self.way) {
             (200..300, _) => Ok(answer),
@@ -357,7 +400,7 @@ impl Answer<'_> {
     pub fn next_piece(&mut self) -> anyhow::Result<Option<Bytes>> {
         loop {
             let (limit, body) = (self.client.silence_limit(), self.response.body_mut());
-            let frame = self.client.runtime.block_on(async { tokio::time::timeout(limit, body.frame()).await });
+            let frame = self.client.wait(async { tokio::time::timeout(limit, body.frame()).await })?;
             let frame = frame.context("the server does not go on")?;
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.context("the server broke off its answer; its log may say why")?;

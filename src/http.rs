@@ -15,6 +15,7 @@ mod answer;
 mod background;
 mod body;
 mod body_timeout;
+mod changes;
 mod conditional;
 #[cfg(test)]
 mod connection_tests;

@@ -91,6 +91,8 @@ pub struct HttpMetrics {
     pub answers_held: BudgetMetrics,
     /// The memory of bodies that clients are sending.
     pub bodies_held: BudgetMetrics,
+    /// Clients that wait for changes now.
+    pub followers: Gauge,
 }
 
 /// What is counted of memory that clients make the server hold. Clones count together.

@@ -8,7 +8,7 @@ mod view;
 
 use std::io::Write as _;
 
-use crate::domain::{Decimal, Object, Outcome, Overlay, Rate, Signal, UnixMillis};
+use crate::domain::{Cursor, Decimal, Object, Outcome, Overlay, Rate, RecordChange, Signal, UnixMillis};
 
 pub use crate::domain::write_json_string as write_string;
 pub use view::{ViewTemplate, write_budget, write_view};
@@ -65,6 +65,35 @@ pub fn write_overlay(out: &mut Vec<u8>, overlay: &Overlay) {
     json.time("updated_at", overlay.updated_at);
     json.members(&overlay.members);
     json.end();
+}
+
+/// Renders changes and the cursor to follow on from, in one line.
+#[must_use]
+pub fn changes_json(cursor: Cursor, is_reset: bool, changes: &[RecordChange]) -> String {
+    let mut json = format!("{{\"cursor\":\"{cursor}\"");
+    if is_reset {
+        json.push_str(",\"reset\":true");
+    }
+    json.push_str(",\"changes\":[");
+    for (at, RecordChange { key, seq, is_deleted }) in changes.iter().enumerate() {
+        let separator = if at > 0 { "," } else { "" };
+        let deleted = if *is_deleted { ",\"deleted\":true" } else { "" };
+        // Ids and pairs hold nothing that JSON escapes.
+        let (key_text, seq) = (key.to_string(), seq.to_string());
+        json.extend([
+            separator,
+            "{\"kind\":\"",
+            key.kind(),
+            "\",\"key\":\"",
+            &key_text,
+            "\",\"seq\":",
+            &seq,
+            deleted,
+            "}",
+        ]);
+    }
+    json.push_str("]}");
+    json
 }
 
 /// Renders an outcome.

@@ -7,10 +7,12 @@
 
 mod backup;
 mod blocking;
+mod changes;
 mod clock;
 mod doctor;
 mod error;
 mod export;
+mod follow;
 mod health;
 mod import;
 mod lines;
@@ -38,9 +40,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use backup::BackupState;
 pub use backup::{BACKUPS, Backup, BackupPlan, Download, NewestBackup};
 use blocking::blocking;
+use changes::Changes;
 pub use clock::{Clock, Stopwatch};
 pub use doctor::{Finding, Severity};
 pub use error::ServiceError;
+pub use follow::{ChangesPage, Follower};
 pub use health::Health;
 pub use import::{Import, ImportCounts, ImportEffect, Imported};
 pub use lines::{LINE_BYTES_MAX, Line, LineSplitter, without_marks};
@@ -155,6 +159,7 @@ struct Memory {
     tokens: RwLock<Arc<HashMap<String, Arc<HeldToken>>>>,
     /// The number of the last change that memory shows.
     newest: AtomicU64,
+    changes: Changes,
 }
 
 impl Memory {
@@ -181,7 +186,9 @@ impl Memory {
                 | Change::OutcomeDeleted(..) => {}
             }
         }
-        // Last: a reader that asks for the number first must not read older records after it.
+        // Last: a reader that is told of a change, or asks for the number first, must not read older records after it.
+        // In this order: followers know each number that a reader is given.
+        self.changes.committed(commit);
         self.newest.store(commit.seq, Ordering::Release);
     }
 
@@ -264,6 +271,7 @@ impl Service {
             rates: RwLock::new(Arc::new(snapshot.rates()?)),
             tokens: RwLock::new(Arc::new(tokens.collect())),
             newest: AtomicU64::new(snapshot.seq()?),
+            changes: Changes::new(snapshot.seq()?),
         });
         let (memory_of_writer, clock) = (Arc::clone(&memory), settings.clock.clone());
         let observer = move |commit: &Commit<'_>| memory_of_writer.committed(commit, clock.now());
@@ -513,6 +521,7 @@ impl Service {
 
     /// Writes and acknowledges what is queued, then stops writing for good. Blocks.
     pub fn stop(&self) {
+        self.end_followers();
         self.shared.writer.stop();
         self.shared.memory.overlays.stop();
     }

@@ -87,7 +87,7 @@ pub(super) fn over_http(lab: &Lab) -> Vec<Row> {
 
     let turn = |address: SocketAddr, pids: Vec<u32>, connections: usize, with_updates: bool| {
         let shape = Shape { connections, depth: 1, duration: lab.turn, cpus: Cpus::All, offset: 0 };
-        while_updating(with_updates.then_some(ours.address), || {
+        while_updating(with_updates.then_some((ours.address, "")), || {
             let before = cpu_ns(&pids);
             let outcome = load::run(address, &batch, shape);
             Sample::load(outcome, cpu_ns(&pids) - before)
@@ -135,9 +135,9 @@ pub(super) fn over_http(lab: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Does something while balances are pushed to `address`, if there is one.
-fn while_updating<T>(address: Option<SocketAddr>, work: impl FnOnce() -> T) -> T {
-    let Some(address) = address else { return work() };
+/// Does something while balances are pushed to a server, if there is one, with a token unless that is empty.
+pub(super) fn while_updating<T>(server: Option<(SocketAddr, &str)>, work: impl FnOnce() -> T) -> T {
+    let Some((address, token)) = server else { return work() };
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -152,7 +152,8 @@ fn while_updating<T>(address: Option<SocketAddr>, work: impl FnOnce() -> T) -> T
                 let number = push as usize * 37 % USERS;
                 // A new balance each time, in this run and in the turns before.
                 let version = u64::from(start.elapsed().subsec_nanos());
-                client.send(&data::patch(number, &data::balance(number, version)));
+                let token = Some(token).filter(|token| !token.is_empty());
+                client.send(&data::patch_with(number, &data::balance(number, version), token));
             }
         });
         let result = work();

@@ -21,7 +21,17 @@ impl Client {
 
     /// Sends a request and returns the answer, head and all, which is good until the next one.
     pub(crate) fn send(&mut self, request: &[u8]) -> &[u8] {
+        self.post(request);
+        self.answer()
+    }
+
+    /// Sends a request whose answer is read later.
+    pub(crate) fn post(&mut self, request: &[u8]) {
         self.stream.write_all(request).unwrap();
+    }
+
+    /// Reads an answer, head and all.
+    pub(crate) fn answer(&mut self) -> &[u8] {
         let mut answers = super::wire::Answers::default();
         let mut length = 0;
         loop {

@@ -81,22 +81,42 @@ pub(crate) fn get(path: &str, more_headers: &str) -> Vec<u8> {
         .into_bytes()
 }
 
+/// A `GET` of the holder of a token.
+pub(crate) fn get_with(path: &str, token: &str, more_headers: &str) -> Vec<u8> {
+    get(path, &format!("authorization: Bearer {token}\r\n{more_headers}"))
+}
+
+/// A request with a JSON body, of the holder of a token if there is one.
+pub(crate) fn send(method: &str, path: &str, token: Option<&str>, body: &str) -> Vec<u8> {
+    let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let length = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\naccept: */*\r\n{bearer}content-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 /// A request for the views of all users as lines.
 pub(crate) fn get_batch() -> Vec<u8> {
-    let path = batch_path();
+    get_lines(&batch_path())
+}
+
+/// A request for lines.
+pub(crate) fn get_lines(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\naccept: application/x-ndjson\r\n\r\n")
         .into_bytes()
 }
 
 /// A push of a balance as bytes.
 pub(crate) fn patch(number: usize, balance: &str) -> Vec<u8> {
-    let user = user_id(number);
-    let body = format!(r#"{{"account_balance":{balance}}}"#);
-    let length = body.len();
-    format!(
-        "PATCH /v1/users/{user}/overlay HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\naccept: */*\r\ncontent-type: application/merge-patch+json\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
+    patch_with(number, balance, None)
+}
+
+/// The same of the holder of a token.
+pub(crate) fn patch_with(number: usize, balance: &str, token: Option<&str>) -> Vec<u8> {
+    let path = format!("/v1/users/{}/overlay", user_id(number));
+    send("PATCH", &path, token, &format!(r#"{{"account_balance":{balance}}}"#))
 }
 
 /// Numbers that look random and are the same in every run (xorshift64*).

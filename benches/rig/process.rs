@@ -166,6 +166,12 @@ pub(crate) fn make_database(program: &Path, folder: &Path, users: usize) {
     fs::remove_file(records).unwrap();
 }
 
+/// Makes a token for the database in `folder`.
+pub(crate) fn create_token(program: &Path, folder: &Path, scope: &str) -> String {
+    let made = Command::new(program).arg("--data").arg(folder).args(["token", "create", "--scope", scope]).output();
+    String::from_utf8(made.unwrap().stdout).unwrap().trim().to_owned()
+}
+
 /// Copies the database in `from` for another process to open.
 pub(crate) fn copy_database(from: &Path) -> tempfile::TempDir {
     let copy = folder();

@@ -2,12 +2,11 @@
 
 use std::io::{self, Write as _};
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::lists::Row;
 use super::{Answer, Global};
-use crate::client::{Client, Problem};
+use crate::client::Problem;
 
 /// Ask the server whether it answers reads and takes writes.
 ///
@@ -19,14 +18,8 @@ pub(super) struct Health {}
 impl Health {
     #[expect(clippy::unused_self, reason = "as the other commands")]
     pub(super) fn run(&self, global: &Global) -> anyhow::Result<Answer> {
-        let socket = global.config.socket();
-        let client = match &global.server {
-            Some(address) => Client::at_address(address.clone(), global.token.as_deref())?,
-            // Never the file: the question is how the server is.
-            None => {
-                Client::at_socket(&socket)?.with_context(|| format!("no server answers at {}", socket.display()))?
-            }
-        };
+        // Never the file: the question is how the server is.
+        let client = global.server()?;
         let ready = match client.get("/readyz") {
             Ok(ready) => ready,
             Err(error) => match error.downcast_ref::<Problem>() {

@@ -6,9 +6,9 @@
 //! database may do everything, with tokens and without: the file system lets only the operator open it.
 //!
 //! The router's state is private to this file. A handler gets the service from [`Open`], [`ReadShared`], [`Read`],
-//! [`ReadUser`], [`Write`], [`Hook`], [`Metrics`] or [`Admin`] and from nothing else, so that one that decides nothing
-//! about access does not compile. axum runs these before it reads the body. The fallbacks take [`Open`], so that a
-//! stranger learns nothing from an unknown route either.
+//! [`ReadUser`], [`FollowChanges`], [`Write`], [`Hook`], [`Metrics`] or [`Admin`] and from nothing else, so that one that
+//! decides nothing about access does not compile. axum runs these before it reads the body. The fallbacks take [`Open`],
+//! so that a stranger learns nothing from an unknown route either.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::cors::Origin;
 use super::problem::{Code, Problem};
 use super::request_log::RequestRecord;
 use super::{head, local};
-use crate::domain::{Scope, UserId};
+use crate::domain::{RecordKey, Scope, UserId};
 use crate::service::{HeldToken, Service, TokenCheck};
 
 /// The router's state: the service, which only the extractors of this file give away, and the origins whose pages may
@@ -102,14 +102,29 @@ impl Caller {
         }
     }
 
+    /// The same caller at a later moment; `None` if a request of the same kind would not be let in now.
+    fn again(&self, service: &Service) -> Option<Self> {
+        match self {
+            Self::Operator => Some(Self::Operator),
+            Self::Local => service.is_access_open().then_some(Self::Local),
+            Self::Holder(held) => service.check_held_token(held).map(Self::Holder),
+            Self::Stranger { .. } => None,
+        }
+    }
+
+    /// Whether a scope of the caller `allows` it.
+    fn may(&self, allows: impl Fn(&Scope) -> bool) -> bool {
+        match self {
+            Self::Operator | Self::Local => true,
+            Self::Holder(held) => held.token.scopes.iter().any(allows),
+            Self::Stranger { .. } => false,
+        }
+    }
+
     /// Refuses a caller of whom no scope `allows` it.
     fn require(&self, needed: &'static str, allows: impl Fn(&Scope) -> bool) -> Result<(), Problem> {
-        match self {
-            Self::Operator | Self::Local => Ok(()),
-            Self::Holder(held) if held.token.scopes.iter().any(allows) => Ok(()),
-            Self::Holder(_) => Err(Problem::forbidden(needed)),
-            Self::Stranger { .. } => self.require_known(),
-        }
+        self.require_known()?;
+        if self.may(allows) { Ok(()) } else { Err(Problem::forbidden(needed)) }
     }
 
     /// Refuses a stranger.
@@ -134,11 +149,7 @@ impl Caller {
 
     /// Read one user's overlay and missions.
     fn require_read_user(&self, user: &UserId) -> Result<(), Problem> {
-        self.require("read", |scope| match scope {
-            Scope::Read | Scope::Admin => true,
-            Scope::ReadUser(own) => own == user,
-            Scope::Write | Scope::Hook | Scope::Metrics => false,
-        })
+        self.require("read", reads_user(user))
     }
 
     /// Write.
@@ -164,6 +175,15 @@ impl Caller {
     /// Do what only the operator does.
     fn require_admin(&self) -> Result<(), Problem> {
         self.require("admin", |scope| matches!(scope, Scope::Admin))
+    }
+}
+
+/// Whether a scope allows to read what is this user's own.
+fn reads_user(user: &UserId) -> impl Fn(&Scope) -> bool {
+    move |scope| match scope {
+        Scope::Read | Scope::Admin => true,
+        Scope::ReadUser(own) => own == user,
+        Scope::Write | Scope::Hook | Scope::Metrics => false,
     }
 }
 
@@ -318,6 +338,30 @@ impl FromRequestParts<AccessState> for Hook {
         let token = path.map(|Path(OfToken { token })| token).unwrap_or_default();
         let caller = state.admit_as(Caller::with_token(&state.0, &token), parts)?;
         caller.require_hook().map(|()| Self(state.0.clone()))
+    }
+}
+
+/// For those who follow changes: what they may see is asked again and again.
+#[derive(Debug)]
+pub(super) struct FollowChanges {
+    pub(super) service: Service,
+    caller: Caller,
+}
+
+impl FollowChanges {
+    /// Which records the caller may know of at this moment; `None` if the caller has no access any more.
+    pub(super) fn visible(&self) -> Option<impl Fn(&RecordKey) -> bool> {
+        let caller = self.caller.again(&self.service).filter(|caller| caller.require_read_shared().is_ok())?;
+        Some(move |key: &RecordKey| key.owner().is_none_or(|user| caller.may(reads_user(user))))
+    }
+}
+
+impl FromRequestParts<AccessState> for FollowChanges {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AccessState) -> Result<Self, Problem> {
+        let caller = state.admit(parts)?;
+        caller.require_read_shared().map(|()| Self { service: state.0.clone(), caller })
     }
 }
 

@@ -94,6 +94,11 @@ impl Background {
         Self { threads, compressed: Arc::new(Semaphore::new(COMPRESSED_AT_ONCE)), budget }
     }
 
+    /// Counts the memory of an answer to a connection that does not pass through [`answer`].
+    pub(super) fn holder(&self, connection: Connection) -> Arc<Holder> {
+        self.budget.holder(connection)
+    }
+
     /// Leaves in `Accept-Encoding` only what the answer can be sent in; without any it is sent plain, also to a client
     /// that says it would rather have nothing than that.
     fn choose_encoding(&self, request: &mut Request) -> Option<OwnedSemaphorePermit> {

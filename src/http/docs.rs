@@ -34,6 +34,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("readme", include_str!("../../README.md")),
     ("records", include_str!("../../data/manual/records.md")),
     ("missions", include_str!("../../data/manual/missions.md")),
+    ("following", include_str!("../../data/manual/following.md")),
     ("api", ""),
     ("problems", ""),
     ("access", include_str!("../../data/manual/access.md")),

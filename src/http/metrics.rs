@@ -87,11 +87,12 @@ fn register_counters(registry: &mut Registry, metrics: &Metrics) {
         "Requests refused as no token has been made and they came by a proxy, from another site or another machine",
         foreign,
     );
-    let crate::metrics::HttpMetrics { answers_held, bodies_held, .. } = metrics.http.clone();
+    let crate::metrics::HttpMetrics { answers_held, bodies_held, followers, .. } = metrics.http.clone();
     registry.register("answers_bytes", "Memory of lists that clients have not taken yet", answers_held.bytes);
     registry.register("answers_cut_off", "Clients cut off as they took a list too slowly", answers_held.cut_off);
     registry.register("bodies_bytes", "Memory of bodies of requests", bodies_held.bytes);
     registry.register("bodies_cut_off", "Clients cut off as they sent a body too slowly", bodies_held.cut_off);
+    registry.register("followers", "Clients that wait for changes", followers);
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {

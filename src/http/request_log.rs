@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
@@ -27,6 +28,10 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const CLIENT_GONE: u16 = 499;
 /// Longest id of a client that is kept: a UUID takes 36 bytes, a trace id with its span 55.
 const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Marks an answer whose body comes when something changes. How long that takes is no measure of the server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WaitsForChanges;
 
 /// What the router finds out about a request.
 #[derive(Debug, Default)]
@@ -89,11 +94,13 @@ impl RequestLog {
             status: None,
             refusal: None,
             bytes: 0,
+            answered_after: None,
         };
         let mut response = answer(request).await;
         response.headers_mut().insert(REQUEST_ID, exchange.request_id.clone());
         exchange.status = Some(response.status());
         exchange.refusal = response.extensions().get().cloned();
+        exchange.answered_after = response.extensions().get().map(|WaitsForChanges| exchange.started.elapsed());
         if let Some(bytes) = response.body().size_hint().exact() {
             exchange.bytes = bytes;
             return response;
@@ -115,6 +122,8 @@ struct Exchange {
     refusal: Option<Refusal>,
     /// Bytes of the answer's body.
     bytes: u64,
+    /// How long it took to the head of the answer, if that alone is measured.
+    answered_after: Option<Duration>,
 }
 
 impl Drop for Exchange {
@@ -127,10 +136,11 @@ impl Drop for Exchange {
         let (method, bytes) = (self.method.as_str(), self.bytes);
         let labels = RequestLabels { method: known(method), route: route.unwrap_or_default().to_owned(), status };
         let metrics = self.log.service.metrics();
-        metrics.http.request_seconds.observe(&labels, elapsed);
+        let measured = self.answered_after.unwrap_or(elapsed);
+        metrics.http.request_seconds.observe(&labels, measured);
         metrics.http.recent.add(&Answered {
             at: self.log.service.uptime(),
-            elapsed,
+            elapsed: measured,
             is_not_modified: status == StatusCode::NOT_MODIFIED.as_u16(),
             totals: metrics.totals(),
         });

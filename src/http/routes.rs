@@ -1,9 +1,9 @@
 //! The routes: which request goes to which handler.
 
-use axum::Router;
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
@@ -12,8 +12,8 @@ use super::background::{self, Background};
 use super::cors::Origin;
 use super::problem::{Code, Problem, echo};
 use super::{
-    docs, export, health, import, metrics, missions, openapi, page, prune, rates, signals, stats, summary, tokens,
-    users,
+    changes, docs, export, health, import, metrics, missions, openapi, page, prune, rates, signals, stats, summary,
+    tokens, users,
 };
 use crate::service::Service;
 
@@ -60,6 +60,8 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .route("/v1/admin/tokens", get(tokens::list_tokens))
         .merge(batches);
     let lists = lists.layer(from_fn_with_state(background.clone(), background::answer));
+    // Followers count what they hold, too.
+    let changes = Router::new().route("/v1/changes", get(changes::get_changes)).layer(Extension(background.clone()));
     Router::new()
         .route("/v1/users/{user}/missions/{signal}", get(missions::get_mission))
         .route("/v1/users/{user}/missions/{signal}/explanation", get(missions::explain_mission))
@@ -98,4 +100,5 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .merge(lists)
         .merge(docs::routes())
         .merge(page::routes())
+        .merge(changes)
 }

@@ -189,6 +189,7 @@ pub(super) async fn run(
     // Closed before anything else, so that new clients are turned away and can try elsewhere.
     drop(listeners);
     drop(stop);
+    handler.log.service.end_followers();
     tracing::info!(connections = connections.len(), "shutting down http");
     let finish = async {
         while let Some(ended) = connections.join_next().await {

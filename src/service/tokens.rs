@@ -155,6 +155,15 @@ impl Service {
         }
         TokenCheck::Valid(Arc::clone(held))
     }
+
+    /// A token that was valid, as it is now; `None` if it is not valid any more.
+    #[must_use]
+    pub fn check_held_token(&self, held: &HeldToken) -> Option<Arc<HeldToken>> {
+        let tokens = current(&self.shared.memory.tokens);
+        let token = tokens.get(&held.token.id).filter(|now| now.token.sha256 == held.token.sha256)?;
+        let is_valid = !token.token.is_revoked() && !token.token.is_expired(self.now());
+        is_valid.then(|| Arc::clone(token))
+    }
 }
 
 /// The order of a list of tokens.

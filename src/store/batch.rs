@@ -11,7 +11,7 @@ use super::codec::{self, TooLarge};
 use super::error::StoreError;
 use super::operation::{Change, Effect, Operation, Precedence, Receipt, Refusal};
 use super::rows::{
-    StoredOutcome, StoredOverlay, StoredSignal, signal_called, stored_outcome, stored_overlay, stored_rate,
+    StoredOutcome, StoredOverlay, StoredSignal, corrupt, signal_called, stored_outcome, stored_overlay, stored_rate,
     stored_token, unindexed,
 };
 use super::runs::Runs;
@@ -233,20 +233,29 @@ impl<'tx> Batch<'tx> {
         let stored = self.stored_signal(&id)?.ok_or_else(|| Refusal::Absent(format!("signal {id}")))?;
         check(condition, Some(stored.seq))?;
         let number = stored.number;
+        // Read before anything is written: a damaged record must fail this operation alone.
+        let users = self.users_with_outcome_on(number)?;
         let next = self.next_signal_number()?;
         if next == number.saturating_add(1) {
             // Otherwise the next signal would get this number, and clients' cursors name numbers.
             self.meta.insert(tables::NEXT_SIGNAL_KEY, next)?;
         }
-        let of_signal = (number, "")..(number.saturating_add(1), "");
-        let users = self.outcomes.table()?.range(of_signal)?.map(|row| row.map(|(key, _)| key.value().1.to_owned()));
-        for user in users.collect::<Result<Vec<_>, _>>()? {
-            self.remove_outcome(number, &user)?;
+        for user in users {
+            self.remove_outcome(number, user.as_str())?;
+            self.done(Effect::Deleted, Change::OutcomeDeleted(id.clone(), user));
         }
         self.signals.table()?.remove(number)?;
         self.signal_numbers.table()?.remove(id.as_str())?;
         self.signals_by_expiry.table()?.remove((stored.signal.expires_at.millis(), number))?;
         Ok(self.done(Effect::Deleted, Change::SignalDeleted(id)))
+    }
+
+    fn users_with_outcome_on(&mut self, number: u64) -> Result<Vec<UserId>, StoreError> {
+        let of_signal = (number, "")..(number.saturating_add(1), "");
+        let user_of = |key: (u64, &str)| {
+            UserId::parse(key.1).map_err(|error| corrupt("outcomes-1", format_args!("{key:?}"), &error.to_string()))
+        };
+        self.outcomes.table()?.range(of_signal)?.map(|row| user_of(row?.0.value())).collect()
     }
 
     fn write_signal(&mut self, stored: &StoredSignal, old: Option<&StoredSignal>) -> Result<(), Failure> {

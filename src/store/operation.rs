@@ -195,7 +195,7 @@ impl Receipt {
 pub enum Change {
     /// A signal.
     Signal(Arc<StoredSignal>),
-    /// A signal was deleted, with all its outcomes.
+    /// A signal was deleted; its outcomes are changes before this one.
     SignalDeleted(SignalId),
     /// An overlay; `None` if it was deleted.
     Overlay(UserId, Option<Arc<StoredOverlay>>),

@@ -338,6 +338,28 @@ fn the_operators_routes_are_answered_as_recorded() {
     );
 }
 
+#[test]
+fn changes_are_told_as_recorded() {
+    check(
+        "changes",
+        "
+        GET /v1/changes
+        HEAD /v1/changes
+        GET /v1/changes?since=nonsense
+        GET /v1/changes?since=1-1&wait=50
+        GET /v1/changes?wait=0
+        GET /v1/changes?wait=51
+        GET /v1/changes?wait=soon
+        GET /v1/changes?limit=0
+        GET /v1/changes?limit=1001
+        GET /v1/changes?sinse=1-1
+        GET /v1/changes?wait=1  accept: text/event-stream
+        GET /v1/changes  accept: text/event-stream;q=0.5, application/json
+        POST /v1/changes  {}
+        ",
+    );
+}
+
 /// Every route under every kind of token.
 #[test]
 fn tokens_allow_what_was_recorded() {
@@ -364,6 +386,7 @@ fn tokens_allow_what_was_recorded() {
         PUT /v1/users/7/outcomes/none  {"status":"fired"}
         GET /v1/rates
         GET /v1/rates/USDJPY
+        GET /v1/changes
         PUT /v1/rates/BAD  {"price":1}
         POST /v1/import  content-type: application/x-ndjson  = {"overlay":{"user_id":"40","updated_at":"2020-01-01T00:00:00Z"}}
         GET /v1/export?x=1

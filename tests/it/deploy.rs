@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::kit::{
-    Answer, Connection, EURUSD, Server, code, create_token, done, has_tool, program, request, run, shown, skipped, text,
+    Answer, Connection, EURUSD, Events, Server, code, create_token, done, has_tool, program, request, run, shown,
+    skipped, text,
 };
 
 /// Names, and the files in `data/deploy` that they stand for.
@@ -111,13 +112,15 @@ fn systemd_is_told_that_the_server_is_ready_and_lives_and_stops() {
 }
 
 /// Starts nginx as `overlaid deploy nginx` sets it up, but without TLS, before `server`.
+///
+/// Answers are buffered, as by default: a stream has to come through all the same.
 fn start_nginx(folder: &Path, server: SocketAddr) -> (Running, SocketAddr) {
     let printed = printed("nginx");
     for _ in 0..10 {
         // Another process may take the port before nginx does; then there is another try.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let site = printed.replace("listen 443 ssl;", &format!("listen {address};"));
-        let site = site.replace("127.0.0.1:7717", &server.to_string());
+        let site = site.replace("127.0.0.1:7717", &server.to_string()).replace("proxy_buffering off;", "");
         let site = site.lines().filter(|line| !line.contains("ssl")).collect::<Vec<_>>().join("\n");
         assert!(site.contains(&format!("listen {address}")) && site.contains(&format!("server {server}")), "{site}");
         fs::write(folder.join("site.conf"), site).unwrap();
@@ -208,6 +211,13 @@ fn everything_goes_through_nginx_as_it_is_set_up() {
             .body
             .ends_with("{\"lines\":5000,\"created\":0,\"changed\":1,\"unchanged\":4999,\"kept\":0,\"refused\":0}\n")
     );
+    let bearer = format!("Bearer {}", operator.token);
+    let fields = [("host", "overlaid.example.org"), ("authorization", &*bearer)];
+    let mut events = Events::follow(address, "/v1/changes", &fields);
+    events.next().unwrap();
+    assert_eq!(operator.send("PUT", "/v1/users/9/overlay", &json, "{}").status, 201);
+    assert_eq!(events.next().unwrap().data["changes"][0]["key"], "9", "an event comes at once");
+
     let query = format!("/v1/signals/S1/missions?users={}", vec!["some-user"; 1_000].join(","));
     assert_eq!(operator.send("GET", &query, &lines, "").status, 200);
 }

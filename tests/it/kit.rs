@@ -9,6 +9,7 @@ mod command;
 mod dice;
 mod direct;
 mod disk;
+mod events;
 mod machine;
 mod records;
 mod server;
@@ -23,6 +24,7 @@ pub(crate) use command::{
 pub(crate) use dice::{Dice, effort, in_parallel, seed};
 pub(crate) use direct::{Direct, Written, effects, plug_json, seq_of, submit_to, write_to};
 pub(crate) use disk::{Fault, MemoryDisk, SECTOR, SHORT_PAUSES, Step};
+pub(crate) use events::{Event, Events};
 pub(crate) use machine::{SmallDisk, has_tool, run_with_rights, skipped};
 pub(crate) use records::{
     EURUSD, EURUSD_PIPS, OUTCOME, OVERLAY, SAMPLES, SIGNAL, delete_overlay, long_overlay, long_signal, object, overlay,

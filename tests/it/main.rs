@@ -11,6 +11,7 @@ mod backup;
 mod browser;
 mod cache;
 mod calculator;
+mod changes;
 mod cli;
 mod clients;
 mod conditions;

@@ -270,8 +270,10 @@ impl Model {
         let operation = Operation::DeleteSignal { id: signal_id(&id), condition };
         let (Some(at), true) = (at, holds) else { return (operation, None) };
         self.signals.remove(&at);
+        let before = self.outcomes.len();
         self.outcomes.retain(|(number, _), _| *number != at);
-        self.changed();
+        // Each outcome is a change, and the signal.
+        self.seq += (before - self.outcomes.len()) as u64 + 1;
         (operation, Some(Effect::Deleted))
     }
 

@@ -8,7 +8,7 @@ use overlaid::domain::Reason;
 use overlaid::service::PAGE_ROWS_MAX;
 use serde_json::{Value, json};
 
-use crate::kit::{EURUSD, SAMPLES, Server, create_token};
+use crate::kit::{EURUSD, Events, SAMPLES, Server, create_token};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
@@ -306,6 +306,20 @@ fn see_tokens(seen: &mut Onlooker<'_>) {
     seen.see(route, "DELETE", path, &[admin], "");
 }
 
+fn see_changes(seen: &mut Onlooker<'_>) {
+    let (route, path) = ("/v1/changes", "/v1/changes?limit=1000");
+    let cursor = seen.server.get(path).json()["cursor"].as_str().unwrap().to_owned();
+    seen.write("/v1/users/{user}/overlay", "PUT", "/v1/users/9001/overlay", "{}");
+    seen.see("/v1/users/{user}/overlay", "DELETE", "/v1/users/9001/overlay", &[], "");
+    for query in [format!("since={cursor}"), "since=x".to_owned(), "wait=51".to_owned()] {
+        seen.get(route, &format!("/v1/changes?{query}"));
+    }
+    let mut events = Events::follow(seen.server.address, path, &[]);
+    let schema = json!({"$ref": "#/components/schemas/Changes"});
+    check(&validator(&seen.document, &schema), &events.next().unwrap().data.to_string());
+    seen.seen.insert(format!("GET {route} 200 text/event-stream"));
+}
+
 fn see_the_rest(seen: &mut Onlooker<'_>) {
     seen.get("/v1/rates", "/v1/rates");
     let (route, rate) = ("/v1/rates/{pair}", "/v1/rates/GBPUSD");
@@ -331,6 +345,7 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
         seen.see("/v1/admin/prune", "POST", &format!("/v1/admin/prune{query}"), &[], "");
     }
     seen.get("/readyz", "/readyz");
+    see_changes(seen);
     see_tokens(seen);
     for kind in LINES {
         seen.see("/v1/export", "GET", "/v1/export", &[("accept", kind)], "");

@@ -91,13 +91,32 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        let head = String::from_utf8(self.take_through(b"\r\n\r\n")?).map_err(io::Error::other)?;
-        let status = head.get(9..12).and_then(|status| status.parse().ok());
-        let status = status.ok_or_else(|| io::Error::other(format!("this is no head: {head}")))?;
-        let mut answer = Answer { status, head, bytes: Vec::new(), body: String::new() };
+        let mut answer = self.take_head()?;
         answer.bytes = self.take_body(&answer, method)?;
         answer.body = String::from_utf8_lossy(&answer.bytes).into_owned();
         Ok(Some(answer))
+    }
+
+    /// The answer to a GET without its body, of which [`Connection::try_chunk`] reads the chunks.
+    #[track_caller]
+    pub(crate) fn head(&mut self) -> Answer {
+        self.take_head().unwrap()
+    }
+
+    fn take_head(&mut self) -> io::Result<Answer> {
+        let head = String::from_utf8(self.take_through(b"\r\n\r\n")?).map_err(io::Error::other)?;
+        let status = head.get(9..12).and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| io::Error::other(format!("this is no head: {head}")))?;
+        Ok(Answer { status, head, bytes: Vec::new(), body: String::new() })
+    }
+
+    /// The next chunk of a body; an empty one at its end.
+    pub(crate) fn try_chunk(&mut self) -> io::Result<Vec<u8>> {
+        let size = String::from_utf8(self.take_through(b"\r\n")?).map_err(io::Error::other)?;
+        let size = usize::from_str_radix(size.trim(), 16).map_err(io::Error::other)?;
+        let mut chunk = self.take(size + 2)?;
+        chunk.truncate(size);
+        Ok(chunk)
     }
 
     fn take_body(&mut self, answer: &Answer, method: &str) -> io::Result<Vec<u8>> {
@@ -107,13 +126,11 @@ impl Connection {
         let mut body = Vec::new();
         if answer.header("transfer-encoding") == Some("chunked") {
             loop {
-                let size = String::from_utf8(self.take_through(b"\r\n")?).map_err(io::Error::other)?;
-                let size = usize::from_str_radix(size.trim(), 16).map_err(io::Error::other)?;
-                let chunk = self.take(size + 2)?;
-                if size == 0 {
+                let chunk = self.try_chunk()?;
+                if chunk.is_empty() {
                     return Ok(body);
                 }
-                body.extend_from_slice(&chunk[..size]);
+                body.extend_from_slice(&chunk);
             }
         }
         if let Some(length) = answer.header("content-length") {

@@ -105,6 +105,11 @@ impl Server {
         }
     }
 
+    /// What else it logged, after it has ended.
+    pub(crate) fn rest_of_log(&self) -> Vec<Value> {
+        self.log.lock().unwrap().iter().collect()
+    }
+
     /// A connection that is kept for more requests.
     #[track_caller]
     pub(crate) fn connect(&self) -> Connection {
