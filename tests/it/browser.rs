@@ -35,11 +35,6 @@ fn asked_elsewhere(browser: &Browser) -> Value {
     )
 }
 
-/// What the browser complained of; the page goes without the route of changes where a server has none.
-fn complaints(browser: &Browser) -> Vec<String> {
-    browser.complaints().into_iter().filter(|complaint| !complaint.contains("/v1/changes")).collect()
-}
-
 /// Each view with a name for its picture, and what a person finds there.
 fn views() -> [(&'static str, String, &'static [&'static str]); 7] {
     [
@@ -90,7 +85,7 @@ fn every_view_shows_the_samples_in_both_schemes_and_on_any_width() {
         }
         check_by_axe(&browser, name);
     }
-    assert_eq!(complaints(&browser), Vec::<String>::new());
+    assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(asked_elsewhere(&browser), serde_json::json!([]));
 }
 
@@ -131,6 +126,12 @@ fn what_is_pushed_while_the_page_is_open_shows_on_it() {
     server.send("PATCH", &format!("/v1/signals/{SIGNAL}"), r#"{"status":"cancelled"}"#);
     browser.until(&format!("return !document.querySelector('{row}')"));
 
+    open(&browser, &server, "/changes");
+    browser.sees("tr", "7002");
+    browser.click("nav a[href='#/changes?kind=signal']");
+    browser.until("return location.hash.includes('kind=signal') && document.querySelectorAll('tbody tr').length === 1");
+    browser.sees("tr", SIGNAL);
+
     // A stranger's text is text.
     let note = r#"{"note":"<img src=x onerror=document.title='broken'><script>document.title='broken'</script>"}"#;
     server.send("PATCH", &format!("/v1/signals/{SIGNAL}"), note);
@@ -139,7 +140,7 @@ fn what_is_pushed_while_the_page_is_open_shows_on_it() {
     browser.sees("dd", "<img src=x onerror=");
     browser.sees("main", "signal cancelled");
     assert_eq!(browser.run("return document.querySelectorAll('main img, main script').length"), 0);
-    assert_eq!(complaints(&browser), Vec::<String>::new());
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[test]

@@ -20,10 +20,19 @@ export class Problem extends Error {
   }
 }
 
+/** What the token may not see, by path: each is refused once, and not again and again in the server's log. */
+const refusals = new Map();
+
 export const token = {
   get: () => sessionStorage.getItem(KEY),
-  set: (text) => sessionStorage.setItem(KEY, text),
-  forget: () => sessionStorage.removeItem(KEY),
+  set(text) {
+    refusals.clear();
+    sessionStorage.setItem(KEY, text);
+  },
+  forget() {
+    refusals.clear();
+    sessionStorage.removeItem(KEY);
+  },
 };
 
 /** The server's clock, in milliseconds. */
@@ -31,6 +40,7 @@ export const now = () => Date.now() + skew;
 
 /** The answer's JSON; throws a `Problem`. */
 export async function get(path, signal) {
+  if (refusals.has(path)) throw refusals.get(path);
   const headers = token.get() ? { authorization: `Bearer ${token.get()}` } : {};
   const patience = AbortSignal.timeout(PATIENCE_MS);
   let answer, text;
@@ -51,8 +61,10 @@ export async function get(path, signal) {
     // A proxy that finds no server answers with a page of its own.
     throw new Problem(answer.status >= 500 ? 0 : answer.status, `no JSON, status ${answer.status}`);
   }
-  if (!answer.ok) throw new Problem(answer.status, body.detail ?? `status ${answer.status}`);
-  return body;
+  if (answer.ok) return body;
+  const problem = new Problem(answer.status, body.detail ?? `status ${answer.status}`);
+  if (problem.status === 403) refusals.set(path, problem);
+  throw problem;
 }
 
 /** Each answer under its name, or the `Problem` in its place; throws one that concerns the whole page. */

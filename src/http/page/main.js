@@ -14,8 +14,8 @@ const ROUTES = [
   [/^\/users\/(?<id>[^/]+)$/, user], [/^\/users\/(?<id>[^/]+)\/missions\/(?<of>[^/]+)$/, why], [/^\/changes$/, changes],
 ];
 const NOWHERE = { title: () => "No such view", load: async () => null, render: () => "This address leads nowhere." };
-/** How often a view is read again, as time and prices go on. */
-const EVERY_MS = 5_000;
+/** How often a view is read again, also if nothing has changed. */
+const EVERY_MS = 30_000;
 /** Between two readings that changes ask for, and between two attempts to reach the server. */
 const PAUSE_MS = 1_000;
 
@@ -81,7 +81,7 @@ async function refresh() {
   loading?.abort();
   clearTimeout(timer);
   const { view, parameters } = shown, mine = (loading = new AbortController());
-  let wait = EVERY_MS;
+  let wait = view.every ?? EVERY_MS;
   try {
     const data = await view.load(parameters, mine.signal);
     if (mine.signal.aborted) return;
@@ -146,8 +146,8 @@ function askForToken(problem) {
   show("Token", h("form", { class: "block token", onsubmit: enter },
     h("p", null, "This server asks for a token. It is kept for this tab only, and sent to this server only."),
     h("label", { for: "token" }, "Token"),
-    h("input", { id: "token", name: "token", type: "password", autocomplete: "off", required: true, "aria-describedby": wrong ? "wrong" : null }),
-    wrong && h("p", { id: "wrong", class: "verdict bad", role: "alert" }, wrong),
+    h("input", { id: "token", name: "token", type: "password", autocomplete: "off", required: true }),
+    wrong && h("p", { class: "verdict bad", role: "alert" }, wrong),
     h("button", { class: "primary" }, "Open"),
     h("p", { class: "note" }, "The operator makes one with ", h("code", null, "overlaid token create --scope read --name page"), ".")));
   document.getElementById("token").focus();
@@ -167,13 +167,15 @@ async function follow() {
       since = answer.cursor;
       keep(answer.changes);
       if (answer.reset || answer.changes.some((change) => shown.view.touches?.(change, shown.parameters))) {
+        const began = performance.now();
         await refresh();
-        await pause(PAUSE_MS);
+        // What is much work for the server is read less often.
+        await pause(Math.max(PAUSE_MS, 10 * (performance.now() - began)));
       }
     } catch (error) {
       if (error.status !== 0) {
-        // The views are read again every few seconds; another token may see changes.
-        if (error.status !== 404) follower = undefined;
+        // Another token may see them.
+        follower = undefined;
         return;
       }
       lost();

@@ -100,6 +100,7 @@ function doctor({ findings }) {
 
 export default {
   title: () => "Overview",
+  every: 5_000,
   touches: ({ kind }) => kind === "signal",
   load: (_, signal) => getAll({
     ready: "/readyz", stats: "/v1/stats", doctor: "/v1/admin/doctor", active: `/v1/signals?status=active&limit=${SIGNALS}`,
