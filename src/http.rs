@@ -28,6 +28,7 @@ mod head;
 mod health;
 mod import;
 mod in_process;
+mod list;
 mod local;
 mod memory_budget;
 mod metrics;

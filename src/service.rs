@@ -16,6 +16,7 @@ mod follow;
 mod health;
 mod import;
 mod lines;
+mod lists;
 mod missions;
 mod overlays;
 mod prune;
@@ -48,9 +49,10 @@ pub use follow::{ChangesPage, Follower};
 pub use health::Health;
 pub use import::{Import, ImportCounts, ImportEffect, Imported};
 pub use lines::{LINE_BYTES_MAX, Line, LineSplitter, without_marks};
+pub use lists::{Asked, ListTag, Listed, PAGE_BYTES_MAX, Page};
 pub use missions::{
-    Batch, MissionCounts, MissionRows, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, SignalCursor,
-    SignalFilter, StatusFilter, ViewTag,
+    Batch, MissionCounts, MissionRows, MissionView, PAGE_ROWS_MAX, Separator, SignalCursor, SignalFilter, StatusFilter,
+    ViewTag,
 };
 pub use prune::Pruned;
 pub use records::{LineReader, export_lines};
@@ -498,7 +500,11 @@ impl Service {
     /// The hash of the rules by which answers are computed: the tables, the settings and the program's own.
     #[must_use]
     pub fn rules(&self) -> u32 {
-        self.shared.memory.overlays.rules().hash()
+        self.current_rules().hash()
+    }
+
+    fn current_rules(&self) -> Arc<Rules> {
+        self.shared.memory.overlays.rules()
     }
 
     /// The name of the change with this number, which is made or the next to come.

@@ -44,6 +44,11 @@ pub(super) fn json(body: Vec<u8>) -> Response {
 
 /// A page: its rows under `name`, then where the next one begins.
 pub(super) fn page(name: &str, page: &Page, more: impl FnOnce(&mut Vec<u8>)) -> Response {
+    json(page_json(name, page, more))
+}
+
+/// The body of a page.
+pub(super) fn page_json(name: &str, page: &Page, more: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut body = format!("{{\"{name}\":[").into_bytes();
     body.extend_from_slice(&page.rows);
     body.push(b']');
@@ -54,7 +59,7 @@ pub(super) fn page(name: &str, page: &Page, more: impl FnOnce(&mut Vec<u8>)) -> 
         None => body.extend_from_slice(b"null"),
     }
     body.push(b'}');
-    json(body)
+    body
 }
 
 /// 201 for a record that a `PUT` made, else 204, with its tag.

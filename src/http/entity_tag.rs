@@ -7,6 +7,7 @@ use axum::http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Cursor, UnixMillis};
+use crate::service::ListTag;
 
 /// Stands before the time of a confirmation.
 const CONFIRMED: char = '.';
@@ -30,6 +31,11 @@ impl EntityTag {
             push_hex(&mut opaque, *number);
         }
         Self { is_weak: true, opaque }
+    }
+
+    /// The tag of a list.
+    pub(super) fn of_list(tag: ListTag) -> Self {
+        Self::weak(&[tag.0])
     }
 
     /// The tag of a single record: the name of the change that wrote it. So it is the same over restarts, and no other

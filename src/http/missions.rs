@@ -16,6 +16,7 @@ use super::access::{Read, ReadUser};
 use super::background::PIECE_BYTES;
 use super::conditional::Conditions;
 use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
+use super::list::ListRequest;
 use super::problem::Problem;
 use super::{answer, qvalue};
 use crate::domain::{SignalId, Status, TierName, UserId};
@@ -98,6 +99,7 @@ impl Parameters for UserMissionsQuery {
 pub(super) async fn list_missions_of_user(
     ReadUser(service, user): ReadUser,
     Query(query): Query<UserMissionsQuery>,
+    list: ListRequest,
 ) -> Result<Response, Problem> {
     let filter = match query.status.as_deref() {
         None | Some("active") => StatusFilter::Only(Status::Active),
@@ -114,8 +116,7 @@ pub(super) async fn list_missions_of_user(
     };
     let cursor = signal_cursor(query.cursor.as_deref(), filter == StatusFilter::Only(Status::Active))?;
     let rows = (mission_rows(query.parts, query.tradable), query.limit.unwrap_or_default().0);
-    let page = service.missions_of_user(&user, filter, cursor, rows).await?;
-    Ok(answer::page("missions", &page, |_| {}))
+    list.answer("missions", service.missions_of_user(&user, filter, cursor, rows, list.asked()).await?)
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,19 +8,19 @@ use super::body::ObjectBody;
 use super::conditional::Conditions;
 use super::entity_tag::EntityTag;
 use super::extract::{Nothing, Path, Query};
+use super::list::ListRequest;
 use super::problem::Problem;
 use crate::domain::{Pair, RateDraft};
 use crate::render;
-use crate::service::{Page, ServiceError};
+use crate::service::ServiceError;
 
 /// `GET /v1/rates`: all rates.
-pub(super) async fn list_rates(ReadShared(service): ReadShared, _: Query<Nothing>) -> Result<Response, Problem> {
-    let mut page = Page::default();
-    for rate in service.rates().iter() {
-        page.separate_row();
-        page.rows.extend_from_slice(&render::rate_json(rate));
-    }
-    Ok(answer::page("rates", &page, |_| {}))
+pub(super) async fn list_rates(
+    ReadShared(service): ReadShared,
+    _: Query<Nothing>,
+    list: ListRequest,
+) -> Result<Response, Problem> {
+    list.answer("rates", service.list_rates(list.asked())?)
 }
 
 /// `GET /v1/rates/{pair}`: one rate. 404 if it is absent.

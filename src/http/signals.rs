@@ -10,6 +10,7 @@ use super::answer;
 use super::body::{ObjectBody, TextBody};
 use super::conditional::Conditions;
 use super::extract::{Nothing, Parameters, Path, Query};
+use super::list::ListRequest;
 use super::missions::{PageRows, signal_cursor};
 use super::problem::Problem;
 use crate::domain::{Condition, Object, SignalDraft, SignalId, Status, Symbol, UnnamedSignal};
@@ -34,6 +35,7 @@ impl Parameters for SignalsQuery {
 pub(super) async fn list_signals(
     ReadShared(service): ReadShared,
     Query(query): Query<SignalsQuery>,
+    list: ListRequest,
 ) -> Result<Response, Problem> {
     let status = match query.status.as_deref() {
         None | Some("all") => None,
@@ -48,8 +50,8 @@ pub(super) async fn list_signals(
     };
     let cursor = signal_cursor(query.cursor.as_deref(), status == Some(Status::Active))?;
     let filter = SignalFilter { status, symbol: query.symbol };
-    let page = service.signals(filter, cursor, query.limit.unwrap_or_default().0).await?;
-    Ok(answer::page("signals", &page, |_| {}))
+    let rows_max = query.limit.unwrap_or_default().0;
+    list.answer("signals", service.signals(filter, cursor, rows_max, list.asked()).await?)
 }
 
 /// `GET /v1/signals/{signal}`: one signal as published. 404 if it is absent.

@@ -9,6 +9,7 @@ use super::answer;
 use super::body::ObjectBody;
 use super::conditional::Conditions;
 use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
+use super::list::ListRequest;
 use super::missions::{PageRows, signal_cursor};
 use super::problem::Problem;
 use crate::domain::{Outcome, OverlayDraft, SignalId, TierName, UserId};
@@ -30,10 +31,14 @@ impl Parameters for UsersQuery {
 
 /// `GET /v1/users`: a page of all users' overlays in the order of ids. `prefix` and `tier` narrow it down; a page of a
 /// `tier` may be short, or empty, and go on all the same.
-pub(super) async fn list_users(Read(service): Read, Query(query): Query<UsersQuery>) -> Result<Response, Problem> {
+pub(super) async fn list_users(
+    Read(service): Read,
+    Query(query): Query<UsersQuery>,
+    list: ListRequest,
+) -> Result<Response, Problem> {
     let filter = UserFilter { prefix: query.prefix, tier: query.tier };
-    let page = service.users(filter, query.cursor, query.limit.unwrap_or_default().0).await?;
-    Ok(answer::page("users", &page, |_| {}))
+    let rows_max = query.limit.unwrap_or_default().0;
+    list.answer("users", service.users(filter, query.cursor, rows_max, list.asked()).await?)
 }
 
 /// `GET /v1/users/{user}/overlay`: a user's own settings and balance. 404 if they are absent.
@@ -147,10 +152,11 @@ impl Parameters for OutcomesQuery {
 pub(super) async fn list_outcomes(
     ReadUser(service, user): ReadUser,
     Query(query): Query<OutcomesQuery>,
+    list: ListRequest,
 ) -> Result<Response, Problem> {
     let cursor = signal_cursor(query.cursor.as_deref(), false)?;
-    let page = service.outcomes_of_user(user, cursor, query.limit.unwrap_or_default().0).await?;
-    Ok(answer::page("outcomes", &page, |_| {}))
+    let rows_max = query.limit.unwrap_or_default().0;
+    list.answer("outcomes", service.outcomes_of_user(user, cursor, rows_max, list.asked()).await?)
 }
 
 /// `DELETE /v1/users/{user}`: forget everything of a user: the overlay, all outcomes, and the scopes of tokens that

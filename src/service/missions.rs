@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::blocking::blocking;
+use super::lists::{Asked, Basis, ListTag, Listed, Page};
 use super::roster::{Position, RenderedOverlay, Roster, Row};
 use super::rules::Rules;
 use super::{Service, ServiceError};
@@ -20,8 +21,6 @@ pub use summary::MissionCounts;
 
 /// Most rows of a page, and most users that a request may list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
-/// A page ends early once it has this many bytes, so that no answer takes much memory; its cursor goes on from there.
-pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most signals that a page passes over as its filter does not want them: half a millisecond. A page that has passed so
 /// many ends, and its cursor goes on from there.
 const SIGNALS_PASSED_MAX: usize = 300;
@@ -201,31 +200,6 @@ pub struct SignalFilter {
     pub symbol: Option<Symbol>,
 }
 
-/// A page of signals or views.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// The rows as JSON, with commas between.
-    pub rows: Vec<u8>,
-    /// How many.
-    pub count: usize,
-    /// Where the next page starts; `None` at the end.
-    pub next_cursor: Option<String>,
-}
-
-impl Page {
-    pub(super) fn is_full(&self, rows_max: usize) -> bool {
-        self.count >= rows_max.max(1) || self.rows.len() >= PAGE_BYTES_MAX
-    }
-
-    /// Counts the next row, and separates it from the one before.
-    pub fn separate_row(&mut self) {
-        if self.count > 0 {
-            self.rows.push(b',');
-        }
-        self.count += 1;
-    }
-}
-
 /// Where a page of signals ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalCursor {
@@ -316,27 +290,54 @@ impl Service {
         filter: StatusFilter,
         cursor: Option<SignalCursor>,
         (rows, rows_max): (MissionRows, usize),
-    ) -> Result<Page, ServiceError> {
-        let overlay = self.overlay(user).await?;
+        asked: Asked,
+    ) -> Result<Listed, ServiceError> {
+        let overlay = self.overlay(user).await?.detached();
         let (service, user) = (self.clone(), user.clone());
         blocking(move || {
             let snapshot = service.snapshot()?;
             let (now, rates, currency) = (service.now(), service.rates(), overlay.row().currency);
+            let tag = service.tag_of_missions(&asked, &snapshot, &overlay, &rates, now)?;
             let order = if filter == StatusFilter::Only(Status::Active) { Order::Expiry } else { Order::Age };
-            fill_page(signal_rows(&snapshot, order, cursor, now)?, rows_max, |stored, page| {
-                let outcome = snapshot.outcome(stored.number, &user)?;
-                let status = Status::of(&stored.signal, outcome.as_ref().map(|stored| stored.outcome.status), now);
-                if filter != StatusFilter::All && filter != StatusFilter::Only(status) {
-                    return Ok(false);
-                }
-                let json = render::signal_json(&stored.signal);
-                let template = service.make_template(stored, currency, &rates, overlay.rules());
-                let moment = (&service, now);
-                let view = MissionView::new(moment, (stored, &json), outcome.as_ref(), &overlay, &template);
-                Ok(view.write_row(&service, rows, page))
+            asked.list(tag, || {
+                fill_page(signal_rows(&snapshot, order, cursor, now)?, rows_max, |stored, page| {
+                    let outcome = snapshot.outcome(stored.number, &user)?;
+                    let status = Status::of(&stored.signal, outcome.as_ref().map(|stored| stored.outcome.status), now);
+                    if filter != StatusFilter::All && filter != StatusFilter::Only(status) {
+                        return Ok(false);
+                    }
+                    let json = render::signal_json(&stored.signal);
+                    let template = service.make_template(stored, currency, &rates, overlay.rules());
+                    let moment = (&service, now);
+                    let view = MissionView::new(moment, (stored, &json), outcome.as_ref(), &overlay, &template);
+                    Ok(view.write_row(&service, rows, page))
+                })
             })
         })
         .await
+    }
+
+    /// The tag of a list of missions of the user of an overlay.
+    fn tag_of_missions(
+        &self,
+        asked: &Asked,
+        snapshot: &Snapshot,
+        overlay: &RenderedOverlay,
+        rates: &Rates,
+        now: UnixMillis,
+    ) -> Result<ListTag, ServiceError> {
+        let (row, max_ages) = (overlay.row(), self.shared.settings.max_ages);
+        let confirmed_at = row.account.balance_confirmed_at;
+        let user = UserId::parse(overlay.user())?;
+        let mut basis = Basis::new(self, overlay.rules(), asked);
+        basis.change(snapshot.signals_seq()?);
+        basis.change(snapshot.outcomes_seq(&user)?);
+        basis.change(row.seq);
+        basis.moment(Some(confirmed_at));
+        basis.number(max_ages.balance.is_some_and(|max| max.is_stale(confirmed_at, now)).into());
+        basis.rates(rates, |confirmed_at| max_ages.rate.is_some_and(|max| max.is_stale(confirmed_at, now)));
+        basis.moment(snapshot.next_moment(now)?);
+        Ok(basis.tag())
     }
 
     /// Returns a page of signals: active ones soonest to expire first, all others newest first.
@@ -352,21 +353,29 @@ impl Service {
         filter: SignalFilter,
         cursor: Option<SignalCursor>,
         rows_max: usize,
-    ) -> Result<Page, ServiceError> {
+        asked: Asked,
+    ) -> Result<Listed, ServiceError> {
         let service = self.clone();
         blocking(move || {
             let snapshot = service.snapshot()?;
             let now = service.now();
+            let mut basis = Basis::new(&service, &service.current_rules(), &asked);
+            basis.change(snapshot.signals_seq()?);
+            // A signal as published says nothing of the time.
+            basis.moment(if filter.status.is_some() { snapshot.next_moment(now)? } else { None });
+            let tag = basis.tag();
             let order = if filter.status == Some(Status::Active) { Order::Expiry } else { Order::Age };
-            fill_page(signal_rows(&snapshot, order, cursor, now)?, rows_max, |stored, page| {
-                let status = Status::of(&stored.signal, None, now);
-                let is_wanted = filter.status.is_none_or(|wanted| wanted == status)
-                    && filter.symbol.as_ref().is_none_or(|symbol| *symbol == stored.signal.symbol);
-                if is_wanted {
-                    page.separate_row();
-                    page.rows.extend_from_slice(&render::signal_json(&stored.signal));
-                }
-                Ok(is_wanted)
+            asked.list(tag, || {
+                fill_page(signal_rows(&snapshot, order, cursor, now)?, rows_max, |stored, page| {
+                    let status = Status::of(&stored.signal, None, now);
+                    let is_wanted = filter.status.is_none_or(|wanted| wanted == status)
+                        && filter.symbol.as_ref().is_none_or(|symbol| *symbol == stored.signal.symbol);
+                    if is_wanted {
+                        page.separate_row();
+                        page.rows.extend_from_slice(&render::signal_json(&stored.signal));
+                    }
+                    Ok(is_wanted)
+                })
             })
         })
         .await
@@ -382,23 +391,29 @@ impl Service {
         user: UserId,
         cursor: Option<SignalCursor>,
         rows_max: usize,
-    ) -> Result<Page, ServiceError> {
+        asked: Asked,
+    ) -> Result<Listed, ServiceError> {
         let service = self.clone();
         blocking(move || {
             let snapshot = service.snapshot()?;
-            let before = number_of(cursor);
-            let mut page = Page::default();
-            for row in snapshot.outcomes_of(&user, before)? {
-                let (number, stored) = row?;
-                if page.is_full(rows_max) {
-                    return Ok(page);
+            let mut basis = Basis::new(&service, &service.current_rules(), &asked);
+            basis.change(snapshot.signals_seq()?);
+            basis.change(snapshot.outcomes_seq(&user)?);
+            let tag = basis.tag();
+            asked.list(tag, || {
+                let mut page = Page::default();
+                for row in snapshot.outcomes_of(&user, number_of(cursor))? {
+                    let (number, stored) = row?;
+                    if page.is_full(rows_max) {
+                        return Ok(page);
+                    }
+                    page.next_cursor = Some(SignalCursor::Number(number).to_string());
+                    page.separate_row();
+                    page.rows.extend_from_slice(&render::outcome_json(&stored.outcome));
                 }
-                page.next_cursor = Some(SignalCursor::Number(number).to_string());
-                page.separate_row();
-                page.rows.extend_from_slice(&render::outcome_json(&stored.outcome));
-            }
-            page.next_cursor = None;
-            Ok(page)
+                page.next_cursor = None;
+                Ok(page)
+            })
         })
         .await
     }

@@ -270,6 +270,9 @@ impl Overlays {
                 self.apply(Changed { seq, user: user.clone(), stored: stored.clone() }, now);
             }
         }
+        if let State::Full(roster) = &mut *self.state_mut() {
+            Arc::make_mut(roster).set_seq(commit.seq);
+        }
     }
 
     fn apply(&self, changed: Changed, now: UnixMillis) {
@@ -289,7 +292,9 @@ impl Overlays {
                     let (basis, at) = old.row().confirmation();
                     new.confirm(basis, |stored_at| confirmation_after_write(stored_at, at, now));
                 }
-                Arc::make_mut(roster).put(&changed.user, rendered.as_ref());
+                let roster = Arc::make_mut(roster);
+                roster.put(&changed.user, rendered.as_ref());
+                roster.set_seq(changed.seq);
             }
         }
     }
@@ -371,8 +376,10 @@ impl Overlays {
             self.failures.fetch_add(1, Ordering::Relaxed);
         })?;
         self.failures.store(0, Ordering::Relaxed);
-        for Changed { user, stored, .. } in pending.into_iter().filter(|changed| changed.seq > seq) {
+        roster.set_seq(seq);
+        for Changed { seq, user, stored } in pending.into_iter().filter(|changed| changed.seq > seq) {
             roster.put(&user, stored.map(|stored| self.render(&stored)).as_ref());
+            roster.set_seq(seq);
         }
         for (user, early) in self.early_confirmations().drain() {
             if let Some(overlay) = roster.find(user.as_str()) {

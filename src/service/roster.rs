@@ -36,6 +36,8 @@ pub(super) struct Roster {
     chunks: Vec<(UserId, Arc<Chunk>)>,
     users: usize,
     bytes: usize,
+    /// The last change, of whatever record, that it shows.
+    seq: u64,
     /// Users whose rows in the file can not be decoded.
     damaged: BTreeSet<String>,
 }
@@ -206,6 +208,13 @@ impl RenderedOverlay {
         }
     }
 
+    /// A copy by itself, whose confirmation stays as it is.
+    pub(super) fn detached(&self) -> Self {
+        let mut builder = ChunkBuilder::new(&self.chunk.rules);
+        builder.copy(&self.chunk, self.at..self.at + 1);
+        Self { chunk: Arc::new(builder.chunk()), at: 0 }
+    }
+
     /// The bytes that it takes in a chunk.
     pub(super) fn bytes(&self) -> usize {
         let Row { json, budget, .. } = self.row();
@@ -283,12 +292,22 @@ impl Currencies {
 impl Roster {
     /// One without users.
     fn new(rules: &Arc<Rules>) -> Self {
-        Self { rules: Arc::clone(rules), chunks: Vec::new(), users: 0, bytes: 0, damaged: BTreeSet::new() }
+        Self { rules: Arc::clone(rules), chunks: Vec::new(), users: 0, bytes: 0, seq: 0, damaged: BTreeSet::new() }
     }
 
     /// The rules under which all rows are rendered.
     pub(super) fn rules(&self) -> &Arc<Rules> {
         &self.rules
+    }
+
+    /// The number of a change: it shows all of overlays up to that one, and none after it.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Notes that it shows all changes up to this one.
+    pub(super) fn set_seq(&mut self, seq: u64) {
+        self.seq = seq;
     }
 
     /// How many users.

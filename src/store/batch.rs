@@ -95,6 +95,7 @@ pub(super) struct Batch<'tx> {
     signal_numbers: OnDemand<'tx, &'static str, u64>,
     signals_by_expiry: OnDemand<'tx, (i64, u64), ()>,
     overlays: OnDemand<'tx, &'static str, &'static [u8]>,
+    signals_by_start: OnDemand<'tx, (i64, u64), ()>,
     outcomes: OnDemand<'tx, (u64, &'static str), &'static [u8]>,
     outcomes_by_user: OnDemand<'tx, (&'static str, u64), ()>,
     rates: OnDemand<'tx, &'static str, &'static [u8]>,
@@ -116,6 +117,7 @@ impl<'tx> Batch<'tx> {
             signal_numbers: OnDemand::of(tx, tables::SIGNAL_NUMBERS),
             signals_by_expiry: OnDemand::of(tx, tables::SIGNALS_BY_EXPIRY),
             overlays: OnDemand::of(tx, tables::OVERLAYS),
+            signals_by_start: OnDemand::of(tx, tables::SIGNALS_BY_START),
             outcomes: OnDemand::of(tx, tables::OUTCOMES),
             outcomes_by_user: OnDemand::of(tx, tables::OUTCOMES_BY_USER),
             rates: OnDemand::of(tx, tables::RATES),
@@ -247,6 +249,7 @@ impl<'tx> Batch<'tx> {
         self.signals.table()?.remove(number)?;
         self.signal_numbers.table()?.remove(id.as_str())?;
         self.signals_by_expiry.table()?.remove((stored.signal.expires_at.millis(), number))?;
+        self.signals_by_start.table()?.remove((stored.signal.active_from().millis(), number))?;
         Ok(self.done(Effect::Deleted, Change::SignalDeleted(id)))
     }
 
@@ -263,10 +266,14 @@ impl<'tx> Batch<'tx> {
         let number = stored.number;
         self.signals.table()?.insert(number, bytes.as_slice())?;
         match old {
-            Some(old) => drop(self.signals_by_expiry.table()?.remove((old.signal.expires_at.millis(), number))?),
+            Some(old) => {
+                self.signals_by_expiry.table()?.remove((old.signal.expires_at.millis(), number))?;
+                self.signals_by_start.table()?.remove((old.signal.active_from().millis(), number))?;
+            }
             None => drop(self.signal_numbers.table()?.insert(stored.signal.id.as_str(), number)?),
         }
         self.signals_by_expiry.table()?.insert((stored.signal.expires_at.millis(), number), ())?;
+        self.signals_by_start.table()?.insert((stored.signal.active_from().millis(), number), ())?;
         Ok(())
     }
 
@@ -530,6 +537,19 @@ impl<'tx> Batch<'tx> {
         if !self.changes.is_empty() {
             self.meta.insert(tables::SEQ_KEY, seq)?;
             self.runs.store(self.tx, self.seq_before)?;
+        }
+        let mut outcome_changes = OnDemand::of(self.tx, tables::OUTCOME_CHANGES);
+        for (seq, change) in (self.seq_before + 1..).zip(&self.changes) {
+            let user = match change {
+                Change::Signal(_) | Change::SignalDeleted(_) => {
+                    self.meta.insert(tables::SIGNALS_SEQ_KEY, seq)?;
+                    continue;
+                }
+                Change::Outcome(_, stored) => &stored.outcome.user_id,
+                Change::OutcomeDeleted(_, user) => user,
+                Change::Overlay(..) | Change::Rate(..) | Change::Token(..) => continue,
+            };
+            outcome_changes.table()?.insert(tables::outcome_group(user), seq)?;
         }
         Ok((seq, self.changes))
     }

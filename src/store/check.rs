@@ -5,6 +5,7 @@
 //! panic of the engine is an answer like any other. What passes is described by its counts and a hash over all content,
 //! which is the same for two files that say the same, however their pages lie.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
@@ -122,15 +123,18 @@ fn check_tables(tx: &ReadTransaction) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Each signal is found by its id and by its expiry, and nothing else is.
+/// Each signal is found by its id, its expiry and its start, and nothing else is.
 fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
     let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
     let by_expiry = snapshot.tx().open_table(tables::SIGNALS_BY_EXPIRY)?;
+    let by_start = snapshot.tx().open_table(tables::SIGNALS_BY_START)?;
+    let newest = snapshot.signals_seq()?;
+    check_seq("meta", tables::SIGNALS_SEQ_KEY, newest, seq)?;
     let mut count = 0;
     for row in snapshot.signals()? {
         let row = row?;
         count += 1;
-        check_seq("signals-1", row.number, row.seq, seq)?;
+        check_seq("signals-1", row.number, row.seq, newest)?;
         let id = &row.signal.id;
         if numbers.get(id.as_str())?.map(|number| number.value()) != Some(row.number) {
             return Err(corrupt("signal-numbers-1", id, "it does not lead to its signal"));
@@ -138,9 +142,12 @@ fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
         if by_expiry.get((row.signal.expires_at.millis(), row.number))?.is_none() {
             return Err(corrupt("signals-by-expiry-1", row.number, "the signal is not under its expiry"));
         }
+        if by_start.get((row.signal.active_from().millis(), row.number))?.is_none() {
+            return Err(corrupt("signals-by-start-1", row.number, "the signal is not under its start"));
+        }
     }
-    // Each signal has its own entry in both, so equal counts leave none that leads nowhere.
-    if numbers.len()? != count || by_expiry.len()? != count {
+    // Each signal has its own entry in all three, so equal counts leave none that leads nowhere.
+    if numbers.len()? != count || by_expiry.len()? != count || by_start.len()? != count {
         return Err(corrupt("signals-1", count, "the indexes have entries for signals that are not there"));
     }
     Ok(())
@@ -151,12 +158,19 @@ fn check_outcomes(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
     let outcomes = snapshot.tx().open_table(tables::OUTCOMES)?;
     let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
     let by_user = snapshot.tx().open_table(tables::OUTCOMES_BY_USER)?;
+    let mut newest = BTreeMap::new();
+    for row in snapshot.tx().open_table(tables::OUTCOME_CHANGES)?.range::<u16>(..)? {
+        let (group, change) = row?;
+        check_seq("outcome-changes-1", group.value(), change.value(), seq)?;
+        newest.insert(group.value(), change.value());
+    }
     for row in outcomes.range::<(u64, &str)>(..)? {
         let (key, bytes) = row?;
         let (number, user) = key.value();
         let stored = stored_outcome((number, user), bytes.value())?;
         let place = || format!("{number}/{user}");
-        check_seq("outcomes-1", place(), stored.seq, seq)?;
+        let newest = newest.get(&tables::outcome_group(&stored.outcome.user_id));
+        check_seq("outcomes-1", place(), stored.seq, newest.copied().unwrap_or(0))?;
         let named = numbers.get(stored.outcome.signal_id.as_str())?.map(|number| number.value());
         if named != Some(number) {
             return Err(corrupt("outcomes-1", place(), "it is on another signal than it says, or on none"));

@@ -53,6 +53,43 @@ impl Snapshot {
         tables::seq(&self.tx)
     }
 
+    /// The number of the last change of a signal, also of a deletion; 0 before the first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`].
+    pub fn signals_seq(&self) -> Result<u64, StoreError> {
+        Ok(self.tx.open_table(tables::META)?.get(tables::SIGNALS_SEQ_KEY)?.map_or(0, |seq| seq.value()))
+    }
+
+    /// A number that is no less than that of the last change of a user's outcomes, and rises with each, also with a
+    /// deletion, but for that of a signal with its outcomes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`].
+    pub fn outcomes_seq(&self, user: &UserId) -> Result<u64, StoreError> {
+        let changes = self.tx.open_table(tables::OUTCOME_CHANGES)?;
+        Ok(changes.get(tables::outcome_group(user))?.map_or(0, |seq| seq.value()))
+    }
+
+    /// The first moment after `now` at which a signal becomes active or expires: until then time alone changes no
+    /// signal's status. `None` if there is no such moment.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`].
+    pub fn next_moment(&self, now: UnixMillis) -> Result<Option<UnixMillis>, StoreError> {
+        let mut next = None;
+        for index in [tables::SIGNALS_BY_EXPIRY, tables::SIGNALS_BY_START] {
+            let after = (Bound::Excluded((now.millis(), u64::MAX)), Bound::Unbounded);
+            let first = self.tx.open_table(index)?.range::<(i64, u64)>(after)?.next().transpose()?;
+            let moment = first.map(|(key, _)| key.value().0);
+            next = next.into_iter().chain(moment).min();
+        }
+        Ok(next.map(UnixMillis::new))
+    }
+
     /// Finds a signal by its id.
     ///
     /// # Errors

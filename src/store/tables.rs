@@ -4,19 +4,23 @@
 //! value type is a new table and a step in `schema`, never a new meaning for an old name.
 
 use redb::{Key, ReadTransaction, TableDefinition, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::error::StoreError;
+use crate::domain::UserId;
 
 /// Facts about the file itself.
 ///
 /// - key: `schema-version`; value: the layout's version; written when the file is made or upgraded
 /// - key: `seq`; value: the number of the last change; written by every commit that changes a record, missing before
 ///   the first
+/// - key: `signals-seq`; value: the number of the last change of a signal, also of a deletion; missing before the first
 /// - key: `next-signal-number`; value: the least number for a new signal; written when the newest signal is deleted, so
 ///   that no signal gets its number
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const SCHEMA_KEY: &str = "schema-version";
 pub(super) const SEQ_KEY: &str = "seq";
+pub(super) const SIGNALS_SEQ_KEY: &str = "signals-seq";
 pub(super) const NEXT_SIGNAL_KEY: &str = "next-signal-number";
 
 /// One row per signal, shared by every user.
@@ -35,6 +39,11 @@ pub(super) const SIGNAL_NUMBERS: TableDefinition<'_, &str, u64> = TableDefinitio
 /// - key: expiry in Unix milliseconds, signal number; value: nothing
 pub(super) const SIGNALS_BY_EXPIRY: TableDefinition<'_, (i64, u64), ()> = TableDefinition::new("signals-by-expiry-1");
 
+/// Finds the signals that become active after a moment.
+///
+/// - key: that moment in Unix milliseconds, a minute before the creation, and signal number; value: nothing
+pub(super) const SIGNALS_BY_START: TableDefinition<'_, (i64, u64), ()> = TableDefinition::new("signals-by-start-1");
+
 /// One row per user.
 ///
 /// - key: user id; value: `codec` record of an overlay
@@ -49,6 +58,20 @@ pub(super) const OUTCOMES: TableDefinition<'_, (u64, &str), &[u8]> = TableDefini
 ///
 /// - key: user id, signal number; value: nothing
 pub(super) const OUTCOMES_BY_USER: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("outcomes-by-user-1");
+
+/// The last change of the outcomes of some users: what lists of outcomes and missions rest on.
+///
+/// - key: [`outcome_group`] of the users; value: the number of the change, also of a deletion, but for that of a signal
+///   with its outcomes
+pub(super) const OUTCOME_CHANGES: TableDefinition<'_, u16, u64> = TableDefinition::new("outcome-changes-1");
+/// How many groups of users there are: as few pages as that take hold no names of users who are gone.
+const OUTCOME_GROUPS: u16 = 1_024;
+
+/// The group of a user in [`OUTCOME_CHANGES`].
+pub(super) fn outcome_group(user: &UserId) -> u16 {
+    let [first, second, ..] = <[u8; 32]>::from(Sha256::digest(user.as_str()));
+    u16::from_be_bytes([first, second]) % OUTCOME_GROUPS
+}
 
 /// Prices of currency pairs.
 ///
@@ -94,9 +117,11 @@ pub(super) fn for_each(action: &mut impl ForEachTable) -> Result<(), StoreError>
     action.table(SIGNALS)?;
     action.table(SIGNAL_NUMBERS)?;
     action.table(SIGNALS_BY_EXPIRY)?;
+    action.table(SIGNALS_BY_START)?;
     action.table(OVERLAYS)?;
     action.table(OUTCOMES)?;
     action.table(OUTCOMES_BY_USER)?;
+    action.table(OUTCOME_CHANGES)?;
     action.table(RATES)?;
     action.table(TOKENS)?;
     action.table(RUNS)

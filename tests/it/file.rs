@@ -411,6 +411,7 @@ fn a_new_file_has_its_tables() {
         [
             "legacy-checkpoint-1",
             "meta",
+            "outcome-changes-1",
             "outcomes-1",
             "outcomes-by-user-1",
             "overlays-1",
@@ -419,6 +420,7 @@ fn a_new_file_has_its_tables() {
             "signal-numbers-1",
             "signals-1",
             "signals-by-expiry-1",
+            "signals-by-start-1",
             "tokens-1"
         ]
     );

@@ -201,6 +201,7 @@ fn bare_redb_reads_what_a_close_a_kill_and_a_live_copy_leave() {
         [
             ("legacy-checkpoint-1", 0),
             ("meta", 2),
+            ("outcome-changes-1", 0),
             ("outcomes-1", 0),
             ("outcomes-by-user-1", 0),
             ("overlays-1", USERS),
@@ -209,6 +210,7 @@ fn bare_redb_reads_what_a_close_a_kill_and_a_live_copy_leave() {
             ("signal-numbers-1", 0),
             ("signals-1", 0),
             ("signals-by-expiry-1", 0),
+            ("signals-by-start-1", 0),
             ("tokens-1", 0),
         ]
         .map(|(name, rows)| (name.to_owned(), rows)),

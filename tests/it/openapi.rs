@@ -199,7 +199,7 @@ fn see_missions(seen: &mut Onlooker<'_>) {
     seen.get(route, &path.replace("7001", "!"));
     seen.get(route, &path.replace("7001", "nobody"));
     let route = "/v1/users/{user}/missions";
-    seen.get(route, "/v1/users/7001/missions?status=all&limit=1000");
+    seen.get_twice(route, "/v1/users/7001/missions?status=all&limit=1000");
     seen.get(route, "/v1/users/7001/missions?status=lost");
     seen.get(route, "/v1/users/nobody/missions");
     let route = "/v1/signals/{signal}/missions";
@@ -216,7 +216,7 @@ fn see_missions(seen: &mut Onlooker<'_>) {
 }
 
 fn see_signals(seen: &mut Onlooker<'_>) {
-    seen.get("/v1/signals", "/v1/signals?limit=1000");
+    seen.get_twice("/v1/signals", "/v1/signals?limit=1000");
     seen.get("/v1/signals", "/v1/signals?limit=0");
     let route = "/v1/signals/{signal}";
     seen.get_twice(route, SIGNAL);
@@ -256,7 +256,7 @@ fn see_users(seen: &mut Onlooker<'_>) {
     seen.see(route, "DELETE", overlay, &[], "");
     seen.see(route, "DELETE", overlay, &[], "");
     seen.get(route, overlay);
-    seen.get("/v1/users", "/v1/users?prefix=70&limit=1000");
+    seen.get_twice("/v1/users", "/v1/users?prefix=70&limit=1000");
     seen.get("/v1/users", "/v1/users?limit=0");
     let (route, outcome) = ("/v1/users/{user}/outcomes/{signal}", "/v1/users/7001/outcomes/S1");
     seen.get(route, outcome);
@@ -272,7 +272,7 @@ fn see_users(seen: &mut Onlooker<'_>) {
     seen.see(view, "GET", "/v1/users/7001/missions/S1", UNMATCHED, "");
     seen.write(route, "PUT", outcome, r#"{"status":"closed","profit":-1.5,"result":"loss"}"#);
     seen.get(route, outcome);
-    seen.get("/v1/users/{user}/outcomes", "/v1/users/7001/outcomes");
+    seen.get_twice("/v1/users/{user}/outcomes", "/v1/users/7001/outcomes");
     seen.get("/v1/users/{user}/outcomes", "/v1/users/7001/outcomes?limit=0");
     seen.get(view, "/v1/users/7001/missions/S1");
     seen.write("/v1/signals/{signal}", "PATCH", "/v1/signals/S1", r#"{"status":"cancelled"}"#);
@@ -321,7 +321,7 @@ fn see_changes(seen: &mut Onlooker<'_>) {
 }
 
 fn see_the_rest(seen: &mut Onlooker<'_>) {
-    seen.get("/v1/rates", "/v1/rates");
+    seen.get_twice("/v1/rates", "/v1/rates");
     let (route, rate) = ("/v1/rates/{pair}", "/v1/rates/GBPUSD");
     seen.write(route, "PUT", "/v1/rates/GBPSEK", r#"{"price":1.1}"#);
     seen.see(route, "PUT", rate, UNMATCHED, r#"{"price":1.1}"#);
@@ -360,7 +360,8 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
         seen.get("/v1/admin/backup", &format!("/v1/admin/backup{query}"));
         seen.see("/v1/admin/backup", "POST", &format!("/v1/admin/backup{query}"), &[], "");
     }
-    for path in ["/readyz", "/healthz", "/metrics", "/openapi.json"] {
+    seen.get_twice("/openapi.json", "/openapi.json");
+    for path in ["/readyz", "/healthz", "/metrics"] {
         seen.get(path, path);
     }
 }

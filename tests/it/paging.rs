@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use overlaid::domain::{Status, Symbol, TierName, UserId};
 use overlaid::service::{
-    MissionRows, Page, Patched, SIGNAL_LIFETIME_MS, Separator, SignalCursor, SignalFilter, StatusFilter, UserFilter,
-    ViewTag,
+    Asked, MissionRows, Page, Patched, SIGNAL_LIFETIME_MS, Separator, SignalCursor, SignalFilter, StatusFilter,
+    UserFilter, ViewTag,
 };
 use overlaid::store::Effect;
 use serde_json::Value;
@@ -29,7 +29,8 @@ async fn signals_in_pages(world: &World, filter: &SignalFilter, rows_max: usize)
     let mut all = Vec::new();
     let mut cursor = None;
     loop {
-        let page = world.service.signals(filter.clone(), cursor, rows_max).await.unwrap();
+        let page =
+            world.service.signals(filter.clone(), cursor, rows_max, Asked::default()).await.unwrap().page.unwrap();
         assert!(page.count <= rows_max);
         all.extend(rows(&page, "/signal_id"));
         let Some(next) = page.next_cursor else { return all };
@@ -44,8 +45,10 @@ async fn missions_in_pages(world: &World, filter: StatusFilter, rows_max: usize)
     loop {
         let page = world
             .service
-            .missions_of_user(&user_id("7"), filter, cursor, (MissionRows::default(), rows_max))
+            .missions_of_user(&user_id("7"), filter, cursor, (MissionRows::default(), rows_max), Asked::default())
             .await
+            .unwrap()
+            .page
             .unwrap();
         assert!(page.count <= rows_max);
         all.extend(rows(&page, "/signal/signal_id"));
@@ -167,16 +170,23 @@ async fn pages_of_missions_are_the_whole_list_whatever_their_size() {
 #[tokio::test]
 async fn a_page_that_holds_the_last_row_has_no_cursor() {
     let world = six_signals().await;
-    let page = world.service.signals(SignalFilter::default(), None, 6).await.unwrap();
+    let page = world.service.signals(SignalFilter::default(), None, 6, Asked::default()).await.unwrap().page.unwrap();
     assert_eq!((page.count, page.next_cursor), (6, None));
-    let page = world.service.signals(SignalFilter::default(), None, 5).await.unwrap();
+    let page = world.service.signals(SignalFilter::default(), None, 5, Asked::default()).await.unwrap().page.unwrap();
     assert_eq!((page.count, page.next_cursor.as_deref()), (5, Some("1")));
-    let page = world.service.signals(SignalFilter::default(), Some(SignalCursor::Number(0)), 5).await.unwrap();
+    let page = world
+        .service
+        .signals(SignalFilter::default(), Some(SignalCursor::Number(0)), 5, Asked::default())
+        .await
+        .unwrap()
+        .page
+        .unwrap();
     assert_eq!((page.count, page.next_cursor), (0, None));
     // None at all is not a size of a page; it must not look like the end of the list.
-    let page = world.service.signals(SignalFilter::default(), None, 0).await.unwrap();
+    let page = world.service.signals(SignalFilter::default(), None, 0, Asked::default()).await.unwrap().page.unwrap();
     assert_eq!((page.count, page.next_cursor.as_deref()), (1, Some("5")));
-    let page = World::new().service.signals(SignalFilter::default(), None, 5).await.unwrap();
+    let page =
+        World::new().service.signals(SignalFilter::default(), None, 5, Asked::default()).await.unwrap().page.unwrap();
     assert_eq!((page.count, page.next_cursor), (0, None));
 }
 
@@ -207,10 +217,10 @@ async fn a_page_passes_over_so_many_signals_and_the_next_one_over_the_others() {
         write.done().await.unwrap();
     }
     let gold = SignalFilter { symbol: Some(Symbol::parse("XAUUSD").unwrap()), status: None };
-    let page = world.service.signals(gold.clone(), None, 5).await.unwrap();
+    let page = world.service.signals(gold.clone(), None, 5, Asked::default()).await.unwrap().page.unwrap();
     assert_eq!((rows(&page, "/signal_id").join(" ").as_str(), page.next_cursor), ("S0", None), "exactly as many");
     put(SCANNED_MAX, "EURUSD").done().await.unwrap();
-    let page = world.service.signals(gold.clone(), None, 5).await.unwrap();
+    let page = world.service.signals(gold.clone(), None, 5, Asked::default()).await.unwrap().page.unwrap();
     assert_eq!((page.count, page.next_cursor.as_deref()), (0, Some("1")));
     assert_eq!(signals_in_pages(&world, &gold, 5).await, ["S0"]);
     world.put_overlay(r#"{"user_id":"7"}"#).await;
@@ -350,7 +360,7 @@ async fn a_patch_that_changes_nothing_is_answered_from_memory() {
 async fn users_in_pages(world: &World, filter: &UserFilter, rows_max: usize) -> Vec<String> {
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
-        let page = world.service.users(filter.clone(), cursor, rows_max).await.unwrap();
+        let page = world.service.users(filter.clone(), cursor, rows_max, Asked::default()).await.unwrap().page.unwrap();
         assert!(page.count <= rows_max);
         all.extend(rows(&page, "/user_id"));
         let Some(next) = page.next_cursor else { return all };
@@ -395,9 +405,9 @@ async fn a_page_of_users_passes_over_no_more_than_its_limit() {
     }
     world.put_overlay(r#"{"user_id":"x","tier":"FANG"}"#).await;
     let filter = UserFilter { prefix: String::new(), tier: Some(TierName::parse("FANG").unwrap()) };
-    let page = world.service.users(filter.clone(), None, 10).await.unwrap();
+    let page = world.service.users(filter.clone(), None, 10, Asked::default()).await.unwrap().page.unwrap();
     assert_eq!((page.count, page.next_cursor.as_deref()), (0, Some("009999")));
     let next = page.next_cursor.map(|cursor| UserId::parse(&cursor).unwrap());
-    let page = world.service.users(filter, next, 10).await.unwrap();
+    let page = world.service.users(filter, next, 10, Asked::default()).await.unwrap().page.unwrap();
     assert_eq!((rows(&page, "/user_id"), page.next_cursor), (vec!["x".to_owned()], None));
 }
