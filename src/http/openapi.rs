@@ -21,8 +21,8 @@ use super::problem::Problem;
 pub(super) const DOCUMENT: &str = include_str!("../../data/openapi.json");
 /// A hash of the document.
 static TAG: LazyLock<EntityTag> = LazyLock::new(|| {
-    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(DOCUMENT));
-    EntityTag::weak(&[u64::from_be_bytes([a, b, c, d, e, f, g, h])])
+    let digest = <[u8; 32]>::from(Sha256::digest(DOCUMENT));
+    EntityTag::weak(&[digest.first_chunk().copied().map_or(0, u64::from_be_bytes)])
 });
 
 /// `GET /openapi.json`: the document. It holds nobody's data, so no token is asked for.

@@ -122,8 +122,8 @@ impl<'a> Basis<'a> {
     /// Ends with the run that wrote the newest change: in each file with that run, older changes have the same numbers.
     pub(super) fn tag(mut self) -> ListTag {
         self.number(self.service.cursor_of(self.newest).run.into());
-        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(self.digest.finalize());
-        ListTag(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        let digest = <[u8; 32]>::from(self.digest.finalize());
+        ListTag(digest.first_chunk().copied().map_or(0, u64::from_be_bytes))
     }
 }
 

@@ -57,6 +57,7 @@ mod start;
 mod stats;
 mod store;
 mod symbols;
+mod tags;
 mod tidy;
 mod tokens;
 mod writes;
