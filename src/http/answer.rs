@@ -1,18 +1,30 @@
 //! Answers that are not problems: JSON with its tag, pages, and what the service's errors become.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::conditional::Conditions;
 use super::entity_tag::EntityTag;
 use super::problem::{Code, Problem};
-use crate::domain::UnixMillis;
+use crate::domain::{Cursor, UnixMillis};
 use crate::service::{Page, Service, ServiceError, ViewTag, Written};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Balances are private, and no answer is good without asking again.
 const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+/// Names the last change that an answer shows: a client that follows the changes after it misses none.
+const CURSOR: HeaderName = HeaderName::from_static("overlaid-cursor");
+
+/// Says as of which change an answer is. Of a read that is a cursor from before the first record was read.
+pub(super) fn as_of(cursor: Cursor, mut answer: Response) -> Response {
+    // The tag of a record is the name of a change. Its digits are always a valid value.
+    if let Ok(cursor) = HeaderValue::try_from(EntityTag::of_record(cursor).opaque()) {
+        answer.headers_mut().insert(CURSOR, cursor);
+    }
+    answer
+}
 
 /// JSON under a tag.
 pub(super) fn tagged_json(status: StatusCode, tag: &EntityTag, json: Vec<u8>) -> Response {
@@ -65,7 +77,13 @@ pub(super) fn page_json(name: &str, page: &Page, more: impl FnOnce(&mut Vec<u8>)
 /// 201 for a record that a `PUT` made, else 204, with its tag.
 pub(super) fn put(service: &Service, written: Written) -> Response {
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
-    (status, [(ETAG, record_tag(service, written.seq).to_header())]).into_response()
+    let answer = (status, [(ETAG, record_tag(service, written.seq).to_header())]).into_response();
+    as_of(service.cursor_of(written.as_of), answer)
+}
+
+/// 204 for a record that is deleted as of this change.
+pub(super) fn deleted(service: &Service, seq: u64) -> Response {
+    as_of(service.cursor_of(seq), StatusCode::NO_CONTENT.into_response())
 }
 
 /// 204 with the tag of the record as it is now.

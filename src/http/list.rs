@@ -10,6 +10,7 @@ use super::answer;
 use super::conditional::Conditions;
 use super::entity_tag::EntityTag;
 use super::problem::Problem;
+use crate::domain::Cursor;
 use crate::service::{Asked, Listed};
 
 /// The question of a request for a list, and the tags of the lists that the client holds.
@@ -29,13 +30,16 @@ impl ListRequest {
 
     /// 200 with the list, whose rows stand under `name`, or 304.
     ///
+    /// - `cursor`: the newest change before the list was read.
+    ///
     /// # Errors
     ///
     /// 412 if the client wants another list.
-    pub(super) fn answer(&self, name: &str, listed: Listed) -> Result<Response, Problem> {
+    pub(super) fn answer(&self, name: &str, cursor: Cursor, listed: Listed) -> Result<Response, Problem> {
         let page = listed.page.unwrap_or_default();
         let write = || answer::page_json(name, &page, |_| {});
-        answer::unless_held(&EntityTag::of_list(listed.tag), &self.conditions, write)
+        let answer = answer::unless_held(&EntityTag::of_list(listed.tag), &self.conditions, write)?;
+        Ok(answer::as_of(cursor, answer))
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) async fn get_mission(
     Path(OfSignal { signal }): Path<OfSignal>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
+    let cursor = service.cursor();
     let answer = |view: &MissionView<'_>| {
         let tag = answer::view_tag(view.tag());
         answer::unless_held(&tag, &conditions, || {
@@ -54,7 +55,7 @@ pub(super) async fn get_mission(
     if response.status() == StatusCode::NOT_MODIFIED {
         service.metrics().views_not_modified.inc();
     }
-    Ok(response)
+    Ok(answer::as_of(cursor, response))
 }
 
 /// `GET /v1/users/{user}/missions/{signal}/explanation`: the steps by which the size of a mission is computed, as of
@@ -116,7 +117,11 @@ pub(super) async fn list_missions_of_user(
     };
     let cursor = signal_cursor(query.cursor.as_deref(), filter == StatusFilter::Only(Status::Active))?;
     let rows = (mission_rows(query.parts, query.tradable), query.limit.unwrap_or_default().0);
-    list.answer("missions", service.missions_of_user(&user, filter, cursor, rows, list.asked()).await?)
+    list.answer(
+        "missions",
+        service.cursor(),
+        service.missions_of_user(&user, filter, cursor, rows, list.asked()).await?,
+    )
 }
 
 #[derive(Debug, Deserialize)]
@@ -151,6 +156,7 @@ pub(super) async fn list_missions_of_signal(
     let is_paged = query.limit.is_some() || query.cursor.is_some();
     let rows_max = query.limit.unwrap_or_default().0;
     let rows = mission_rows(query.parts, query.tradable);
+    let cursor = service.cursor();
     let batch = service.batch(&signal, query.tier.clone()).await?.with_rows(rows);
     let answer = match (users, qvalue::preferred_lines(&headers)) {
         (Some(_), _) if is_paged => {
@@ -175,7 +181,7 @@ pub(super) async fn list_missions_of_signal(
             Ok(answer::page("missions", &page, |_| {}))
         }
     };
-    answer.map(by_accept)
+    answer.map(|answer| answer::as_of(cursor, by_accept(answer)))
 }
 
 async fn users_answer(batch: Batch, users: Vec<UserId>, lines: Option<&'static str>) -> Result<Response, Problem> {

@@ -20,7 +20,7 @@ pub(super) async fn list_rates(
     _: Query<Nothing>,
     list: ListRequest,
 ) -> Result<Response, Problem> {
-    list.answer("rates", service.list_rates(list.asked())?)
+    list.answer("rates", service.cursor(), service.list_rates(list.asked())?)
 }
 
 /// `GET /v1/rates/{pair}`: one rate. 404 if it is absent.
@@ -30,14 +30,14 @@ pub(super) async fn get_rate(
     Path(pair): Path<Pair>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let rates = service.rates();
+    let (cursor, rates) = (service.cursor(), service.rates());
     let (rate, seq) = rates.get(&pair).ok_or_else(|| ServiceError::Absent(format!("rate {pair}")))?;
     let tag = if rate.confirmed_at == rate.updated_at {
         answer::record_tag(&service, seq)
     } else {
         EntityTag::of_confirmed(service.cursor_of(seq), rate.confirmed_at)
     };
-    answer::unless_held(&tag, &conditions, || render::rate_json(rate))
+    Ok(answer::as_of(cursor, answer::unless_held(&tag, &conditions, || render::rate_json(rate))?))
 }
 
 /// `PUT /v1/rates/{pair}`: publish a price, as `{"price":1.34}`. 201 or 204 when it is on the disk.

@@ -51,7 +51,7 @@ pub(super) async fn list_signals(
     let cursor = signal_cursor(query.cursor.as_deref(), status == Some(Status::Active))?;
     let filter = SignalFilter { status, symbol: query.symbol };
     let rows_max = query.limit.unwrap_or_default().0;
-    list.answer("signals", service.signals(filter, cursor, rows_max, list.asked()).await?)
+    list.answer("signals", service.cursor(), service.signals(filter, cursor, rows_max, list.asked()).await?)
 }
 
 /// `GET /v1/signals/{signal}`: one signal as published. 404 if it is absent.
@@ -61,9 +61,10 @@ pub(super) async fn get_signal(
     Path(signal): Path<SignalId>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
+    let cursor = service.cursor();
     let signal = service.signal(&signal).await?;
     let tag = answer::record_tag(&service, signal.stored.seq);
-    answer::unless_held(&tag, &conditions, || signal.json.to_vec())
+    Ok(answer::as_of(cursor, answer::unless_held(&tag, &conditions, || signal.json.to_vec())?))
 }
 
 /// `POST /v1/signals`: publish a signal, with a `signal_id` or without: then an id is made from symbol and time.
@@ -103,7 +104,7 @@ async fn publish(service: &Service, body: Object) -> Result<Response, Problem> {
     if let Ok(address) = HeaderValue::try_from(format!("/v1/signals/{id}")) {
         response.headers_mut().insert(LOCATION, address);
     }
-    Ok(response)
+    Ok(answer::as_of(service.cursor_of(written.as_of), response))
 }
 
 /// `PUT /v1/signals/{signal}`: publish a signal.
@@ -120,7 +121,8 @@ pub(super) async fn put_signal(
     let draft = SignalDraft::from_object(body, Some(&signal))?;
     let (written, json) = service.put_signal(draft, conditions.of_record(&service)?).await?;
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(answer::tagged_json(status, &answer::record_tag(&service, written.seq), json))
+    let answer = answer::tagged_json(status, &answer::record_tag(&service, written.seq), json);
+    Ok(answer::as_of(service.cursor_of(written.as_of), answer))
 }
 
 /// `PATCH /v1/signals/{signal}`: change members of a signal (RFC 7396). 200 with the signal as it is now, 204 for a
@@ -136,11 +138,11 @@ pub(super) async fn patch_signal(
 ) -> Result<Response, Problem> {
     let service = &write.service;
     let (written, json) = service.patch_signal(id, patch, conditions.of_record(service)?).await?;
-    let tag = answer::record_tag(service, written.seq);
+    let (tag, cursor) = (answer::record_tag(service, written.seq), service.cursor_of(written.as_of));
     if !write.may_read_shared() {
-        return Ok(answer::no_content(&tag));
+        return Ok(answer::as_of(cursor, answer::no_content(&tag)));
     }
-    Ok(answer::tagged_json(StatusCode::OK, &tag, json))
+    Ok(answer::as_of(cursor, answer::tagged_json(StatusCode::OK, &tag, json)))
 }
 
 /// `DELETE /v1/signals/{signal}`: remove a signal with all its outcomes. 204; 404 if it is absent.
@@ -149,7 +151,6 @@ pub(super) async fn delete_signal(
     _: Query<Nothing>,
     Path(signal): Path<SignalId>,
     conditions: Conditions,
-) -> Result<StatusCode, Problem> {
-    service.delete_signal(signal, conditions.of_record(&service)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response, Problem> {
+    Ok(answer::deleted(&service, service.delete_signal(signal, conditions.of_record(&service)?).await?))
 }

@@ -38,7 +38,7 @@ pub(super) async fn list_users(
 ) -> Result<Response, Problem> {
     let filter = UserFilter { prefix: query.prefix, tier: query.tier };
     let rows_max = query.limit.unwrap_or_default().0;
-    list.answer("users", service.users(filter, query.cursor, rows_max, list.asked()).await?)
+    list.answer("users", service.cursor(), service.users(filter, query.cursor, rows_max, list.asked()).await?)
 }
 
 /// `GET /v1/users/{user}/overlay`: a user's own settings and balance. 404 if they are absent.
@@ -47,9 +47,10 @@ pub(super) async fn get_overlay(
     _: Query<Nothing>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
+    let cursor = service.cursor();
     let overlay = service.overlay(&user).await?;
     let tag = answer::record_tag(&service, overlay.seq());
-    answer::unless_held(&tag, &conditions, || overlay.json().to_vec())
+    Ok(answer::as_of(cursor, answer::unless_held(&tag, &conditions, || overlay.json().to_vec())?))
 }
 
 /// `PUT /v1/users/{user}/overlay`: put an overlay as a whole. 201 or 204 when it is on the disk.
@@ -80,11 +81,11 @@ pub(super) async fn patch_overlay(
 ) -> Result<Response, Problem> {
     let service = &write.service;
     let patched = service.patch_overlay(user.clone(), patch, conditions.of_record(service)?).await?;
-    let tag = answer::record_tag(service, patched.overlay.seq());
+    let (tag, cursor) = (answer::record_tag(service, patched.overlay.seq()), service.cursor_of(patched.as_of));
     if !write.may_read_user(&user) {
-        return Ok(answer::no_content(&tag));
+        return Ok(answer::as_of(cursor, answer::no_content(&tag)));
     }
-    Ok(answer::tagged_json(StatusCode::OK, &tag, patched.overlay.json().to_vec()))
+    Ok(answer::as_of(cursor, answer::tagged_json(StatusCode::OK, &tag, patched.overlay.json().to_vec())))
 }
 
 /// `DELETE /v1/users/{user}/overlay`: forget a user's settings and balance. 204; 404 if they are absent.
@@ -93,9 +94,8 @@ pub(super) async fn delete_overlay(
     _: Query<Nothing>,
     Path(user): Path<UserId>,
     conditions: Conditions,
-) -> Result<StatusCode, Problem> {
-    service.delete_overlay(user, conditions.of_record(&service)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response, Problem> {
+    Ok(answer::deleted(&service, service.delete_overlay(user, conditions.of_record(&service)?).await?))
 }
 
 /// `GET /v1/users/{user}/outcomes/{signal}`: what happened for a user on a signal. 404 if nothing did.
@@ -105,11 +105,13 @@ pub(super) async fn get_outcome(
     Path(OfSignal { signal: id }): Path<OfSignal>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
+    let cursor = service.cursor();
     let signal = service.signal(&id).await?;
     let absent = || ServiceError::Absent(format!("outcome of signal {id} for user {user}"));
     let outcome = signal.outcome(user.as_str()).ok_or_else(absent)?;
     let tag = answer::record_tag(&service, outcome.seq);
-    answer::unless_held(&tag, &conditions, || render::outcome_json(&outcome.outcome))
+    let write = || render::outcome_json(&outcome.outcome);
+    Ok(answer::as_of(cursor, answer::unless_held(&tag, &conditions, write)?))
 }
 
 /// `PUT /v1/users/{user}/outcomes/{signal}`: say what happened. 201 or 204 when it is on the disk.
@@ -133,9 +135,8 @@ pub(super) async fn delete_outcome(
     _: Query<Nothing>,
     Path((user, signal)): Path<(UserId, SignalId)>,
     conditions: Conditions,
-) -> Result<StatusCode, Problem> {
-    service.delete_outcome(signal, user, conditions.of_record(&service)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response, Problem> {
+    Ok(answer::deleted(&service, service.delete_outcome(signal, user, conditions.of_record(&service)?).await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,7 +157,7 @@ pub(super) async fn list_outcomes(
 ) -> Result<Response, Problem> {
     let cursor = signal_cursor(query.cursor.as_deref(), false)?;
     let rows_max = query.limit.unwrap_or_default().0;
-    list.answer("outcomes", service.outcomes_of_user(user, cursor, rows_max, list.asked()).await?)
+    list.answer("outcomes", service.cursor(), service.outcomes_of_user(user, cursor, rows_max, list.asked()).await?)
 }
 
 /// `DELETE /v1/users/{user}`: forget everything of a user: the overlay, all outcomes, and the scopes of tokens that
@@ -166,7 +167,6 @@ pub(super) async fn delete_user(
     _: Query<Nothing>,
     Path(user): Path<UserId>,
     conditions: Conditions,
-) -> Result<StatusCode, Problem> {
-    service.delete_user(user, conditions.of_record(&service)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response, Problem> {
+    Ok(answer::deleted(&service, service.delete_user(user, conditions.of_record(&service)?).await?))
 }

@@ -361,14 +361,13 @@ impl NumberText {
     #[inline]
     fn of(number: Option<Decimal>) -> Self {
         let mut bytes = [0; TEXT_BYTES_MAX];
-        let length = match number {
-            Some(number) => number.write_into(&mut bytes),
-            None => {
-                if let Some(place) = bytes.first_chunk_mut() {
-                    *place = *b"null";
-                }
-                b"null".len()
+        let length = if let Some(number) = number {
+            number.write_into(&mut bytes)
+        } else {
+            if let Some(place) = bytes.first_chunk_mut() {
+                *place = *b"null";
             }
+            b"null".len()
         };
         Self { bytes, length }
     }

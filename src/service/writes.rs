@@ -16,11 +16,13 @@ pub struct Written {
     pub is_new: bool,
     /// The number of the change that left the record as it is.
     pub seq: u64,
+    /// The number of the last change, of whatever record, after which the record is like this.
+    pub as_of: u64,
 }
 
 impl Written {
     fn of(receipt: &Receipt) -> Self {
-        Self { is_new: receipt.effect == Effect::Created, seq: receipt.seq() }
+        Self { is_new: receipt.effect == Effect::Created, seq: receipt.seq(), as_of: receipt.as_of }
     }
 }
 
@@ -31,6 +33,8 @@ pub struct Patched {
     pub effect: Effect,
     /// The overlay, by that write and no later one.
     pub overlay: RenderedOverlay,
+    /// The number of the last change, of whatever record, after which the overlay is like this.
+    pub as_of: u64,
 }
 
 impl Service {
@@ -99,7 +103,7 @@ impl Service {
         patch: Object,
         condition: Condition,
     ) -> Result<Patched, ServiceError> {
-        let now = self.now();
+        let (now, as_of) = (self.now(), self.cursor().seq);
         // Only the writer checks a condition. Without one, memory suffices: it is no older than the last acknowledged
         // write, and a write that is not acknowledged yet counts as later than this one.
         let found = if condition == Condition::None { self.overlay_in_memory(user.as_str()) } else { Ok(None) };
@@ -114,9 +118,9 @@ impl Service {
             let (seq, basis, stored_at) = (row.seq, row.basis(), row.confirmation_stored_at);
             self.shared.memory.overlays.confirm(&user, Confirmation { seq, basis, stored_at, at: confirmed_at, now });
             self.shared.metrics.writes_unchanged.inc();
-            return Ok(Patched { effect: Effect::Unchanged, overlay: found });
+            return Ok(Patched { effect: Effect::Unchanged, overlay: found, as_of });
         }
-        let Receipt { effect, change, .. } = self
+        let Receipt { effect, change, as_of, .. } = self
             .write(Operation::PatchOverlay {
                 user: user.clone(),
                 patch,
@@ -127,7 +131,7 @@ impl Service {
             .await?;
         match change {
             Change::Overlay(_, Some(stored)) => {
-                Ok(Patched { effect, overlay: self.shared.memory.overlays.render(&stored) })
+                Ok(Patched { effect, overlay: self.shared.memory.overlays.render(&stored), as_of })
             }
             _ => Err(absent_overlay(user.as_str())),
         }
@@ -139,29 +143,27 @@ impl Service {
         self.shared.settings.max_ages.balance.is_some_and(|max| max.is_due(stored_at, confirmed_at))
     }
 
-    /// Deletes an overlay.
+    /// Deletes an overlay; returns the number of the last change.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Absent`], also under a condition; [`ServiceError::ConditionFailed`]; else as
     /// [`Service::write`].
-    pub async fn delete_overlay(&self, user: UserId, condition: Condition) -> Result<(), ServiceError> {
-        self.write(Operation::DeleteOverlay { user, condition }).await?;
-        Ok(())
+    pub async fn delete_overlay(&self, user: UserId, condition: Condition) -> Result<u64, ServiceError> {
+        Ok(self.write(Operation::DeleteOverlay { user, condition }).await?.as_of)
     }
 
-    /// Deletes a signal with all its outcomes.
+    /// Deletes a signal with all its outcomes; returns the number of the last change.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Absent`], also under a condition; [`ServiceError::ConditionFailed`]; else as
     /// [`Service::write`].
-    pub async fn delete_signal(&self, id: SignalId, condition: Condition) -> Result<(), ServiceError> {
-        self.write(Operation::DeleteSignal { id, condition }).await?;
-        Ok(())
+    pub async fn delete_signal(&self, id: SignalId, condition: Condition) -> Result<u64, ServiceError> {
+        Ok(self.write(Operation::DeleteSignal { id, condition }).await?.as_of)
     }
 
-    /// Deletes what happened for a user on a signal.
+    /// Deletes what happened for a user on a signal; returns the number of the last change.
     ///
     /// # Errors
     ///
@@ -171,19 +173,18 @@ impl Service {
         signal: SignalId,
         user: UserId,
         condition: Condition,
-    ) -> Result<(), ServiceError> {
-        self.write(Operation::DeleteOutcome { signal, user, condition }).await?;
-        Ok(())
+    ) -> Result<u64, ServiceError> {
+        Ok(self.write(Operation::DeleteOutcome { signal, user, condition }).await?.as_of)
     }
 
-    /// Deletes everything of a user: the overlay, all outcomes, and the scopes of tokens that name the user.
+    /// Deletes everything of a user: the overlay, all outcomes, and the scopes of tokens that name the user; returns the number of the
+    /// last change.
     ///
     /// # Errors
     ///
     /// As [`Service::delete_signal`]; [`ServiceError::Absent`] if there is nothing of the user.
-    pub async fn delete_user(&self, user: UserId, condition: Condition) -> Result<(), ServiceError> {
-        self.write(Operation::DeleteUser { user, condition }).await?;
-        Ok(())
+    pub async fn delete_user(&self, user: UserId, condition: Condition) -> Result<u64, ServiceError> {
+        Ok(self.write(Operation::DeleteUser { user, condition }).await?.as_of)
     }
 
     /// Puts what happened for a user on a signal.

@@ -137,6 +137,11 @@ impl<'tx> Batch<'tx> {
     }
 
     pub(super) fn apply(&mut self, operation: Operation) -> Applied {
+        let receipt = self.apply_one(operation)?;
+        Ok(Receipt { as_of: self.last_seq(), ..receipt })
+    }
+
+    fn apply_one(&mut self, operation: Operation) -> Applied {
         match operation {
             Operation::PutSignal { draft, now, lifetime_ms, condition, precedence } => {
                 self.put_signal(draft, now, lifetime_ms, &condition, precedence)

@@ -170,11 +170,13 @@ pub struct Receipt {
     pub removed: Vec<String>,
     /// When an unchanged rate or balance was confirmed, if that is not stored: memory alone is to have it.
     pub confirmed_at: Option<UnixMillis>,
+    /// The number of the last change, of whatever record, after which the record is like this.
+    pub as_of: u64,
 }
 
 impl Receipt {
     pub(super) fn of(effect: Effect, change: Change) -> Self {
-        Self { effect, change, removed: Vec::new(), confirmed_at: None }
+        Self { effect, change, removed: Vec::new(), confirmed_at: None, as_of: 0 }
     }
 
     /// The number of the change that left the record as it is; 0 for one that was deleted, and for a token.

@@ -263,7 +263,7 @@ fn outcomes_and_rates_are_put_as_recorded() {
 fn signals_without_an_id_are_published_as_recorded() {
     check(
         "posts",
-        r##"
+        r#"
         POST /v1/signals  {"symbol":"eur/usd","direction":"BUY","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
         POST /v1/signals  {"symbol":"EURUSD","direction":"buy","stop_pips":"20.0","created_at":1588291200,"expires_at":"2099-01-01T00:00:00Z"}
         POST /v1/signals  {"symbol":"EURUSD","direction":"SELL","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
@@ -284,7 +284,7 @@ fn signals_without_an_id_are_published_as_recorded() {
         POST /v1/signals  content-type: text/plain  {"symbol":"EURUSD","direction":"BUY","stop_pips":20}
         GET /v1/signals?symbol=EURUSD
         DELETE /v1/signals
-        "##,
+        "#,
     );
 }
 

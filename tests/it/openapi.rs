@@ -122,8 +122,9 @@ impl<'a> Onlooker<'a> {
         let response = operation["responses"].get(answer.status.to_string());
         let response = response.unwrap_or_else(|| panic!("{name} is not described: {}", answer.body));
         let response = resolved(&self.document, response);
-        for field in ["ETag", "Location"] {
-            assert_eq!(response["headers"].get(field).is_some(), answer.header(field).is_some(), "{field} of {name}");
+        for field in ["ETag", "Location", "Overlaid-Cursor"] {
+            let is_there = answer.header(&field.to_lowercase()).is_some();
+            assert_eq!(response["headers"].get(field).is_some(), is_there, "{field} of {name}");
         }
         let Some(content) = response.get("content") else {
             assert_eq!(answer.body, "", "{name} is said to have no body");

@@ -60,7 +60,7 @@ async fn a_patch_is_answered_with_its_own_state() {
     world.put_overlay(r#"{"user_id":"7","account_balance":1}"#).await;
     let patch = async |balance: u32| {
         let patch = object(&format!(r#"{{"account_balance":{balance}}}"#));
-        let Patched { effect, overlay } =
+        let Patched { effect, overlay, .. } =
             world.service.patch_overlay(user_id("7"), patch, Condition::None).await.unwrap();
         assert_eq!(effect, Effect::Changed);
         assert!(String::from_utf8_lossy(overlay.json()).contains(&format!(r#""account_balance":{balance},"#)));

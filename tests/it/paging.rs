@@ -347,7 +347,7 @@ async fn a_patch_that_changes_nothing_is_answered_from_memory() {
     assert_eq!(patch(r#"{"account_balance":2000}"#).await.unwrap().effect, Effect::Changed);
     world.service.stop();
     for same in [r#"{"account_balance":2000.0}"#, r#"{"account_balance":"2000","account_currency":"usd"}"#] {
-        let Patched { effect, overlay } = patch(same).await.unwrap();
+        let Patched { effect, overlay, .. } = patch(same).await.unwrap();
         assert_eq!(effect, Effect::Unchanged);
         assert!(Some(overlay.seq()) > seq_of(&seq));
         assert_eq!(overlay.overlay().unwrap().account_balance.unwrap().to_string(), "2000");

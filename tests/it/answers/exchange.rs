@@ -109,7 +109,8 @@ pub(super) fn shown(answer: &Answer) -> String {
 fn masked_field(line: &str) -> String {
     match line.split_once(": ") {
         // The reader above took the length at its word.
-        Some((name @ ("date" | "content-length"), _)) => format!("{name}: …"),
+        // A cursor has a random number too.
+        Some((name @ ("date" | "content-length" | "overlaid-cursor"), _)) => format!("{name}: …"),
         Some(("etag", tag)) => {
             let opaque = tag.trim_start_matches("W/").trim_matches('"');
             let masked = match opaque.split('-').collect::<Vec<_>>()[..] {
