@@ -20,15 +20,12 @@ export class Problem extends Error {
   }
 }
 
-/** What the token may not see, by path: each is refused once, and not again and again in the server's log. */
+/** What the token may not see, by path: asked for once, or the server's log would fill. */
 const refusals = new Map();
 
 export const token = {
   get: () => sessionStorage.getItem(KEY),
-  set(text) {
-    refusals.clear();
-    sessionStorage.setItem(KEY, text);
-  },
+  set: (text) => sessionStorage.setItem(KEY, text),
   forget() {
     refusals.clear();
     sessionStorage.removeItem(KEY);

@@ -14,13 +14,13 @@ const ROUTES = [
   [/^\/users\/(?<id>[^/]+)$/, user], [/^\/users\/(?<id>[^/]+)\/missions\/(?<of>[^/]+)$/, why], [/^\/changes$/, changes],
 ];
 const NOWHERE = { title: () => "No such view", load: async () => null, render: () => "This address leads nowhere." };
-/** How often a view is read again, also if nothing has changed. */
+/** When a view is read again without a change. */
 const EVERY_MS = 30_000;
-/** Between two readings that changes ask for, and between two attempts to reach the server. */
+/** Between two readings, and between two attempts to reach the server. */
 const PAUSE_MS = 1_000;
 
 const [title, place, state, banner, forget] = ["title", "view", "state", "banner", "forget"].map((id) => document.getElementById(id));
-let shown, loading, readAt, timer, follower;
+let shown, loading, readAt, timer, follower, poll;
 
 /** The view that the address names, with its parameters. */
 function route() {
@@ -144,7 +144,7 @@ function askForToken(problem) {
     open();
   };
   show("Token", h("form", { class: "block token", onsubmit: enter },
-    h("p", null, "This server asks for a token. It is kept for this tab only, and sent to this server only."),
+    h("p", null, "This server asks for a token. It is kept for this tab only."),
     h("label", { for: "token" }, "Token"),
     h("input", { id: "token", name: "token", type: "password", autocomplete: "off", required: true }),
     wrong && h("p", { class: "verdict bad", role: "alert" }, wrong),
@@ -157,28 +157,33 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Asks for changes for as long as the page is open, and reads the view again when it rests on one. */
 async function follow() {
-  let since;
+  let since, wait;
   for (;;) {
     // A browser has six connections for all tabs: hidden ones take none.
     if (document.hidden) await new Promise((seen) => document.addEventListener("visibilitychange", seen, { once: true }));
+    const mine = (poll = new AbortController());
     try {
-      const answer = await get(`/v1/changes${query({ since, wait: since && 30 })}`);
-      if (banner.hidden === false) refresh();
+      const answer = await get(`/v1/changes${query({ since, wait })}`, mine.signal);
+      if (!banner.hidden) refresh();
       since = answer.cursor;
+      wait = 30;
       keep(answer.changes);
       if (answer.reset || answer.changes.some((change) => shown.view.touches?.(change, shown.parameters))) {
         const began = performance.now();
         await refresh();
-        // What is much work for the server is read less often.
+        // What takes the server long is read less often.
         await pause(Math.max(PAUSE_MS, 10 * (performance.now() - began)));
       }
     } catch (error) {
+      if (mine.signal.aborted) continue;
       if (error.status !== 0) {
         // Another token may see them.
         follower = undefined;
         return;
       }
       lost();
+      // A server that is back answers at once.
+      wait = undefined;
       await pause(PAUSE_MS);
     }
   }
@@ -193,6 +198,6 @@ document.querySelector(".skip").onclick = (event) => {
   title.focus();
 };
 addEventListener("hashchange", open);
-document.addEventListener("visibilitychange", () => document.hidden || refresh());
+document.addEventListener("visibilitychange", () => (document.hidden ? poll?.abort() : refresh()));
 setInterval(() => !document.hidden && tick(now()) && shown.view !== undefined && banner.hidden && refresh(), PAUSE_MS);
 open();

@@ -9,7 +9,7 @@ import { columns, row } from "./signals.js";
 const SIGNALS = 10;
 
 const WRITES = {
-  "storage-full": "the disk is full. Free space; no restart is needed.",
+  "storage-full": "the disk is full. Free space on it.",
   "storage-failed": "the disk fails. Look at the server's log; writes go on by themselves once it works.",
   "file-replaced": "the database file was moved or replaced. Stop the server and put the right file in its place.",
 };

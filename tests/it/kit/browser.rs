@@ -19,8 +19,9 @@ use url::{ParseError, Url};
 
 use super::machine::has_tool;
 
-/// Longer than any view takes to load.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any view takes to load, and shorter than the pause after which the page reads a view again by itself: what
+/// the server tells of must not have to wait for that.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Chromium as root, and in a container of any kind. The names of other machines lead nowhere: the browser's own
 /// services stay silent, and a page that asks another site fails.
 const ARGUMENTS: [&str; 7] = [
