@@ -24,6 +24,7 @@ mod records;
 mod roster;
 mod rules;
 mod savings;
+mod shortlist;
 mod tokens;
 mod upkeep;
 mod users;

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 use super::blocking::blocking;
+use super::shortlist::shortlist;
 use super::{Health, Service, ServiceError};
 use crate::domain::{Pair, Rate, Token, UnixMillis};
 use crate::store::{self, FileFacts, SCHEMA};
@@ -21,8 +22,6 @@ const CLOCK_TOLERANCE_MS: i64 = 60_000;
 const EXPIRES_SOON_MS: i64 = 14 * 24 * 3_600_000;
 /// Signals whose times are compared with the clock: the newest.
 const SIGNALS_SAMPLED: usize = 100;
-/// Most names in one finding.
-const NAMED_MAX: usize = 5;
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -112,7 +111,7 @@ impl Service {
         let rates = self.rates();
         let is_old =
             |rate: &&Rate| self.shared.settings.max_ages.rate.is_some_and(|max| max.is_old(rate.confirmed_at, now));
-        rates.iter().filter(is_old).take(NAMED_MAX).map(|rate| rate.pair.clone()).collect()
+        rates.iter().filter(is_old).map(|rate| rate.pair.clone()).collect()
     }
 
     /// The latest time that a record, a rate, a token or a backup names, of those that are quick to find.
@@ -260,16 +259,13 @@ fn clock(newest: Option<UnixMillis>, now: UnixMillis) -> Finding {
 
 /// - `old`: how many are older than half the limit; `None` without a limit.
 /// - `first`: some of them.
-fn rates(old: Option<usize>, first: &[Pair]) -> Finding {
+fn rates(old: Option<usize>, pairs: &[Pair]) -> Finding {
     match old {
         None => Finding::fine("rates", "rates have no limit on their age (--rate-max-age)"),
         Some(0) => Finding::fine("rates", "every rate was confirmed within half of --rate-max-age"),
         Some(old) => {
-            let named: Vec<_> = first.iter().map(Pair::as_str).collect();
-            let what = format!(
-                "{old} rates were last confirmed longer ago than half of --rate-max-age, as {}",
-                named.join(", ")
-            );
+            let pairs = shortlist(pairs);
+            let what = format!("{old} rates were last confirmed longer ago than half of --rate-max-age: {pairs}");
             let todo = "see that the price feed runs: missions that need a rate beyond the limit are not tradable (stale_rate)";
             Finding::warning("rates", what, todo)
         }
@@ -345,10 +341,10 @@ fn access(tokens: &[Token], now: UnixMillis, foreign_refused: u64) -> Finding {
     let Some(first) = ending.first().and_then(|token| token.expires_at) else {
         return Finding::fine("access", format!("{} tokens are valid", valid.len()));
     };
-    let names: Vec<_> = ending.iter().take(NAMED_MAX).map(|token| format!("{} {}", token.id, token.name)).collect();
+    let tokens = shortlist(ending.iter().map(|token| format!("{} {}", token.id, token.name)));
     Finding::warning(
         "access",
-        format!("{} tokens expire within 14 days, the first at {first}: {}", ending.len(), names.join(", ")),
+        format!("{} tokens expire within 14 days, the first at {first}: {tokens}", ending.len()),
         "`overlaid token create`, give the new ones out, and revoke the old ones",
     )
 }
@@ -438,7 +434,7 @@ mod tests {
         let pair = Pair::parse("GBPUSD").unwrap();
         check(&rates(None, &[]), Severity::Fine, "no limit");
         check(&rates(Some(0), &[]), Severity::Fine, "every rate");
-        check(&rates(Some(1), &[pair]), Severity::Warning, "as GBPUSD");
+        check(&rates(Some(1), &[pair]), Severity::Warning, ": GBPUSD");
         check(&balances(None), Severity::Fine, "no limit");
         check(&balances(Some(0)), Severity::Fine, "every balance");
         check(&balances(Some(3)), Severity::Warning, "3 balances");

@@ -22,6 +22,7 @@ use super::ServiceError;
 use super::blocking::blocking;
 use super::roster::{Basis, Currencies, RenderedOverlay, Roster};
 use super::rules::Rules;
+use super::shortlist::shortlist;
 use crate::domain::{MaxAge, UnixMillis, UserId, confirmation_after_write, latest_confirmation};
 use crate::store::{Change, Commit, Operation, Snapshot, Store, StoreError, StoredOverlay};
 
@@ -29,8 +30,6 @@ use crate::store::{Change, Commit, Operation, Snapshot, Store, StoreError, Store
 const MISSES_BEFORE_FILL: u32 = 8;
 /// How often that number is doubled at most: once for each fill in a row that failed.
 const DOUBLINGS_MAX: u32 = 7;
-/// Most users with a damaged row that the log names.
-const DAMAGED_NAMED_MAX: usize = 10;
 /// More than any overlay takes in memory: a stored record has at most 63 KiB.
 const OVERLAY_BYTES_MAX: u64 = 128 * 1024;
 /// An overlay in memory may grow by so many bytes even when memory is full: a balance may get longer.
@@ -397,8 +396,7 @@ impl Overlays {
         let roster = roster.ok_or(StoreError::Stopped)?;
         let damaged = roster.damaged();
         if !damaged.is_empty() {
-            let some: Vec<_> = damaged.iter().take(DAMAGED_NAMED_MAX).map(String::as_str).collect();
-            let (count, users) = (damaged.len(), some.join(", "));
+            let (count, users) = (damaged.len(), shortlist(damaged));
             tracing::error!(count, users, "overlays can not be decoded; lists leave these users out");
         }
         Ok(roster)

@@ -2,10 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use insta::assert_snapshot;
+use serde_json::{Value, json};
 
-use crate::kit::{EURUSD_PIPS, SAMPLES, Server, done, error, export, pips_signal, program, run, shown};
+use crate::kit::{
+    EURUSD_PIPS, SAMPLES, Server, create_token, done, error, export, has_tool, json as json_of, pips_signal, program,
+    run, shown,
+};
 
 #[test]
 fn an_export_loaded_into_an_empty_file_gives_the_same_export() {
@@ -293,4 +298,90 @@ fn config_show_says_what_each_setting_is_and_where_it_comes_from() {
     assert!(show(&["--json"]).lines().any(|line| line == json));
     let flag_before = done(program().args(["--data", "here", "config", "show"]).output().unwrap());
     assert!(flag_before.contains("flag         OVERLAID_DATA              here\n"), "{flag_before}");
+}
+
+#[test]
+fn what_becomes_of_the_whole_file_is_told_to_programs_too() {
+    let folder = tempfile::tempdir().unwrap();
+    done(run(folder.path(), &["load", SAMPLES]));
+    let copy = folder.path().join("copy.redb");
+    let copy = copy.to_str().unwrap();
+    let report = |arguments: &[&str]| {
+        let output = run(folder.path(), &[arguments, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", error(&output));
+        json_of(&output)
+    };
+    let names = |report: &Value| report.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let contents = ["bytes", "file", "outcomes", "overlays", "rates", "schema", "seq", "sha256", "signals", "tokens"];
+    let made = report(&["backup", copy]);
+    assert_eq!(
+        (names(&made), &made["file"], &made["signals"]),
+        (contents.map(str::to_owned).into(), &json!(copy), &json!(30))
+    );
+    assert_eq!(report(&["verify", copy]), made);
+    let mut restored = report(&["restore", copy]);
+    // What stood there is kept, and the report says where and what to do.
+    let kept = restored["kept"].take();
+    assert!(Path::new(kept.as_str().unwrap()).is_file());
+    assert!(restored["next"].take().as_str().unwrap().contains(kept.as_str().unwrap()));
+    let mut expected = made.clone();
+    expected["file"] = json!(folder.path().join("overlaid.redb"));
+    (expected["kept"], expected["next"]) = (Value::Null, Value::Null);
+    assert_eq!(restored, expected);
+    let compacted = report(&["compact"]);
+    assert_eq!(names(&compacted), ["bytes", "bytes_before", "file"]);
+    assert_eq!(compacted["bytes"], fs::metadata(folder.path().join("overlaid.redb")).unwrap().len());
+}
+
+#[test]
+fn every_list_that_is_cut_says_so_and_no_other_does() {
+    let folder = tempfile::tempdir().unwrap();
+    done(run(folder.path(), &["load", SAMPLES]));
+    for _ in 0..2 {
+        create_token(folder.path(), "read");
+    }
+    let user = "7001";
+    let commands: [&[&str]; 5] =
+        [&["signal", "list"], &["overlay", "list"], &["outcome", "list", user], &["mission", user], &["token", "list"]];
+    for command in commands {
+        for json in [&[][..], &["--json"]] {
+            let rows = |more: &[&str]| {
+                let output = run(folder.path(), &[command, more, json].concat());
+                let said = error(&output);
+                (done(output).lines().count() - usize::from(json.is_empty()), said)
+            };
+            let (all, nothing) = rows(&["--all"]);
+            assert_eq!(nothing, "", "{command:?}");
+            let cut = "overlaid: only the first rows are shown: --limit ROWS shows more, --all shows all\n".to_owned();
+            assert_eq!(rows(&["--limit", "1"]), (1, if all > 1 { cut } else { String::new() }), "{command:?} {json:?}");
+            assert_eq!(rows(&["--limit", &all.to_string()]), (all, String::new()), "{command:?} {json:?}");
+        }
+    }
+    // Rates come whole.
+    assert_eq!(done(run(folder.path(), &["rate", "list"])).lines().count(), 22);
+}
+
+#[test]
+fn nothing_is_coloured_where_the_environment_says_no_color() {
+    if !has_tool("script") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // On a terminal: help, an error of the command line, and a line of the log.
+    for command in ["--help", "stats --no-such-option", "load /dev/null"] {
+        let shown = |environment: &[(&str, &str)]| {
+            let program = program();
+            let line = format!("{} --data {} {command}", program.get_program().display(), folder.path().display());
+            let mut terminal = Command::new("script");
+            terminal.args(["--quiet", "--command", &line, "/dev/null"]).stdin(Stdio::null()).env_remove("NO_COLOR");
+            // A word of it can not be read, which is logged.
+            terminal.env("TERM", "xterm").env("RUST_LOG", "nonsense").envs(environment.iter().copied());
+            String::from_utf8(terminal.output().unwrap().stdout).unwrap()
+        };
+        let (coloured, plain) = (shown(&[]), shown(&[("NO_COLOR", "1")]));
+        assert!(coloured.contains('\x1b'), "{command}: {coloured}");
+        assert!(!plain.contains('\x1b') && !plain.trim().is_empty(), "{command}: {plain}");
+        // By its definition an empty value says nothing.
+        assert!(shown(&[("NO_COLOR", "")]).contains('\x1b'), "{command}");
+    }
 }

@@ -127,7 +127,7 @@ fn a_rate_is_old_from_half_of_its_limit_on() {
     let answer = ask();
     assert_eq!(severity(&answer, "rates"), "warning");
     let what = finding(&answer, "rates")["what"].as_str().unwrap().to_owned();
-    assert!(what.starts_with("1 rates") && what.ends_with("as EURUSD"), "{what}");
+    assert!(what.starts_with("1 rates") && what.ends_with(": EURUSD"), "{what}");
 }
 
 #[test]

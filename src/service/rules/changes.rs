@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-/// Most names that one list of changes has.
-const NAMED_MAX: usize = 10;
+use crate::service::shortlist::shortlist;
 
 /// What was changed by new tables. Its text is a line for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +62,7 @@ impl Display for RuleChanges {
         for (kind, table) in [("instruments", instruments), ("tiers", tiers)] {
             let lists = [("added", &table.added), ("changed", &table.changed), ("removed", &table.removed)];
             for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
-                let named = names.get(..NAMED_MAX).unwrap_or(names).join(", ");
-                let left = names.len().saturating_sub(NAMED_MAX);
-                let more = if left > 0 { format!(" and {left} more") } else { String::new() };
-                parts.push(format!("{kind} {what}: {named}{more}"));
+                parts.push(format!("{kind} {what}: {}", shortlist(names)));
             }
         }
         if *are_suffixes_changed {
