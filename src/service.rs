@@ -313,7 +313,7 @@ impl Service {
         let Shared { memory, store, metrics, .. } = &*self.shared;
         if matches!(operation, Operation::PutOverlay { .. } | Operation::PatchOverlay { .. }) {
             // Clients push again and again: with all overlays in memory most pushes need no write.
-            memory.overlays.count_miss(store);
+            memory.overlays.fill_after_misses(store);
             memory.overlays.check_memory(&operation).inspect_err(|_| {
                 metrics.writes_refused.inc();
             })?;
@@ -397,7 +397,7 @@ impl Service {
     fn overlay_in_file(&self, user: &UserId) -> Result<Option<RenderedOverlay>, ServiceError> {
         let Shared { memory, store, metrics, .. } = &*self.shared;
         metrics.cache_misses.inc();
-        memory.overlays.count_miss(store);
+        memory.overlays.fill_after_misses(store);
         Ok(store.snapshot()?.overlay(user)?.map(|stored| memory.overlays.render_from_file(&stored)))
     }
 

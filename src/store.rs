@@ -9,7 +9,7 @@
 //! silently wrong data. The file holds nothing but redb's pages: closed or killed, copied live or not, any program that
 //! uses redb reads it.
 //!
-//! A failed write does not stop the reading: see `failover`. A copy of the file may be made at any time: see
+//! A failed write does not stop the reading: see `guarded_disk`. A copy of the file may be made at any time: see
 //! `copy_gate`, and [`back_up`] for where that does not work. Damage is found and not served: every start compares all
 //! checksums of the file before anything is served or changed; see also [`verify`]. One kind of damage is not told from
 //! a power cut: after a kill, redb takes a last commit that does not fit its checksums for one that was under way, and
@@ -24,8 +24,8 @@ mod database;
 mod disk;
 mod engine;
 mod error;
-mod failover;
 mod file;
+mod guarded_disk;
 mod import;
 mod operation;
 mod recovery;

@@ -109,7 +109,7 @@ fn register_stats(registry: &mut Registry, stats: &Stats) {
         ("overlays", "Overlays stored", stats.counts.overlays),
         ("outcomes", "Outcomes stored", stats.counts.outcomes),
         ("rates", "Rates stored", stats.counts.rates),
-        ("commit_seq", "Number of the last commit", stats.seq),
+        ("last_change_seq", "Number of the last change", stats.seq),
         ("file_bytes", "Length of the database file", stats.file_bytes),
         ("cached_signals", "Signals in the cache", stats.cache.signals),
         ("cache_bytes", "Weight of the cache", stats.cache.bytes),

@@ -312,7 +312,7 @@ impl Overlays {
     }
 
     /// Counts a read or write of one overlay while the roster is not full; after some, fills it in the background.
-    pub(super) fn count_miss(self: &Arc<Self>, store: &Arc<Store>) {
+    pub(super) fn fill_after_misses(self: &Arc<Self>, store: &Arc<Store>) {
         if matches!(&*self.state(), State::Full(_)) {
             return;
         }

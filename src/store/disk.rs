@@ -1,7 +1,7 @@
 //! Where the bytes of a database are: a file, or what a test puts in its place.
 //!
 //! A [`Disk`] reads, writes, changes its length and syncs, and any of these may fail. What to do about a failure is
-//! decided above it, in `failover`, so a test that loses power or space at any operation runs the same code as a
+//! decided above it, in `guarded_disk`, so a test that loses power or space at any operation runs the same code as a
 //! server.
 
 use std::fmt::Debug;

@@ -1,6 +1,6 @@
 //! redb on the file: opening it with a check of everything, reading committed states, and committing.
 //!
-//! A file is opened with the engine's writes kept in memory (see `failover`). Only when all its checksums fit and its
+//! A file is opened with the engine's writes kept in memory (see `guarded_disk`). Only when all its checksums fit and its
 //! tables are this program's does anything go to the disk. So a file that is refused is left as it was.
 
 use std::fmt;
@@ -11,8 +11,8 @@ use redb::{Database, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
 use super::disk::Disk;
 use super::error::StoreError;
-use super::failover::{Backend, Failover};
 use super::file::ENGINE_MAGIC;
+use super::guarded_disk::{Backend, GuardedDisk};
 use super::schema;
 
 /// Memory that redb may use for pages: a day of ten times the usual traffic fits, and it is far below its default
@@ -24,12 +24,12 @@ pub(super) struct Engine {
     /// The state before the commit under way: what readers get if it fails.
     last_good: Mutex<Option<Arc<ReadTransaction>>>,
     database: Database,
-    failover: Arc<Failover>,
+    disk: Arc<GuardedDisk>,
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Engine").field("failover", &self.failover).finish_non_exhaustive()
+        out.debug_struct("Engine").field("disk", &self.disk).finish_non_exhaustive()
     }
 }
 
@@ -44,14 +44,14 @@ impl Engine {
     pub(super) fn open(disk: &Arc<dyn Disk>, before_writing: impl FnOnce()) -> Result<Self, StoreError> {
         if disk.length().map_err(StoreError::io)? == 0 {
             before_writing();
-            let engine = Self::start(Failover::to_disk(Arc::clone(disk)), false)?;
+            let engine = Self::start(GuardedDisk::to_disk(Arc::clone(disk)), false)?;
             schema::create(&engine.database)?;
             engine.check_fault()?;
             return Ok(engine);
         }
         let engine = Self::check(disk)?;
         before_writing();
-        engine.failover.apply().map_err(StoreError::io)?;
+        engine.disk.apply().map_err(StoreError::io)?;
         if !schema::check(&engine.database)? {
             // The process ended between making the file and making its tables.
             schema::create(&engine.database)?;
@@ -71,7 +71,7 @@ impl Engine {
             // The process before this one may have left data in the system's memory that no sync confirmed.
             disk.forget();
         }
-        let engine = Self::start(Failover::in_memory(Arc::clone(disk)), true)?;
+        let engine = Self::start(GuardedDisk::in_memory(Arc::clone(disk)), true)?;
         schema::check(&engine.database)?;
         Ok(engine)
     }
@@ -83,7 +83,7 @@ impl Engine {
     ///
     /// As [`Engine::open`].
     pub(super) fn open_to_read(disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
-        let engine = Self::start(Failover::in_memory(disk), true)?;
+        let engine = Self::start(GuardedDisk::in_memory(disk), true)?;
         if schema::check(&engine.database)? {
             Ok(engine)
         } else {
@@ -92,16 +92,16 @@ impl Engine {
     }
 
     /// Starts the engine; with `check` it compares every checksum, and repairs what a killed process left.
-    fn start(failover: std::io::Result<Failover>, check: bool) -> Result<Self, StoreError> {
-        let failover = Arc::new(failover.map_err(StoreError::io)?);
+    fn start(disk: std::io::Result<GuardedDisk>, check: bool) -> Result<Self, StoreError> {
+        let disk = Arc::new(disk.map_err(StoreError::io)?);
         let mut builder = Database::builder();
         builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(check);
-        let backend = Backend(Arc::clone(&failover));
+        let backend = Backend(Arc::clone(&disk));
         // The engine may panic on a file that was made to harm. Nothing of it is used after that.
         let started = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(backend)));
         let database = started.map_err(|_| StoreError::Damaged("the engine panicked".to_owned()))?;
         let database = database.map_err(|error| StoreError::Engine(Box::new(error.into())))?;
-        Ok(Self { last_good: Mutex::default(), database, failover })
+        Ok(Self { last_good: Mutex::default(), database, disk })
     }
 
     fn last_good(&self) -> MutexGuard<'_, Option<Arc<ReadTransaction>>> {
@@ -147,7 +147,7 @@ impl Engine {
     ///
     /// [`StoreError::Engine`] if the disk fails still.
     pub(super) fn retry_writes(&self) -> Result<(), StoreError> {
-        self.failover.apply().map_err(StoreError::io)?;
+        self.disk.apply().map_err(StoreError::io)?;
         self.check_fault()?;
         *self.last_good() = None;
         Ok(())
@@ -155,18 +155,18 @@ impl Engine {
 
     /// Whether the engine answers nothing any more, as a read has failed; it has to be opened again.
     pub(super) fn is_dead(&self) -> bool {
-        self.failover.failed_read().is_some()
+        self.disk.failed_read().is_some()
     }
 
     /// Tries the read again that failed: opening the engine again costs a check of the whole file.
     pub(super) fn check_failed_read(&self) -> Result<(), StoreError> {
-        self.failover.repeat_failed_read().map_err(StoreError::io)
+        self.disk.repeat_failed_read().map_err(StoreError::io)
     }
 
     /// Keeps the engine from reading and writing: another one is about to be opened on the disk, or the file is another
     /// program's.
     pub(super) fn retire(&self) {
-        self.failover.retire();
+        self.disk.retire();
     }
 
     /// Whether another program has written to the file.
@@ -175,7 +175,7 @@ impl Engine {
     ///
     /// [`StoreError::Engine`] if the disk can not be read.
     pub(super) fn is_overwritten(&self) -> Result<bool, StoreError> {
-        self.failover.is_overwritten().map_err(StoreError::io)
+        self.disk.is_overwritten().map_err(StoreError::io)
     }
 
     /// Says why nothing can be committed.
@@ -183,7 +183,7 @@ impl Engine {
         if self.is_dead() {
             return Err(StoreError::io(std::io::Error::other("the file can not be read")));
         }
-        self.failover.fault().map_or(Ok(()), |fault| Err(StoreError::io(fault)))
+        self.disk.fault().map_or(Ok(()), |fault| Err(StoreError::io(fault)))
     }
 
     /// Begins to read the last commit that is on the disk.
@@ -191,7 +191,7 @@ impl Engine {
         let tx = Arc::new(self.database.begin_read()?);
         // Asked after the transaction has begun: if it shows a commit that is not on the disk, the failure is known
         // already.
-        let before = if self.failover.fault().is_some() { self.last_good().clone() } else { None };
+        let before = if self.disk.fault().is_some() { self.last_good().clone() } else { None };
         Ok(before.unwrap_or(tx))
     }
 }

@@ -1,7 +1,7 @@
 //! Writing again after a failure, without a restart.
 //!
 //! When a commit fails, the writer is latched: it refuses all writes, and tries the disk again after ever longer
-//! pauses. What could not be written is still in memory (see `failover`), so one attempt costs a few writes and a sync,
+//! pauses. What could not be written is still in memory (see `guarded_disk`), so one attempt costs a few writes and a sync,
 //! however large the file is.
 //!
 //! A refused write may yet take effect: its commit may be on the disk, or come there with the next attempt that

@@ -1,6 +1,8 @@
 //! Files to run a server with: they are printed as they are, and the programs that they are for take them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -8,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::kit::{
-    Answer, Connection, EURUSD, Events, Server, code, create_token, done, has_tool, program, request, run, shown,
-    skipped, text,
+    Answer, Connection, EURUSD, Events, SAMPLES, Server, code, create_token, done, has_tool, program, request, run,
+    shown, skipped, text,
 };
 
 /// Names, and the files in `data/deploy` that they stand for.
@@ -68,6 +70,80 @@ fn systemd_takes_the_service_and_finds_it_hardened() {
     // In tenths: at most 2.0 of 10.
     let mut security = Command::new("systemd-analyze");
     check_silent(security.args(["security", "--offline=true", "--threshold=20"]).arg(&unit));
+}
+
+/// Adds the members of a set of system calls, and of the sets in it.
+fn add_calls(sets: &BTreeMap<String, Vec<String>>, set: &str, calls: &mut BTreeSet<String>) {
+    for member in &sets[set] {
+        if member.starts_with('@') {
+            add_calls(sets, member, calls);
+        } else {
+            calls.insert(member.clone());
+        }
+    }
+}
+
+/// The system calls that the service's filters allow, by what `systemd-analyze syscall-filter` says of their sets.
+fn allowed_calls() -> BTreeSet<String> {
+    let listed = Command::new("systemd-analyze").arg("syscall-filter").output().unwrap();
+    let (mut sets, mut set) = (BTreeMap::<String, Vec<String>>::new(), String::new());
+    for line in String::from_utf8(listed.stdout).unwrap().lines() {
+        if line.starts_with('@') {
+            line.clone_into(&mut set);
+        } else if let Some(member) = line.strip_prefix("    ").filter(|member| !member.starts_with('#')) {
+            sets.entry(set.clone()).or_default().push(member.trim().to_owned());
+        }
+    }
+    let mut allowed = BTreeSet::new();
+    for filter in printed("systemd").lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let mut calls = BTreeSet::new();
+        add_calls(&sets, filter.trim_start_matches('~'), &mut calls);
+        allowed = if filter.starts_with('~') { &allowed - &calls } else { &allowed | &calls };
+    }
+    allowed
+}
+
+/// From the start over reads, writes, backups, a copy, and new tables to the stop.
+#[test]
+fn the_service_may_make_every_system_call_that_a_server_makes() {
+    if !has_tool("systemd-analyze") || !has_tool("strace") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (data, trace) = (folder.path().join("data"), folder.path().join("trace"));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", text(&trace), program().get_program().to_str().unwrap()]);
+    strace.args(["--log-format", "json", "--data", text(&data), "serve", "--listen", "127.0.0.1:0"]);
+    strace.args(["--load", SAMPLES, "--backup-every", "1h"]);
+    let mut strace = Running(strace.stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(strace.0.stderr.take().unwrap()).lines();
+    let mut logged = |wanted: &str| {
+        let found = lines.by_ref().map_while(Result::ok).find(|line| line.contains(wanted));
+        found.unwrap_or_else(|| panic!("{wanted} is not logged"))
+    };
+    logged("serving http");
+    let copy = folder.path().join("copy.redb");
+    for command in [&["backup"][..], &["backup", text(&copy)], &["doctor"], &["mission", "7001"], &["signal", "list"]] {
+        assert!(code(&run(&data, command)) < 2, "{command:?}");
+    }
+    done(run(&data, &["load", SAMPLES]));
+    fs::copy(data.join("overlaid.redb"), folder.path().join("live.redb")).unwrap();
+    done(run(&data, &["user", "delete", "7001"]));
+    let children = format!("/proc/{0}/task/{0}/children", strace.0.id());
+    let server = fs::read_to_string(children).unwrap().trim().to_owned();
+    let signal = |name: &str| assert!(Command::new("kill").args(["-s", name, &server]).status().unwrap().success());
+    signal("HUP");
+    logged("SIGHUP");
+    signal("TERM");
+    logged("stopped");
+    assert!(strace.0.wait().unwrap().success());
+    let trace = fs::read_to_string(trace).unwrap();
+    // A line is a process and a call: `123   openat(…`, or that the call is done.
+    let calls = trace.lines().filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('));
+    let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let made: BTreeSet<_> = calls.map(|(name, _)| name).filter(is_name).map(str::to_owned).collect();
+    assert!(made.len() > 50 && made.contains("fdatasync"), "{made:?}");
+    assert_eq!(&made - &allowed_calls(), BTreeSet::new());
 }
 
 /// What systemd is told next.

@@ -156,6 +156,12 @@ impl Case<'_> {
     }
 }
 
+/// Limits of the ages of rates and balances, in minutes.
+fn minutes(rate: Option<u64>, balance: Option<u64>) -> MaxAges {
+    let max_age = |minutes: u64| MaxAge::from_millis(minutes * 60_000);
+    MaxAges { rate: rate.map(max_age), balance: balance.map(max_age) }
+}
+
 /// Compares the members of the answer that `expected` names; `null` means that it is not known, or absent.
 ///
 /// `loss_per_lot` and `rate_seqs` are no members of the answer, but what it rests on.

@@ -2,12 +2,6 @@
 
 use super::*;
 
-/// Limits of the ages of rates and balances, in minutes.
-fn minutes(rate: Option<u64>, balance: Option<u64>) -> MaxAges {
-    let max_age = |minutes: u64| MaxAge::from_millis(minutes * 60_000);
-    MaxAges { rate: rate.map(max_age), balance: balance.map(max_age) }
-}
-
 #[test]
 fn a_rate_beyond_its_limit_is_stale_and_the_size_stays() {
     let cross = case(r#"{"symbol":"EURGBP","entry_price":0.865,"stop_loss":0.863,"take_profit":0.869}"#, "{}");

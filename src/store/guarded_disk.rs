@@ -1,12 +1,12 @@
 //! What the engine reads and writes through: the disk, with memory to fall back on when the disk fails.
 //!
 //! redb answers nothing any more, not even reads, once its storage has failed to write or to sync. But what was
-//! committed before is still there, and clients that read it should not notice. So [`Failover`] hides a failed write
+//! committed before is still there, and clients that read it should not notice. So [`GuardedDisk`] hides a failed write
 //! from the engine. It keeps in memory what the engine writes until a sync has confirmed it. After a failure nothing
 //! more goes to the disk: reads see the disk with the writes in memory laid over it. The engine believes that its
-//! commit succeeded; the caller of the commit asks [`Failover::fault`] before it believes so too.
+//! commit succeeded; the caller of the commit asks [`GuardedDisk::fault`] before it believes so too.
 //!
-//! [`Failover::apply`] tries the disk again: it writes everything that is in memory, syncs, and goes on there. The file
+//! [`GuardedDisk::apply`] tries the disk again: it writes everything that is in memory, syncs, and goes on there. The file
 //! then has what the engine takes for committed, so the engine is not opened again. A failed sync needs nothing else
 //! either: the system may have dropped what it could not write and may still show it to reads, but memory has all of
 //! it.
@@ -16,10 +16,10 @@
 //! that is whole gets the writes by `apply`.
 //!
 //! The bytes that the first block had after the last sync tell whether another program has written to the file since:
-//! see [`Failover::is_overwritten`].
+//! see [`GuardedDisk::is_overwritten`].
 //!
-//! A failed *read* can not be hidden. The engine has to be opened again then, on a new `Failover`; the old one is
-//! [retired](Failover::retire).
+//! A failed *read* can not be hidden. The engine has to be opened again then, on a new `GuardedDisk`; the old one is
+//! [retired](GuardedDisk::retire).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -44,7 +44,7 @@ const READ_ATTEMPTS: usize = 3;
 
 /// A disk, and what was written to it since the last sync.
 #[derive(Debug)]
-pub(super) struct Failover {
+pub(super) struct GuardedDisk {
     disk: Arc<dyn Disk>,
     state: RwLock<State>,
     /// Offset and length of the first read that failed.
@@ -75,7 +75,7 @@ enum Mode {
     Retired,
 }
 
-impl Failover {
+impl GuardedDisk {
     /// Writes go to the disk.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Failover {
         Self::new(disk, Mode::Disk)
     }
 
-    /// Writes stay in memory, until [`Failover::apply`].
+    /// Writes stay in memory, until [`GuardedDisk::apply`].
     ///
     /// # Errors
     ///
@@ -352,9 +352,9 @@ fn copy_of(error: &io::Error) -> io::Error {
     }
 }
 
-/// The engine's end of a [`Failover`]. It takes no locks: the process that opened the disk has locked it.
+/// The engine's end of a [`GuardedDisk`]. It takes no locks: the process that opened the disk has locked it.
 #[derive(Debug)]
-pub(super) struct Backend(pub(super) Arc<Failover>);
+pub(super) struct Backend(pub(super) Arc<GuardedDisk>);
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
