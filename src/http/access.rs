@@ -349,6 +349,12 @@ pub(super) struct FollowChanges {
 }
 
 impl FollowChanges {
+    /// For tests of what follows.
+    #[cfg(test)]
+    pub(super) fn of_operator(service: Service) -> Self {
+        Self { service, caller: Caller::Operator }
+    }
+
     /// Which records the caller may know of at this moment; `None` if the caller has no access any more.
     pub(super) fn visible(&self) -> Option<impl Fn(&RecordKey) -> bool> {
         let caller = self.caller.again(&self.service).filter(|caller| caller.require_read_shared().is_ok())?;
