@@ -242,6 +242,9 @@ fn the_page_says_that_the_server_is_gone_and_goes_on_when_it_is_back() {
     browser.sees("#verdict", "Degraded: reads are served, writes are refused, as the database file was moved");
 }
 
+/// Less than a second over a slow line.
+const VIEW_BYTES_MAX: u64 = 64 * 1024;
+
 /// The bytes of the answers that each view asks for when it is opened.
 fn bytes_of_views(browser: &Browser, server: &Server) -> Vec<(&'static str, u64)> {
     let measured = views().map(|(name, view, _)| {
@@ -278,6 +281,7 @@ fn a_view_loads_no_more_with_many_users_and_signals_than_with_few() {
     let many = bytes_of_views(&browser, &server);
     for ((name, few), (_, many)) in few.into_iter().zip(many) {
         assert!(many <= 2 * few, "{name}: {few} bytes, then {many}");
+        assert!(many <= VIEW_BYTES_MAX, "{name}: {many} bytes");
         assert!(few > 0 || name == "changes", "{name}");
     }
     open(&browser, &server, &format!("/signals/{SIGNAL}"));

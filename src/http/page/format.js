@@ -4,13 +4,15 @@ import { h } from "./dom.js";
 
 const NONE = "–";
 
-/** A number with at least and at most so many decimals. */
+const formats = {};
+/** A number with so many decimals. */
 export function number(value, least = 0, most = Math.max(least, 8)) {
   if (value == null) return NONE;
-  return new Intl.NumberFormat("en", { minimumFractionDigits: least, maximumFractionDigits: most }).format(value);
+  formats[[least, most]] ??= new Intl.NumberFormat("en", { minimumFractionDigits: least, maximumFractionDigits: most });
+  return formats[[least, most]].format(value);
 }
 
-/** How many decimals the numbers of a column need. */
+/** Decimals that a column needs. */
 export function decimals(values, least = 0) {
   const of = (value) => number(value).split(".")[1]?.length ?? 0;
   return values.filter((value) => value != null).reduce((most, value) => Math.max(most, of(value)), least);
@@ -91,7 +93,7 @@ export function tick(now) {
   return ended;
 }
 
-/** Why a mission may not be traded: the reason's name is its words. */
+/** Why a mission may not be traded. */
 export const reason = (name) => name.replaceAll("_", " ");
 
 const LIMITS = {

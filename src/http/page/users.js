@@ -52,12 +52,12 @@ const overlayFacts = (overlay) => {
   ]);
 };
 
-const missionTable = (id, views) => table("Active missions",
+const missionTable = (id, views, places = lotPlaces(views)) => table("Active missions",
   [["Symbol", "name"], ["", ""], ["Time left", "number"], ...missionColumns], views.map(({ signal, mission }) => ({
     key: signal.signal_id,
     cells: [
       h("a", { href: path`#/users/${id}/missions/${signal.signal_id}`, title: signal.signal_id }, signal.symbol), direction(signal.direction),
-      timeLeft(signal, now()), ...missionCells(mission, lotPlaces(views)),
+      timeLeft(signal, now()), ...missionCells(mission, places),
     ],
   })), "No signal is active.");
 
