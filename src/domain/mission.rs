@@ -28,7 +28,7 @@
 mod distance;
 mod sizing;
 
-use strum::{IntoStaticStr, VariantArray};
+use strum::{IntoStaticStr, VariantArray, VariantNames};
 
 use super::{
     Account, Conversion, Currency, Decimal, Instrument, Instruments, MaxAge, MaxAges, Outcome, OutcomeStatus, Overlay,
@@ -53,7 +53,7 @@ pub struct Market<'a> {
 }
 
 /// The state of a mission for its user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Status {
     /// The signal is not expired, and nothing has happened for the user yet.

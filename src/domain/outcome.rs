@@ -1,11 +1,11 @@
 //! An outcome: what happened for one user on one signal. Most signals have none for most users.
 
-use strum::{EnumString, IntoStaticStr};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use super::{Decimal, Invalid, InvalidKind, Object, SignalId, UnixMillis, UserId};
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum OutcomeStatus {
     /// The user's order was placed.
@@ -35,7 +35,7 @@ impl OutcomeStatus {
 }
 
 /// How a closed position ended, as the client says: nothing derives it from the profit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum TradeResult {
     /// With a gain.

@@ -1,6 +1,6 @@
 //! An overlay: one user's own settings and balance, stored once.
 
-use strum::{EnumString, IntoStaticStr};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use super::{Currency, Decimal, Invalid, InvalidKind, Object, TierName, UnixMillis, UserId};
 
@@ -11,7 +11,7 @@ const TRADES_MAX: u32 = 1_000_000;
 pub(super) const LEVERAGE_MAX: u32 = 10_000;
 
 /// What the risk percent is taken of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum RiskBasis {
     /// The balance: what the account holds without its open positions.

@@ -3,7 +3,7 @@
 mod target;
 mod unnamed;
 
-use strum::{EnumString, IntoStaticStr};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use super::{Decimal, Invalid, InvalidKind, Object, SignalId, Symbol, UnixMillis, write_json_string};
 pub use target::{Target, TargetLevel};
@@ -13,7 +13,7 @@ pub use unnamed::UnnamedSignal;
 const PATTERN_BYTES_MAX: usize = 128;
 
 /// The side of a trade.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "UPPERCASE", ascii_case_insensitive)]
 pub enum Direction {
     /// Buy now, sell later: the stop lies below the entry.
@@ -41,7 +41,7 @@ impl Direction {
 }
 
 /// What the publisher says of a signal as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum SignalStatus {
     /// It holds until it expires.

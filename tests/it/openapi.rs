@@ -1,6 +1,8 @@
 //! The description of the routes says what the server does: the same routes and methods, and answers of the described
 //! shapes.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
@@ -125,6 +127,10 @@ impl<'a> Onlooker<'a> {
         for field in ["ETag", "Location", "Overlaid-Cursor"] {
             let is_there = answer.header(&field.to_lowercase()).is_some();
             assert_eq!(response["headers"].get(field).is_some(), is_there, "{field} of {name}");
+        }
+        for field in ["WWW-Authenticate", "Retry-After", "Accept", "Accept-Patch"] {
+            let is_described = response["headers"].get(field).is_some();
+            assert!(is_described || answer.header(field).is_none(), "{field} of {name} is not described");
         }
         let Some(content) = response.get("content") else {
             assert_eq!(answer.body, "", "{name} is said to have no body");
