@@ -14,11 +14,12 @@ use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderName, StatusCode, Uri};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use sha2::{Digest as _, Sha256};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
@@ -74,7 +75,6 @@ const HTML: &str = "text/html; charset=utf-8";
 /// other page.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 
 /// Everything by its path.
 static PAGES: LazyLock<BTreeMap<String, Page>> = LazyLock::new(pages);
@@ -84,17 +84,13 @@ static PAGES: LazyLock<BTreeMap<String, Page>> = LazyLock::new(pages);
 struct Page {
     media_type: &'static str,
     body: Bytes,
-    /// Weak, as the body may be sent compressed.
     tag: EntityTag,
 }
 
 impl Page {
     fn new(media_type: &'static str, body: impl Into<Bytes>) -> Self {
         let body = body.into();
-        let hash = Sha256::digest(&body);
-        let numbers =
-            hash.chunks_exact(8).take(2).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
-        Self { media_type, tag: EntityTag::weak(&numbers.collect::<Vec<_>>()), body }
+        Self { media_type, tag: EntityTag::of_text(&text), body: text.into() }
     }
 }
 
@@ -112,7 +108,7 @@ async fn get_page(_: Open, _: Query<Nothing>, conditions: Conditions, uri: Uri) 
     let page = PAGES
         .get(uri.path())
         .ok_or_else(|| Problem::new(Code::NotFound, format!("no page {}; /docs lists all pages", echo(uri.path()))))?;
-    let head = [(ETAG, page.tag.to_header()), (CACHE_CONTROL, axum::http::HeaderValue::from_static("no-cache"))];
+    let head = [(ETAG, page.tag.to_header()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
     if conditions.is_held(&page.tag)? {
         return Ok((StatusCode::NOT_MODIFIED, head).into_response());
     }
@@ -123,6 +119,12 @@ async fn get_page(_: Open, _: Query<Nothing>, conditions: Conditions, uri: Uri) 
         (REFERRER_POLICY, "no-referrer"),
     ];
     Ok((head, more, page.body.clone()).into_response())
+}
+
+/// The style, with the colours of the page at `/`.
+fn style() -> String {
+    let colours = include_str!("page/style.css").split("\n* {").next().unwrap_or_default();
+    format!("{colours}\n{}", include_str!("docs/docs.css"))
 }
 
 /// Makes all pages.

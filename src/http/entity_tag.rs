@@ -58,6 +58,11 @@ impl EntityTag {
         Self { is_weak: false, ..Self::weak(&[u64::from_be_bytes(start)]) }
     }
 
+    /// The tag of an embedded text that may be sent compressed.
+    pub(super) fn of_text(text: &str) -> Self {
+        Self { is_weak: true, ..Self::of_content(text.as_bytes()) }
+    }
+
     /// The part between the quotes.
     pub(super) fn opaque(&self) -> &str {
         &self.opaque

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::kit::{Answer, Server};
+use crate::kit::{Answer, Browser, Server};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
@@ -105,6 +105,7 @@ fn no_link_of_the_pages_leads_nowhere() {
 #[test]
 fn the_pages_take_nothing_from_elsewhere() {
     let (_folder, server) = serve();
+    let is_own = |source: &str| source.starts_with("/docs/") || source.starts_with("/page/");
     for (path, page) in all_pages(&server) {
         let policy = page.header("content-security-policy");
         if path.starts_with("/docs") {
@@ -114,9 +115,9 @@ fn the_pages_take_nothing_from_elsewhere() {
         if !page.body.starts_with("<!doctype html>") {
             continue;
         }
-        assert!(attributes(&page.body, "src").all(|source| source.starts_with("/docs/")), "{path}");
+        assert!(attributes(&page.body, "src").all(|source| is_own(source)), "{path}");
         for tag in page.body.split('<').filter(|tag| tag.starts_with("link ")) {
-            assert!(attributes(tag, "href").all(|source| source.starts_with("/docs/")), "{path}");
+            assert!(attributes(tag, "href").all(|source| is_own(source)), "{path}");
         }
         for inline in [" style=\"", "<style", "<script>", " onclick=", "<iframe", "javascript:"] {
             assert!(!page.body.contains(inline), "{path} has {inline}");
@@ -189,4 +190,27 @@ fn examples_of_the_api_page_can_be_pasted() {
         let expected = if ["/tokens/", "/hooks/"].iter().any(|path| example.contains(path)) { '4' } else { '2' };
         assert!(answer.lines().last().unwrap().starts_with(expected), "{example}\n{answer}");
     }
+}
+
+/// Pictures are left in `target/screens`, for somebody to look at.
+#[test]
+fn the_documentation_is_searched_in_a_browser() {
+    let Some(browser) = Browser::start() else { return };
+    let (_folder, server) = serve();
+    browser.open(&format!("http://{}/docs", server.address));
+    browser.sees("h1", "Documentation");
+    browser.enter("#query", "token-expired");
+    browser.sees("search ol", "token-expired");
+    browser.enter("#query", "no such words anywhere");
+    browser.sees("search p", "0 sections");
+    for (page, width, scheme) in
+        [("api", 1600, "light"), ("problems", 360, "dark"), ("records", 360, "light"), ("figures", 1280, "dark")]
+    {
+        browser.look(width, 900, scheme);
+        browser.open(&format!("http://{}/docs/{page}", server.address));
+        browser.sees("nav", "The API");
+        assert_eq!(browser.run("return document.documentElement.scrollWidth <= innerWidth"), true, "{page}");
+        browser.picture(&format!("docs-{page}-{width}-{scheme}"));
+    }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }

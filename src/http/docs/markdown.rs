@@ -103,17 +103,18 @@ fn target(link: &str) -> String {
 pub(super) fn contents(chapters: &[(String, Chapter)]) -> Chapter {
     let chapter = |(path, chapter): &(String, Chapter)| {
         let title = escape(&chapter.title);
-        format!("<h2><a href=\"{path}\">{title}</a></h2>\n{}", list(path, &chapter.headings))
+        format!("<h2><a href=\"{path}\">{title}</a></h2>\n{}", list(path, &chapter.headings, 2))
     };
     let body = format!("<h1>Documentation</h1>\n{}", chapters.iter().map(chapter).collect::<String>());
     Chapter { title: "Documentation".to_owned(), headings: Vec::new(), body }
 }
 
-/// Links to sections of the first level.
-fn list(path: &str, headings: &[Heading]) -> String {
-    let sections = headings.iter().filter(|heading| heading.level == 2);
-    let items =
-        sections.map(|heading| format!("<li><a href=\"{path}#{}\">{}</a></li>\n", heading.id, escape(&heading.text)));
+/// Links to sections down to a level of headings.
+fn list(path: &str, headings: &[Heading], level_max: u8) -> String {
+    let items = headings.iter().filter(|heading| heading.level <= level_max).map(|Heading { level, id, text }| {
+        let class = if *level > 2 { " class=\"sub\"" } else { "" };
+        format!("<li{class}><a href=\"{path}#{id}\">{}</a></li>\n", escape(text))
+    });
     format!("<ul class=\"sections\">\n{}</ul>\n", items.collect::<String>())
 }
 
@@ -125,7 +126,7 @@ pub(super) fn page(path: &str, chapter: &Chapter, links: &[(&str, &str)]) -> Str
     };
     // Sections are listed between the title and the text.
     let (head, text) = chapter.body.split_once("</h1>\n").unwrap_or(("", &chapter.body));
-    let sections = if chapter.headings.len() > 2 { list("", &chapter.headings) } else { String::new() };
+    let sections = if chapter.headings.len() > 2 { list("", &chapter.headings, 3) } else { String::new() };
     TEMPLATE
         .replace("{title}", &escape(&chapter.title))
         .replace("{chapters}", &links.iter().map(link).collect::<String>())
