@@ -45,6 +45,11 @@ async function session(signal: string, user: string) {
   });
   check(page.data?.missions.length === 1 && page.data.absent?.[0] === "nobody", page);
 
+  const now = await client.GET("/v1/changes");
+  await client.PATCH("/v1/users/{user}/overlay", { params: { path }, body: { account_balance: 20000 } });
+  const changes = await client.GET("/v1/changes", { params: { query: { since: now.data?.cursor, wait: 10 } } });
+  check(changes.data?.changes.length === 1 && changes.data.changes[0]?.key === user, changes);
+
   const absent = await client.GET("/v1/signals/{signal}", { params: { path: { signal: "NONE-1" } } });
   check(absent.response.status === 404 && absent.error?.code === "not-found", absent);
 }

@@ -1,7 +1,7 @@
 // A session through the client that @hey-api/openapi-ts made of the document.
 
 import { client } from "./hey/client.gen";
-import { getMission, getSignal, listMissionsOfSignal, patchOverlay, putOverlay, putSignal } from "./hey/sdk.gen";
+import { getMission, getSignal, listChanges, listMissionsOfSignal, patchOverlay, putOverlay, putSignal } from "./hey/sdk.gen";
 
 declare const process: { env: Record<string, string> };
 
@@ -31,6 +31,11 @@ async function session(signal: string, user: string) {
 
   const page = await listMissionsOfSignal({ path: { signal }, query: { users: [user, "nobody"] } });
   check(page.data?.missions.length === 1 && page.data.absent?.[0] === "nobody", page);
+
+  const now = await listChanges();
+  await patchOverlay({ path: { user }, body: { account_balance: 20000 } });
+  const changes = await listChanges({ query: { since: now.data?.cursor, wait: 10 } });
+  check(changes.data?.changes.length === 1 && changes.data.changes[0]?.key === user, changes);
 
   const absent = await getSignal({ path: { signal: "NONE-1" } });
   check(absent.response?.status === 404 && absent.error?.code === "not-found", absent);

@@ -3,6 +3,7 @@
 import os
 
 from overlaid_client import AuthenticatedClient
+from overlaid_client.api.changes import list_changes
 from overlaid_client.api.missions import get_mission, list_missions_of_signal
 from overlaid_client.api.signals import get_signal, put_signal
 from overlaid_client.api.users import patch_overlay, put_overlay
@@ -29,6 +30,11 @@ assert held.status_code == 304, held
 page = list_missions_of_signal.sync_detailed(signal, client=client, users=[user, "nobody"])
 assert page.status_code == 200, page
 assert [row.user.user_id for row in page.parsed.missions] == [user] and page.parsed.absent == ["nobody"], page
+
+cursor = list_changes.sync_detailed(client=client).parsed.cursor
+patch_overlay.sync_detailed(user, client=client, body=NewOverlay(account_balance=20000))
+changes = list_changes.sync_detailed(client=client, since=cursor, wait=10)
+assert [change.key for change in changes.parsed.changes] == [user], changes
 
 absent = get_signal.sync_detailed("NONE-1", client=client)
 assert absent.status_code == 404 and absent.parsed.code is ProblemCode.NOT_FOUND, absent

@@ -51,7 +51,6 @@ const CHAPTERS: &[(&str, &str)] = &[
 ];
 /// What chapters and pages lead to beside pages: the name in the path, the media type, and the content.
 const FILES: &[(&str, &str, &[u8])] = &[
-    ("docs.css", "text/css; charset=utf-8", include_bytes!("docs/docs.css")),
     ("docs.js", "text/javascript; charset=utf-8", include_bytes!("docs/docs.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("docs/icon.svg")),
     ("flow.svg", "image/svg+xml", include_bytes!("../../data/flow.svg")),
@@ -90,7 +89,7 @@ struct Page {
 impl Page {
     fn new(media_type: &'static str, body: impl Into<Bytes>) -> Self {
         let body = body.into();
-        Self { media_type, tag: EntityTag::of_text(&text), body: text.into() }
+        Self { media_type, tag: EntityTag::of_text(&body), body }
     }
 }
 
@@ -150,5 +149,6 @@ fn pages() -> BTreeMap<String, Page> {
     for (name, media_type, content) in FILES {
         pages.insert(format!("/docs/{name}"), Page::new(media_type, *content));
     }
+    pages.insert("/docs/docs.css".to_owned(), Page::new("text/css; charset=utf-8", style()));
     pages
 }

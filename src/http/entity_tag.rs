@@ -59,8 +59,8 @@ impl EntityTag {
     }
 
     /// The tag of an embedded text that may be sent compressed.
-    pub(super) fn of_text(text: &str) -> Self {
-        Self { is_weak: true, ..Self::of_content(text.as_bytes()) }
+    pub(super) fn of_text(text: &[u8]) -> Self {
+        Self { is_weak: true, ..Self::of_content(text) }
     }
 
     /// The part between the quotes.
