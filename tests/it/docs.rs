@@ -117,9 +117,9 @@ fn the_pages_take_nothing_from_elsewhere() {
         if !page.body.starts_with("<!doctype html>") {
             continue;
         }
-        assert!(attributes(&page.body, "src").all(|source| is_own(source)), "{path}");
+        assert!(attributes(&page.body, "src").all(is_own), "{path}");
         for tag in page.body.split('<').filter(|tag| tag.starts_with("link ")) {
-            assert!(attributes(tag, "href").all(|source| is_own(source)), "{path}");
+            assert!(attributes(tag, "href").all(is_own), "{path}");
         }
         for inline in [" style=\"", "<style", "<script>", " onclick=", "<iframe", "javascript:"] {
             assert!(!page.body.contains(inline), "{path} has {inline}");
