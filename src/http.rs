@@ -21,6 +21,7 @@ mod conditional;
 mod connection_tests;
 mod cors;
 mod docs;
+mod embedded;
 mod entity_tag;
 mod export;
 mod extract;

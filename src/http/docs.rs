@@ -13,19 +13,15 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderValue, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::http::Uri;
+use axum::response::Response;
 use axum::routing::get;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use super::access::{AccessState, Open};
 use super::conditional::Conditions;
-use super::entity_tag::EntityTag;
+use super::embedded::{Embedded, HTML, SCRIPT, STYLE};
 use super::extract::{Nothing, Query};
 use super::problem::{Code, Problem, echo};
 
@@ -51,7 +47,7 @@ const CHAPTERS: &[(&str, &str)] = &[
 ];
 /// What chapters and pages lead to beside pages: the name in the path, the media type, and the content.
 const FILES: &[(&str, &str, &[u8])] = &[
-    ("docs.js", "text/javascript; charset=utf-8", include_bytes!("docs/docs.js")),
+    ("docs.js", SCRIPT, include_bytes!("docs/docs.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("docs/icon.svg")),
     ("flow.svg", "image/svg+xml", include_bytes!("../../data/flow.svg")),
     ("page.png", "image/png", include_bytes!("../../data/page.png")),
@@ -69,29 +65,8 @@ const SAMPLES: &str = concat!(
     include_str!("../../data/samples/outcomes.ndjson"),
 );
 const TEXT: &str = "text/plain; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
-/// A page takes style, script and pictures from this server, reads other pages of it to search them, and is shown in no
-/// other page.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 /// Everything by its path.
-static PAGES: LazyLock<BTreeMap<String, Page>> = LazyLock::new(pages);
-
-/// What one path is answered with.
-#[derive(Debug)]
-struct Page {
-    media_type: &'static str,
-    body: Bytes,
-    tag: EntityTag,
-}
-
-impl Page {
-    fn new(media_type: &'static str, body: impl Into<Bytes>) -> Self {
-        let body = body.into();
-        Self { media_type, tag: EntityTag::of_text(&body), body }
-    }
-}
+static PAGES: LazyLock<BTreeMap<String, Embedded>> = LazyLock::new(pages);
 
 /// The routes of these pages.
 pub(super) fn routes() -> Router<AccessState> {
@@ -107,17 +82,7 @@ async fn get_page(_: Open, _: Query<Nothing>, conditions: Conditions, uri: Uri) 
     let page = PAGES
         .get(uri.path())
         .ok_or_else(|| Problem::new(Code::NotFound, format!("no page {}; /docs lists all pages", echo(uri.path()))))?;
-    let head = [(ETAG, page.tag.to_header()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
-    if conditions.is_held(&page.tag)? {
-        return Ok((StatusCode::NOT_MODIFIED, head).into_response());
-    }
-    let more = [
-        (CONTENT_TYPE, page.media_type),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
-    Ok((head, more, page.body.clone()).into_response())
+    page.answer(&conditions)
 }
 
 /// The style, with the colours of the page at `/`.
@@ -127,7 +92,7 @@ fn style() -> String {
 }
 
 /// Makes all pages.
-fn pages() -> BTreeMap<String, Page> {
+fn pages() -> BTreeMap<String, Embedded> {
     let texts = CHAPTERS.iter().map(|(name, text)| match *name {
         "api" => (*name, api::markdown()),
         "problems" => (*name, problems::markdown()),
@@ -135,7 +100,7 @@ fn pages() -> BTreeMap<String, Page> {
     });
     let chapters: Vec<_> = texts.map(|(name, text)| (format!("/docs/{name}"), markdown::render(&text))).collect();
     let links: Vec<_> = chapters.iter().map(|(path, chapter)| (path.as_str(), chapter.title.as_str())).collect();
-    let page = |path: &str, chapter: &markdown::Chapter| Page::new(HTML, markdown::page(path, chapter, &links));
+    let page = |path: &str, chapter: &markdown::Chapter| Embedded::new(HTML, markdown::page(path, chapter, &links));
 
     let mut pages = BTreeMap::new();
     pages.insert("/docs".to_owned(), page("/docs", &markdown::contents(&chapters)));
@@ -147,8 +112,8 @@ fn pages() -> BTreeMap<String, Page> {
         pages.insert(path.clone(), page(path, chapter));
     }
     for (name, media_type, content) in FILES {
-        pages.insert(format!("/docs/{name}"), Page::new(media_type, *content));
+        pages.insert(format!("/docs/{name}"), Embedded::new(media_type, *content));
     }
-    pages.insert("/docs/docs.css".to_owned(), Page::new("text/css; charset=utf-8", style()));
+    pages.insert("/docs/docs.css".to_owned(), Embedded::new(STYLE, style()));
     pages
 }

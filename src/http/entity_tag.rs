@@ -52,15 +52,9 @@ impl EntityTag {
         tag
     }
 
-    /// The tag of an embedded file: its first 64 bits of SHA-256.
-    pub(super) fn of_content(content: &[u8]) -> Self {
-        let start = Sha256::digest(content).first_chunk().copied().unwrap_or_default();
-        Self { is_weak: false, ..Self::weak(&[u64::from_be_bytes(start)]) }
-    }
-
-    /// The tag of an embedded text that may be sent compressed.
+    /// The tag of an embedded text: the first 64 bits of its SHA-256. Weak, as the text may be sent compressed.
     pub(super) fn of_text(text: &[u8]) -> Self {
-        Self { is_weak: true, ..Self::of_content(text) }
+        Self::weak(&[Sha256::digest(text).first_chunk().copied().map_or(0, u64::from_be_bytes)])
     }
 
     /// The part between the quotes.

@@ -278,8 +278,8 @@ impl Service {
 
     /// Returns a page of one user's missions: active ones soonest to expire first, all others newest first.
     ///
-    /// A page may be short, or empty, and have a cursor: it ends early at [`PAGE_BYTES_MAX`], and where the filter
-    /// matches few.
+    /// A page may be short, or empty, and have a cursor: it ends early at
+    /// [`PAGE_BYTES_MAX`](super::PAGE_BYTES_MAX), and where the filter matches few.
     ///
     /// # Errors
     ///
@@ -342,8 +342,8 @@ impl Service {
 
     /// Returns a page of signals: active ones soonest to expire first, all others newest first.
     ///
-    /// A page may be short, or empty, and have a cursor: it ends early at [`PAGE_BYTES_MAX`], and where the filter
-    /// matches few.
+    /// A page may be short, or empty, and have a cursor: it ends early at
+    /// [`PAGE_BYTES_MAX`](super::PAGE_BYTES_MAX), and where the filter matches few.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ fn the_page_needs_no_token_and_may_load_nothing_from_elsewhere() {
         assert_eq!(
             answer.header("content-security-policy"),
             Some(
-                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
             )
         );

@@ -27,7 +27,7 @@ impl MissionCounts {
 }
 
 impl Batch {
-    /// Counts the next users, at most [`USERS_PASSED_MAX`]. Each call passes at least one user, so that repeated calls
+    /// Counts the next users, at most `USERS_PASSED_MAX`. Each call passes at least one user, so that repeated calls
     /// reach the end.
     pub fn count_some(&mut self, counts: &mut MissionCounts) {
         let roster = Arc::clone(&self.roster);
