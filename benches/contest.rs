@@ -1,7 +1,8 @@
 //! The contests of the headline benchmark: this store and its peers on the same data, round by round.
 //!
-//! Each topic starts the servers it needs, lets its contenders take turns ([`rounds`]), and returns rows for the one table
-//! ([`table`]). A ratio is made inside each round, so that whatever slows the machine for a while slows both sides of it.
+//! Each topic starts the servers it needs, lets its contenders take turns ([`rounds`]), and returns rows for the one
+//! table ([`table`]). A ratio is made inside each round, so that whatever slows the machine for a while slows both
+//! sides of it.
 
 pub(crate) mod ceilings;
 mod files;

@@ -1,8 +1,9 @@
 //! The headline benchmark: every floor of speed and size, measured against peers in one run, in one table.
 //!
-//! `cargo bench --bench headline` prints the table; what is not installed is said with how to get it. After `--`: `--markdown` or `--json` for
-//! other shapes, `--check` to exit with 1 if a floor does not hold, `--quick` for shorter turns and no million users, `--only TOPIC` (may be repeated) for a part.
-//! Figures are medians of rounds in which all contenders take turns; ratios are made inside each round.
+//! `cargo bench --bench headline` prints the table; what is not installed is said with how to get it. After `--`:
+//! `--markdown` or `--json` for other shapes, `--check` to exit with 1 if a floor does not hold, `--quick` for shorter
+//! turns and no million users, `--only TOPIC` (may be repeated) for a part. Figures are medians of rounds in which all
+//! contenders take turns; ratios are made inside each round.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

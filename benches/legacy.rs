@@ -1,4 +1,5 @@
-//! What bringing a day of old mission files in costs, as the tables of `data/manual/figures.md`: `cargo bench --bench legacy`.
+//! What bringing a day of old mission files in costs, as the tables of `data/manual/figures.md`: `cargo bench --bench
+//! legacy`.
 //!
 //! Makes the day that the old service wrote, 30 signals for 5,000 users, a file each, in a temporary folder. Then, in
 //! turns and three rounds: a bare loop that reads and parses every file with `serde_json`, and the program's own `plan`

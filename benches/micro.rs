@@ -1,7 +1,8 @@
-//! Parts on their own, by criterion: computing and rendering a view, reading it from the file and from memory, committing an update.
+//! Parts on their own, by criterion: computing and rendering a view, reading it from the file and from memory,
+//! committing an update.
 //!
-//! `cargo bench --bench micro`. What these figures are good for is comparing a change with what was before it; claims are the
-//! headline's.
+//! `cargo bench --bench micro`. What these figures are good for is comparing a change with what was before it; claims
+//! are the headline's.
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 
 use std::hint::black_box;

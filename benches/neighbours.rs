@@ -1,9 +1,9 @@
 //! Good neighbours: what a well-behaved client notices of others, and what those cost.
 //!
-//! `cargo bench --bench neighbours` prints a table; `-- --quick` takes a fifth of the users and shorter turns, `--check` exits with 1 if a
-//! limit does not hold. Good clients ask for one view or `/healthz` every millisecond, alone and beside each mix of batches in turn; a ratio
-//! is made inside one round. The clients that read batches run only where the processors are idle: what they cost the machine is no
-//! fault of the server.
+//! `cargo bench --bench neighbours` prints a table; `-- --quick` takes a fifth of the users and shorter turns,
+//! `--check` exits with 1 if a limit does not hold. Good clients ask for one view or `/healthz` every millisecond,
+//! alone and beside each mix of batches in turn; a ratio is made inside one round. The clients that read batches run
+//! only where the processors are idle: what they cost the machine is no fault of the server.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,8 +1,9 @@
-//! The soak: balances pushed at a steady rate while many read, and every read checked against what was acknowledged before it began.
+//! The soak: balances pushed at a steady rate while many read, and every read checked against what was acknowledged
+//! before it began.
 //!
-//! `cargo bench --bench soak`, or with other figures: `-- --seconds 30 --updates 200 --users 5000 --readers 4`. Pushes raise a user's balance by whole
-//! numbers, so that a view says which push it shows; a view that shows an older one than had been acknowledged when its request was sent
-//! is stale. Exits with 1 if one was, or if a request failed.
+//! `cargo bench --bench soak`, or with other figures: `-- --seconds 30 --updates 200 --users 5000 --readers 4`. Pushes
+//! raise a user's balance by whole numbers, so that a view says which push it shows; a view that shows an older one
+//! than had been acknowledged when its request was sent is stale. Exits with 1 if one was, or if a request failed.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -148,8 +149,8 @@ fn soak(address: SocketAddr, options: Options) -> Report {
     })
 }
 
-/// Pushes balances to the users whose number leaves `index` when divided by [`PUSHERS`]: one connection a user, so that pushes of one
-/// user do not overtake each other.
+/// Pushes balances to the users whose number leaves `index` when divided by [`PUSHERS`]: one connection a user, so that
+/// pushes of one user do not overtake each other.
 fn push(
     address: SocketAddr,
     options: Options,
@@ -215,7 +216,8 @@ fn read_batches(address: SocketAddr, acknowledged: &Acknowledged, is_over: &Atom
         let sent = Instant::now();
         client.send(&data::get_batch());
         report.batches.0.push(sent.elapsed());
-        // Asked for again: the first answer was timed, this one is read. It begins later, so it must show at least as much.
+        // Asked for again: the first answer was timed, this one is read. It begins later, so it must show at least as
+        // much.
         let body = client.body(&data::get_batch());
         let mut seen = 0;
         for view in body.split(|byte| *byte == b'\n').filter(|view| !view.is_empty()) {

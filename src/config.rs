@@ -52,11 +52,11 @@ pub struct Config {
     #[arg(long, value_name = "TIME", default_value = "168h", value_parser = parse_period, env = "OVERLAID_RATE_MAX_AGE", global = true)]
     pub rate_max_age: Duration,
 
-    /// Age from which a balance counts no more, since it was last pushed, also as the same: 24h; without it, none is too
-    /// old.
+    /// Age from which a balance counts no more, since it was last pushed, also as the same: 24h; without it, none is
+    /// too old.
     ///
-    /// Where the risk is taken of the equity, the equity counts. The mission of a user with an older one is not tradable:
-    /// `stale_balance`.
+    /// Where the risk is taken of the equity, the equity counts. The mission of a user with an older one is not
+    /// tradable: `stale_balance`.
     #[arg(long, value_name = "TIME", value_parser = parse_period, env = "OVERLAID_BALANCE_MAX_AGE", global = true)]
     pub balance_max_age: Option<Duration>,
 

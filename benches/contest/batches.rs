@@ -1,5 +1,5 @@
-//! All users' views of one signal: in process against a bare copy of the bytes, over HTTP against nginx, and against what stores overlays
-//! in another way.
+//! All users' views of one signal: in process against a bare copy of the bytes, over HTTP against nginx, and against
+//! what stores overlays in another way.
 
 use std::hint::black_box;
 use std::net::SocketAddr;

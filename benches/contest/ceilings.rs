@@ -1,7 +1,8 @@
-//! Ceilings: servers that do nothing but answer a constant. No server that does something can be faster on the same stack.
+//! Ceilings: servers that do nothing but answer a constant. No server that does something can be faster on the same
+//! stack.
 //!
-//! They run as processes of their own (this program again, as `--ceiling hyper|axum BYTES`), so that their CPU time is told apart from
-//! that of the load generator.
+//! They run as processes of their own (this program again, as `--ceiling hyper|axum BYTES`), so that their CPU time is
+//! told apart from that of the load generator.
 
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader, Write as _};

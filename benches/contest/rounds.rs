@@ -47,7 +47,8 @@ pub(crate) fn timed(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// Runs something and says how much CPU time this thread took for it: for what neither waits nor has helpers, steadier than [`timed`].
+/// Runs something and says how much CPU time this thread took for it: for what neither waits nor has helpers, steadier
+/// than [`timed`].
 pub(crate) fn cpu_timed(work: impl FnOnce()) -> Duration {
     let now = || {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -79,7 +80,8 @@ impl<'a> Contender<'a> {
 /// Lets the contenders take turns.
 pub(crate) fn interleave(rounds: usize, mut contenders: Vec<Contender<'_>>) -> Contest<'_> {
     for contender in &mut contenders {
-        // What is slow only the first time is none of the contest's business; cold files see to their coldness themselves.
+        // What is slow only the first time is none of the contest's business; cold files see to their coldness
+        // themselves.
         (contender.turn)(rounds);
     }
     let count = contenders.len();

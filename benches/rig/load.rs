@@ -49,8 +49,9 @@ pub(crate) struct Shape {
     /// Requests under way on each connection.
     pub(crate) depth: usize,
     pub(crate) duration: Duration,
-    /// What the server runs on. Beside a server with one CPU the generator has one for itself, and never sleeps: waking it would cost
-    /// the server some microseconds an answer, the more the faster the generator is, and that is no merit of either.
+    /// What the server runs on. Beside a server with one CPU the generator has one for itself, and never sleeps: waking
+    /// it would cost the server some microseconds an answer, the more the faster the generator is, and that is no merit
+    /// of either.
     pub(crate) cpus: Cpus,
     /// With which request to begin.
     pub(crate) offset: usize,

@@ -96,7 +96,8 @@ pub(crate) fn program() -> PathBuf {
     folder.ancestors().nth(2).unwrap().join("overlaid")
 }
 
-/// A folder on the disk that holds the build: some systems keep the usual temporary folder in memory, where a sync costs nothing.
+/// A folder on the disk that holds the build: some systems keep the usual temporary folder in memory, where a sync
+/// costs nothing.
 pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
@@ -179,8 +180,8 @@ pub(crate) fn copy_database(from: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// What all processors did since the system started, in ticks: all of it, and what a host gave to others although there was something
-/// to do ("steal").
+/// What all processors did since the system started, in ticks: all of it, and what a host gave to others although there
+/// was something to do ("steal").
 pub(crate) fn ticks() -> Option<(u64, u64)> {
     let statistics = fs::read_to_string("/proc/stat").ok()?;
     let fields = statistics.lines().next()?.strip_prefix("cpu ")?.split_whitespace();

@@ -24,8 +24,8 @@ use crate::store::StoreError;
 
 /// Serve views and take writes over HTTP.
 ///
-/// Stops on SIGTERM or SIGINT: requests in flight are finished, and every write is acknowledged or refused. On SIGHUP it
-/// reads the files of --instruments and --tiers again. Without any token it serves this machine only.
+/// Stops on SIGTERM or SIGINT: requests in flight are finished, and every write is acknowledged or refused. On SIGHUP
+/// it reads the files of --instruments and --tiers again. Without any token it serves this machine only.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: overlaid serve --listen 127.0.0.1:7717 --backup-every 1h")]
 pub(super) struct Serve {
@@ -53,8 +53,8 @@ pub(super) struct Serve {
     /// Memory of bodies that clients are sending, together; beyond it the slowest clients are cut off.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", env = "OVERLAID_BODIES_MEMORY")]
     bodies_memory: ByteSize,
-    /// Origin whose web pages may call and read the answers, as `https://app.example.org`; may be given several times, and
-    /// as a list with commas.
+    /// Origin whose web pages may call and read the answers, as `https://app.example.org`; may be given several times,
+    /// and as a list with commas.
     #[arg(long = "cors-origin", value_name = "ORIGIN", value_delimiter = ',', env = "OVERLAID_CORS_ORIGINS")]
     cors_origins: Vec<http::Origin>,
     /// Whether to log a line for each request; refusals (401, 403) are logged in any case.

@@ -60,8 +60,8 @@ pub fn latest_confirmation(known: UnixMillis, new: UnixMillis, now: UnixMillis) 
     if known > now.plus_millis(AHEAD_MS_MAX) { new } else { known.max(new) }
 }
 
-/// The confirmation of a value after a write that leaves it as it was: of the one that the write stored and the one that
-/// memory had, the later, unless memory's lies more than a minute ahead of `now`.
+/// The confirmation of a value after a write that leaves it as it was: of the one that the write stored and the one
+/// that memory had, the later, unless memory's lies more than a minute ahead of `now`.
 #[must_use]
 pub fn confirmation_after_write(stored: UnixMillis, held: UnixMillis, now: UnixMillis) -> UnixMillis {
     if held > now.plus_millis(AHEAD_MS_MAX) { stored } else { stored.max(held) }

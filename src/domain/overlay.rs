@@ -72,8 +72,8 @@ pub struct Overlay {
     pub trades_remaining: Option<u32>,
     /// When any of this last changed.
     pub updated_at: UnixMillis,
-    /// When the amount that the risk is taken of was last said, also as the same amount. [`UnixMillis::MIN`]: not known,
-    /// as the basis or the currency has changed since.
+    /// When the amount that the risk is taken of was last said, also as the same amount. [`UnixMillis::MIN`]: not
+    /// known, as the basis or the currency has changed since.
     pub balance_confirmed_at: UnixMillis,
     /// Everything else, as sent.
     pub members: Object,

@@ -6,9 +6,9 @@
 //! database may do everything, with tokens and without: the file system lets only the operator open it.
 //!
 //! The router's state is private to this file. A handler gets the service from [`Open`], [`ReadShared`], [`Read`],
-//! [`ReadUser`], [`FollowChanges`], [`Write`], [`Hook`], [`Metrics`] or [`Admin`] and from nothing else, so that one that
-//! decides nothing about access does not compile. axum runs these before it reads the body. The fallbacks take [`Open`],
-//! so that a stranger learns nothing from an unknown route either.
+//! [`ReadUser`], [`FollowChanges`], [`Write`], [`Hook`], [`Metrics`] or [`Admin`] and from nothing else, so that one
+//! that decides nothing about access does not compile. axum runs these before it reads the body. The fallbacks take
+//! [`Open`], so that a stranger learns nothing from an unknown route either.
 
 use std::borrow::Cow;
 use std::sync::Arc;

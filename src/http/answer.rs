@@ -15,7 +15,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// Names the last change that an answer shows: a client that follows the changes after it misses none.
-const CURSOR: HeaderName = HeaderName::from_static("overlaid-cursor");
+pub(super) const CURSOR: HeaderName = HeaderName::from_static("overlaid-cursor");
 
 /// Says as of which change an answer is. Of a read that is a cursor from before the first record was read.
 pub(super) fn as_of(cursor: Cursor, mut answer: Response) -> Response {

@@ -32,8 +32,8 @@ use crate::service::ServiceError;
 /// Bytes of a piece: takes a connection some ten microseconds to write. The client of smaller ones is woken so often
 /// that a batch takes longer.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
-/// Compressed pieces that are made ahead of their client: a thread of low priority may wait for its turn after each time
-/// that it has nothing to do.
+/// Compressed pieces that are made ahead of their client: a thread of low priority may wait for its turn after each
+/// time that it has nothing to do.
 const PIECES_AHEAD: usize = 4;
 /// Answers that are compressed at once: each takes up to a megabyte for the compressor's memory. More are sent plain.
 const COMPRESSED_AT_ONCE: usize = 16;

@@ -31,8 +31,8 @@ const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json
 /// `application/merge-patch+json`.
 ///
 /// Refused are another media type or any content encoding (415), more than [`BODY_BYTES_MAX`] bytes (413), a body that
-/// comes too slowly (408), and what [`Object::parse`] refuses (400, 422). A byte order mark at its beginning and a NUL at
-/// its end are skipped.
+/// comes too slowly (408), and what [`Object::parse`] refuses (400, 422). A byte order mark at its beginning and a NUL
+/// at its end are skipped.
 #[derive(Debug)]
 pub(super) struct ObjectBody(pub(super) Object);
 
@@ -47,8 +47,8 @@ impl<S: Sync> FromRequest<S> for ObjectBody {
     }
 }
 
-/// As [`ObjectBody`], of a sender that can not choose what it says of its body: JSON also as `text/plain`, and without a
-/// `Content-Type`.
+/// As [`ObjectBody`], of a sender that can not choose what it says of its body: JSON also as `text/plain`, and without
+/// a `Content-Type`.
 #[derive(Debug)]
 pub(super) struct TextBody(pub(super) Object);
 

@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::access::FollowChanges;
 use super::background::Background;
+use super::cors::LAST_EVENT_ID;
 use super::extract::{Parameters, Query};
 use super::memory_budget::{Connection, CutOff, Holder};
 use super::missions::{PageRows, by_accept};
@@ -47,7 +48,6 @@ const HEARTBEAT_TEXT: Bytes = Bytes::from_static(b":\n\n");
 const GREETING: Bytes = Bytes::from_static(b"retry: 1000\n\n");
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ChangesQuery {

@@ -1,8 +1,8 @@
 //! Web pages of other origins: those that the operator names with `--cors-origin` may call, and read the answers.
 //!
-//! A browser asks before most requests whether the page may (a preflight, which carries no token); the layer answers it.
-//! It lies around everything that makes an answer, so a page can read refusals and failures too. Without an origin there
-//! is no layer. Neither `*` nor `null` is an origin: every page could say so.
+//! A browser asks before most requests whether the page may (a preflight, which carries no token); the layer answers
+//! it. It lies around everything that makes an answer, so a page can read refusals and failures too. Without an origin
+//! there is no layer. Neither `*` nor `null` is an origin: every page could say so.
 
 use std::time::Duration;
 
@@ -13,13 +13,15 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::answer::CURSOR;
 use super::problem::echo;
 use super::request_log::REQUEST_ID;
 
 /// How long a browser may keep the answer to a preflight: a page notices a change of the setting after an hour.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_hours(1);
-const CURSOR: HeaderName = HeaderName::from_static("overlaid-cursor");
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// By which a browser that reconnects to a stream says how far it came.
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// An origin (RFC 6454) as browsers send it: scheme and host in lower case, and a port unless it is the scheme's usual
 /// one.

@@ -1,9 +1,9 @@
 //! Pages for people: the manual and the description of the routes at `/docs`, and where the `type` of a problem leads,
 //! `/problems/{code}`.
 //!
-//! All of it is in the program: the chapters of `data/manual`, the files that they link to, and `data/openapi.json`. The
-//! pages are made at the first request for one, once, as they change with the program only. They hold nobody's data, so
-//! no token is asked for. They are no part of the API and do not stand in its description.
+//! All of it is in the program: the chapters of `data/manual`, the files that they link to, and `data/openapi.json`.
+//! The pages are made at the first request for one, once, as they change with the program only. They hold nobody's
+//! data, so no token is asked for. They are no part of the API and do not stand in its description.
 
 mod api;
 mod markdown;

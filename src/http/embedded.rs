@@ -1,8 +1,8 @@
 //! Texts that are part of the program: the files and pages that a person's browser loads.
 //!
-//! Each has a tag of its content, and is asked for anew each time, so that a newer server is never met by an older page.
-//! The policy lets a page load what this server has and nothing from another site, and be shown in no other page: what
-//! publishers and brokers write into records is text on it and never code.
+//! Each has a tag of its content, and is asked for anew each time, so that a newer server is never met by an older
+//! page. The policy lets a page load what this server has and nothing from another site, and be shown in no other page:
+//! what publishers and brokers write into records is text on it and never code.
 
 use axum::body::Bytes;
 use axum::http::header::{

@@ -12,8 +12,8 @@ use super::missions::by_accept;
 use super::problem::Problem;
 use super::qvalue;
 
-/// `GET /v1/export`: everything that is stored now but tokens, as `POST /v1/import` and `overlaid load` read it: signals
-/// before the outcomes on them. An answer that breaks off is not the whole.
+/// `GET /v1/export`: everything that is stored now but tokens, as `POST /v1/import` and `overlaid load` read it:
+/// signals before the outcomes on them. An answer that breaks off is not the whole.
 pub(super) async fn export(Admin(service): Admin, _: Query<Nothing>, headers: HeaderMap) -> Result<Response, Problem> {
     let pieces = ReceiverStream::new(service.export().await?);
     let head = [(CONTENT_TYPE, qvalue::lines(&headers)), (CACHE_CONTROL, "no-store")];

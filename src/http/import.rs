@@ -1,8 +1,8 @@
 //! `POST /v1/import`: many records in one request, as lines.
 //!
 //! The status of the answer says whether any record went in, so the first results wait for it: until a record went in
-//! (200), or the body has ended and none did (422; 503 if the server could not write). An answer that can wait no longer,
-//! for there are too many results or the client sends slowly, is 207: its last line says how it went.
+//! (200), or the body has ended and none did (422; 503 if the server could not write). An answer that can wait no
+//! longer, for there are too many results or the client sends slowly, is 207: its last line says how it went.
 
 use std::time::Duration;
 
@@ -44,8 +44,8 @@ impl Parameters for ImportQuery {
 /// `{"lines":…,"created":…,…}`; an answer without it was broken off. A signal must come before the outcomes on it.
 /// Of two records the newer wins; with `existing=keep` the one that is there already stays.
 ///
-/// 200 if a record went in, or there is none; 422 if all were refused, and 503 if that is the server's fault; 207 if that
-/// is not known in time.
+/// 200 if a record went in, or there is none; 422 if all were refused, and 503 if that is the server's fault; 207 if
+/// that is not known in time.
 pub(super) async fn import(
     Write { service, .. }: Write,
     Query(query): Query<ImportQuery>,

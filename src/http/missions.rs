@@ -143,9 +143,9 @@ impl Parameters for SignalMissionsQuery {
 /// `GET /v1/signals/{signal}/missions`: the missions of all users on a signal.
 ///
 /// JSON pages in the order of users, or everything at once as lines if the client would rather have
-/// `application/x-ndjson` or one of its other names. `tier`, `users` (a list with commas) and `tradable=true` narrow it down; a page of a `tier`,
-/// or of what may be traded, may be short, or empty, and go on all the same. `parts=mission` leaves the records out of
-/// each row. 404 if the signal is absent.
+/// `application/x-ndjson` or one of its other names. `tier`, `users` (a list with commas) and `tradable=true` narrow it
+/// down; a page of a `tier`, or of what may be traded, may be short, or empty, and go on all the same. `parts=mission`
+/// leaves the records out of each row. 404 if the signal is absent.
 pub(super) async fn list_missions_of_signal(
     Read(service): Read,
     Path(signal): Path<SignalId>,

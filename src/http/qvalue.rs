@@ -21,8 +21,8 @@ pub(super) fn lines(headers: &HeaderMap) -> &'static str {
     preferred_lines(headers).unwrap_or(usual)
 }
 
-/// Whether a client would rather have an answer of this type than JSON: it names it, and likes it more than JSON, and no
-/// less than any other type.
+/// Whether a client would rather have an answer of this type than JSON: it names it, and likes it more than JSON, and
+/// no less than any other type.
 pub(super) fn prefers(headers: &HeaderMap, kind: &str) -> bool {
     let wanted = |name: &str| of(headers, &ACCEPT, name);
     let Some(this) = wanted(kind).filter(|this| *this > 0) else { return false };

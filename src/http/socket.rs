@@ -32,8 +32,8 @@ const DATE_BYTES: usize = "Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n".len();
 /// Longest head of hyper's own answers: status line, `connection`, `content-length` and `date`.
 const BARE_HEAD_BYTES_MAX: usize = 160;
 
-/// Connections of a server at once: a few hundred clients keep theirs open; the rest is room for a bad day, at some 14 KB
-/// each.
+/// Connections of a server at once: a few hundred clients keep theirs open; the rest is room for a bad day, at some 14
+/// KB each.
 pub(super) const CONNECTIONS_MAX: usize = 4_096;
 
 /// A connection from the network, or through the socket file.

@@ -16,7 +16,8 @@ use crate::domain::{Scope, Token, TokenDraft, UnixMillis};
 use crate::service::Page;
 
 /// `POST /v1/admin/tokens`: make a token, as `{"scopes":["read"],"name":"bot","expires":"90d"}`. 201 with the token,
-/// whose text is shown this once; every request from now on needs one. One for a hook comes with the path that it is for.
+/// whose text is shown this once; every request from now on needs one. One for a hook comes with the path that it is
+/// for.
 ///
 /// 422 if a member is not as it has to be, or another than these is there.
 pub(super) async fn post_token(

@@ -33,8 +33,8 @@ impl UnixSocket {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AddrInUse`] if another server answers there; [`ErrorKind::AlreadyExists`] if another kind of file is
-    /// there; else what the file system says.
+    /// [`ErrorKind::AddrInUse`] if another server answers there; [`ErrorKind::AlreadyExists`] if another kind of file
+    /// is there; else what the file system says.
     pub fn bind(path: &Path) -> io::Result<Self> {
         let listener = with_short_path(path, |short| {
             match net::UnixStream::connect(short) {
@@ -80,8 +80,8 @@ impl Drop for UnixSocket {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::NotFound`] or [`ErrorKind::ConnectionRefused`] if none does; [`ErrorKind::PermissionDenied`] if the file
-/// is another user's.
+/// [`ErrorKind::NotFound`] or [`ErrorKind::ConnectionRefused`] if none does; [`ErrorKind::PermissionDenied`] if the
+/// file is another user's.
 pub fn connect(path: &Path) -> io::Result<net::UnixStream> {
     with_short_path(path, |short| net::UnixStream::connect(short))
 }

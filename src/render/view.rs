@@ -48,7 +48,8 @@ impl ViewTemplate {
         write_parts(out, [signal, overlay, budget], mission, &self.terms, &self.prepared);
     }
 
-    /// Appends the same view without the records, for a client that has them: `{"user_id":…,"signal_id":…,"mission":…}`.
+    /// Appends the same view without the records, for a client that has them:
+    /// `{"user_id":…,"signal_id":…,"mission":…}`.
     ///
     /// - `user`, `signal`: their ids, in which nothing needs to be escaped.
     pub fn write_compact(&self, out: &mut Vec<u8>, [user, signal, budget]: [&[u8]; 3], mission: &Mission) {

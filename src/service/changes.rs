@@ -7,8 +7,8 @@
 //!
 //! The writer adds changes after the commit, when all else in memory is up to date: a client that is told of a change
 //! and reads then never reads anything older. It does not wait for followers and keeps nothing for them: it wakes those
-//! that wait, and each reads for itself. Nothing of this is on the disk; after a start only the cursor of the state that
-//! was found is good.
+//! that wait, and each reads for itself. Nothing of this is on the disk; after a start only the cursor of the state
+//! that was found is good.
 //!
 //! Not every write is a change. One that changed nothing, and a confirmation that only memory has, leave the record and
 //! its number alone. A confirmation that ends the reason `stale_rate` or `stale_balance` is always stored, and so is a

@@ -1,8 +1,8 @@
 //! Followers: clients that are told what changed, each at its own pace.
 //!
 //! A follower is a place in the order of changes. It is woken by each commit and reads what is newer than its place; if
-//! that is not in memory any more, or the client's cursor is not one of this file, the client is told to read everything
-//! again. Nobody waits for a follower.
+//! that is not in memory any more, or the client's cursor is not one of this file, the client is told to read
+//! everything again. Nobody waits for a follower.
 
 use tokio::sync::watch;
 
@@ -42,8 +42,8 @@ pub struct ChangesPage {
 impl Service {
     /// Follows changes from a cursor on; without one, from now on.
     ///
-    /// A text that is no cursor, and a cursor that this server did not give or whose changes are not in memory any more,
-    /// get a reset.
+    /// A text that is no cursor, and a cursor that this server did not give or whose changes are not in memory any
+    /// more, get a reset.
     #[must_use]
     pub fn follow(&self, since: Option<&str>) -> Follower {
         let changes = &self.shared.memory.changes;

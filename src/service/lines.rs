@@ -1,8 +1,8 @@
 //! Splits bytes that come in pieces into lines.
 //!
-//! Lines end in LF or CRLF; the last may lack its end. Blank lines are counted and skipped. So are the marks that senders
-//! put around a text: one byte order mark at its beginning, and one NUL at its end, as MetaTrader's `WebRequest` sends
-//! it. No more than one line and one piece are in memory.
+//! Lines end in LF or CRLF; the last may lack its end. Blank lines are counted and skipped. So are the marks that
+//! senders put around a text: one byte order mark at its beginning, and one NUL at its end, as MetaTrader's
+//! `WebRequest` sends it. No more than one line and one piece are in memory.
 
 use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::{AnyDelimiterCodec, Decoder as _};

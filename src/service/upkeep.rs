@@ -1,4 +1,5 @@
-//! What a server does beside answering requests: it watches its disk, its rates and its file, and makes backups on time.
+//! What a server does beside answering requests: it watches its disk, its rates and its file, and makes backups on
+//! time.
 
 use std::time::Duration;
 

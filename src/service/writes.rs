@@ -53,8 +53,8 @@ impl Service {
         written_signal(&self.write(operation).await?)
     }
 
-    /// Publishes a signal without an id; returns the id that was made for it, and its JSON. The same one again, while it
-    /// lives, changes nothing.
+    /// Publishes a signal without an id; returns the id that was made for it, and its JSON. The same one again, while
+    /// it lives, changes nothing.
     ///
     /// # Errors
     ///
@@ -177,8 +177,8 @@ impl Service {
         Ok(self.write(Operation::DeleteOutcome { signal, user, condition }).await?.as_of)
     }
 
-    /// Deletes everything of a user: the overlay, all outcomes, and the scopes of tokens that name the user; returns the number of the
-    /// last change.
+    /// Deletes everything of a user: the overlay, all outcomes, and the scopes of tokens that name the user; returns
+    /// the number of the last change.
     ///
     /// # Errors
     ///

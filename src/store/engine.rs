@@ -1,7 +1,7 @@
 //! redb on the file: opening it with a check of everything, reading committed states, and committing.
 //!
-//! A file is opened with the engine's writes kept in memory (see `guarded_disk`). Only when all its checksums fit and its
-//! tables are this program's does anything go to the disk. So a file that is refused is left as it was.
+//! A file is opened with the engine's writes kept in memory (see `guarded_disk`). Only when all its checksums fit and
+//! its tables are this program's does anything go to the disk. So a file that is refused is left as it was.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -6,10 +6,10 @@
 //! more goes to the disk: reads see the disk with the writes in memory laid over it. The engine believes that its
 //! commit succeeded; the caller of the commit asks [`GuardedDisk::fault`] before it believes so too.
 //!
-//! [`GuardedDisk::apply`] tries the disk again: it writes everything that is in memory, syncs, and goes on there. The file
-//! then has what the engine takes for committed, so the engine is not opened again. A failed sync needs nothing else
-//! either: the system may have dropped what it could not write and may still show it to reads, but memory has all of
-//! it.
+//! [`GuardedDisk::apply`] tries the disk again: it writes everything that is in memory, syncs, and goes on there. The
+//! file then has what the engine takes for committed, so the engine is not opened again. A failed sync needs nothing
+//! else either: the system may have dropped what it could not write and may still show it to reads, but memory has all
+//! of it.
 //!
 //! The same two parts check a file before anything of it is changed. The engine can not check a file without writing to
 //! it, so it opens the file with its writes kept in memory. A file that is refused stays as it was, byte for byte; one

@@ -1,8 +1,8 @@
 //! Writing again after a failure, without a restart.
 //!
 //! When a commit fails, the writer is latched: it refuses all writes, and tries the disk again after ever longer
-//! pauses. What could not be written is still in memory (see `guarded_disk`), so one attempt costs a few writes and a sync,
-//! however large the file is.
+//! pauses. What could not be written is still in memory (see `guarded_disk`), so one attempt costs a few writes and a
+//! sync, however large the file is.
 //!
 //! A refused write may yet take effect: its commit may be on the disk, or come there with the next attempt that
 //! succeeds. The observer is told of such a commit before anything else is written. The refusal stands, as all it says

@@ -13,18 +13,10 @@ use crate::kit::{Answer, Direct, EURUSD_PIPS, Server, create_token, object, run,
 const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
-/// Starts a server with one signal and one user.
-fn serve(folder: &std::path::Path) -> Server {
-    let server = Server::start(folder, &[]);
-    server.send("PUT", "/v1/signals/S1", EURUSD_PIPS);
-    server.put_balance(7, 100);
-    server
-}
-
 #[test]
 fn lines_have_three_names_and_are_answered_under_the_one_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let server = serve(folder.path());
+    let server = Server::start_with_mission(folder.path());
     let answer = |path: &str, accept: &str| server.send_with("GET", path, &[("accept", accept)], b"");
     for kind in LINES {
         let missions = answer("/v1/signals/S1/missions", kind);
@@ -81,7 +73,7 @@ fn an_import_of_which_nothing_goes_in_is_no_success() {
 #[test]
 fn a_byte_order_mark_and_a_trailing_nul_are_skipped_once() {
     let folder = tempfile::tempdir().unwrap();
-    let server = serve(folder.path());
+    let server = Server::start_with_mission(folder.path());
     let patch = |body: &str| server.send_with("PATCH", "/v1/users/7/overlay", &JSON, body.as_bytes());
     for body in ["\u{feff}{\"a\":1}", "{\"a\":2}\0", "\u{feff}{\"a\":3}\n\0"] {
         assert_eq!(patch(body).status, 200, "{body:?}");
@@ -115,7 +107,7 @@ fn a_byte_order_mark_and_a_trailing_nul_are_skipped_once() {
 #[test]
 fn times_are_rfc_3339_or_unix_seconds_and_other_forms_are_refused_with_what_to_send() {
     let folder = tempfile::tempdir().unwrap();
-    let server = serve(folder.path());
+    let server = Server::start_with_mission(folder.path());
     let routes = [
         (
             "PUT",

@@ -6,9 +6,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::kit::{
-    Answer, Connection, EURUSD_PIPS, ServedWorld, Server, World, create_token, request, run_token, skipped,
-};
+use crate::kit::{Answer, Connection, ServedWorld, Server, World, create_token, request, run_token, skipped};
 
 const TOKENS: &str = "/v1/admin/tokens";
 const VIEW: &str = "/v1/users/7/missions/S1";
@@ -35,18 +33,11 @@ fn delete(server: &Server, admin: &str, path: &str) -> Answer {
     server.send_with("DELETE", path, &[("authorization", &format!("Bearer {admin}"))], b"")
 }
 
-fn serve(folder: &std::path::Path) -> Server {
-    let server = Server::start(folder, &[]);
-    server.send("PUT", "/v1/signals/S1", EURUSD_PIPS);
-    server.put_balance(7, 100);
-    server
-}
-
 /// Clients read all the time; tokens come and go beside them.
 #[test]
 fn tokens_are_made_and_revoked_under_load_without_a_failed_request_of_others() {
     let folder = tempfile::tempdir().unwrap();
-    let server = serve(folder.path());
+    let server = Server::start_with_mission(folder.path());
     let admin = part(&make(&server, "", r#"{"scopes":["admin"]}"#), "token");
     let reader = part(&make(&server, &admin, r#"{"scopes":["read"],"name":"bot"}"#), "token");
     let is_over = AtomicBool::new(false);
@@ -83,7 +74,7 @@ fn tokens_are_made_and_revoked_under_load_without_a_failed_request_of_others() {
 #[test]
 fn the_first_token_closes_access_and_only_the_deletion_of_all_opens_it() {
     let folder = tempfile::tempdir().unwrap();
-    let server = serve(folder.path());
+    let server = Server::start_with_mission(folder.path());
     assert_eq!(server.get(VIEW).status, 200);
     let made = make(&server, "", r#"{"scopes":["admin"]}"#);
     let (admin, id) = (part(&made, "token"), part(&made, "id"));

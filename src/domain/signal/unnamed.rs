@@ -1,8 +1,8 @@
 //! A signal of a sender that gives it no id: the id is made from the symbol and the time.
 //!
-//! The time alone would not do, as two signals may have one; so a signal that finds its id taken by another gets a number
-//! after it. A sender that sends the same body again after a timeout means the same signal: one that says when it was
-//! created finds it by its id, one that does not is compared with those that live.
+//! The time alone would not do, as two signals may have one; so a signal that finds its id taken by another gets a
+//! number after it. A sender that sends the same body again after a timeout means the same signal: one that says when
+//! it was created finds it by its id, one that does not is compared with those that live.
 
 use smol_str::format_smolstr;
 

@@ -1,4 +1,5 @@
-//! Markdown as pages: a chapter becomes HTML with an anchor for each heading, and its links lead to pages of this server.
+//! Markdown as pages: a chapter becomes HTML with an anchor for each heading, and its links lead to pages of this
+//! server.
 //!
 //! HTML inside of Markdown is shown as text. Wide tables and code scroll by themselves and can be reached by keyboard.
 

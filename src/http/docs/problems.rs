@@ -1,8 +1,8 @@
 //! The chapter about problems: what each code means and what to do, as a chapter and as a page for each code.
 //!
-//! The text of a code stands in `data/manual/problems.md`, in a section with the code as its heading: the first paragraph
-//! says what it means, the rest what to do. Status and title are those of [`Code`](crate::http::problem::Code), so each
-//! is written once.
+//! The text of a code stands in `data/manual/problems.md`, in a section with the code as its heading: the first
+//! paragraph says what it means, the rest what to do. Status and title are those of
+//! [`Code`](crate::http::problem::Code), so each is written once.
 
 use crate::http::problem::{CodeFacts, code_facts};
 

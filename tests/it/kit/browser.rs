@@ -1,7 +1,7 @@
 //! Chromium, driven by its driver: one window without a screen.
 //!
-//! A wait is a condition that the browser looks at by itself until it holds, so no test sleeps. Chromium takes much of a
-//! small machine, so one runs at a time.
+//! A wait is a condition that the browser looks at by itself until it holds, so no test sleeps. Chromium takes much of
+//! a small machine, so one runs at a time.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -19,8 +19,8 @@ use url::{ParseError, Url};
 
 use super::machine::has_tool;
 
-/// Longer than any view takes to load, and shorter than the pause after which the page reads a view again by itself: what
-/// the server tells of must not have to wait for that.
+/// Longer than any view takes to load, and shorter than the pause after which the page reads a view again by itself:
+/// what the server tells of must not have to wait for that.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Chromium as root, and in a container of any kind. The names of other machines lead nowhere: the browser's own
 /// services stay silent, and a page that asks another site fails.

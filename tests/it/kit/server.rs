@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::client::{Answer, Connection, answers_to, request};
 use super::command::program;
-use super::records::SAMPLES;
+use super::records::{EURUSD_PIPS, SAMPLES};
 
 /// Longer than the server takes to log what it did.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,6 +30,14 @@ impl Server {
     /// Starts a server on a free port, on the data in `folder`, and waits until it listens.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
         Self::start_at(folder, "127.0.0.1:0", arguments)
+    }
+
+    /// Starts a server with the signal `S1` and the user 7.
+    pub(crate) fn start_with_mission(folder: &Path) -> Self {
+        let server = Self::start(folder, &[]);
+        server.send("PUT", "/v1/signals/S1", EURUSD_PIPS);
+        server.put_balance(7, 100);
+        server
     }
 
     /// As [`Server::start`], on this address: that of a server that has ended.
