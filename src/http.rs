@@ -29,6 +29,7 @@ mod head;
 mod health;
 mod import;
 mod in_process;
+mod instruments;
 mod list;
 mod local;
 mod memory_budget;

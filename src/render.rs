@@ -8,7 +8,9 @@ mod view;
 
 use std::io::Write as _;
 
-use crate::domain::{Cursor, Decimal, Object, Outcome, Overlay, Rate, RecordChange, Signal, UnixMillis};
+use crate::domain::{
+    Cursor, Decimal, Instrument, Object, Outcome, Overlay, Rate, RecordChange, Signal, Symbol, UnixMillis,
+};
 
 pub use crate::domain::write_json_string as write_string;
 pub use view::{ViewTemplate, write_budget, write_view};
@@ -127,6 +129,28 @@ pub fn rate_json(rate: &Rate) -> Vec<u8> {
     out
 }
 
+/// Renders an entry of the table of instruments.
+#[must_use]
+pub fn instrument_json(symbol: &Symbol, instrument: &Instrument) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let mut json = ObjectWriter::start(&mut out);
+    json.string("instrument", symbol.as_str());
+    if let Some(base) = &instrument.base {
+        json.string("base", base.as_str());
+    }
+    json.string("quote", instrument.quote.as_str());
+    json.decimal("contract_size", Some(instrument.contract_size));
+    json.decimal("pip", Some(instrument.pip));
+    json.decimal("digits", Decimal::from_int(i64::from(instrument.digits)));
+    json.decimal("min_lot", Some(instrument.min_lot));
+    json.decimal("lot_step", Some(instrument.lot_step));
+    json.decimal("max_lot", Some(instrument.max_lot));
+    json.decimal("margin_percent", instrument.margin_percent);
+    json.strings("aliases", instrument.aliases.iter().map(Symbol::as_str));
+    json.end();
+    out
+}
+
 /// Appends a JSON string that holds a time.
 pub fn write_time(out: &mut Vec<u8>, moment: UnixMillis) {
     // Writing into a growing buffer can not fail.
@@ -156,6 +180,18 @@ impl<'a> ObjectWriter<'a> {
     fn string(&mut self, name: &str, value: &str) {
         self.name(name);
         write_string(self.out, value);
+    }
+
+    fn strings<'t>(&mut self, name: &str, values: impl Iterator<Item = &'t str>) {
+        self.name(name);
+        self.out.push(b'[');
+        for (at, value) in values.enumerate() {
+            if at > 0 {
+                self.out.push(b',');
+            }
+            write_string(self.out, value);
+        }
+        self.out.push(b']');
     }
 
     /// Leaves the member out if there is no number.

@@ -33,6 +33,15 @@ impl MaxAge {
         distance(confirmed_at, now) > self.millis
     }
 
+    /// The first moment after `now` at which time alone changes whether a value is stale; `None` if it never does.
+    #[must_use]
+    pub fn next_change(self, confirmed_at: UnixMillis, now: UnixMillis) -> Option<UnixMillis> {
+        let limit = i64::try_from(self.millis).unwrap_or(i64::MAX);
+        let first = confirmed_at.plus_millis(-limit);
+        let after_last = confirmed_at.plus_millis(limit.saturating_add(1));
+        [first, after_last].into_iter().find(|moment| *moment > now)
+    }
+
     /// Whether a value has reached half the limit, of which the operator is warned.
     #[must_use]
     pub fn is_old(self, confirmed_at: UnixMillis, now: UnixMillis) -> bool {
@@ -95,6 +104,17 @@ mod tests {
             }
         }
         assert!(MaxAge::from_millis(3).is_old(at(0), at(2)) && !MaxAge::from_millis(3).is_old(at(0), at(1)));
+    }
+
+    #[test]
+    fn a_value_becomes_stale_and_fresh_at_the_moments_that_are_told() {
+        let limit = MaxAge::from_millis(3);
+        let is_stale: Vec<_> = (-10..10).map(|millis| limit.is_stale(at(0), at(millis))).collect();
+        for (place, millis) in (-10_i64..10).enumerate() {
+            let later = is_stale.iter().skip(place + 1).position(|later| *later != is_stale[place]);
+            let moment = later.map(|steps| at(millis + 1 + i64::try_from(steps).unwrap()));
+            assert_eq!(limit.next_change(at(0), at(millis)), moment, "{millis}");
+        }
     }
 
     #[test]

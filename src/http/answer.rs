@@ -41,11 +41,13 @@ pub(super) fn unless_held(
     conditions: &Conditions,
     write: impl FnOnce() -> Vec<u8>,
 ) -> Result<Response, Problem> {
-    if conditions.is_held(tag)? {
-        let head = [(ETAG, tag.to_header()), (CACHE_CONTROL, CACHING)];
-        return Ok((StatusCode::NOT_MODIFIED, head).into_response());
-    }
-    Ok(tagged_json(StatusCode::OK, tag, write()))
+    let is_held = conditions.is_held(tag)?;
+    Ok(if is_held { not_modified(tag) } else { tagged_json(StatusCode::OK, tag, write()) })
+}
+
+/// 304: the client holds what has this tag.
+pub(super) fn not_modified(tag: &EntityTag) -> Response {
+    (StatusCode::NOT_MODIFIED, [(ETAG, tag.to_header()), (CACHE_CONTROL, CACHING)]).into_response()
 }
 
 /// JSON without a tag.
@@ -54,12 +56,7 @@ pub(super) fn json(body: Vec<u8>) -> Response {
     (headers, body).into_response()
 }
 
-/// A page: its rows under `name`, then where the next one begins.
-pub(super) fn page(name: &str, page: &Page, more: impl FnOnce(&mut Vec<u8>)) -> Response {
-    json(page_json(name, page, more))
-}
-
-/// The body of a page.
+/// The body of a page: its rows under `name`, then where the next one begins.
 pub(super) fn page_json(name: &str, page: &Page, more: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut body = format!("{{\"{name}\":[").into_bytes();
     body.extend_from_slice(&page.rows);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 
@@ -11,7 +12,7 @@ use super::conditional::Conditions;
 use super::entity_tag::EntityTag;
 use super::problem::Problem;
 use crate::domain::Cursor;
-use crate::service::{Asked, Listed};
+use crate::service::{Asked, Batch, Listed};
 
 /// The question of a request for a list, and the tags of the lists that the client holds.
 #[derive(Debug)]
@@ -41,6 +42,21 @@ impl ListRequest {
         let answer = answer::unless_held(&EntityTag::of_list(listed.tag), &self.conditions, write)?;
         Ok(answer::as_of(cursor, answer))
     }
+
+    /// The tag of the answer to this question about a batch, which nothing was read from yet; or 304.
+    ///
+    /// # Errors
+    ///
+    /// 412 if the client wants another answer.
+    pub(super) fn tag_of(&self, batch: &Batch) -> Result<Result<EntityTag, Response>, Problem> {
+        let tag = EntityTag::of_list(batch.tag(&self.asked()));
+        Ok(if self.conditions.is_held(&tag)? { Err(answer::not_modified(&tag)) } else { Ok(tag) })
+    }
+}
+
+/// 200 with what was read from a batch: under its tag, unless a balance was confirmed meanwhile.
+pub(super) fn answer_of(batch: &Batch, tag: &EntityTag, json: Vec<u8>) -> Response {
+    if batch.is_one_state() { answer::tagged_json(StatusCode::OK, tag, json) } else { answer::json(json) }
 }
 
 impl<S: Sync> FromRequestParts<S> for ListRequest {

@@ -15,8 +15,9 @@ use serde_json::json;
 use super::access::{Read, ReadUser};
 use super::background::PIECE_BYTES;
 use super::conditional::Conditions;
+use super::entity_tag::EntityTag;
 use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
-use super::list::ListRequest;
+use super::list::{ListRequest, answer_of};
 use super::problem::Problem;
 use super::{answer, qvalue};
 use crate::domain::{SignalId, Status, TierName, UserId};
@@ -145,16 +146,16 @@ impl Parameters for SignalMissionsQuery {
 /// JSON pages in the order of users, or everything at once as lines if the client would rather have
 /// `application/x-ndjson` or one of its other names. `tier`, `users` (a list with commas) and `tradable=true` narrow it
 /// down; a page of a `tier`, or of what may be traded, may be short, or empty, and go on all the same. `parts=mission`
-/// leaves the records out of each row. 404 if the signal is absent.
+/// leaves the records out of each row. 304 if the client holds the page; 404 if the signal is absent.
 pub(super) async fn list_missions_of_signal(
     Read(service): Read,
     Path(signal): Path<SignalId>,
     Query(query): Query<SignalMissionsQuery>,
     headers: HeaderMap,
+    list: ListRequest,
 ) -> Result<Response, Problem> {
     let users = parse_users(&query.users)?;
     let is_paged = query.limit.is_some() || query.cursor.is_some();
-    let rows_max = query.limit.unwrap_or_default().0;
     let rows = mission_rows(query.parts, query.tradable);
     let cursor = service.cursor();
     let batch = service.batch(&signal, query.tier.clone()).await?.with_rows(rows);
@@ -165,36 +166,43 @@ pub(super) async fn list_missions_of_signal(
         (_, Some(_)) if is_paged => {
             Err(Problem::invalid_parameter("limit", "lines are answered whole: leave out limit and cursor"))
         }
-        (Some(users), lines) => users_answer(batch, users, lines).await,
+        (Some(users), Some(kind)) => {
+            let (_, page, _) = views_of(batch, users, Separator::Newline).await?;
+            Ok(lines_response(kind, Body::from(page.rows)))
+        }
         (None, Some(kind)) => {
             drop(batch);
             Ok(lines_response(kind, Body::new(LinesBody::new(BatchOf { service, signal, tier: query.tier, rows }))))
         }
-        (None, None) => {
-            let mut batch = batch;
-            if let Some(after) = &query.cursor {
-                batch.skip_to_after(after);
+        (users, None) => {
+            let from = (query.cursor, query.limit.unwrap_or_default());
+            match list.tag_of(&batch)? {
+                Ok(tag) => page_of_batch(batch, &tag, users, from).await,
+                Err(held) => Ok(held),
             }
-            let mut page = Page::default();
-            page.count = batch.write_some(rows_max, PAGE_BYTES_MAX, Separator::Comma, &mut page.rows);
-            page.next_cursor = batch.next_cursor().map(|user| user.to_string());
-            Ok(answer::page("missions", &page, |_| {}))
         }
     };
     answer.map(|answer| answer::as_of(cursor, by_accept(answer)))
 }
 
-async fn users_answer(batch: Batch, users: Vec<UserId>, lines: Option<&'static str>) -> Result<Response, Problem> {
-    let separator = if lines.is_some() { Separator::Newline } else { Separator::Comma };
-    let (page, absent) = batch.page_of_users(users, LIST_BYTES_MAX, separator).await?;
-    if page.rows.len() >= LIST_BYTES_MAX {
-        let detail = format!("the views of these users come to more than {LIST_BYTES_MAX} bytes: list fewer");
-        return Err(Problem::invalid_parameter("users", detail));
-    }
-    if let Some(kind) = lines {
-        return Ok(lines_response(kind, Body::from(page.rows)));
-    }
-    Ok(answer::page("missions", &page, |body| {
+/// A page of a batch: the views of some users, or those after a user.
+async fn page_of_batch(
+    mut batch: Batch,
+    tag: &EntityTag,
+    users: Option<Vec<UserId>>,
+    (after, PageRows(rows_max)): (Option<UserId>, PageRows),
+) -> Result<Response, Problem> {
+    let Some(users) = users else {
+        if let Some(after) = &after {
+            batch.skip_to_after(after);
+        }
+        let mut page = Page::default();
+        page.count = batch.write_some(rows_max, PAGE_BYTES_MAX, Separator::Comma, &mut page.rows);
+        page.next_cursor = batch.next_cursor().map(|user| user.to_string());
+        return Ok(answer_of(&batch, tag, answer::page_json("missions", &page, |_| {})));
+    };
+    let (batch, page, absent) = views_of(batch, users, Separator::Comma).await?;
+    let json = answer::page_json("missions", &page, |body| {
         body.extend_from_slice(b",\"absent\":[");
         for (index, user) in absent.iter().enumerate() {
             if index > 0 {
@@ -203,7 +211,22 @@ async fn users_answer(batch: Batch, users: Vec<UserId>, lines: Option<&'static s
             render::write_string(body, user.as_str());
         }
         body.push(b']');
-    }))
+    });
+    Ok(answer_of(&batch, tag, json))
+}
+
+/// The batch again, the views of some users, and those who have no overlay.
+async fn views_of(
+    batch: Batch,
+    users: Vec<UserId>,
+    separator: Separator,
+) -> Result<(Batch, Page, Vec<UserId>), Problem> {
+    let (batch, page, absent) = batch.page_of_users(users, LIST_BYTES_MAX, separator).await?;
+    if page.rows.len() >= LIST_BYTES_MAX {
+        let detail = format!("the views of these users come to more than {LIST_BYTES_MAX} bytes: list fewer");
+        return Err(Problem::invalid_parameter("users", detail));
+    }
+    Ok((batch, page, absent))
 }
 
 /// All views as lines, a piece at a time.

@@ -12,8 +12,8 @@ use super::background::{self, Background};
 use super::cors::Origin;
 use super::problem::{Code, Problem, echo};
 use super::{
-    changes, docs, export, health, import, metrics, missions, openapi, page, prune, rates, signals, stats, summary,
-    tokens, users,
+    changes, docs, export, health, import, instruments, metrics, missions, openapi, page, prune, rates, signals, stats,
+    summary, tokens, users,
 };
 use crate::service::Service;
 
@@ -86,6 +86,7 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         )
         .route("/v1/rates", get(rates::list_rates))
         .route("/v1/rates/{pair}", put(rates::put_rate).get(rates::get_rate))
+        .route("/v1/instruments", get(instruments::list_instruments))
         .route("/v1/import", post(import::import))
         .route("/v1/stats", get(stats::get_stats))
         .route("/v1/admin/backup", get(health::get_backup).post(health::post_backup))

@@ -158,4 +158,22 @@ impl Service {
             Ok(page)
         })
     }
+
+    /// The table of instruments as a page, in the order of symbols.
+    ///
+    /// # Errors
+    ///
+    /// None: the table is in memory.
+    pub fn list_instruments(&self, asked: Asked) -> Result<Listed, ServiceError> {
+        let rules = self.current_rules();
+        let tag = Basis::new(self, &rules, &asked).tag();
+        asked.list(tag, || {
+            let mut page = Page::default();
+            for (symbol, instrument) in rules.instruments().iter() {
+                page.separate_row();
+                page.rows.extend_from_slice(&render::instrument_json(symbol, instrument));
+            }
+            Ok(page)
+        })
+    }
 }

@@ -425,6 +425,8 @@ impl Service {
     /// [`ServiceError::Absent`] if the signal is not there; [`ServiceError::Store`].
     pub async fn batch(&self, signal: &SignalId, tier: Option<TierName>) -> Result<Batch, ServiceError> {
         let signal = self.signal(signal).await?;
+        // Before the roster is read, as confirmations change it in place.
+        let confirmations = self.shared.memory.overlays.confirmations();
         let roster = self.shared.memory.overlays.roster(&self.shared.store).await?;
         // By its own name, so that an alias finds the users that have the name, and the name those that have an alias.
         let tier = tier.map(|tier| roster.rules().own_name(&tier).clone());
@@ -436,6 +438,7 @@ impl Service {
             rates: self.rates(),
             now: self.now(),
             roster,
+            confirmations,
             position: Position::default(),
             outcomes_passed: 0,
             templates: Vec::new(),
@@ -511,6 +514,8 @@ pub struct Batch {
     rates: Arc<Rates>,
     now: UnixMillis,
     roster: Arc<Roster>,
+    /// [`Overlays::confirmations`](super::overlays::Overlays::confirmations) from before the roster was taken.
+    confirmations: u64,
     position: Position,
     /// How many of the signal's outcomes are of users before the position.
     outcomes_passed: usize,
@@ -532,6 +537,36 @@ impl Batch {
     #[must_use]
     pub fn with_rows(self, rows: MissionRows) -> Self {
         Self { rows, ..self }
+    }
+
+    /// The tag of the answer to a question about this signal: known before a mission is computed.
+    ///
+    /// It stands for the answer if [`Batch::is_one_state`] is still true once that is made.
+    #[must_use]
+    pub fn tag(&self, asked: &Asked) -> ListTag {
+        let (now, max_ages) = (self.now, self.service.shared.settings.max_ages);
+        let mut basis = Basis::new(&self.service, self.roster.rules(), asked);
+        basis.change(self.roster.seq());
+        // The signal was read before the roster, and the writer brings it up to date first: it may be of another state.
+        basis.change(self.signal.stored.seq);
+        for outcome in self.signal.outcomes() {
+            basis.change(outcome.seq);
+        }
+        basis.rates(&self.rates, |confirmed_at| max_ages.rate.is_some_and(|max| max.is_stale(confirmed_at, now)));
+        basis.number(self.confirmations);
+        basis.moment(max_ages.balance.and_then(|max| self.roster.next_stale_change(max, now)));
+        basis.number(self.damaged_overlays() as u64);
+        let signal = &self.signal.stored.signal;
+        basis.number((now < signal.active_from()).into());
+        basis.number(signal.is_expired(now).into());
+        basis.tag()
+    }
+
+    /// Whether no balance was confirmed since the batch was prepared. Of missions that were computed meanwhile some may
+    /// be from before such a confirmation and some from after it.
+    #[must_use]
+    pub fn is_one_state(&self) -> bool {
+        self.service.shared.memory.overlays.confirmations() == self.confirmations
     }
 
     /// Continues after a user instead of at the start.
@@ -570,7 +605,7 @@ impl Batch {
         if self.is_done() { None } else { self.roster.user_before(self.position) }
     }
 
-    /// The views of the users in a list, as a page, and those who have no overlay; made on a
+    /// The batch again, the views of the users in a list as a page, and those who have no overlay; made on a
     /// blocking thread, as a long list would keep other requests waiting.
     ///
     /// # Errors
@@ -581,12 +616,12 @@ impl Batch {
         users: Vec<UserId>,
         bytes_max: usize,
         separator: Separator,
-    ) -> Result<(Page, Vec<UserId>), ServiceError> {
+    ) -> Result<(Self, Page, Vec<UserId>), ServiceError> {
         blocking(move || {
             let mut page = Page::default();
             let (count, absent) = self.write_users(&users, bytes_max, separator, &mut page.rows);
             page.count = count;
-            Ok((page, absent))
+            Ok((self, page, absent))
         })
         .await
     }

@@ -14,6 +14,7 @@
 //! that the snapshot does not show.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
@@ -47,6 +48,9 @@ pub(super) struct Overlays {
     state: RwLock<State>,
     /// Confirmations that the file does not have, as long as the roster is not full, which would hold them.
     early_confirmations: Mutex<HashMap<UserId, EarlyConfirmation>>,
+    /// Names the state of the confirmations that only memory has: 0 before the first, then numbers that no other process
+    /// has. Held while a confirmation is noted.
+    confirmations: Mutex<u64>,
     /// Held while the roster is filled: one thread at a time fills it, and batches wait without a thread.
     filling: Arc<tokio::sync::Mutex<()>>,
     misses: AtomicU32,
@@ -139,6 +143,7 @@ impl Overlays {
             bytes_max,
             state: RwLock::new(State::Empty),
             early_confirmations: Mutex::default(),
+            confirmations: Mutex::default(),
             filling: Arc::default(),
             misses: AtomicU32::new(0),
             failures: AtomicU32::new(0),
@@ -217,6 +222,10 @@ impl Overlays {
     /// Notes that a user's balance was confirmed, if it is still this one.
     pub(super) fn confirm(&self, user: &UserId, confirmation: Confirmation) {
         let Confirmation { seq, basis, stored_at, at, now } = confirmation;
+        // A reader that finds the same number before and after it has read rows has seen one state of them.
+        let mut confirmations = self.confirmations.lock().unwrap_or_else(PoisonError::into_inner);
+        *confirmations =
+            if *confirmations == 0 { RandomState::new().hash_one(()) } else { confirmations.wrapping_add(1) };
         // While readers have the lock, the writer puts no row in the place of the one that is changed.
         match &*self.state() {
             State::Full(roster) => {
@@ -232,6 +241,11 @@ impl Overlays {
                 early.insert(user.clone(), EarlyConfirmation { seq, basis, at, now });
             }
         }
+    }
+
+    /// A number that changes with each confirmation that only memory has; 0 before the first.
+    pub(super) fn confirmations(&self) -> u64 {
+        *self.confirmations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn early_confirmations(&self) -> MutexGuard<'_, HashMap<UserId, EarlyConfirmation>> {

@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::ServiceError;
 use super::rules::{NO_TIER, Rules, TierSlot, UNKNOWN_TIER};
 use crate::domain::{
-    Account, Budget, Currency, Decimal, Object, Overlay, OverlayDraft, RiskBasis, TierName, UnixMillis, UserId,
+    Account, Budget, Currency, Decimal, MaxAge, Object, Overlay, OverlayDraft, RiskBasis, TierName, UnixMillis, UserId,
     UserTier,
 };
 use crate::render;
@@ -329,6 +329,11 @@ impl Roster {
     pub(super) fn count_balances(&self, is_found: impl Fn(UnixMillis) -> bool) -> usize {
         let is_found = |row: &Row<'_>| row.account.basis().is_some() && is_found(row.account.balance_confirmed_at);
         self.rows().filter(is_found).count()
+    }
+
+    /// The first moment after `now` at which time alone makes a balance stale, or no longer stale.
+    pub(super) fn next_stale_change(&self, max_age: MaxAge, now: UnixMillis) -> Option<UnixMillis> {
+        self.rows().filter_map(|row| max_age.next_change(row.account.balance_confirmed_at, now)).min()
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {

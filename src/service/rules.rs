@@ -50,6 +50,11 @@ impl Rules {
         self.hash
     }
 
+    /// The table of instruments.
+    pub(super) fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
     /// What a mission is computed from, beside its signal and its overlay.
     pub(super) fn market<'a>(&'a self, rates: &'a Rates) -> Market<'a> {
         Market { instruments: &self.instruments, tiers: &self.tiers, rates, max_ages: self.max_ages }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::{Server, code, done, error, json as json_of, run};
+use crate::kit::{Server, code, create_token, done, error, json as json_of, run};
 
 const TABLE: &str = "suffixes = ['.m', '+', '_i', '#']
     ['MY&IDX']
@@ -118,6 +118,29 @@ fn the_command_says_what_a_symbol_is_taken_for_and_why() {
         "{}",
         error(&refused)
     );
+}
+
+#[test]
+fn a_server_lists_the_table_that_it_computes_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.toml");
+    std::fs::write(&table, TABLE).unwrap();
+    let server = Server::start(folder.path(), &["--instruments", table.to_str().unwrap()]);
+    let listed = server.get("/v1/instruments");
+    let rows = listed.json()["instruments"].as_array().unwrap().clone();
+    let names: Vec<_> = rows.iter().map(|row| row["instrument"].as_str().unwrap()).collect();
+    assert!(names.len() > 70 && names.is_sorted(), "{names:?}");
+    let own = rows.iter().find(|row| row["instrument"] == "MY&IDX").unwrap();
+    let expected = json!({"instrument": "MY&IDX", "quote": "USD", "contract_size": 10, "pip": 1, "digits": 1,
+        "min_lot": 0.1, "lot_step": 0.1, "max_lot": 50, "aliases": ["^MY:IDX!", "MY-INDEX"]});
+    assert_eq!(*own, expected);
+    drop(server);
+    let (user, metrics) = (create_token(folder.path(), "read:7"), create_token(folder.path(), "metrics"));
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.get_as(&metrics, "/v1/instruments").status, 403);
+    let built_in = server.get_as(&user, "/v1/instruments");
+    assert_eq!(built_in.status, 200);
+    assert_ne!(built_in.header("etag"), listed.header("etag"), "another table has another tag");
 }
 
 /// Each entry of the built-in table says what a broker may have otherwise.

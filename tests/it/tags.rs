@@ -23,7 +23,7 @@ use crate::kit::start;
 
 /// A unit of time: a signal lives for six.
 const TICK_MS: i64 = 600_000;
-const PATHS: [&str; 24] = [
+const PATHS: [&str; 31] = [
     "/v1/signals/S0",
     "/v1/signals/S1",
     "/v1/users/0/overlay",
@@ -40,12 +40,19 @@ const PATHS: [&str; 24] = [
     "/v1/users/0/missions?status=all&limit=1",
     "/v1/users/1/missions?status=expired",
     "/v1/users/1/missions?status=all&tradable=true&parts=mission",
+    "/v1/signals/S0/missions",
+    "/v1/signals/S1/missions?limit=1",
+    "/v1/signals/S0/missions?users=1,0&parts=mission",
+    "/v1/signals/S1/missions?tier=FANG&tradable=true",
+    "/v1/signals/S0/summary",
+    "/v1/signals/S1/summary",
     "/v1/users/0/outcomes",
     "/v1/users/1/outcomes?limit=1",
     "/v1/signals",
     "/v1/signals?status=active",
     "/v1/signals?status=expired&limit=1",
     "/v1/rates",
+    "/v1/instruments",
     "/v1/users",
     "/v1/users?tier=FANG",
 ];
@@ -365,5 +372,44 @@ fn a_list_of_missions_is_the_same_whatever_happens_to_others() {
     assert_ne!(fired.1, tag);
     lives.clock.fetch_add(6 * TICK_MS, Ordering::SeqCst);
     assert_ne!(lives.look_at(path).1, fired.1, "the signal has expired");
+    lives.stop();
+}
+
+/// Confirmations change rows in memory in place: a tag names their state, and an answer that may be of two has none.
+#[test]
+fn what_all_users_may_do_has_another_tag_once_a_balance_is_confirmed_or_too_old() {
+    const SUMMARY: &str = "/v1/signals/S1/summary";
+    let mut lives = Lives::new();
+    lives.step(&Step::Settings(3));
+    for record in [1, 2, 3, 6] {
+        lives.write(record, 2);
+    }
+    let first = lives.look_at(SUMMARY);
+    assert_eq!(lives.look_at(SUMMARY), first);
+    let batch = lives.runtime.block_on(lives.running.as_ref().unwrap().0.batch(&"S1".parse().unwrap(), None)).unwrap();
+    assert!(batch.is_one_state());
+    lives.clock.fetch_add(60_000, Ordering::SeqCst);
+    let missions = lives.look_at("/v1/signals/S1/missions?limit=1");
+    let before = lives.running.as_ref().unwrap().0.cursor();
+    assert_eq!(lives.ask("PATCH", "/v1/users/0/overlay", None, r#"{"account_balance":3000}"#).0, 200);
+    assert_eq!(lives.running.as_ref().unwrap().0.cursor(), before, "a confirmation is no change");
+    assert!(!batch.is_one_state());
+    drop(batch);
+    let confirmed = lives.look_at("/v1/signals/S1/missions?limit=1");
+    assert!(confirmed.1 != missions.1 && confirmed.2 != missions.2, "{confirmed:?}");
+    let confirmed = lives.look_at(SUMMARY);
+    assert_ne!(confirmed.1, first.1);
+    // The other user's balance is too old a minute before this one's.
+    lives.clock.fetch_add(6 * TICK_MS - 30_000, Ordering::SeqCst);
+    let one_stale = lives.look_at(SUMMARY);
+    lives.clock.fetch_add(60_000, Ordering::SeqCst);
+    let two_stale = lives.look_at(SUMMARY);
+    let tags = [&first.1, &confirmed.1, &one_stale.1, &two_stale.1];
+    assert_eq!(tags.into_iter().collect::<std::collections::HashSet<_>>().len(), 4, "{tags:?}");
+    assert_ne!(one_stale.2, two_stale.2);
+    // What only memory had is gone, and so is its tag.
+    lives.stop();
+    lives.start();
+    assert!(![&first.1, &confirmed.1, &two_stale.1].contains(&&lives.look_at(SUMMARY).1));
     lives.stop();
 }

@@ -10,13 +10,13 @@ let skew = 0;
 export class Problem extends Error {
   constructor(status, detail) {
     super(detail);
-    Object.assign(this, { status, detail });
+    this.status = status;
   }
 
   /** What it means for the person. */
   advice() {
-    if (this.status === 403) return `Your token may not see this: ${this.detail.replace(/^the token does not allow this: /, "")}.`;
-    return `${this.status === 404 ? "It may have been removed. " : ""}The server says: ${this.detail}.`;
+    if (this.status === 403) return `Your token may not see this: ${this.message.replace(/^the token does not allow this: /, "")}.`;
+    return `${this.status === 404 ? "It may have been removed. " : ""}The server says: ${this.message}.`;
   }
 }
 

@@ -1,6 +1,6 @@
 // Elements without markup: what stands in a record becomes text and never HTML.
 
-const HANDLERS = ["onclick", "oninput", "onchange", "onsubmit"];
+const HANDLERS = ["onchange", "onsubmit"];
 
 function build(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {

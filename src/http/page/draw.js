@@ -1,7 +1,7 @@
 // Drawings: lines of the last minutes, bars of counts, the ladder of a signal's prices.
 
 import { h, svg } from "./dom.js";
-import { number, percent, reason } from "./format.js";
+import { decimals, lots, number, percent, reason } from "./format.js";
 
 const WIDTH = 240, HEIGHT = 56, SLOTS = 90;
 
@@ -30,12 +30,11 @@ export function bars(summary) {
     h("span", { class: "name" }, name),
     h("span", { class: "count" }, number(count)),
     svg("svg", { class: "bar", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
-      svg("rect", { class: "track", width: 100, height: 6 }),
       svg("rect", { class: "fill", width: users > 0 ? (100 * count) / users : 0, height: 6 })));
   const sorted = [...reasons].sort((one, other) => other.users - one.users);
   return h("div", { class: "bars" },
     h("p", { class: "large" }, h("strong", null, number(tradable)), ` of ${number(users)} users may trade`, users > 0 && ` (${percent(tradable / users)})`),
-    h("ul", null, row("may trade", tradable, "good"), sorted.map((each) => row(reason(each.reason), each.users, "bad"))),
+    h("ul", null, row("may trade", tradable, "good"), sorted.map((each) => row(reason(each.reason), each.users))),
     reasons.length > 0 && h("p", { class: "note" }, "A user with several reasons counts under each."));
 }
 
@@ -76,19 +75,20 @@ export function ladder(signal, mission) {
     const end = (up < 0) === (kind === "target") ? Math.max(...ends) : Math.min(...ends);
     return ends.length > 0 && svg("rect", { class: `band ${kind}`, x: 62, width: 28, y: Math.min(entry, end), height: Math.abs(end - entry), rx: 3 });
   };
-  const told = ({ price, pips, kind, risk_reward, share, lots }) => [
-    price != null && number(price),
+  const places = decimals(...levels.map((level) => level.price));
+  const told = ({ price, pips, kind, risk_reward, share, lots: size }) => [
+    price != null && number(price, places),
     price == null && kind === "entry" && "at the market",
     pips != null && `${number(pips, 0, 1)} pips`,
     kind === "target" && `1 : ${number(risk_reward, 0, 2)}`,
     kind === "target" && share < 100 && `${number(share, 0, 1)} %`,
-    lots != null && `${number(lots)} lots`,
+    size != null && `${lots(size, mission)} lots`,
   ].filter(Boolean);
   const words = levels.map((level) => `${level.name} ${told(level).join(", ")}`).join("; ");
   return h("figure", { class: "ladder" },
     svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `Prices from high to low: ${words}` },
       band("target"), band("stop"),
-      levels.map((level, at) => svg("g", { class: `level ${level.kind}` },
+      levels.map((level, at) => svg("g", { class: level.kind },
         svg("path", { class: "rung", d: `M58,${ys[at]}H94L110,${labels[at]}H116` }),
         svg("text", { x: 52, y: labels[at] + 4, "text-anchor": "end", class: "what" }, level.name),
         svg("text", { x: 122, y: labels[at] + 4 }, told(level).join("  ·  "))))));

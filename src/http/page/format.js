@@ -1,5 +1,6 @@
 // Numbers, times and words as a person reads them.
 
+import { get } from "./api.js";
 import { h } from "./dom.js";
 
 const NONE = "–";
@@ -12,11 +13,17 @@ export function number(value, least = 0, most = Math.max(least, 8)) {
   return formats[[least, most]].format(value);
 }
 
-/** Decimals that a column needs. */
-export function decimals(values, least = 0) {
-  const of = (value) => number(value).split(".")[1]?.length ?? 0;
-  return values.filter((value) => value != null).reduce((most, value) => Math.max(most, of(value)), least);
+/** Decimals that show all these numbers in full. */
+export const decimals = (...values) => Math.max(...values.map((value) => number(value).split(".")[1]?.length ?? 0));
+
+let lotSteps;
+/** Reads the table of instruments, once. */
+export async function readLotSteps(signal) {
+  lotSteps ??= Object.fromEntries((await get("/v1/instruments", signal)).instruments.map((each) => [each.instrument, each.lot_step]));
 }
+
+/** Lots of a mission, with the decimals of its instrument's lot step. */
+export const lots = (size, { instrument }) => number(size, decimals(lotSteps[instrument]));
 
 /** Decimals of a currency; two for one that is in no table, as USDT. */
 function places(currency) {
@@ -68,7 +75,6 @@ const stamp = (date) => ({ datetime: date.toISOString(), title: date.toUTCString
 export function time(moment, options) {
   if (!moment) return NONE;
   const date = new Date(moment);
-  if (Number.isNaN(date.valueOf())) return String(moment);
   const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
   const text = new Intl.DateTimeFormat("en-GB", options ?? { ...DAY_AND_TIME, ...year }).format(date);
   return h("time", stamp(date), text);

@@ -47,7 +47,7 @@ function show(heading, content) {
   morphChildren(title, h("h1", null, heading));
   document.title = `${title.textContent} – overlaid`;
   morphChildren(place, h("div", null, content));
-  place.setAttribute("aria-busy", "false");
+  place.ariaBusy = "false";
 }
 
 function say(kind, text) {
@@ -61,14 +61,13 @@ async function open() {
   shown = route();
   for (const link of document.querySelectorAll(".side nav a[href^=\"#\"]")) {
     const at = link.hash.slice(1), here = location.hash.slice(1).split("?")[0] || "/";
-    if (at === here || (at !== "/" && here.startsWith(`${at}/`))) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    link.ariaCurrent = at === here || (at !== "/" && here.startsWith(`${at}/`)) ? "page" : null;
   }
   const { view, parameters } = shown;
   if (before?.view !== view || before?.parameters.id !== parameters.id) {
     title.replaceChildren(view.title(parameters));
     place.replaceChildren(h("div", { class: "skeleton" }, h("p", { class: "hidden" }, "Loading…"), h("div"), h("div"), h("div")));
-    place.setAttribute("aria-busy", "true");
+    place.ariaBusy = "true";
     scrollTo(0, 0);
     // A reader of the screen hears where it is now.
     if (before) title.focus({ preventScroll: true });
@@ -134,7 +133,7 @@ function askForToken(problem) {
   say("warn", "Token needed");
   forget.hidden = true;
   banner.hidden = true;
-  const wrong = token.get() ? `${problem.detail[0].toUpperCase()}${problem.detail.slice(1)}. Enter another one.` : "";
+  const wrong = token.get() ? `${problem.message[0].toUpperCase()}${problem.message.slice(1)}. Enter another one.` : "";
   token.forget();
   const enter = (event) => {
     event.preventDefault();

@@ -86,13 +86,11 @@ function backup({ backup: newest }) {
 }
 
 function doctor({ findings }) {
-  const order = ["serious", "warning", "fine"];
-  const item = ({ check, severity, what, do: todo }) => h("li", { "data-key": check, class: `finding ${severity}` },
+  const of = (severity) => findings.filter((finding) => finding.severity === severity);
+  const item = ({ check, severity, what, do: todo }) => h("li", { "data-key": check, class: "finding" },
     chip(severity, { serious: "bad", warning: "warn", fine: "good" }[severity]),
     h("div", null, h("p", null, h("b", null, check), " – ", what), todo && h("p", { class: "note" }, "Do: ", todo)));
-  const sorted = [...findings].sort((one, other) => order.indexOf(one.severity) - order.indexOf(other.severity));
-  const notable = sorted.filter((finding) => finding.severity !== "fine");
-  const fine = sorted.filter((finding) => finding.severity === "fine");
+  const notable = [...of("serious"), ...of("warning")], fine = of("fine");
   return h("div", null,
     notable.length > 0 ? h("ul", { class: "findings" }, notable.map(item)) : h("p", { class: "empty" }, "Nothing needs you."),
     fine.length > 0 && h("details", null, h("summary", null, `${fine.length} checks are fine`), h("ul", { class: "findings" }, fine.map(item))));

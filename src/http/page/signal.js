@@ -3,7 +3,7 @@
 import { get, getAll, now, path, Problem, query } from "./api.js";
 import { facts, h, pager, search, section, table } from "./dom.js";
 import { bars, ladder } from "./draw.js";
-import { decimals, limit, money, number, plain, reason, time } from "./format.js";
+import { limit, lots, money, number, plain, readLotSteps, reason, time } from "./format.js";
 import { or } from "./overview.js";
 import { direction, statusChip, statusOf, timeLeft } from "./signals.js";
 
@@ -22,20 +22,19 @@ export function others(record, known) {
 const verdict = ({ tradable, reasons, limited_by: by }) =>
   h("span", { class: "note" }, tradable ? limit(by) : reasons.map(reason).join("; "));
 
-export function missionCells(mission, places) {
+export function missionCells(mission) {
   const { account_currency: currency } = mission;
   return [
-    number(mission.lots, places), money(mission.risk_amount, currency), money(mission.reward_amount, currency), verdict(mission),
+    lots(mission.lots, mission), money(mission.risk_amount, currency), money(mission.reward_amount, currency), verdict(mission),
   ];
 }
 
 export const missionColumns = [["Lots", "number"], ["Risk", "number"], ["Reward", "number"], ["Decided by, or why not", ""]];
 
-export const lotPlaces = (missions) => decimals(missions.map(({ mission }) => mission.lots), 2);
-
 /** Missions of all users, or of those whose ids begin with a text. */
 async function missions(id, { user, cursor }, signal) {
   const list = path`/v1/signals/${id}/missions`;
+  await readLotSteps(signal);
   if (!user) return get(`${list}${query({ parts: "mission", limit: ROWS, cursor })}`, signal);
   const page = await get(`/v1/users${query({ prefix: user, limit: ROWS, cursor })}`, signal);
   const users = page.users.map((overlay) => overlay.user_id).join(",");
@@ -45,19 +44,19 @@ async function missions(id, { user, cursor }, signal) {
 
 function list(id, { user }, page) {
   const { missions: rows } = page;
-  const places = lotPlaces(rows), here = (members) => path`#/signals/${id}` + query(members);
+  const here = (members) => path`#/signals/${id}` + query(members);
   return [
     search("User", user, "id, or how it begins", "Search", (text) => { location.hash = here({ user: text }); }),
     table("Missions on this signal", [["User", "name"], ["Status", ""], ...missionColumns], rows.map(({ user_id: of, mission }) => ({
       key: of,
-      cells: [h("a", { href: path`#/users/${of}/missions/${id}` }, of), statusChip(mission.status), ...missionCells(mission, places)],
+      cells: [h("a", { href: path`#/users/${of}/missions/${id}` }, of), statusChip(mission.status), ...missionCells(mission)],
     })), user ? `No user's id begins with ${user}.` : "There are no users yet."),
     pager(page, (cursor) => here({ user, cursor })),
   ];
 }
 
 /** What a mission says of the signal's prices, without the size, which is a user's. */
-const levels = (row) => row && { ...row.mission, targets: row.mission.targets.map(({ lots, ...target }) => target) };
+const levels = (row) => row && { ...row.mission, targets: row.mission.targets.map((target) => ({ ...target, lots: null })) };
 
 export default {
   title: ({ id }, data) => data?.signal.symbol ? [data.signal.symbol, " ", direction(data.signal.direction)] : id,

@@ -38,7 +38,7 @@ function target({ take_profit: one, target_pips: distance, take_profits: list },
 /** A row of a table of signals; its prices have alike many decimals. */
 export function row(signal, moment) {
   const { entry_price: entry, stop_loss: stop, take_profit: goal } = signal;
-  const places = decimals([entry, stop, goal]);
+  const places = decimals(entry, stop, goal);
   return { key: signal.signal_id, cells: [
     h("a", { href: path`#/signals/${signal.signal_id}`, title: signal.signal_id }, signal.symbol),
     direction(signal.direction),

@@ -3,9 +3,9 @@
 import { get, getAll, now, path, Problem, query } from "./api.js";
 import { facts, h, pager, search, section, table } from "./dom.js";
 import { ladder } from "./draw.js";
-import { limit, money, number, reason, time } from "./format.js";
+import { limit, lots, money, number, readLotSteps, reason, time } from "./format.js";
 import { or } from "./overview.js";
-import { lotPlaces, missionCells, missionColumns, others } from "./signal.js";
+import { missionCells, missionColumns, others } from "./signal.js";
 import { direction, statusChip, timeLeft } from "./signals.js";
 
 const ROWS = 50;
@@ -52,12 +52,12 @@ const overlayFacts = (overlay) => {
   ]);
 };
 
-const missionTable = (id, views, places = lotPlaces(views)) => table("Active missions",
+const missionTable = (id, views) => table("Active missions",
   [["Symbol", "name"], ["", ""], ["Time left", "number"], ...missionColumns], views.map(({ signal, mission }) => ({
     key: signal.signal_id,
     cells: [
       h("a", { href: path`#/users/${id}/missions/${signal.signal_id}`, title: signal.signal_id }, signal.symbol), direction(signal.direction),
-      timeLeft(signal, now()), ...missionCells(mission, places),
+      timeLeft(signal, now()), ...missionCells(mission),
     ],
   })), "No signal is active.");
 
@@ -75,6 +75,7 @@ export const user = {
   touches: ({ kind, key }, { id }) => !(kind === "overlay" || kind === "outcome") || key.split("/").includes(id),
   async load({ id, missions, outcomes }, signal) {
     const overlay = await get(path`/v1/users/${id}/overlay`, signal);
+    await readLotSteps(signal);
     const answers = await getAll({
       active: path`/v1/users/${id}/missions` + query({ status: "active", limit: ROWS, cursor: missions }),
       happened: path`/v1/users/${id}/outcomes` + query({ limit: ROWS, cursor: outcomes }),
@@ -97,6 +98,7 @@ export const why = {
   touches: user.touches,
   async load({ id, of }, signal) {
     const view = await get(path`/v1/users/${id}/missions/${of}`, signal);
+    await readLotSteps(signal);
     return { view, steps: (await get(path`/v1/users/${id}/missions/${of}/explanation`, signal)).steps };
   },
   render({ view: { signal, user: overlay, mission }, steps }, { id, of }) {
@@ -105,11 +107,11 @@ export const why = {
       h("p", { class: "lead" }, statusChip(mission.status), " ", direction(signal.direction), " ", h("a", { href: path`#/signals/${of}` }, signal.symbol),
         " for ", h("a", { href: path`#/users/${id}` }, `user ${id}`), mission.status === "active" && [", ", timeLeft(signal, now()), " left"]),
       mission.tradable
-        ? h("p", { class: "verdict good" }, "May trade ", h("strong", null, `${number(mission.lots)} lots`), `: the ${limit(mission.limited_by)} decides the size.`)
+        ? h("p", { class: "verdict good" }, "May trade ", h("strong", null, `${lots(mission.lots, mission)} lots`), `: the ${limit(mission.limited_by)} decides the size.`)
         : h("p", { class: "verdict bad" }, "May not trade: ", mission.reasons.map(reason).join("; "), "."),
       h("div", { class: "columns" },
         section("What it comes to", facts([
-          ["Lots", number(mission.lots, 2)],
+          ["Lots", lots(mission.lots, mission)],
           ["Risk", money(mission.risk_amount, currency)],
           ["Risk budget", money(mission.risk_budget, currency)],
           ["Reward", money(mission.reward_amount, currency)],
