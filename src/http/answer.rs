@@ -17,7 +17,8 @@ const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// Names the last change that an answer shows: a client that follows the changes after it misses none.
 pub(super) const CURSOR: HeaderName = HeaderName::from_static("overlaid-cursor");
 
-/// Says as of which change an answer is. Of a read that is a cursor from before the first record was read.
+/// Says as of which change an answer is. Of a read, and of many writes in one request, that is a cursor from before the
+/// first record was read or written.
 pub(super) fn as_of(cursor: Cursor, mut answer: Response) -> Response {
     // The tag of a record is the name of a change. Its digits are always a valid value.
     if let Ok(cursor) = HeaderValue::try_from(EntityTag::of_record(cursor).opaque()) {
@@ -73,8 +74,13 @@ pub(super) fn page_json(name: &str, page: &Page, more: impl FnOnce(&mut Vec<u8>)
 
 /// 201 for a record that a `PUT` made, else 204, with its tag.
 pub(super) fn put(service: &Service, written: Written) -> Response {
+    put_under(&record_tag(service, written.seq), service, written)
+}
+
+/// As [`put`], for a record whose tag names more than the change.
+pub(super) fn put_under(tag: &EntityTag, service: &Service, written: Written) -> Response {
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
-    let answer = (status, [(ETAG, record_tag(service, written.seq).to_header())]).into_response();
+    let answer = (status, [(ETAG, tag.to_header())]).into_response();
     as_of(service.cursor_of(written.as_of), answer)
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::access::Write;
+use super::answer;
 use super::body::Lines;
 use super::extract::{Parameters, Query};
 use super::problem::Problem;
@@ -45,13 +46,15 @@ impl Parameters for ImportQuery {
 /// Of two records the newer wins; with `existing=keep` the one that is there already stays.
 ///
 /// 200 if a record went in, or there is none; 422 if all were refused, and 503 if that is the server's fault; 207 if
-/// that is not known in time.
+/// that is not known in time. The head is sent before the last record is in, so it names the cursor before the first
+/// one: a client that follows from there is told of all that the import changed.
 pub(super) async fn import(
     Write { service, .. }: Write,
     Query(query): Query<ImportQuery>,
     headers: HeaderMap,
     lines: Lines,
 ) -> Result<Response, Problem> {
+    let cursor = service.cursor();
     let import = match query.existing.as_deref() {
         None | Some("newest") => service.import(),
         Some("keep") => service.import_seed(),
@@ -67,7 +70,8 @@ pub(super) async fn import(
     });
     let status = tokio::time::timeout(STATUS_WAIT, status).await;
     let status = status.map_or(StatusCode::MULTI_STATUS, |status| status.unwrap_or(StatusCode::MULTI_STATUS));
-    Ok((status, [(CONTENT_TYPE, qvalue::lines(&headers))], Body::new(body)).into_response())
+    let response = (status, [(CONTENT_TYPE, qvalue::lines(&headers))], Body::new(body)).into_response();
+    Ok(answer::as_of(cursor, response))
 }
 
 async fn run(mut import: Import, mut lines: Lines, mut results: Results) -> Result<(), SendError> {

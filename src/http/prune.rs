@@ -22,7 +22,7 @@ impl Parameters for PruneQuery {
 
 /// Removes signals that expired before a moment, with their outcomes: one group, so that a request takes no longer than
 /// it may. 200 with how many; `more` says that the next request finds more. 400 if the moment can not be read, or is
-/// still to come.
+/// still to come. Writes of others go in between the deletions, so the answer names the cursor before the first one.
 pub(super) async fn prune(Admin(service): Admin, Query(query): Query<PruneQuery>) -> Result<Response, Problem> {
     let refuse = |detail: String| Problem::invalid_parameter("before", detail);
     let before = query.before.as_deref().and_then(UnixMillis::parse);
@@ -30,6 +30,8 @@ pub(super) async fn prune(Admin(service): Admin, Query(query): Query<PruneQuery>
     if before > service.now() {
         return Err(refuse(format!("{before} is still to come: signals that are not expired stay")));
     }
+    let cursor = service.cursor();
     let Pruned { signals, outcomes, is_more } = service.prune_some(before).await?;
-    Ok(answer::json(json!({"signals": signals, "outcomes": outcomes, "more": is_more}).to_string().into_bytes()))
+    let json = json!({"signals": signals, "outcomes": outcomes, "more": is_more});
+    Ok(answer::as_of(cursor, answer::json(json.to_string().into_bytes())))
 }

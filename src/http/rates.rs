@@ -10,9 +10,9 @@ use super::entity_tag::EntityTag;
 use super::extract::{Nothing, Path, Query};
 use super::list::ListRequest;
 use super::problem::Problem;
-use crate::domain::{Pair, RateDraft};
+use crate::domain::{Pair, Rate, RateDraft};
 use crate::render;
-use crate::service::ServiceError;
+use crate::service::{Service, ServiceError};
 
 /// `GET /v1/rates`: all rates.
 pub(super) async fn list_rates(
@@ -32,11 +32,7 @@ pub(super) async fn get_rate(
 ) -> Result<Response, Problem> {
     let (cursor, rates) = (service.cursor(), service.rates());
     let (rate, seq) = rates.get(&pair).ok_or_else(|| ServiceError::Absent(format!("rate {pair}")))?;
-    let tag = if rate.confirmed_at == rate.updated_at {
-        answer::record_tag(&service, seq)
-    } else {
-        EntityTag::of_confirmed(service.cursor_of(seq), rate.confirmed_at)
-    };
+    let tag = tag_of(&service, rate, seq);
     Ok(answer::as_of(cursor, answer::unless_held(&tag, &conditions, || render::rate_json(rate))?))
 }
 
@@ -52,5 +48,18 @@ pub(super) async fn put_rate(
 ) -> Result<Response, Problem> {
     let draft = RateDraft::from_object(body, Some(&pair))?;
     let written = service.put_rate(draft, conditions.of_record(&service)?).await?;
-    Ok(answer::put(&service, written))
+    // Memory alone knows the newest confirmation. Another price may have been put since.
+    let rates = service.rates();
+    let held = rates.get(&pair).filter(|(_, seq)| *seq == written.seq);
+    let tag = held.map_or_else(|| answer::record_tag(&service, written.seq), |(rate, seq)| tag_of(&service, rate, seq));
+    Ok(answer::put_under(&tag, &service, written))
+}
+
+/// The tag of a rate: a rate shows its confirmation, which is no change.
+fn tag_of(service: &Service, rate: &Rate, seq: u64) -> EntityTag {
+    if rate.confirmed_at == rate.updated_at {
+        answer::record_tag(service, seq)
+    } else {
+        EntityTag::of_confirmed(service.cursor_of(seq), rate.confirmed_at)
+    }
 }

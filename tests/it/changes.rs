@@ -11,12 +11,14 @@ use std::thread;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use overlaid::domain::{Expiry, Scope, TokenDraft};
+use overlaid::domain::{Expiry, RecordKey, Scope, TokenDraft};
+use overlaid::service::Service;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use crate::kit::{
-    Answer, Connection, EURUSD, Event, Events, OVERLAY, SIGNAL, ServedWorld, Server, World, create_token, done, error,
-    program, request, run, run_token, shown,
+    Answer, Connection, EURUSD, Event, Events, OVERLAY, SIGNAL, ServedWorld, Server, World, batch, create_token, done,
+    error, overlay, patch_signal, program, put_rate, request, run, run_token, shown, signal, signal_id, start,
 };
 
 /// As long as a long poll may wait; no test waits for the end of it.
@@ -105,6 +107,48 @@ fn every_record_that_changed_is_named_once_at_its_newest_number() {
     server.send("DELETE", "/v1/signals/S1", "");
     server.send("DELETE", "/v1/users/7/overlay", "");
     assert_snapshot!(named(&ask(&server, "", &format!("?since={since}")).json()), @"outcome 7/S1 +0 deleted, signal S1 +1 deleted, overlay 7 +2 deleted");
+}
+
+/// Others write in between, and the head of an import's answer comes before its end.
+#[test]
+fn an_import_and_a_prune_name_the_cursor_from_which_all_that_they_change_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.put_balance(6, 100);
+    let follow = |answer: &Answer| {
+        let since = answer.header("overlaid-cursor").unwrap();
+        named(&ask(&server, "", &format!("?since={since}")).json())
+    };
+    let line = |user: u32| format!("{{\"overlay\":{{\"user_id\":\"{user}\",\"account_balance\":1}}}}\n");
+    let whole = server.import(&(line(7) + &line(8)));
+    assert_eq!((whole.status, follow(&whole).as_str()), (200, "overlay 7 +0, overlay 8 +1"));
+    assert_eq!(follow(&server.import("")), "");
+    let refused = server.import("{}\n");
+    assert_eq!((refused.status, follow(&refused).as_str()), (422, ""));
+
+    let mut connection = server.connect();
+    let fields = [("content-type", "application/x-ndjson"), ("transfer-encoding", "chunked")];
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    connection.send(request("POST", "/v1/import", &fields, ""));
+    // The body that a client goes on to send while it reads the answer.
+    connection.send(chunk(&line(9).repeat(2_000)));
+    let head = connection.head();
+    assert_eq!(head.status, 200);
+    server.put_balance(10, 100);
+    connection.send(chunk(&line(11)) + &chunk(""));
+    while !connection.try_chunk().unwrap().is_empty() {}
+    assert_eq!(follow(&head), "overlay 9 +0, overlay 10 +1, overlay 11 +2");
+
+    let times = r#","created_at":"2025-01-01T00:00:00Z","expires_at":"2025-01-02T00:00:00Z"}"#;
+    for id in ["S1", "S2"] {
+        server.send("PUT", &format!("/v1/signals/{id}"), &EURUSD.replace('}', times));
+    }
+    let prune = || server.send("POST", "/v1/admin/prune?before=2025-02-01T00:00:00Z", "");
+    let pruned = prune();
+    server.put_balance(12, 100);
+    assert_eq!(pruned.json()["signals"], 2);
+    assert_eq!(follow(&pruned), "signal S1 +0 deleted, signal S2 +1 deleted, overlay 12 +2");
+    assert_eq!(follow(&prune()), "");
 }
 
 #[test]
@@ -362,10 +406,66 @@ fn followers_that_read_nothing_are_cut_off_and_nobody_waits_for_them() {
     }
 }
 
-/// Writers and followers at the same time: what is read after a change was told is never older than it, and in the end
-/// every client has everything.
+/// The number of the change that left a record as a read finds it in memory; 0 without a record.
+fn seq_in_memory(runtime: &Runtime, service: &Service, key: &RecordKey) -> u64 {
+    match key {
+        RecordKey::Rate(pair) => service.rates().get(pair).map_or(0, |(_, seq)| seq),
+        RecordKey::Overlay(user) => runtime.block_on(service.overlay(user)).map_or(0, |overlay| overlay.seq()),
+        RecordKey::Signal(signal) => runtime.block_on(service.signal(signal)).map_or(0, |signal| signal.stored.seq),
+        RecordKey::Outcome(..) => panic!("no outcome is written here"),
+    }
+}
+
+/// The writer brings memory up to date before it tells followers. This follower reads in the instant in between, if
+/// there is one: commits are large, and it never sleeps.
 #[test]
 fn a_read_that_follows_a_change_is_never_older_than_it() {
+    const COMMITS: u64 = 100;
+    let world = World::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let write_all = |number: u64| {
+        let pairs = (b'A'..=b'J').flat_map(|high| (b'A'..=b'Z').map(move |low| [high, low].map(char::from)));
+        let rates =
+            pairs.map(|[high, low]| put_rate(&format!(r#"{{"pair":"G{high}{low}USD","price":{number}}}"#), start()));
+        let patch = |signal: u64| patch_signal(&format!("S{signal}"), &format!(r#"{{"note":{number}}}"#));
+        let publish = |id: u64| signal(&format!("S{id}"));
+        let signals = (0..20).map(|id| if number == 1 { publish(id) } else { patch(id) });
+        // Memory comes to rates last.
+        let operations = signals.chain((0..100).map(|user| overlay(user, number))).chain(rates);
+        let pending: Vec<_> = operations.map(|operation| world.service.submit(operation).unwrap()).collect();
+        for pending in pending {
+            pending.done_blocking().unwrap();
+        }
+    };
+    write_all(1);
+    // Brings all overlays into memory.
+    batch(&world.service, &signal_id("S0")).unwrap();
+    let mut follower = world.service.follow(None);
+    follower.next_page(1, |_| true).unwrap();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| (2..=COMMITS).for_each(write_all));
+        let mut told = 0;
+        loop {
+            let is_over = writer.is_finished();
+            let Some(page) = follower.next_page(1_000, |_| true) else {
+                if is_over {
+                    break;
+                }
+                continue;
+            };
+            for change in page.changes.iter().rev() {
+                let read = seq_in_memory(&runtime, &world.service, &change.key);
+                assert!(read >= change.seq, "{change:?} was told before a read of {read}");
+            }
+            told += page.changes.len();
+        }
+        assert!(told >= 380, "each record is told at least once: {told}");
+    });
+}
+
+/// In the end every client has everything.
+#[test]
+fn clients_that_follow_while_others_write_are_not_left_behind() {
     const WRITES: u64 = 300;
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);

@@ -180,6 +180,39 @@ fn a_read_obeys_them_and_a_view_too() {
     }
 }
 
+/// A write that changes nothing may confirm a rate or a balance: in memory alone, or on the disk once that is due.
+#[test]
+fn the_tag_of_a_write_is_that_of_the_next_read_and_guards_the_next_write() {
+    let world = World::new();
+    let rate = |price: &str, confirmed: &str| {
+        format!(r#"{{"price":{price},"updated_at":"2025-01-01T00:00:00Z","confirmed_at":"2025-01-{confirmed}:00Z"}}"#)
+    };
+    let confirmed = ["02T00:00", "02T01:00", "02T01:00", "09T00:00", "02T00:00"];
+    let rates =
+        confirmed.map(|time| ("PUT", rate("1.25", time))).into_iter().chain([("PUT", rate("1.26", "02T00:00"))]);
+    let balance = |method, balance: u32| (method, format!(r#"{{"account_balance":{balance}}}"#));
+    let overlays =
+        [balance("PUT", 1), balance("PUT", 1), balance("PATCH", 1), balance("PATCH", 2), balance("PATCH", 2)];
+    let outcome = || ("PUT", r#"{"status":"fired"}"#.to_owned());
+    let signals = [("PUT", SIGNAL), ("PUT", SIGNAL), ("PATCH", "{}"), ("PATCH", r#"{"confidence":70}"#)];
+    for (path, writes) in [
+        ("/v1/rates/GBPUSD", rates.collect()),
+        ("/v1/users/u/overlay", overlays.to_vec()),
+        ("/v1/users/u/outcomes/S", vec![outcome(), outcome()]),
+        ("/v1/signals/s", signals.map(|(method, body)| (method, body.to_owned())).to_vec()),
+    ] {
+        let mut tag = None;
+        for (method, body) in writes {
+            let condition = tag.as_deref().map_or(("if-none-match", "*"), |tag| ("if-match", tag));
+            let written = world.ask(method, path, &[condition], "", &body);
+            assert!(matches!(written.status, 200..300), "{method} {path} {body} {condition:?}: {written:?}");
+            let read = world.server.get(path);
+            assert_eq!(written.header("etag"), read.header("etag"), "{method} {path} {body}");
+            tag = read.header("etag").map(str::to_owned);
+        }
+    }
+}
+
 #[test]
 fn a_condition_that_can_not_be_read_stops_a_write_and_not_a_read() {
     let world = World::new();

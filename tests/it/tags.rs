@@ -255,8 +255,7 @@ impl Lives {
         let before = self.running.as_ref().unwrap().0.cursor();
         let (status, tag, _) = self.ask(method, &path, None, &body);
         self.has_confirmed |= self.running.as_ref().unwrap().0.cursor() == before;
-        // The same price again confirms the rate, which its tag shows and that of the answer does not.
-        if status < 300 && !tag.is_empty() && record / 2 != 3 {
+        if status < 300 && !tag.is_empty() {
             assert_eq!(self.ask("GET", &path, Some(&tag), "").0, 304, "{method} {path} answers with another tag");
         }
     }
