@@ -6,11 +6,13 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use world::{PATIENCE, SHORT, World};
+use world::{Connection, PATIENCE, SHORT, World};
 
 use super::body::BODY_BYTES_MAX;
 use super::server::Limits;
@@ -106,6 +108,32 @@ fn unknown_routes_and_methods_are_problems() {
         "hello",
         "the absolute form is fine"
     );
+}
+
+/// As a page of another origin reads it: a browser shows it nothing of an answer that does not name the origin.
+#[test]
+fn a_page_that_may_call_reads_a_failure_and_a_stream() {
+    let origin = "https://app.example.org";
+    let world = World::with_origins(Limits { handler: SHORT, ..Limits::default() }, &[origin.parse().unwrap()]);
+    let from_page = |request: &str| request.replacen("\r\n", &format!("\r\norigin: {origin}\r\n"), 1);
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n");
+    let too_large = put_object(&"x".repeat(BODY_BYTES_MAX + 1));
+    for (request, status, code) in [
+        (get("/panic"), 500, "internal"),
+        (get("/for-ever"), 503, "time-limit"),
+        (too_large, 413, "body-too-large"),
+        (get("/v1/changes"), 200, ""),
+    ] {
+        let mut client = world.client();
+        client.send_what_is_taken(from_page(&request));
+        let answer = if status == 200 { client.head() } else { client.answer() };
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(code.is_empty() || answer.problem().1 == code, "{answer:?}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{answer:?}");
+        let exposed = "etag,location,retry-after,overlaid-cursor,x-request-id";
+        assert_eq!(answer.header("access-control-expose-headers"), Some(exposed), "{answer:?}");
+        assert!(answer.head.contains("\r\nvary: origin\r\n"), "{answer:?}");
+    }
 }
 
 #[test]
@@ -409,6 +437,88 @@ fn a_client_that_stops_reading_stops_the_stream_and_is_let_go() {
     let yielded = world.signals.yielded_bytes.load(Ordering::SeqCst);
     assert!(yielded < 32 << 20, "{yielded} bytes were taken for a client that reads nothing");
     assert_eq!(world.ask(HELLO).status, 200);
+}
+
+/// Overlays that each import of these tests changes. One event tells all of them.
+const FOLLOWED: usize = 1_000;
+
+/// Gives all overlays a balance, and waits for the answer.
+fn change_overlays(world: &World, balance: u32) {
+    let padding = "x".repeat(100);
+    let line = |user| format!("{{\"overlay\":{{\"user_id\":\"{padding}{user}\",\"account_balance\":{balance}}}}}\n");
+    let lines: String = (0..FOLLOWED).map(line).collect();
+    let answer = world.ask(&(post_head("/v1/import", "application/x-ndjson", lines.len()) + &lines));
+    assert!(answer.status == 200 && answer.body.contains("\"refused\":0"), "{answer:?}");
+}
+
+/// A client that has read the present cursor from a stream, and reads no more; and the cursor.
+fn follower_that_stops_reading(world: &World) -> (Connection, String) {
+    let mut client = world.client();
+    client.send("GET /v1/changes HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n");
+    assert_eq!(client.head().status, 200);
+    loop {
+        let chunk = String::from_utf8(client.try_chunk().unwrap()).unwrap();
+        if let Some((_, event)) = chunk.split_once("id: ") {
+            return (client, event.lines().next().unwrap().to_owned());
+        }
+    }
+}
+
+fn metric(world: &World, name: &str) -> u64 {
+    let text = world.ask("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").body;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+/// More than the kernel takes for a client that does not read.
+const CHANGES_MAX: u32 = 1_000;
+
+/// A writer that waits for the follower waits for as long as the server lets the follower stay.
+#[test]
+fn no_writer_waits_for_a_follower_that_stops_reading() {
+    let world = World::with(Limits { write: PATIENCE * 100, ..Limits::default() });
+    let _follower = follower_that_stops_reading(&world);
+    let is_stuck = || {
+        // What the kernel takes is gone from the server's memory within a moment.
+        (0..100).all(|_| {
+            std::thread::sleep(Duration::from_millis(2));
+            metric(&world, "overlaid_answers_bytes") > 0
+        })
+    };
+    let stuck_at = (1..CHANGES_MAX).find(|balance| {
+        change_overlays(&world, *balance);
+        is_stuck()
+    });
+    let stuck_at = stuck_at.unwrap();
+    for balance in stuck_at + 1..stuck_at + 20 {
+        change_overlays(&world, balance);
+    }
+    assert_eq!(metric(&world, "overlaid_followers"), 1, "it is still there");
+}
+
+#[test]
+fn a_follower_that_stops_reading_is_let_go_and_told_what_it_missed_when_it_comes_back() {
+    let world = World::with(Limits { write: SHORT * 2, ..Limits::default() });
+    let (follower, mut cursor) = follower_that_stops_reading(&world);
+    let is_let_go = (1..CHANGES_MAX).any(|balance| {
+        change_overlays(&world, balance);
+        metric(&world, "overlaid_followers") == 0
+    });
+    assert!(is_let_go);
+    drop(follower);
+    let mut told = BTreeSet::new();
+    loop {
+        let path = format!("/v1/changes?since={cursor}&limit=300");
+        let page = world.ask(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).json();
+        assert_eq!(page.get("reset"), None, "{page}");
+        cursor = page["cursor"].as_str().unwrap().to_owned();
+        let changes = page["changes"].as_array().unwrap();
+        if changes.is_empty() {
+            break;
+        }
+        told.extend(changes.iter().map(|change| change["key"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(told.len(), FOLLOWED);
 }
 
 #[test]

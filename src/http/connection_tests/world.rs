@@ -17,18 +17,19 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
 use tokio_stream::StreamExt as _;
 
-use client::{Answer, Connection};
+use client::Answer;
+pub(super) use client::Connection;
 
 use crate::domain::{SignalId, UserId};
 use crate::http::access::AccessState;
 use crate::http::background::Background;
 use crate::http::body::{Lines, ObjectBody};
+use crate::http::cors::Origin;
 use crate::http::extract::Path;
 use crate::http::memory_budget::MemoryBudget;
 use crate::http::problem::Problem;
 use crate::http::routes::{routes, with_fallbacks};
 use crate::http::server::{Limits, Listeners, RequestHandler, Settings, run};
-use crate::metrics::BudgetMetrics;
 use crate::service::Service;
 
 /// Longer than anything takes here; a test that reaches it has failed.
@@ -60,6 +61,11 @@ impl World {
     }
 
     pub(super) fn with(limits: Limits) -> Self {
+        Self::with_origins(limits, &[])
+    }
+
+    /// A server that pages of these origins may call.
+    pub(super) fn with_origins(limits: Limits, origins: &[Origin]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -69,10 +75,14 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let service =
             Service::open(&folder.path().join("overlaid.redb"), crate::service::Settings::built_in().unwrap()).unwrap();
-        let budget = MemoryBudget::new("--answers-memory", limits.answers_bytes_max, BudgetMetrics::default());
+        let budget = MemoryBudget::new(
+            "--answers-memory",
+            limits.answers_bytes_max,
+            service.metrics().http.answers_held.clone(),
+        );
         let all = routes(&Background::on(runtime.handle().clone(), budget)).merge(more_routes(&signals));
-        let router = with_fallbacks(all).with_state(AccessState::new(service.clone(), &[]));
-        let settings = Settings { limits, access_log: true, cors_origins: Vec::new() };
+        let router = with_fallbacks(all).with_state(AccessState::new(service.clone(), origins));
+        let settings = Settings { limits, access_log: true, cors_origins: origins.to_vec() };
         let handler = RequestHandler::new(router, &settings, &service);
         let served = runtime.spawn(run(Listeners { tcp: listener, socket: None }, handler, shutdown));
         Self { address, signals, stop: Some(stop), served: Some(served), runtime, _folder: folder }
