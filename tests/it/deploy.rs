@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::kit::{
-    Answer, Connection, EURUSD, Events, SAMPLES, Server, code, create_token, done, has_tool, program, request, run,
-    shown, skipped, text,
+    Answer, Connection, EURUSD, Events, SAMPLES, Server, code, create_token, done, files_in, has_tool, program,
+    request, run, shown, skipped, text,
 };
 
 /// Names, and the files in `data/deploy` that they stand for.
@@ -187,36 +187,55 @@ fn systemd_is_told_that_the_server_is_ready_and_lives_and_stops() {
     assert!(server.0.wait().unwrap().success());
 }
 
-/// Starts nginx as `overlaid deploy nginx` sets it up, but without TLS, before `server`.
-///
-/// Answers are buffered, as by default: a stream has to come through all the same.
-fn start_nginx(folder: &Path, server: SocketAddr) -> (Running, SocketAddr) {
-    let printed = printed("nginx");
+/// Starts a proxy on a free port, by a command that is made for its address.
+fn start_proxy(folder: &Path, command: impl Fn(SocketAddr) -> Command) -> (Running, SocketAddr) {
     for _ in 0..10 {
-        // Another process may take the port before nginx does; then there is another try.
+        // Another process may take the port before the proxy does; then there is another try.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let site = printed.replace("listen 443 ssl;", &format!("listen {address};"));
-        let site = site.replace("127.0.0.1:7717", &server.to_string()).replace("proxy_buffering off;", "");
-        let site = site.lines().filter(|line| !line.contains("ssl")).collect::<Vec<_>>().join("\n");
-        assert!(site.contains(&format!("listen {address}")) && site.contains(&format!("server {server}")), "{site}");
-        fs::write(folder.join("site.conf"), site).unwrap();
-        fs::create_dir_all(folder.join("bodies")).unwrap();
-        // One process of this user: no rights are given up, and none are needed.
-        let main = "daemon off; master_process off; pid nginx.pid; events {} http { access_log off; \
-            client_body_temp_path bodies; proxy_temp_path bodies; fastcgi_temp_path bodies; uwsgi_temp_path bodies; \
-            scgi_temp_path bodies; include site.conf; }";
-        fs::write(folder.join("nginx.conf"), main).unwrap();
-        let mut nginx = Command::new("nginx");
-        nginx.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "error.log"]);
-        let mut nginx = Running(nginx.spawn().unwrap());
-        while nginx.0.try_wait().unwrap().is_none() {
+        let log = fs::File::create(folder.join("error.log")).unwrap();
+        let mut proxy = Running(command(address).current_dir(folder).stderr(log).spawn().unwrap());
+        while proxy.0.try_wait().unwrap().is_none() {
             if Connection::try_to(address).is_ok() {
-                return (nginx, address);
+                return (proxy, address);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
-    panic!("nginx does not start: {}", fs::read_to_string(folder.join("error.log")).unwrap_or_default());
+    panic!("the proxy does not start: {}", fs::read_to_string(folder.join("error.log")).unwrap_or_default());
+}
+
+/// Starts nginx with a site that is made for its address.
+fn start_nginx(folder: &Path, site: impl Fn(SocketAddr) -> String) -> (Running, SocketAddr) {
+    fs::create_dir_all(folder.join("bodies")).unwrap();
+    // One process of this user: no rights are given up, and none are needed.
+    let main = "daemon off; master_process off; pid nginx.pid; events {} http { access_log access.log; \
+        client_body_temp_path bodies; proxy_temp_path bodies; fastcgi_temp_path bodies; uwsgi_temp_path bodies; \
+        scgi_temp_path bodies; include site.conf; }";
+    fs::write(folder.join("nginx.conf"), main).unwrap();
+    start_proxy(folder, |address| {
+        fs::write(folder.join("site.conf"), site(address)).unwrap();
+        let mut nginx = Command::new("nginx");
+        nginx.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "error.log"]);
+        nginx
+    })
+}
+
+/// The site that `overlaid deploy nginx` prints, before `server` and without TLS.
+fn nginx_site(address: SocketAddr, server: SocketAddr) -> String {
+    let site = printed("nginx").replace("listen 443 ssl;", &format!("listen {address};"));
+    let site = site.replace("127.0.0.1:7717", &server.to_string());
+    let site = site.lines().filter(|line| !line.contains("ssl")).collect::<Vec<_>>().join("\n");
+    assert!(site.contains(&format!("listen {address}")) && site.contains(&format!("server {server}")), "{site}");
+    site
+}
+
+/// The site that `overlaid deploy caddy` prints, before `server`, without TLS and with a log of all requests.
+fn caddy_site(address: SocketAddr, server: SocketAddr) -> String {
+    let site = printed("caddy").replace("\n{\n", "\n{\n\tadmin off\n").replace("127.0.0.1:7717", &server.to_string());
+    let site =
+        site.replace("overlaid.example.org {", &format!("http://:{} {{\n\tbind 127.0.0.1\n\tlog", address.port()));
+    assert!(site.contains("admin off") && site.contains("\tlog\n") && site.contains(&server.to_string()), "{site}");
+    site
 }
 
 /// Requests through a proxy.
@@ -249,7 +268,7 @@ fn everything_goes_through_nginx_as_it_is_set_up() {
     let (data, site) = (folder.path().join("data"), folder.path().join("nginx"));
     fs::create_dir_all(&site).unwrap();
     let server = Server::with_samples(&data);
-    let (_nginx, address) = start_nginx(&site, server.address);
+    let (_nginx, address) = start_nginx(&site, |address| nginx_site(address, server.address));
     let stranger = ThroughProxy { address, token: String::new() };
     assert_eq!(stranger.send("GET", "/v1/rates", &[], "").problem(), (403, "local-only".to_owned()));
     let operator = ThroughProxy { address, token: create_token(&data, "admin") };
@@ -296,6 +315,90 @@ fn everything_goes_through_nginx_as_it_is_set_up() {
 
     let query = format!("/v1/signals/S1/missions?users={}", vec!["some-user"; 1_000].join(","));
     assert_eq!(operator.send("GET", &query, &lines, "").status, 200);
+}
+
+/// A site with no word on buffering: the answer alone asks that nothing be held back.
+#[test]
+fn a_stream_comes_through_an_nginx_that_buffers_by_default() {
+    if !has_tool("nginx") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (data, site) = (folder.path().join("data"), folder.path().join("nginx"));
+    fs::create_dir_all(&site).unwrap();
+    let server = Server::start(&data, &[]);
+    // Of an answer by HTTP/1.1 nginx passes on each chunk, buffered or not.
+    let plain = |address| {
+        let server = server.address;
+        format!("server {{ listen {address}; location / {{ proxy_http_version 1.0; proxy_pass http://{server}; }} }}")
+    };
+    let (_nginx, address) = start_nginx(&site, plain);
+    let mut events = Events::follow(address, "/v1/changes", &[]);
+    events.next().unwrap();
+    server.put_balance(9, 100);
+    assert_eq!(events.next().unwrap().data["changes"][0]["key"], "9", "an event comes at once");
+}
+
+/// Sends a hook through a proxy that logs all requests, and mistyped, too long, and to a server that is gone; then the
+/// logs hold other requests, and nothing of the token.
+fn check_hook_through(name: &str, start: impl Fn(&Path, SocketAddr) -> (Running, SocketAddr)) {
+    if !has_tool(name) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (data, site) = (folder.path().join("data"), folder.path().join(name));
+    fs::create_dir_all(&site).unwrap();
+    let path = create_token(&data, "hook");
+    let secret = path.split(['/', '_']).nth(5).unwrap().get(..16).unwrap();
+    let mut server = Server::start(&data, &[]);
+    let (mut proxy, address) = start(&site, server.address);
+    let sender = ThroughProxy { address, token: String::new() };
+    let long = "x".repeat(70_000);
+    for (id, path, body, status) in [
+        ("taken", path.clone(), EURUSD, 201),
+        ("again", path.clone() + "?", EURUSD, 200),
+        ("mistyped", path.replace("hooks", "hook"), EURUSD, 404),
+        ("escaped", path.replace("/ovl", "%2Fovl"), EURUSD, 404),
+        ("long", path.clone(), &long, 413),
+    ] {
+        let sent = sender.send("POST", &path, &[("x-request-id", id), ("content-type", "text/plain")], body);
+        // Caddy before 2.7 has 502 for what is too long.
+        assert!(sent.status == status || (id, sent.status) == ("long", 502), "{id}: {sent:?}");
+        // What is too long is refused by the proxy.
+        if sent.header("x-request-id").is_some() {
+            server.logged(|event| {
+                assert!(!event.to_string().contains(secret), "{event}");
+                event["request_id"] == id
+            });
+        }
+    }
+    server.terminate();
+    for path in [&*path, "/v1/rates"] {
+        assert_eq!(sender.send("POST", path, &[], EURUSD).status, 502, "{path}");
+    }
+    assert!(Command::new("kill").args(["-s", "QUIT", &proxy.0.id().to_string()]).status().unwrap().success());
+    proxy.0.wait().unwrap();
+    let logs: Vec<_> = files_in(&site).iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+    let logs = logs.concat();
+    assert!(logs.matches("/v1/rates").count() >= 2, "an access and an error: {logs}");
+    assert!(!logs.contains(secret), "{logs}");
+}
+
+#[test]
+fn the_token_of_a_hook_stands_in_no_log_of_nginx() {
+    check_hook_through("nginx", |folder, server| start_nginx(folder, |address| nginx_site(address, server)));
+}
+
+#[test]
+fn the_token_of_a_hook_stands_in_no_log_of_caddy() {
+    check_hook_through("caddy", |folder, server| {
+        start_proxy(folder, |address| {
+            fs::write(folder.join("Caddyfile"), caddy_site(address, server)).unwrap();
+            let mut caddy = Command::new("caddy");
+            caddy.args(["run", "--adapter", "caddyfile", "--config", "Caddyfile"]).env("HOME", folder);
+            caddy
+        })
+    });
 }
 
 #[test]
