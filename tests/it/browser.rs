@@ -83,30 +83,84 @@ fn every_view_shows_the_samples_in_both_schemes_and_on_any_width() {
             assert_eq!(browser.run(fits), true, "{name} is wider than {width}");
             browser.picture(&format!("{name}-{width}-{scheme}"));
         }
-        check_by_axe(&browser, name);
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(asked_elsewhere(&browser), serde_json::json!([]));
 }
 
-/// axe-core is a stranger's tool: `AXE` names its `axe.min.js`, as `npm install axe-core@4` brings it.
-fn check_by_axe(browser: &Browser, view: &str) {
+/// axe-core is a stranger's tool: `AXE` names the `axe.min.js` that `.ci/strangers` installs.
+#[test]
+fn axe_finds_nothing_serious_on_any_page() {
     let Ok(path) = std::env::var("AXE") else { return skipped("AXE names no axe.min.js") };
+    let Some(browser) = Browser::start() else { return };
     let axe = std::fs::read_to_string(path).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_samples(folder.path());
+    for view in views().map(|(_, view, _)| view).iter().map(String::as_str).chain(["/users/nobody", "/nowhere"]) {
+        browser.look(1280, 900, "light");
+        open(&browser, &server, view);
+        check_by_axe(&browser, &axe, view);
+    }
+    browser.open(&format!("http://{}/docs", server.address));
+    let chapters = browser.run("return [...document.querySelectorAll('nav a')].map((link) => link.pathname)");
+    let chapters = chapters.as_array().unwrap().iter().map(|path| path.as_str().unwrap());
+    let pages: Vec<_> = chapters.chain(["/docs", "/problems/not-found"]).collect();
+    assert!(pages.len() > 15 && pages.contains(&"/docs/api"), "{pages:?}");
+    for page in pages {
+        browser.open(&format!("http://{}{page}", server.address));
+        browser.enter("#query", "token");
+        browser.sees("search p", "sections");
+        check_by_axe(&browser, &axe, page);
+    }
+    drop(server);
+    create_token(folder.path(), "read");
+    let server = Server::start(folder.path(), &[]);
+    open(&browser, &server, "/");
+    browser.enter("#token", "ovl_wrong");
+    browser.sees("[role=alert]", "The token is not known");
+    check_by_axe(&browser, &axe, "the form for a token");
+}
+
+#[track_caller]
+fn check_by_axe(browser: &Browser, axe: &str, page: &str) {
+    // It is run by the driver, which the page's policy does not concern.
+    browser.run(axe);
     for scheme in ["light", "dark"] {
         browser.look(1280, 900, scheme);
-        // It is run by the driver, which the page's policy does not concern.
-        browser.run(&axe);
-        let serious = browser.until(
-            "if (!window.axeRun) window.axeRun = axe.run().then((found) => { window.axeFound = found.violations
+        browser.run(
+            "delete window.axeFound;
+             axe.run().then((found) => { window.axeFound = found.violations
                 .filter((one) => ['serious', 'critical'].includes(one.impact))
-                .map((one) => `${one.id}: ${one.nodes.map((node) => node.target).join(' ')}`) });
-            const found = window.axeFound;
-            if (found) { delete window.axeRun; delete window.axeFound; }
-            return found && { found }",
+                .map((one) => `${one.id}: ${one.nodes.map((node) => node.target).join(' ')}`) })",
         );
-        assert_eq!(serious["found"], serde_json::json!([]), "{view} in {scheme}");
+        let serious = browser.until("return window.axeFound && { found: window.axeFound }");
+        assert_eq!(serious["found"], serde_json::json!([]), "{page} in {scheme}");
     }
+}
+
+/// Presses Tab until a link has the focus, which must show, and follows it.
+#[track_caller]
+fn follow_by_keyboard(browser: &Browser, address: &str) {
+    let wanted = format!("return document.activeElement.getAttribute('href') === '{address}'");
+    let is_reached = (0..12).any(|_| {
+        browser.press("\u{e004}");
+        browser.run(&wanted) == true
+    });
+    assert!(is_reached, "Tab does not lead to {address}");
+    assert_ne!(browser.run("return getComputedStyle(document.activeElement).outlineStyle"), "none", "{address}");
+    browser.press("\u{e007}");
+}
+
+#[test]
+fn the_page_and_the_documentation_lead_to_each_other_by_keyboard() {
+    let Some(browser) = Browser::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_samples(folder.path());
+    open(&browser, &server, "/");
+    follow_by_keyboard(&browser, "/docs");
+    browser.sees("h1", "Documentation");
+    follow_by_keyboard(&browser, "/");
+    browser.sees("h1", "Overview");
 }
 
 #[test]

@@ -149,6 +149,14 @@ impl Browser {
         });
     }
 
+    /// Presses a key where the focus is.
+    #[track_caller]
+    pub(crate) fn press(&self, key: &str) {
+        self.runtime.block_on(async {
+            self.client().active_element().await.unwrap().send_keys(key).await.unwrap();
+        });
+    }
+
     /// Presses a button, or follows a link, once it is there.
     #[track_caller]
     pub(crate) fn click(&self, selector: &str) {
