@@ -81,6 +81,8 @@ fn every_view_shows_the_samples_in_both_schemes_and_on_any_width() {
             browser.look(width, 900, scheme);
             let fits = "return document.documentElement.scrollWidth <= innerWidth";
             assert_eq!(browser.run(fits), true, "{name} is wider than {width}");
+            let height = browser.run("return document.documentElement.scrollHeight").as_u64().unwrap();
+            browser.look(width, u32::try_from(height).unwrap(), scheme);
             browser.picture(&format!("{name}-{width}-{scheme}"));
         }
     }

@@ -1,7 +1,7 @@
 // One signal: its prices, who may trade it and why the others may not, and its missions.
 
 import { get, getAll, now, path, Problem, query } from "./api.js";
-import { facts, h, pager, search, section, table } from "./dom.js";
+import { chip, facts, h, pager, search, section, table } from "./dom.js";
 import { bars, ladder } from "./draw.js";
 import { limit, lots, money, number, plain, readLotSteps, reason, time } from "./format.js";
 import { or } from "./overview.js";
@@ -20,7 +20,7 @@ export function others(record, known) {
 
 /** Why a mission may not be traded, or which limit decided its size. */
 const verdict = ({ tradable, reasons, limited_by: by }) =>
-  h("span", { class: "note" }, tradable ? limit(by) : reasons.map(reason).join("; "));
+  h("span", { class: "note" }, tradable ? limit(by) : [chip("may not", "bad"), " ", reasons.map(reason).join("; ")]);
 
 export function missionCells(mission) {
   const { account_currency: currency } = mission;

@@ -22,8 +22,8 @@ export const timeLeft = (signal, moment) =>
   statusOf(signal, moment) === "active" ? countdown(signal.expires_at, moment) : time(signal.expires_at);
 
 export const columns = [
-  ["Symbol", "name"], ["", ""], ["Entry", "number"], ["Stop", "number"], ["Target", "number"], ["Confidence", "number wide"],
-  ["Pattern", "wide clip"], ["Time left", "number"], ["Status", ""],
+  ["Symbol", "name"], ["", ""], ["Left, or expired", "number"], ["Entry", "number"], ["Stop", "number"], ["Target", "number"], ["Confidence", "number wide"],
+  ["Pattern", "wide clip"], ["Status", ""],
 ];
 
 const pips = (count) => (count == null ? "–" : `${number(count)} pips`);
@@ -42,12 +42,12 @@ export function row(signal, moment) {
   return { key: signal.signal_id, cells: [
     h("a", { href: path`#/signals/${signal.signal_id}`, title: signal.signal_id }, signal.symbol),
     direction(signal.direction),
+    timeLeft(signal, moment),
     entry == null ? "market" : number(entry, places),
     stop == null ? pips(signal.stop_pips) : number(stop, places),
     target(signal, places),
     number(signal.confidence),
     signal.pattern_type ?? "–",
-    timeLeft(signal, moment),
     statusChip(statusOf(signal, moment)),
   ] };
 }
