@@ -3,6 +3,8 @@
 //! Without Chromium and its driver these tests say that they skipped. Pictures of the views are left in
 //! `target/screens`, for somebody to look at.
 
+mod faults;
+
 use serde_json::Value;
 
 use crate::kit::{Browser, Server, create_token, skipped};
@@ -60,7 +62,7 @@ fn views() -> [(&'static str, String, &'static [&'static str]); 7] {
             format!("/users/7002/missions/{SIGNAL}"),
             &["May trade 4.06 lots", "risk budget decides", "loss per lot", "steps of 0.01", "1.0846"],
         ),
-        ("changes", "/changes".to_owned(), &["outcome", "No change has come"]),
+        ("changes", "/changes".to_owned(), &["Outcome", "No change has come"]),
     ]
 }
 

@@ -1,6 +1,6 @@
 // Changes: those that came since the page was opened, by kind.
 
-import { path, query } from "./api.js";
+import { get, path, query } from "./api.js";
 import { chip, h, table } from "./dom.js";
 import { clock, number } from "./format.js";
 
@@ -25,7 +25,11 @@ function place({ kind, key }) {
 export default {
   title: () => "Changes",
   touches: () => true,
-  load: async () => log,
+  async load(_, signal) {
+    // Says so if the token may not see them.
+    await get("/v1/changes", signal);
+    return log;
+  },
   render(changes, { kind }) {
     const kinds = ["signal", "overlay", "outcome", "rate"];
     const link = (name, of) => h("a", { href: `#/changes${query({ kind: of })}`, "aria-current": (kind ?? "") === of ? "true" : null }, name);

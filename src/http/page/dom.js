@@ -12,10 +12,8 @@ function build(element, attributes, children) {
   return element;
 }
 
-/** An HTML element. */
 export const h = (tag, attributes, ...children) => build(document.createElement(tag), attributes, children);
 
-/** An SVG element. */
 export const svg = (tag, attributes, ...children) =>
   build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
@@ -64,7 +62,6 @@ export function morphChildren(from, to) {
   }
 }
 
-/** A section with a heading. */
 export const section = (title, ...children) => h("section", { class: "block" }, h("h2", null, title), children);
 
 /** A table in a box that scrolls sideways. A column is `[heading, class]`; a row is `{ key, cells }`. */
@@ -96,5 +93,7 @@ h("button", null, button));
 export const pager = (page, href, name = "Next page") =>
   page.next_cursor && h("p", { class: "pager" }, h("a", { href: href(page.next_cursor) }, name));
 
-/** A coloured word. */
+/** A text with commands between backticks. */
+export const code = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", null, part) : part));
+
 export const chip = (word, kind) => h("span", { class: `chip ${kind ?? ""}` }, word);

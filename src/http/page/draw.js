@@ -35,7 +35,7 @@ export function bars(summary) {
   return h("div", { class: "bars" },
     h("p", { class: "large" }, h("strong", null, number(tradable)), ` of ${number(users)} users may trade`, users > 0 && ` (${percent(tradable / users)})`),
     h("ul", null, row("may trade", tradable, "good"), sorted.map((each) => row(reason(each.reason), each.users))),
-    reasons.length > 0 && h("p", { class: "note" }, "A user with several reasons counts under each."));
+    reasons.length > 0 && h("p", { class: "note" }, "A user with several reasons counts under each. ", h("a", { href: "/docs/missions#what-a-view-says" }, "What they mean")));
 }
 
 /** Entry, stop and targets with their distances in multiples of the stop's. */

@@ -39,7 +39,7 @@ export function money(value, currency) {
   if (value == null) return NONE;
   const most = places(currency);
   const cut = Math.trunc(Number((value * 10 ** most).toPrecision(15))) / 10 ** most;
-  return h("span", { class: "money", title: `${number(value)} ${currency}` },
+  return h("span", { title: `${number(value)} ${currency}` },
     number(cut, most, most), h("span", { class: "unit" }, ` ${currency}`));
 }
 

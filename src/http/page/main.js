@@ -2,7 +2,7 @@
 
 import { get, now, Problem, query, token } from "./api.js";
 import changes, { keep } from "./changes.js";
-import { h, morphChildren } from "./dom.js";
+import { code, h, morphChildren } from "./dom.js";
 import { clock, tick } from "./format.js";
 import overview from "./overview.js";
 import signal from "./signal.js";
@@ -148,7 +148,7 @@ function askForToken(problem) {
     h("input", { id: "token", name: "token", type: "password", autocomplete: "off", required: true }),
     wrong && h("p", { class: "verdict bad", role: "alert" }, wrong),
     h("button", { class: "primary" }, "Open"),
-    h("p", { class: "note" }, "The operator makes one with ", h("code", null, "overlaid token create --scope read --name page"), ".")));
+    h("p", { class: "note" }, code("The operator makes one with `overlaid token create --scope read --name page`."))));
   document.getElementById("token").focus();
 }
 
@@ -178,6 +178,7 @@ async function follow() {
       if (error.status !== 0) {
         // Another token may see them.
         follower = undefined;
+        if (error.status === 401) refresh();
         return;
       }
       lost();

@@ -8,13 +8,13 @@ import { or } from "./overview.js";
 import { direction, statusChip, statusOf, timeLeft } from "./signals.js";
 
 const ROWS = 50;
-const KNOWN = ["signal_id", "symbol", "direction", "entry_price", "stop_loss", "take_profit", "take_profits", "stop_pips", "target_pips",
-  "pattern_type", "confidence", "created_at", "expires_at", "status"];
+const KNOWN = ("signal_id symbol direction entry_price stop_loss take_profit take_profits stop_pips target_pips pattern_type confidence"
+  + " created_at expires_at status").split(" ");
 
 /** Members of a record that the page has no place for. */
 export function others(record, known) {
   const rest = Object.entries(record).filter(([name]) => !known.includes(name));
-  return rest.length > 0 && h("details", null, h("summary", null, `${rest.length} more members, as sent`),
+  return rest.length > 0 && h("details", null, h("summary", null, `${rest.length} more, as sent`),
     facts(rest.map(([name, value]) => [name, h("span", { class: "plain" }, plain(value))])));
 }
 
@@ -25,11 +25,11 @@ const verdict = ({ tradable, reasons, limited_by: by }) =>
 export function missionCells(mission) {
   const { account_currency: currency } = mission;
   return [
-    lots(mission.lots, mission), money(mission.risk_amount, currency), money(mission.reward_amount, currency), verdict(mission),
+    lots(mission.lots, mission), verdict(mission), money(mission.risk_amount, currency), money(mission.reward_amount, currency),
   ];
 }
 
-export const missionColumns = [["Lots", "number"], ["Risk", "number"], ["Reward", "number"], ["Decided by, or why not", ""]];
+export const missionColumns = [["Lots", "number"], ["Limit, or why not", ""], ["Risk", "number"], ["Reward", "number"]];
 
 /** Missions of all users, or of those whose ids begin with a text. */
 async function missions(id, { user, cursor }, signal) {
@@ -47,7 +47,7 @@ function list(id, { user }, page) {
   const here = (members) => path`#/signals/${id}` + query(members);
   return [
     search("User", user, "id, or how it begins", "Search", (text) => { location.hash = here({ user: text }); }),
-    table("Missions on this signal", [["User", "name"], ["Status", ""], ...missionColumns], rows.map(({ user_id: of, mission }) => ({
+    table("Missions on this signal", [["User", "name"], ["Status", "wide"], ...missionColumns], rows.map(({ user_id: of, mission }) => ({
       key: of,
       cells: [h("a", { href: path`#/users/${of}/missions/${id}` }, of), statusChip(mission.status), ...missionCells(mission)],
     })), user ? `No user's id begins with ${user}.` : "There are no users yet."),
@@ -74,7 +74,7 @@ export default {
       h("p", { class: "lead" }, statusChip(status), status === "active" ? " expires in " : " expiry ", timeLeft(signal, moment), " · ", h("code", null, id)),
       h("div", { class: "columns" },
         section("Prices", ladder(signal, levels(page.missions?.[0])),
-          facts([["Confidence", number(signal.confidence)], ["Pattern", signal.pattern_type], ["Published", time(signal.created_at)], ["Expires", time(signal.expires_at)]]),
+          facts([["Confidence", number(signal.confidence, 1)], ["Pattern", signal.pattern_type?.split(/(?<=_)/).map((word) => [word, h("wbr")])], ["Published", time(signal.created_at)], ["Expires", time(signal.expires_at)]]),
           others(signal, KNOWN)),
         section("Who may trade it", or(summary, bars))),
       section("Missions", or(page, (rows) => list(id, { user }, rows))),

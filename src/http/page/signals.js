@@ -21,23 +21,19 @@ export const direction = (word) => h("span", { class: `direction ${word === "SEL
 export const timeLeft = (signal, moment) =>
   statusOf(signal, moment) === "active" ? countdown(signal.expires_at, moment) : time(signal.expires_at);
 
-export const columns = [
-  ["Symbol", "name"], ["", ""], ["Left, or expired", "number"], ["Entry", "number"], ["Stop", "number"], ["Target", "number"], ["Confidence", "number wide"],
+/** The columns of a table of signals; `end` is what the time is. */
+export const columns = (end) => [
+  ["Symbol", "name"], ["", ""], [end, "number"], ["Entry", "number"], ["Stop", "number"], ["Target", "number"], ["Confidence", "number wide"],
   ["Pattern", "wide clip"], ["Status", ""],
 ];
 
 const pips = (count) => (count == null ? "–" : `${number(count)} pips`);
 
-function target({ take_profit: one, target_pips: distance, take_profits: list }, places) {
-  if (!list) return one == null ? pips(distance) : number(one, places);
-  const [first] = list;
-  const price = typeof first === "object" ? first.price : first;
-  return [price == null ? pips(first.pips) : number(price, places), list.length > 1 && ` +${list.length - 1}`];
-}
 
 /** A row of a table of signals; its prices have alike many decimals. */
 export function row(signal, moment) {
-  const { entry_price: entry, stop_loss: stop, take_profit: goal } = signal;
+  const { entry_price: entry, stop_loss: stop, take_profits: [first, ...more] = [signal.take_profit] } = signal;
+  const goal = first?.price ?? (typeof first === "object" ? null : first);
   const places = decimals(entry, stop, goal);
   return { key: signal.signal_id, cells: [
     h("a", { href: path`#/signals/${signal.signal_id}`, title: signal.signal_id }, signal.symbol),
@@ -45,8 +41,8 @@ export function row(signal, moment) {
     timeLeft(signal, moment),
     entry == null ? "market" : number(entry, places),
     stop == null ? pips(signal.stop_pips) : number(stop, places),
-    target(signal, places),
-    number(signal.confidence),
+    [goal == null ? pips(first?.pips ?? signal.target_pips) : number(goal, places), more.length > 0 && ` +${more.length}`],
+    number(signal.confidence, 1),
     signal.pattern_type ?? "–",
     statusChip(statusOf(signal, moment)),
   ] };
@@ -79,9 +75,9 @@ export default {
     return [
       filters({ status, symbol }),
       active && section("Active, soonest to expire first",
-        table("Active signals", columns, active.signals.map((each) => row(each, moment)), "No signal is active."), more(active, { status: "active" })),
+        table("Active signals", columns("Time left"), active.signals.map((each) => row(each, moment)), "No signal is active."), more(active, { status: "active" })),
       section(status ? `${status[0].toUpperCase()}${status.slice(1)}` : cursor ? "Newest first" : "Others, newest first",
-        table("Signals", columns, others.map((each) => row(each, moment)), symbol ? `No such signal of ${symbol}.` : "No such signal."), more(rest, { status })),
+        table("Signals", columns(status === "active" ? "Time left" : "Expiry"), others.map((each) => row(each, moment)), `No ${status ?? "other"} signal${symbol ? ` of ${symbol}` : ""}.`), more(rest, { status })),
     ];
   },
 };

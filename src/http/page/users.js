@@ -9,8 +9,8 @@ import { missionCells, missionColumns, others } from "./signal.js";
 import { direction, statusChip, timeLeft } from "./signals.js";
 
 const ROWS = 50;
-const KNOWN = ["user_id", "tier", "risk_percent", "risk_basis", "account_balance", "account_equity", "free_margin", "leverage",
-  "account_currency", "win_rate", "trades_remaining", "updated_at", "balance_confirmed_at"];
+const KNOWN = ("user_id tier risk_percent risk_basis account_balance account_equity free_margin leverage account_currency win_rate"
+  + " trades_remaining updated_at balance_confirmed_at").split(" ");
 
 const share = (value) => (value == null ? null : `${number(value)} %`);
 
@@ -25,12 +25,12 @@ export const list = {
     const go = (text) => { location.hash = mayList || !text ? `#/users${query({ prefix: text })}` : path`#/users/${text}`; };
     const rows = mayList && page.users.map((user) => ({ key: user.user_id, cells: [
       h("a", { href: path`#/users/${user.user_id}` }, user.user_id), user.tier ?? "–", money(user.account_balance, user.account_currency),
-      share(user.risk_percent) ?? "tier's", number(user.trades_remaining), time(user.updated_at),
+      share(user.risk_percent) ?? (user.tier ? "tier's" : "–"), number(user.trades_remaining), time(user.updated_at),
     ] }));
     return [
       search("User", prefix, "id, or how it begins", mayList ? "Search" : "Open", go),
       h("section", { class: "block", "aria-label": "Users" }, or(page, () => [
-        table("Users", [["User", "name"], ["Tier", ""], ["Balance", "number"], ["Risk", "number"], ["Trades left", "number wide"], ["Updated", "number wide"]],
+        table("Users", [["User", "name"], ["Tier", "wide"], ["Balance", "number"], ["Risk", "number"], ["Trades left", "number wide"], ["Updated", "number wide"]],
           rows, prefix ? `No user's id begins with ${prefix}.` : "There are no users yet."),
         pager(page, (cursor) => `#/users${query({ prefix, cursor })}`)])),
     ];
@@ -43,7 +43,7 @@ const overlayFacts = (overlay) => {
     ["Balance", amount(overlay.account_balance) ?? "not known"],
     ["Equity", amount(overlay.account_equity)],
     ["Free margin", amount(overlay.free_margin)],
-    ["Risk", [share(overlay.risk_percent) ?? "the tier's", overlay.risk_basis === "equity" && " of the equity"]],
+    ["Risk", [share(overlay.risk_percent) ?? (overlay.tier ? "the tier's" : "not known"), overlay.risk_basis === "equity" && " of the equity"]],
     ["Leverage", overlay.leverage == null ? null : `1 : ${number(overlay.leverage)}`],
     ["Tier", overlay.tier ?? "none"],
     ["Trades left today", overlay.trades_remaining == null ? null : number(overlay.trades_remaining)],
@@ -62,7 +62,7 @@ const missionTable = (id, views) => table("Active missions",
   })), "No signal is active.");
 
 const outcomeTable = (outcomes, currency) => table("Outcomes",
-  [["Signal", "name clip"], ["Status", ""], ["Result", ""], ["Profit", "number"], ["At", "number"]], outcomes.map((outcome) => ({
+  [["Signal", "name"], ["Status", ""], ["Result", ""], ["Profit", "number"], ["At", "number"]], outcomes.map((outcome) => ({
     key: outcome.signal_id,
     cells: [
       h("a", { href: path`#/signals/${outcome.signal_id}` }, outcome.signal_id), statusChip(outcome.status), outcome.result ?? "–",
@@ -117,7 +117,7 @@ export const why = {
           ["Reward", money(mission.reward_amount, currency)],
           ["Risk : reward", mission.risk_reward == null ? null : `1 : ${number(mission.risk_reward, 0, 2)}`],
           ["Balance", money(overlay.account_balance, currency)],
-          ["Rate", mission.conversion_rate == null ? null : [number(mission.conversion_rate), mission.conversion_path?.length > 0 && ` by ${mission.conversion_path.join(", ")}`]],
+          ["Rate", mission.conversion_path?.length > 0 ? `${number(mission.conversion_rate)} by ${mission.conversion_path.join(", ")}` : null],
         ])),
         section("Prices", ladder(signal, mission))),
       section("Why: step by step",
