@@ -96,6 +96,12 @@ impl Object {
         self.members.len() == other.members.len() && self.iter().all(|(name, value)| other.get(name) == Some(value))
     }
 
+    /// The same members in the order of their names.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.members.sort_unstable();
+        self
+    }
+
     /// The JSON text of the whole object.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -3,6 +3,7 @@
 mod target;
 mod unnamed;
 
+use sha2::{Digest as _, Sha256};
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use super::{Decimal, Invalid, InvalidKind, Object, SignalId, Symbol, UnixMillis, write_json_string};
@@ -335,7 +336,11 @@ impl SignalDraft {
             let detail = format!("expires_at {expires_at} is not after created_at {created_at}");
             return Err(Invalid::member(InvalidKind::ExpiryBeforeCreation, "expires_at", detail));
         }
-        Ok(Signal {
+        Ok(self.with_times(created_at, expires_at))
+    }
+
+    fn with_times(self, created_at: UnixMillis, expires_at: UnixMillis) -> Signal {
+        Signal {
             id: self.id,
             symbol: self.symbol,
             direction: self.direction,
@@ -347,7 +352,37 @@ impl SignalDraft {
             created_at,
             expires_at,
             members: self.members,
-        })
+        }
+    }
+
+    /// A number that tells the body from others.
+    ///
+    /// It is the same for the same body in another order or spelling; a body with a time and one without differ. A
+    /// stored signal keeps that of the body that published it, whatever patches come after.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(self.given())
+    }
+
+    /// The [`SignalDraft::fingerprint`] of the same body without an id.
+    #[must_use]
+    pub fn fingerprint_without_id(&self) -> u64 {
+        let mut given = self.given();
+        given.take("signal_id");
+        fingerprint(given)
+    }
+
+    /// The members of the body, in one spelling.
+    fn given(&self) -> Object {
+        let (created_at, expires_at) = (self.created_at, self.expires_at);
+        let or_any = |time: Option<UnixMillis>| time.unwrap_or(UnixMillis::MIN);
+        let mut object = self.clone().with_times(or_any(created_at), or_any(expires_at)).to_object();
+        for (name, time) in [("created_at", created_at), ("expires_at", expires_at)] {
+            if time.is_none() {
+                object.take(name);
+            }
+        }
+        object
     }
 
     /// Whether this body says the same as `stored`; a time that it leaves out agrees with any, and so does the status
@@ -378,6 +413,18 @@ impl SignalDraft {
         self.created_at = self.created_at.map(|moment| moment.plus_millis(millis));
         self.expires_at = self.expires_at.map(|moment| moment.plus_millis(millis));
     }
+}
+
+/// The first eight bytes of the SHA-256 of all members in the order of their names.
+///
+/// Files hold it, so that what it is made of never changes.
+fn fingerprint(mut object: Object) -> u64 {
+    // A signal that says nothing of its status is active.
+    if object.get("status") == Some("\"active\"") {
+        object.take("status");
+    }
+    let digest = Sha256::digest(object.sorted().to_json());
+    digest.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// How far a signal's creation may lie ahead: clocks of producers differ by less.
@@ -445,6 +492,12 @@ impl Signal {
         let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         let others = self.members.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         Object::from_members(known.chain(others).collect())
+    }
+
+    /// The [`SignalDraft::fingerprint`] of a body with all that the signal holds.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(self.to_object())
     }
 
     /// Applies an RFC 7396 merge patch and checks the result as if it were published so.

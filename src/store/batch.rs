@@ -62,7 +62,7 @@ impl From<TooLarge> for Failure {
 
 pub(super) type Applied = Result<Receipt, Failure>;
 
-/// A table that is opened by the first who needs it: most batches are balances, which need one of seven.
+/// A table that is opened by the first who needs it: most batches are balances, which need one of many.
 struct OnDemand<'tx, K: Key + 'static, V: Value + 'static> {
     tx: &'tx WriteTransaction,
     definition: TableDefinition<'static, K, V>,
@@ -96,6 +96,8 @@ pub(super) struct Batch<'tx> {
     signals_by_expiry: OnDemand<'tx, (i64, u64), ()>,
     overlays: OnDemand<'tx, &'static str, &'static [u8]>,
     signals_by_start: OnDemand<'tx, (i64, u64), ()>,
+    signal_bodies: OnDemand<'tx, u64, u64>,
+    signals_by_body: OnDemand<'tx, (u64, u64), ()>,
     outcomes: OnDemand<'tx, (u64, &'static str), &'static [u8]>,
     outcomes_by_user: OnDemand<'tx, (&'static str, u64), ()>,
     rates: OnDemand<'tx, &'static str, &'static [u8]>,
@@ -118,6 +120,8 @@ impl<'tx> Batch<'tx> {
             signals_by_expiry: OnDemand::of(tx, tables::SIGNALS_BY_EXPIRY),
             overlays: OnDemand::of(tx, tables::OVERLAYS),
             signals_by_start: OnDemand::of(tx, tables::SIGNALS_BY_START),
+            signal_bodies: OnDemand::of(tx, tables::SIGNAL_BODIES),
+            signals_by_body: OnDemand::of(tx, tables::SIGNALS_BY_BODY),
             outcomes: OnDemand::of(tx, tables::OUTCOMES),
             outcomes_by_user: OnDemand::of(tx, tables::OUTCOMES_BY_USER),
             rates: OnDemand::of(tx, tables::RATES),
@@ -182,12 +186,18 @@ impl<'tx> Batch<'tx> {
         let stored = self.stored_signal(draft.id())?;
         check(condition, stored.as_ref().map(|stored| stored.seq))?;
         let Some(stored) = stored else {
-            return self.create_signal(draft.resolve(now, lifetime_ms)?);
+            let body = draft.fingerprint();
+            return self.create_signal(draft.resolve(now, lifetime_ms)?, body);
         };
         if draft.agrees_with(&stored.signal) {
             return Ok(Receipt::of(Effect::Unchanged, Change::Signal(Arc::new(stored))));
         }
         if precedence != Precedence::Seed {
+            let body = self.signal_bodies.table()?.get(stored.number)?.map(|body| body.value());
+            // A signal may have been published without its id.
+            if body.is_some_and(|body| [draft.fingerprint(), draft.fingerprint_without_id()].contains(&body)) {
+                return Ok(Receipt::of(Effect::Unchanged, Change::Signal(Arc::new(stored))));
+            }
             let detail = format!("signal {} is there already, with other content", stored.signal.id);
             return Err(Refusal::Conflict(detail).into());
         }
@@ -222,10 +232,13 @@ impl<'tx> Batch<'tx> {
         signal_called(id, number, row.as_ref().map(redb::AccessGuard::value)).map(Some)
     }
 
-    pub(super) fn create_signal(&mut self, signal: Signal) -> Applied {
+    /// - `body`: fingerprint of the body that publishes it.
+    pub(super) fn create_signal(&mut self, signal: Signal, body: u64) -> Applied {
         let number = self.next_signal_number()?;
         let stored = StoredSignal { number, seq: self.next_seq(), signal };
         self.write_signal(&stored, None)?;
+        self.signal_bodies.table()?.insert(number, body)?;
+        self.signals_by_body.table()?.insert((body, number), ())?;
         Ok(self.done(Effect::Created, Change::Signal(Arc::new(stored))))
     }
 
@@ -255,6 +268,9 @@ impl<'tx> Batch<'tx> {
         self.signal_numbers.table()?.remove(id.as_str())?;
         self.signals_by_expiry.table()?.remove((stored.signal.expires_at.millis(), number))?;
         self.signals_by_start.table()?.remove((stored.signal.active_from().millis(), number))?;
+        if let Some(body) = self.signal_bodies.table()?.remove(number)?.map(|body| body.value()) {
+            self.signals_by_body.table()?.remove((body, number))?;
+        }
         Ok(self.done(Effect::Deleted, Change::SignalDeleted(id)))
     }
 

@@ -123,11 +123,13 @@ fn check_tables(tx: &ReadTransaction) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Each signal is found by its id, its expiry and its start, and nothing else is.
+/// Each signal is found by its id, its expiry, its start and the body that published it, and nothing else is.
 fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
     let numbers = snapshot.tx().open_table(tables::SIGNAL_NUMBERS)?;
     let by_expiry = snapshot.tx().open_table(tables::SIGNALS_BY_EXPIRY)?;
     let by_start = snapshot.tx().open_table(tables::SIGNALS_BY_START)?;
+    let bodies = snapshot.tx().open_table(tables::SIGNAL_BODIES)?;
+    let by_body = snapshot.tx().open_table(tables::SIGNALS_BY_BODY)?;
     let newest = snapshot.signals_seq()?;
     check_seq("meta", tables::SIGNALS_SEQ_KEY, newest, seq)?;
     let mut count = 0;
@@ -145,9 +147,15 @@ fn check_signals(snapshot: &Snapshot, seq: u64) -> Result<(), StoreError> {
         if by_start.get((row.signal.active_from().millis(), row.number))?.is_none() {
             return Err(corrupt("signals-by-start-1", row.number, "the signal is not under its start"));
         }
+        let Some(body) = bodies.get(row.number)?.map(|body| body.value()) else {
+            return Err(corrupt("signal-bodies-1", row.number, "it does not say what published the signal"));
+        };
+        if by_body.get((body, row.number))?.is_none() {
+            return Err(corrupt("signals-by-body-1", row.number, "the signal is not under what published it"));
+        }
     }
-    // Each signal has its own entry in all three, so equal counts leave none that leads nowhere.
-    if numbers.len()? != count || by_expiry.len()? != count || by_start.len()? != count {
+    // Each signal has its own entry in all five, so equal counts leave none that leads nowhere.
+    if [numbers.len()?, by_expiry.len()?, by_start.len()?, bodies.len()?, by_body.len()?] != [count; 5] {
         return Err(corrupt("signals-1", count, "the indexes have entries for signals that are not there"));
     }
     Ok(())

@@ -68,7 +68,7 @@ impl Store {
             if batch.stored_signal(&signal.id)?.is_some() {
                 return Err(Refusal::Conflict(format!("signal {} is there already", signal.id)).into());
             }
-            batch.create_signal(signal.clone())?;
+            batch.create_signal(signal.clone(), signal.fingerprint())?;
         }
         for overlay in &records.overlays {
             batch.write_overlay(overlay.clone(), Effect::Changed)?;

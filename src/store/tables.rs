@@ -44,6 +44,17 @@ pub(super) const SIGNALS_BY_EXPIRY: TableDefinition<'_, (i64, u64), ()> = TableD
 /// - key: that moment in Unix milliseconds, a minute before the creation, and signal number; value: nothing
 pub(super) const SIGNALS_BY_START: TableDefinition<'_, (i64, u64), ()> = TableDefinition::new("signals-by-start-1");
 
+/// What published each signal, whatever patches came after.
+///
+/// - key: signal number; value: the [`fingerprint`](crate::domain::SignalDraft::fingerprint) of the body
+/// - written when the signal is published
+pub(super) const SIGNAL_BODIES: TableDefinition<'_, u64, u64> = TableDefinition::new("signal-bodies-1");
+
+/// Finds the signals that a body published.
+///
+/// - key: the body's fingerprint, signal number; value: nothing
+pub(super) const SIGNALS_BY_BODY: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("signals-by-body-1");
+
 /// One row per user.
 ///
 /// - key: user id; value: `codec` record of an overlay
@@ -118,6 +129,8 @@ pub(super) fn for_each(action: &mut impl ForEachTable) -> Result<(), StoreError>
     action.table(SIGNAL_NUMBERS)?;
     action.table(SIGNALS_BY_EXPIRY)?;
     action.table(SIGNALS_BY_START)?;
+    action.table(SIGNAL_BODIES)?;
+    action.table(SIGNALS_BY_BODY)?;
     action.table(OVERLAYS)?;
     action.table(OUTCOMES)?;
     action.table(OUTCOMES_BY_USER)?;

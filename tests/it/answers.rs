@@ -267,10 +267,13 @@ fn signals_without_an_id_are_published_as_recorded() {
         POST /v1/signals  {"symbol":"eur/usd","direction":"BUY","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
         POST /v1/signals  {"symbol":"EURUSD","direction":"buy","stop_pips":"20.0","created_at":1588291200,"expires_at":"2099-01-01T00:00:00Z"}
         POST /v1/signals  {"symbol":"EURUSD","direction":"SELL","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
-        POST /v1/signals  {"symbol":"EURUSD","direction":"SELL","stop_pips":20,"expires_at":"2099-01-01T00:00:00Z"}
+        PATCH /v1/signals/EURUSD-20200501T000000Z-2  {"status":"cancelled","stop_pips":30}
+        POST /v1/signals  {"symbol":"EURUSD","direction":"SELL","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
+        PUT /v1/signals/EURUSD-20200501T000000Z-2  {"symbol":"EURUSD","direction":"SELL","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
         POST /v1/signals  {"symbol":"US30#","direction":"SELL","stop_pips":20,"created_at":1588291200.5,"expires_at":"2099-01-01T00:00:00Z"}
         POST /v1/signals  {"signal_id":null,"symbol":"US30#","direction":"SELL","stop_pips":20,"created_at":"2020-05-01T00:00:00.5Z","expires_at":"2099-01-01T00:00:00Z"}
         POST /v1/signals  {"signal_id":"N1","symbol":"EURUSD","direction":"BUY","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
+        POST /v1/signals  {"symbol":"EURUSD","direction":"BUY","stop_pips":20,"created_at":"2020-05-01T00:00:00Z","expires_at":"2099-01-01T00:00:00Z"}
         POST /v1/signals  {"signal_id":"N1","symbol":"EURUSD","direction":"BUY","stop_pips":20}
         POST /v1/signals  {"signal_id":"N1","symbol":"EURUSD","direction":"BUY","stop_pips":21}
         POST /v1/signals  {"signal_id":"a b","symbol":"EURUSD","direction":"BUY","stop_pips":21}

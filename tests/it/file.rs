@@ -320,6 +320,48 @@ fn a_record_under_another_ones_key_is_not_passed_off_as_it() {
     }
 }
 
+/// A signal with the number 0, in a file whose index was changed behind the store's back.
+#[track_caller]
+fn check_index(error: &str, change: impl FnOnce(&redb::WriteTransaction)) {
+    let direct = Direct::new();
+    direct.put(signal("S1"));
+    let direct = direct.tamper(change);
+    let path = direct.path();
+    let _folder = direct.close();
+    assert_eq!(verify(&path).unwrap_err().to_string(), error);
+}
+
+#[test]
+fn verifying_finds_a_signal_that_an_index_does_not_lead_to_and_an_entry_that_leads_to_none() {
+    const BY_TIME: [TableDefinition<'_, (i64, u64), ()>; 2] =
+        [TableDefinition::new("signals-by-expiry-1"), TableDefinition::new("signals-by-start-1")];
+    const BODIES: TableDefinition<'_, u64, u64> = TableDefinition::new("signal-bodies-1");
+    const BY_BODY: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("signals-by-body-1");
+    let errors =
+        ["expiry-1, key 0: the signal is not under its expiry", "start-1, key 0: the signal is not under its start"];
+    for (table, error) in BY_TIME.into_iter().zip(errors) {
+        check_index(&format!("damaged record in table signals-by-{error}"), |tx| {
+            tx.open_table(table).unwrap().pop_first().unwrap();
+        });
+    }
+    check_index("damaged record in table signal-numbers-1, key S1: it does not lead to its signal", |tx| {
+        tx.open_table(SIGNAL_NUMBERS).unwrap().remove("S1").unwrap();
+    });
+    check_index("damaged record in table signal-bodies-1, key 0: it does not say what published the signal", |tx| {
+        tx.open_table(BODIES).unwrap().remove(0).unwrap();
+    });
+    check_index("damaged record in table signals-by-body-1, key 0: the signal is not under what published it", |tx| {
+        tx.open_table(BODIES).unwrap().insert(0, 1).unwrap();
+    });
+    let too_many = "damaged record in table signals-1, key 1: the indexes have entries for signals that are not there";
+    for table in BY_TIME {
+        check_index(too_many, |tx| drop(tx.open_table(table).unwrap().insert((7, 7), ()).unwrap()));
+    }
+    check_index(too_many, |tx| drop(tx.open_table(SIGNAL_NUMBERS).unwrap().insert("S7", 7).unwrap()));
+    check_index(too_many, |tx| drop(tx.open_table(BODIES).unwrap().insert(7, 7).unwrap()));
+    check_index(too_many, |tx| drop(tx.open_table(BY_BODY).unwrap().insert((7, 7), ()).unwrap()));
+}
+
 #[test]
 fn a_restart_keeps_everything() {
     let mut direct = Direct::new();
@@ -417,8 +459,10 @@ fn a_new_file_has_its_tables() {
             "overlays-1",
             "rates-1",
             "runs-1",
+            "signal-bodies-1",
             "signal-numbers-1",
             "signals-1",
+            "signals-by-body-1",
             "signals-by-expiry-1",
             "signals-by-start-1",
             "tokens-1"

@@ -65,8 +65,8 @@ fn an_import_is_shown_and_the_second_changes_nothing() {
     files                     10               1         10×
     inodes                    12               2        6.0×
     backup                  1 ms            1 ms        1.0×
-    cost               $0.000055       $0.000013        4.2×
-      storage          $0.000004       $0.000006        0.6×
+    cost               $0.000055       $0.000014        3.9×
+      storage          $0.000004       $0.000007        0.5×
       requests          $0.00005       $0.000005         10×
       backup           $0.000001       $0.000002        0.5×
     ");

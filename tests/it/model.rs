@@ -148,6 +148,8 @@ struct Model {
     published: u64,
     /// By number, each with its `seq`.
     signals: BTreeMap<u64, (u64, Signal)>,
+    /// By number: the body that published the signal.
+    bodies: BTreeMap<u64, String>,
     /// With confirmations as memory has them.
     overlays: BTreeMap<String, (u64, Overlay)>,
     outcomes: BTreeMap<(u64, String), (u64, Outcome)>,
@@ -204,6 +206,8 @@ impl Model {
             times.unwrap_or_default()
         );
         let draft = SignalDraft::from_object(object(&json), None).unwrap();
+        // A signal that says nothing of its status is active.
+        let body = json.replace(r#","status":"active""#, "");
         let precedence = write.precedence;
         let there = self.number_of(&id);
         let (condition, holds) = self.condition(write, there.map(|at| self.signals[&at].0));
@@ -218,6 +222,7 @@ impl Model {
             None => {
                 let seq = self.changed();
                 self.signals.insert(self.published, (seq, new));
+                self.bodies.insert(self.published, body);
                 self.published += 1;
                 Some(Effect::Created)
             }
@@ -227,7 +232,8 @@ impl Model {
                     write.time.is_none() || (new.created_at, new.expires_at) == (old.created_at, old.expires_at);
                 let same_status = new.status() == SignalStatus::Active || new.status() == old.status();
                 let new = Signal { status: old.status, ..new };
-                if stops(old) && same_times && same_status {
+                let is_again = precedence != Precedence::Seed && self.bodies[&at] == body;
+                if is_again || (stops(old) && same_times && same_status) {
                     Some(Effect::Unchanged)
                 } else if precedence != Precedence::Seed {
                     None

@@ -188,13 +188,110 @@ fn the_same_body_again_within_its_life_is_the_same_signal() {
     let lasting = buy.replace(":1}", r#":1,"expires_at":"2026-03-01T00:00:00Z"}"#);
     assert_eq!(publish(&lasting, 70), id("EURUSD-20260131T171000Z", created), "another life is another signal");
     assert_eq!(publish(&lasting, 10_000), id("EURUSD-20260131T171000Z", unchanged));
-    let cancelled = Operation::PatchSignal {
-        id: signal_id("EURUSD-20260131T171000Z"),
-        patch: object(r#"{"status":"cancelled"}"#),
-        condition: Condition::None,
+    let patch = |id: &str, patch: &str| {
+        let operation = Operation::PatchSignal { id: signal_id(id), patch: object(patch), condition: Condition::None };
+        direct.put(operation);
     };
-    direct.put(cancelled);
+    patch("EURUSD-20260131T171000Z", r#"{"status":"cancelled"}"#);
     assert_eq!(publish(&lasting, 10_001), id("EURUSD-20260131T171000Z", unchanged), "it stays cancelled");
+    assert_eq!(publish(&lasting, 100_000), id("EURUSD-20260131T171000Z", unchanged), "nothing would live");
+}
+
+/// The end of a signal may be moved both ways.
+#[test]
+fn a_body_is_the_same_until_its_signal_is_over_and_would_have_been() {
+    let now = UnixMillis::parse("2026-01-31T16:00:00Z").unwrap();
+    let direct = Direct::new();
+    let publish = |body: &str, minutes: i64| {
+        let unnamed = UnnamedSignal::from_object(object(body)).unwrap();
+        let now = now.plus_millis(minutes * 60_000);
+        let receipt = direct.put(Operation::PublishSignal { unnamed, now, lifetime_ms: 3_600_000 });
+        let Change::Signal(stored) = receipt.change else { panic!("a signal is published") };
+        (stored.signal.id.to_string(), receipt.effect)
+    };
+    let expires = |id: &str, time: &str| {
+        let patch = object(&format!(r#"{{"expires_at":"{time}"}}"#));
+        direct.put(Operation::PatchSignal { id: signal_id(id), patch, condition: Condition::None });
+    };
+    let untimed = r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20}"#;
+    let first = ("EURUSD-20260131T160000Z".to_owned(), Effect::Unchanged);
+    assert_eq!(publish(untimed, 0), (first.0.clone(), Effect::Created));
+    expires(&first.0, "2026-02-05T16:00:00Z");
+    for minutes in [0, 59, 60, 61, 3 * 24 * 60, 5 * 24 * 60 - 1] {
+        assert_eq!(publish(untimed, minutes), first, "{minutes} minutes after");
+    }
+    expires(&first.0, "2026-01-31T16:10:00Z");
+    for minutes in [9, 10, 11, 59] {
+        assert_eq!(publish(untimed, minutes), first, "{minutes} minutes after");
+    }
+    assert_eq!(publish(untimed, 60), ("EURUSD-20260131T170000Z".to_owned(), Effect::Created));
+    assert_eq!(publish(untimed, 61), ("EURUSD-20260131T170000Z".to_owned(), Effect::Unchanged), "the newest counts");
+    let timed = untimed.replacen('{', r#"{"created_at":"2026-01-31T18:00:00Z","#, 1);
+    let last = ("EURUSD-20260131T180000Z".to_owned(), Effect::Unchanged);
+    assert_eq!(publish(&timed, 120), (last.0.clone(), Effect::Created));
+    expires(&last.0, "2026-01-31T18:10:00Z");
+    for minutes in [0, 129, 131, 181, 100_000] {
+        assert_eq!(publish(&timed, minutes), last, "a body with its time is one signal always");
+    }
+}
+
+/// A retry may come after somebody has changed what it published: one more active signal would risk the money twice.
+#[test]
+fn what_was_published_is_the_same_signal_whatever_was_patched_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let hook = create_token(folder.path(), "hook");
+    let admin = create_token(folder.path(), "admin");
+    let server = Server::start(folder.path(), &[]);
+    let bearer = format!("Bearer {admin}");
+    let send = |method: &str, path: &str, body: &str| {
+        server.send_with(method, path, &[JSON[0], ("authorization", &bearer)], body.as_bytes())
+    };
+    let timed = r#"{"symbol":"EURUSD","direction":"BUY","entry_price":1.085,"stop_loss":1.083,"created_at":TIME}"#;
+    let untimed = r#"{"symbol":"PIPS","direction":"BUY","stop_pips":TIME}"#;
+    let changes = [
+        r#"{"status":"cancelled","note":"x"}"#,
+        r#"{"status":"closed"}"#,
+        r#"{"stop_loss":1.085,"entry_price":1.086}"#,
+        r#"{"stop_pips":5}"#,
+        r#"{"expires_at":"2099-01-01T00:00:00Z"}"#,
+        r#"{"created_at":"2000-01-01T00:00:00Z"}"#,
+        r#"{"symbol":"GBPUSD","direction":"BUY"}"#,
+        r#"{"confidence":3,"pattern_type":"P","take_profits":null}"#,
+    ];
+    let mut number = 0;
+    for change in changes {
+        let later = |seconds: u32| format!("\"2098-01-01T00:00:{seconds:02}Z\"");
+        for (route, body) in [
+            ("/v1/signals", timed.replace("TIME", &later(number))),
+            ("/v1/signals", untimed.replace("TIME", &(20 + number).to_string())),
+            (&*hook, timed.replace("TIME", &later(number + 1))),
+            (&*hook, untimed.replace("TIME", &(21 + number).to_string())),
+            ("/v1/signals", untimed.replace("TIME", "20").replacen('{', &format!(r#"{{"signal_id":"N{number}","#), 1)),
+        ] {
+            let published = send("POST", route, &body);
+            let address = published.header("location").unwrap_or_else(|| panic!("{published:?}")).to_owned();
+            let patch = match change {
+                "{\"stop_pips\":5}" if body.contains("stop_loss") => r#"{"take_profit":1.2}"#,
+                change => change,
+            };
+            let patched = send("PATCH", &address, patch);
+            assert_eq!((published.status, patched.status), (201, 200), "{body} {patched:?}");
+            let again = send("POST", route, &body);
+            assert_eq!((again.status, again.header("location")), (200, Some(&*address)), "{body} after {patch}");
+            assert_eq!(again.body, patched.body, "it stays as it was patched");
+            let put = send("PUT", &address, &body);
+            assert_eq!((put.status, &put.body), (200, &patched.body), "{body} after {patch}");
+            let other = body.replacen('{', "{\"other\":1,", 1);
+            assert_eq!(send("PUT", &address, &other).problem(), (409, "conflict".to_owned()), "it says something else");
+        }
+        number += 2;
+    }
+    let count = 5 * changes.len();
+    let listed = send("GET", "/v1/signals?limit=1000", "").json();
+    assert_eq!(listed["signals"].as_array().unwrap().len(), count);
+    drop(server);
+    let verified = shown(&run(folder.path(), &["verify", folder.path().join("overlaid.redb").to_str().unwrap()]));
+    assert!(verified.starts_with("exit 0\n"), "{verified}");
 }
 
 #[test]

@@ -342,6 +342,51 @@ fn a_body_that_is_sent_again_agrees_unless_it_says_something_else() {
     }
 }
 
+/// Files hold fingerprints, so that none of these numbers may ever change.
+#[test]
+fn a_fingerprint_tells_bodies_apart_by_what_they_say_and_never_changes() {
+    let of = |more: &str| read(more).unwrap().fingerprint_without_id();
+    assert_eq!(of("{}"), 12_135_586_807_795_738_061);
+    let full = r#"{"status":"closed","confidence":80,"created_at":0,"expires_at":3600.5,"note":{"b":[1.10]}}"#;
+    assert_eq!(of(full), 17_661_835_357_230_894_471);
+    for same in [
+        r#"{"stop_loss":"1.0830","symbol":"eur/usd","direction":"buy"}"#,
+        r#"{"status":"active"}"#,
+        r#"{"note":null,"created_at":null,"confidence":null}"#,
+    ] {
+        assert_eq!(of(same), of("{}"), "{same}");
+    }
+    assert_eq!(of(r#"{"a":1,"b":2}"#), of(r#"{"b": 2, "a": 1}"#));
+    let others = [
+        "{}",
+        r#"{"symbol":"GBPUSD"}"#,
+        r#"{"direction":"SELL","stop_loss":1.089,"take_profit":1.083}"#,
+        r#"{"stop_loss":1.082}"#,
+        r#"{"take_profit":null}"#,
+        r#"{"take_profit":null,"take_profits":[1.089]}"#,
+        r#"{"take_profit":null,"take_profits":[{"price":1.089,"share":50}]}"#,
+        r#"{"stop_loss":null,"take_profit":null,"stop_pips":20}"#,
+        r#"{"pattern_type":"B"}"#,
+        r#"{"confidence":81}"#,
+        r#"{"status":"cancelled"}"#,
+        r#"{"created_at":0}"#,
+        r#"{"created_at":1}"#,
+        r#"{"expires_at":1}"#,
+        r#"{"created_at":0,"expires_at":1}"#,
+        r#"{"a":1}"#,
+        r#"{"a":"1"}"#,
+        r#"{"a":1,"b":2}"#,
+    ];
+    for (at, body) in others.iter().enumerate() {
+        assert!(others[..at].iter().all(|other| of(other) != of(body)), "{body}");
+    }
+    let whole = r#"{"created_at":"2026-01-30T16:00:00Z","expires_at":"2026-01-30T17:00:00Z"}"#;
+    let named = read(whole).unwrap();
+    assert_eq!(named.fingerprint(), 17_321_592_461_120_615_403);
+    assert_ne!(named.fingerprint(), named.fingerprint_without_id());
+    assert_eq!(stored("{}").fingerprint(), named.fingerprint(), "it is that of a body with all that the signal holds");
+}
+
 #[test]
 fn a_patch_changes_what_it_names_and_nothing_else() {
     let before = stored(r#"{"confidence":80,"note":{"a":1,"b":{"c":2}},"session":"LONDON"}"#);

@@ -1,8 +1,8 @@
 //! A signal of a sender that gives it no id: the id is made from the symbol and the time.
 //!
 //! The time alone would not do, as two signals may have one; so a signal that finds its id taken by another gets a
-//! number after it. A sender that sends the same body again after a timeout means the same signal: one that says when
-//! it was created finds it by its id, one that does not is compared with those that live.
+//! number after it. A sender that sends the same body again after a timeout means the same signal: a body that names a
+//! time always does, and one that names none means a signal that lives.
 
 use smol_str::format_smolstr;
 
@@ -26,24 +26,22 @@ impl UnnamedSignal {
         SignalDraft::from_object(object, Some(&SignalId::made("unnamed"))).map(Self)
     }
 
-    /// Whether it says when it was created, so that its ids are the same each time that it is sent.
+    /// Whether this body, sent again, means `stored`, which one with its fingerprint published.
+    ///
+    /// One that names a time always does. One that names none does until the signal expires, also if that was put off.
+    /// An end that was brought forward does not count: the body may come late, and its sender wants no second signal.
+    ///
+    /// - `lifetime_ms`: how long a signal lives that names no expiry.
     #[must_use]
-    pub fn has_time(&self) -> bool {
-        self.0.created_at.is_some()
+    pub fn means(&self, stored: &Signal, now: UnixMillis, lifetime_ms: i64) -> bool {
+        let has_time = self.0.created_at.is_some() || self.0.expires_at.is_some();
+        has_time || now < stored.expires_at.max(stored.created_at.plus_millis(lifetime_ms))
     }
 
-    /// When it says that it expires.
+    /// As [`SignalDraft::fingerprint`].
     #[must_use]
-    pub fn expires_at(&self) -> Option<UnixMillis> {
-        self.0.expires_at
-    }
-
-    /// Whether `stored` is the signal that this body published before, and it is not expired.
-    #[must_use]
-    pub fn has_published(&self, stored: &Signal, now: UnixMillis) -> bool {
-        stored.symbol == self.0.symbol
-            && !stored.is_expired(now)
-            && self.clone().called(stored.id.clone()).agrees_with(stored)
+    pub fn fingerprint(&self) -> u64 {
+        self.0.fingerprint_without_id()
     }
 
     /// The ids that it may have, best first: `EURUSD-20260131T160000Z`, then the same with a number from 2 on.
