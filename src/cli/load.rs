@@ -24,8 +24,8 @@ const HOPELESS: &[&str] = &["busy", "file-replaced", "internal", "storage-failed
 ///
 /// One record a line: {"signal":{…}}, {"overlay":{…}}, {"rate":{"pair":"GBPUSD","price":1.34}}, {"outcome":{…}}. A
 /// folder is read for .ndjson and .jsonl files, and for one record a file in signals/shared/ and `user_overlays/`. A
-/// line that is refused is named with its reason; the others go in. A record with an older time than the stored one is
-/// left out.
+/// line that is refused is named with its reason; the others go in. Of two records the newer wins, and one without a
+/// time is of now; a signal is never replaced. Samples replace nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: overlaid load records.ndjson")]
 pub(super) struct Load {

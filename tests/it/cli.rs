@@ -124,6 +124,36 @@ fn a_file_of_one_record_is_named_by_its_file_where_it_does_not_name_itself() {
     );
 }
 
+/// Somebody tries the samples on the server that trades.
+#[test]
+fn samples_replace_nothing_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let signal = "ELITE_GUARD_XAUUSD_1763875209";
+    let own = [
+        ("/v1/rates/EURUSD".to_owned(), r#"{"price":1.5}"#),
+        ("/v1/rates/USDJPY".to_owned(), r#"{"price":99,"updated_at":"2020-01-01T00:00:00Z"}"#),
+        (format!("/v1/signals/{signal}"), r#"{"symbol":"EURUSD","direction":"SELL","stop_pips":1}"#),
+        ("/v1/users/7001/overlay".to_owned(), r#"{"account_balance":5,"updated_at":"2020-01-01T00:00:00Z"}"#),
+        (format!("/v1/users/7003/outcomes/{signal}"), r#"{"status":"failed","at":"2020-01-01T00:00:00Z"}"#),
+    ];
+    for (path, body) in &own {
+        assert_eq!(server.send("PUT", path, body).status, 201, "{path}");
+    }
+    let read = || own.iter().map(|(path, _)| server.get(path).body).collect::<Vec<_>>();
+    let before = read();
+    for _ in 0..2 {
+        let loaded = done(run(folder.path(), &["load", SAMPLES]));
+        assert!(loaded.contains(" 0 changed, ") && loaded.ends_with(" 0 refused\n"), "{loaded}");
+        assert_eq!(read(), before);
+    }
+    drop(server);
+    for file in fs::read_dir(SAMPLES).unwrap() {
+        let path = file.unwrap().path();
+        assert!(fs::read_to_string(&path).unwrap().starts_with(r#"{"sample_time":"#), "{}", path.display());
+    }
+}
+
 #[test]
 fn each_step_of_a_size_is_shown() {
     let folder = tempfile::tempdir().unwrap();
