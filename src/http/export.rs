@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::Admin;
+use super::answer;
 use super::extract::{Nothing, Query};
 use super::missions::by_accept;
 use super::problem::Problem;
@@ -15,7 +16,8 @@ use super::qvalue;
 /// `GET /v1/export`: everything that is stored now but tokens, as `POST /v1/import` and `overlaid load` read it:
 /// signals before the outcomes on them. An answer that breaks off is not the whole.
 pub(super) async fn export(Admin(service): Admin, _: Query<Nothing>, headers: HeaderMap) -> Result<Response, Problem> {
-    let pieces = ReceiverStream::new(service.export().await?);
+    let (cursor, pieces) = service.export().await?;
     let head = [(CONTENT_TYPE, qvalue::lines(&headers)), (CACHE_CONTROL, "no-store")];
-    Ok(by_accept((head, Body::from_stream(pieces)).into_response()))
+    let answer = (head, Body::from_stream(ReceiverStream::new(pieces))).into_response();
+    Ok(answer::as_of(cursor, by_accept(answer)))
 }

@@ -70,14 +70,17 @@ pub(super) async fn explain_mission(
     Path(OfSignal { signal }): Path<OfSignal>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let cursor = service.cursor();
     let steps = service.with_mission(&signal, &user, |view| view.explain(&service)).await??;
-    if !qvalue::prefers(&headers, TEXT) {
+    let answer = if qvalue::prefers(&headers, TEXT) {
+        let lines: Vec<_> = steps.iter().map(|step| format!("{:<13} {}\n", step.name, step.text)).collect();
+        let head = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "private, no-cache")];
+        (head, lines.concat()).into_response()
+    } else {
         let steps: Vec<_> = steps.iter().map(|step| json!({ "name": step.name, "text": step.text })).collect();
-        return Ok(by_accept(answer::json(json!({ "steps": steps }).to_string().into_bytes())));
-    }
-    let lines: Vec<_> = steps.iter().map(|step| format!("{:<13} {}\n", step.name, step.text)).collect();
-    let head = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "private, no-cache")];
-    Ok(by_accept((head, lines.concat()).into_response()))
+        answer::json(json!({ "steps": steps }).to_string().into_bytes())
+    };
+    Ok(answer::as_of(cursor, by_accept(answer)))
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::blocking::blocking;
 use super::{Service, ServiceError, export_lines};
+use crate::domain::Cursor;
 use crate::store::{Snapshot, StoreError};
 
 /// Exports that are made at once: each has a thread, and keeps the pages that its snapshot shows from being used again.
@@ -18,15 +19,15 @@ const PIECE_BYTES: usize = 32 * 1024;
 type Piece = Result<Vec<u8>, StoreError>;
 
 impl Service {
-    /// Starts an export of what is stored now, tokens left out, and returns its pieces. Waits while too many others are
-    /// under way.
+    /// Starts an export of what is stored now, tokens left out. Returns the last change that it is sure to show, and its
+    /// pieces. Waits while too many others are under way.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Store`]; [`ServiceError::Busy`] if the kernel gives no thread.
-    pub async fn export(&self) -> Result<mpsc::Receiver<Piece>, ServiceError> {
+    pub async fn export(&self) -> Result<(Cursor, mpsc::Receiver<Piece>), ServiceError> {
         let permit = Arc::clone(&self.shared.exports).acquire_owned().await.map_err(|_| ServiceError::Busy)?;
-        let service = self.clone();
+        let (service, cursor) = (self.clone(), self.cursor());
         let snapshot = blocking(move || service.snapshot()).await?;
         let (sender, pieces) = mpsc::channel(1);
         // The thread waits for the client, so it is none of those that others need.
@@ -38,7 +39,7 @@ impl Service {
             }
         };
         thread::Builder::new().name("export".to_owned()).spawn(work).map_err(|_| ServiceError::Busy)?;
-        Ok(pieces)
+        Ok((cursor, pieces))
     }
 }
 

@@ -39,7 +39,8 @@ fn an_export_shows_one_state_however_slowly_it_is_read() {
             }
         }
         served.world.put_rate(r#"{"pair":"EURUSD","price":2}"#).await;
-        let mut pieces = served.world.service.export().await.unwrap();
+        let (cursor, mut pieces) = served.world.service.export().await.unwrap();
+        assert_eq!(cursor, served.world.service.cursor());
         let mut text = pieces.recv().await.unwrap().unwrap();
         assert!(text.len() < 100_000, "it comes in pieces");
         served.world.put_overlay(r#"{"user_id":"zzz"}"#).await;

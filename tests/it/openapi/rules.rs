@@ -112,6 +112,58 @@ fn refusals_are_described_with_what_their_heads_say() {
     }
 }
 
+/// A client that reads, writes or exports records can follow from there.
+#[test]
+fn every_answer_about_records_names_the_cursor_that_it_is_as_of() {
+    const RECORDS: [&str; 7] =
+        ["/v1/signals", "/v1/users", "/v1/rates", "/v1/instruments", "/v1/hooks", "/v1/import", "/v1/export"];
+    let document = document();
+    let mut count = 0;
+    for (method, path, operation) in operations(&document) {
+        let is_about_records = RECORDS.iter().any(|prefix| path.starts_with(prefix)) || path == "/v1/admin/prune";
+        let responses = operation["responses"].as_object().unwrap().iter();
+        for (status, response) in responses.filter(|(status, _)| status.starts_with(['2', '3'])) {
+            let names_it = resolved(&document, response)["headers"].get("Overlaid-Cursor").is_some();
+            assert_eq!(names_it, is_about_records, "{method} {path} {status}");
+            count += usize::from(is_about_records);
+        }
+    }
+    assert!(count > 30, "{count}");
+}
+
+/// Lists whose cursors look different have one parameter each, which says how.
+#[test]
+fn the_cursor_of_a_page_fits_the_parameter_that_takes_it() {
+    let document = document();
+    let folder = tempfile::tempdir().unwrap();
+    let [_, admin] = [(); 2].map(|()| create_token(folder.path(), "admin"));
+    let server = Server::with_samples(folder.path());
+    let bearer = [("content-type", "application/json"), ("authorization", &*format!("Bearer {admin}"))];
+    let send = |method: &str, path: &str, body: &str| server.send_with(method, path, &bearer, body.as_bytes());
+    let [signal, other] = ["ELITE_GUARD_EURUSD_1763905800", "ELITE_GUARD_XAUUSD_1763875209"];
+    for signal in [signal, other] {
+        send("PUT", &format!("/v1/users/7001/outcomes/{signal}"), r#"{"status":"fired"}"#);
+    }
+    let mut lists = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let parameters = parameters.map(|parameter| resolved(&document, parameter));
+        let Some(parameter) = parameters.clone().find(|parameter| parameter["name"] == "cursor") else { continue };
+        let takes_status = parameters.clone().any(|parameter| parameter["name"] == "status");
+        let validator = validator(&document, &parameter["schema"]);
+        assert!(!validator.is_valid(&json!("")) && !validator.is_valid(&json!("!")), "{path}");
+        for status in if takes_status { &["&status=all", "&status=active"][..] } else { &[""] } {
+            let path = path.replace("{user}", "7001").replace("{signal}", signal);
+            let page = send(&method, &format!("{path}?limit=1{status}"), "").json();
+            let cursor = page["next_cursor"].as_str().unwrap_or_else(|| panic!("{path} has one row: {page}"));
+            check(&validator, &page["next_cursor"].to_string());
+            assert_eq!(send(&method, &format!("{path}?cursor={cursor}{status}"), "").status, 200, "{path}");
+            lists.insert(path);
+        }
+    }
+    assert_eq!(lists.len(), 6, "{lists:?}");
+}
+
 #[test]
 fn every_body_has_examples_that_fit() {
     let document = document();
