@@ -130,8 +130,8 @@ fn axe_finds_nothing_serious_on_any_page() {
 fn check_by_axe(browser: &Browser, axe: &str, page: &str) {
     // It is run by the driver, which the page's policy does not concern.
     browser.run(axe);
-    for scheme in ["light", "dark"] {
-        browser.look(1280, 900, scheme);
+    for (width, scheme) in [(1280, "light"), (360, "dark")] {
+        browser.look(width, 900, scheme);
         browser.run(
             "delete window.axeFound;
              axe.run().then((found) => { window.axeFound = found.violations
@@ -139,7 +139,7 @@ fn check_by_axe(browser: &Browser, axe: &str, page: &str) {
                 .map((one) => `${one.id}: ${one.nodes.map((node) => node.target).join(' ')}`) })",
         );
         let serious = browser.until("return window.axeFound && { found: window.axeFound }");
-        assert_eq!(serious["found"], serde_json::json!([]), "{page} in {scheme}");
+        assert_eq!(serious["found"], serde_json::json!([]), "{page} at {width} in {scheme}");
     }
 }
 
@@ -166,6 +166,9 @@ fn the_page_and_the_documentation_lead_to_each_other_by_keyboard() {
     browser.sees("h1", "Documentation");
     follow_by_keyboard(&browser, "/");
     browser.sees("h1", "Overview");
+    open(&browser, &server, &format!("/signals/{SIGNAL}"));
+    browser.click(".bars a");
+    browser.until("return location.pathname === '/docs/missions' && document.querySelector(':target')");
 }
 
 #[test]
@@ -349,6 +352,11 @@ fn a_view_loads_no_more_with_many_users_and_signals_than_with_few() {
     browser.sees("td.name", "149999");
     browser.look(1280, 900, "light");
     open(&browser, &server, "/users");
-    browser.sees(".pager", "Next page");
     browser.picture("many-users");
+    browser.sees("td.name", "100048");
+    browser.click(".pager a");
+    browser.sees("td.name", "100049");
+    browser.until("return document.querySelector('.block').getBoundingClientRect().top > -1");
+    browser.run("history.back()");
+    browser.sees("td.name", "100048");
 }

@@ -214,5 +214,12 @@ fn the_documentation_is_searched_in_a_browser() {
         assert_eq!(browser.run("return document.documentElement.scrollWidth <= innerWidth"), true, "{page}");
         browser.picture(&format!("docs-{page}-{width}-{scheme}"));
     }
+    browser.look_on_paper();
+    browser.open(&format!("http://{}/docs/records", server.address));
+    let shown = "return ['header', 'nav', 'main'].map((name) => document.querySelector(name).checkVisibility())";
+    assert_eq!(browser.run(shown), serde_json::json!([false, false, true]));
+    let wraps = "return [...document.querySelectorAll('pre')].every((one) => one.scrollWidth <= one.clientWidth)";
+    assert_eq!(browser.run(wraps), true, "what goes beyond the paper is lost");
+    browser.picture("docs-records-paper");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

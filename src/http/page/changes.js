@@ -4,7 +4,6 @@ import { get, path, query } from "./api.js";
 import { chip, h, table } from "./dom.js";
 import { clock, number } from "./format.js";
 
-/** Newest first. */
 const KEPT = 200;
 const log = [];
 

@@ -45,7 +45,6 @@ export function money(value, currency) {
 
 export const percent = (share) => (share == null ? NONE : `${number(share * 100, 0, share > 0 && share < 0.1 ? 1 : 0)} %`);
 
-/** Bytes in binary units. */
 export function bytes(count) {
   if (count == null) return NONE;
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -54,7 +53,6 @@ export function bytes(count) {
   return `${number(value, 0, at === 0 || value >= 100 ? 0 : 1)} ${units[at]}`;
 }
 
-/** Microseconds. */
 export const latency = (us) => (us < 1000 ? `${number(us)} µs` : `${number(us / 1000, 0, us < 10000 ? 1 : 0)} ms`);
 
 /** A length of time in its two largest units. */

@@ -55,27 +55,28 @@ function say(kind, text) {
   if (state.textContent !== text) state.textContent = text;
 }
 
-/** Shows the view of the address. */
 async function open() {
   const before = shown;
   shown = route();
   for (const link of document.querySelectorAll(".side nav a[href^=\"#\"]")) {
     const at = link.hash.slice(1), here = location.hash.slice(1).split("?")[0] || "/";
-    link.ariaCurrent = at === here || (at !== "/" && here.startsWith(`${at}/`)) ? "page" : null;
+    link.ariaCurrent = at === here || here.startsWith(`${at}/`) ? "page" : null;
   }
   const { view, parameters } = shown;
+  // The next page of a list begins at its top.
+  const list = document.activeElement.closest(".pager")?.parentElement;
+  place.ariaBusy = "true";
   if (before?.view !== view || before?.parameters.id !== parameters.id) {
     title.replaceChildren(view.title(parameters));
     place.replaceChildren(h("div", { class: "skeleton" }, h("p", { class: "hidden" }, "Loading…"), h("div"), h("div"), h("div")));
-    place.ariaBusy = "true";
     scrollTo(0, 0);
     // A reader of the screen hears where it is now.
     if (before) title.focus({ preventScroll: true });
   }
   await refresh();
+  list?.scrollIntoView();
 }
 
-/** Reads the shown view again. */
 async function refresh() {
   loading?.abort();
   clearTimeout(timer);
@@ -199,5 +200,5 @@ document.querySelector(".skip").onclick = (event) => {
 };
 addEventListener("hashchange", open);
 document.addEventListener("visibilitychange", () => (document.hidden ? poll?.abort() : refresh()));
-setInterval(() => !document.hidden && tick(now()) && shown.view !== undefined && banner.hidden && refresh(), PAUSE_MS);
+setInterval(() => !document.hidden && tick(now()) && banner.hidden && refresh(), PAUSE_MS);
 open();

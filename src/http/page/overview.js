@@ -50,7 +50,7 @@ function charts({ recent: { slots: all, slot_s: seconds, total } }) {
   const share = (title, of) => chart(title, percent(of(last)), `${percent(of(total))} in 15 min`, slots.map(of));
   return h("div", { class: "charts" },
     count("Requests", "requests"),
-    chart("Latency", latency(last.p50_us), `99 % within ${latency(last.p99_us)}`, line("p99_us"), line("p50_us")),
+    chart("Latency, median", latency(last.p50_us), `99 % within ${latency(last.p99_us)}`, line("p99_us"), line("p50_us")),
     share("Not modified", held), count("Writes", "writes"), share("Cache hits", hits));
 }
 

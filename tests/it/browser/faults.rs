@@ -116,7 +116,7 @@ fn the_state_names_what_is_not_well_and_what_to_do() {
     while server.get(&format!("/v1/signals/{SIGNAL}/missions")).status != 200 {}
     open(&browser, &server, "/");
     browser.sees("#verdict.warn", "Serving reads and writes.");
-    browser.sees("#verdict", " h old: make one with overlaid backup.");
+    browser.sees("#verdict", " old: make one with overlaid backup.");
     browser.sees("#verdict", "21 rates are old: see that the price feed runs.");
     browser.sees("#verdict", "balances are old: see that the terminals push them.");
     // Somebody who has the file open for longer than a copy may take.
@@ -175,6 +175,23 @@ fn a_token_that_allows_little_or_ends_is_told_so() {
     // The token is this tab's, and outlives a reload.
     browser.run("location.reload()");
     browser.sees("dd", "12.00 EUR");
+}
+
+#[test]
+fn a_view_that_takes_long_shows_that_it_is_being_read() {
+    let Some(browser) = Browser::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_samples(folder.path());
+    open(&browser, &server, "/users");
+    server.signal("STOP");
+    browser.enter("[name=text]", "7002");
+    browser.until("return getComputedStyle(document.getElementById('view')).opacity < 1");
+    browser.sees("td.name", "7001");
+    browser.click("nav a[href='#/signals']");
+    browser.sees("#view", "Loading…");
+    server.signal("CONT");
+    browser.sees("td.name", "USDJPY");
+    browser.until("return getComputedStyle(document.getElementById('view')).opacity === '1'");
 }
 
 #[test]

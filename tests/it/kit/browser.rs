@@ -174,6 +174,13 @@ impl Browser {
         self.chromium("Emulation.setEmulatedMedia", &features);
     }
 
+    /// Has pages look as they are printed, on A4.
+    #[track_caller]
+    pub(crate) fn look_on_paper(&self) {
+        self.look(794, 1123, "light");
+        self.chromium("Emulation.setEmulatedMedia", &json!({ "media": "print" }));
+    }
+
     /// Puts a picture of the window into `target/screens`.
     #[track_caller]
     pub(crate) fn picture(&self, name: &str) {
