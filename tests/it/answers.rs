@@ -676,6 +676,9 @@ fn hosts_origins_and_proxies_are_answered_as_recorded() {
         GET /v1/rates  host: 10.0.0.1:7717
         GET /v1/rates  host:
         GET /v1/rates  host: a b
+        GET /v1/rates  host: localhost:abc
+        GET /v1/rates  host: localhost:99999
+        GET http://localhost:99999/v1/rates  host: localhost
         GET /v1/rates  host: localhost  host: localhost
         GET http://example.org/v1/rates  host: localhost
         GET /v1/rates  origin: http://localhost

@@ -148,16 +148,16 @@ fn a_patch_or_a_delete_obeys_them_and_what_is_absent_is_absent_under_any() {
 }
 
 #[test]
-fn a_read_obeys_them_and_a_view_too() {
+fn a_read_obeys_them_and_so_do_a_view_and_what_is_made_of_all_views() {
     let world = World::new();
     world.server.send("PUT", "/v1/users/u/overlay", r#"{"account_balance":10000,"risk_percent":2}"#);
-    let view = "/v1/users/u/missions/S".to_owned();
+    let views = ["/v1/users/u/missions/S", "/v1/signals/S/missions", "/v1/signals/S/summary"].map(str::to_owned);
     let records = kinds().map(|kind| {
         let path = (kind.path)(7);
         world.make(&kind, &path);
         path
     });
-    for path in records.into_iter().chain([view]) {
+    for path in records.into_iter().chain(views) {
         let whole = world.server.get(&path);
         let tag = whole.header("etag").unwrap().trim_start_matches("W/").to_owned();
         for method in ["GET", "HEAD"] {
@@ -177,6 +177,28 @@ fn a_read_obeys_them_and_a_view_too() {
         }
         let absent = path.replace("u7", "nobody").replace("s7", "none").replace("XAH", "XZZ").replace("/S", "/none");
         assert_eq!(world.ask("GET", &absent, &[("if-match", "*")], "", "").status, 404, "{absent}");
+    }
+}
+
+/// What has no tag has none that a client could name, and a `POST` is about no record that is there.
+#[test]
+fn what_has_no_tag_and_a_post_pass_over_them() {
+    let world = World::new();
+    world.server.send("PUT", "/v1/users/u/overlay", r#"{"account_balance":10000,"risk_percent":2}"#);
+    let lines = ("accept", "application/x-ndjson");
+    for condition in CONDITIONS.into_iter().filter(|condition| !condition.is_empty()) {
+        let asked = [condition, &[lines]].concat();
+        for path in
+            ["/v1/users/u/missions/S/explanation", "/v1/signals/S/missions", "/v1/export", "/v1/changes?limit=1"]
+        {
+            let answer = world.ask("GET", path, &asked, "\"t\"", "");
+            assert_eq!((answer.status, answer.header("etag")), (200, None), "{path} {condition:?}");
+        }
+        let body = r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20,"created_at":"2099-01-01T00:00:00Z"}"#;
+        let published = world.ask("POST", "/v1/signals", condition, "\"t\"", body);
+        assert!(matches!(published.status, 200 | 201), "{condition:?}");
+        let pruned = world.ask("POST", "/v1/admin/prune?before=2000-01-01T00:00:00Z", condition, "\"t\"", "");
+        assert_eq!(pruned.status, 200, "{condition:?}");
     }
 }
 

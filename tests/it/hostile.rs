@@ -259,11 +259,24 @@ fn a_head_that_two_programs_can_understand_differently_is_refused() {
     };
     let get = |fields: &str| format!("GET /v1/rates HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n");
     let ask = |request: &str| server.send_raw(request).pop().unwrap();
-    for coding in ["gzip, chunked", "gzip\r\ntransfer-encoding: chunked", "identity, chunked"] {
+    for coding in [
+        "gzip, chunked",
+        "gzip\r\ntransfer-encoding: chunked",
+        "identity, chunked",
+        "chunked, chunked",
+        "chunked\r\ntransfer-encoding: chunked",
+    ] {
         refused(&ask(&put(coding)), 501, "transfer-coding", None);
     }
     assert_eq!(ask(&get("")).json()["rates"], serde_json::json!([]), "nothing was taken from them");
-    refused(&ask(&get("authorization: Bearer a\r\nauthorization: Bearer b\r\n")), 400, "malformed-request", None);
+    for twice in
+        ["authorization: Bearer a\r\nauthorization: Bearer b\r\n", "content-type: a/b\r\ncontent-type: a/b\r\n"]
+    {
+        refused(&ask(&get(twice)), 400, "malformed-request", None);
+    }
+    let kinds = "chunked\r\ncontent-type: text/plain";
+    refused(&ask(&put(kinds)), 400, "malformed-request", None);
+    assert_eq!(ask(&get("")).json()["rates"], serde_json::json!([]), "nothing was taken from it");
     for fine in [put("chunked"), put("Chunked"), get("authorization: Bearer a\r\n")] {
         assert!(ask(&fine).status < 300, "{fine:?}");
     }
@@ -283,6 +296,9 @@ fn a_request_has_to_name_one_host() {
         get("1.1", "host: a b\r\n"),
         get("1.1", "host: x/y\r\n"),
         get("1.1", "host: u@x\r\n"),
+        get("1.1", "host: localhost:abc\r\n"),
+        get("1.1", "host: localhost:99999\r\n"),
+        get("1.1", "host: localhost\r\n").replace("/healthz", "http://localhost:99999/healthz"),
         // Its body is not taken for a request.
         put.to_owned(),
         // The absolute form does not stand for the header.

@@ -131,6 +131,24 @@ fn every_answer_about_records_names_the_cursor_that_it_is_as_of() {
     assert!(count > 30, "{count}");
 }
 
+#[test]
+fn conditions_are_described_where_they_are_looked_at() {
+    let document = document();
+    for (method, path, operation) in operations(&document) {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let names: BTreeSet<_> =
+            parameters.filter_map(|parameter| resolved(&document, parameter)["name"].as_str()).collect();
+        let can_fail = operation["responses"].get("412").is_some();
+        let is_of_record = match &*method {
+            "GET" => operation["responses"].get("304").is_some(),
+            "POST" => false,
+            _ => !path.starts_with("/v1/admin/"),
+        };
+        let described = ["If-Match", "If-None-Match"].map(|name| names.contains(name));
+        assert_eq!((described, can_fail), ([is_of_record; 2], is_of_record), "{method} {path}");
+    }
+}
+
 /// Lists whose cursors look different have one parameter each, which says how.
 #[test]
 fn the_cursor_of_a_page_fits_the_parameter_that_takes_it() {
