@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::kit::{Browser, Server, create_token, skipped};
 
 const SIGNAL: &str = "ELITE_RAPID_EURUSD_1763904604";
+/// Lots of its instrument are multiples of 0.1.
+const US30: &str = "ELITE_GUARD_US30_1763897444";
 
 /// The address of a view.
 fn at(server: &Server, view: &str) -> String {
@@ -91,6 +93,38 @@ fn every_view_shows_the_samples_in_both_schemes_and_on_any_width() {
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(asked_elsewhere(&browser), serde_json::json!([]));
+}
+
+#[test]
+fn lots_have_the_decimals_of_the_lot_step_in_every_view() {
+    let Some(browser) = Browser::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_samples(folder.path());
+    let column = |name: &str| {
+        let script = format!(
+            "const at = [...document.querySelectorAll('th')].findIndex((one) => one.innerText === '{name}');
+             return [...document.querySelectorAll('tbody tr')].map((row) => row.cells[at]?.innerText)"
+        );
+        let cells = browser.run(&script);
+        cells.as_array().unwrap().iter().filter_map(|cell| cell.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    for (signal, decimals) in [(SIGNAL, 2), (US30, 1)] {
+        open(&browser, &server, &format!("/signals/{signal}"));
+        let lots = column("Lots");
+        assert!(lots.len() == 25 && lots.iter().filter(|size| *size != "–").count() > 20, "{lots:?}");
+        for size in lots.iter().filter(|size| *size != "–") {
+            assert_eq!(size.split_once('.').map(|(_, places)| places.len()), Some(decimals), "{signal}: {size}");
+        }
+    }
+    open(&browser, &server, "/users/7002");
+    let (symbols, lots) = (column("Symbol"), column("Lots"));
+    let of = |symbol| symbols.iter().position(|one| one == symbol).map(|at| lots[at].as_str());
+    assert_eq!((of("GBPJPY"), of("US30")), (Some("2.90"), Some("3.4")));
+    open(&browser, &server, &format!("/users/7024/missions/{SIGNAL}"));
+    browser.sees("dd", "0.04");
+    open(&browser, &server, &format!("/users/7015/missions/{US30}"));
+    browser.sees(".verdict", "17.8 lots");
+    browser.sees(".ladder", "17.8 lots");
 }
 
 /// axe-core is a stranger's tool: `AXE` names the `axe.min.js` that `.ci/strangers` installs.
@@ -214,6 +248,12 @@ fn a_person_finds_a_signal_a_user_and_a_mission_by_keyboard() {
     browser.enter("[name=text]", "xauusd");
     browser.until("return location.hash.includes('symbol=xauusd')");
     browser.until("return [...document.querySelectorAll('td.name')].every((cell) => cell.innerText === 'XAUUSD')");
+    browser.run("document.querySelector('select').focus()");
+    browser.press("expired");
+    browser.until("return location.hash === '#/signals?status=expired&symbol=xauusd'");
+    browser.sees("h2", "Expired");
+    browser.run("history.back()");
+    browser.sees("h2", "Active, soonest to expire first");
     browser.click("td.name a");
     browser.sees("h1", "XAUUSD");
     assert_eq!(browser.run("return document.activeElement.id"), "title", "a reader of the screen hears the new view");

@@ -89,7 +89,6 @@ export const search = (label, value, hint, button, go, ...more) => h("form", {
 }, more, h("label", null, label, h("input", { name: "text", value: value ?? "", "data-value": value ?? "", placeholder: hint, autocomplete: "off", spellcheck: "false" })),
 h("button", null, button));
 
-/** A link to the next page of a list, if there is one. */
 export const pager = (page, href, name = "Next page") =>
   page.next_cursor && h("p", { class: "pager" }, h("a", { href: href(page.next_cursor) }, name));
 

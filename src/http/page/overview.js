@@ -47,7 +47,7 @@ function charts({ recent: { slots: all, slot_s: seconds, total } }) {
     const rate = last[name] / seconds;
     return chart(title, `${number(rate, 0, rate < 10 ? 1 : 0)}/s`, `${number(total[name])} in 15 min`, line(name));
   };
-  const share = (title, of) => chart(title, percent(of(last)), `${percent(of(total))} in 15 min`, slots.map(of));
+  const share = (title, of) => chart(title, percent(of(last)), of(total) == null ? "nothing yet" : `${percent(of(total))} in 15 min`, slots.map(of));
   return h("div", { class: "charts" },
     count("Requests", "requests"),
     chart("Latency, median", latency(last.p50_us), `99 % within ${latency(last.p99_us)}`, line("p99_us"), line("p50_us")),

@@ -53,11 +53,11 @@ const overlayFacts = (overlay) => {
 };
 
 const missionTable = (id, views) => table("Active missions",
-  [["Symbol", "name"], ["", ""], ["Time left", "number"], ...missionColumns], views.map(({ signal, mission }) => ({
+  [["Symbol", "name"], ["", ""], ...missionColumns, ["Time left", "number"]], views.map(({ signal, mission }) => ({
     key: signal.signal_id,
     cells: [
       h("a", { href: path`#/users/${id}/missions/${signal.signal_id}`, title: signal.signal_id }, signal.symbol), direction(signal.direction),
-      timeLeft(signal, now()), ...missionCells(mission),
+      ...missionCells(mission), timeLeft(signal, now()),
     ],
   })), "No signal is active.");
 
