@@ -2,8 +2,11 @@
 //!
 //! `cargo bench --bench neighbours` prints a table; `-- --quick` takes a fifth of the users and shorter turns,
 //! `--check` exits with 1 if a limit does not hold. Good clients ask for one view or `/healthz` every millisecond,
-//! alone and beside each mix of batches in turn; a ratio is made inside one round. The clients that read batches run
-//! only where the processors are idle: what they cost the machine is no fault of the server.
+//! alone and beside each mix of batches in turn; a ratio is made inside one round.
+//!
+//! Clients stand for machines of their own, and what they cost this one is no fault of the server: those that read
+//! batches run only where the processors are idle; a good one runs at once when its answer is there, which needs root
+//! (`CAP_SYS_NICE`). The time alone has the wake of a processor that sleeps, as a server without load has.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -70,7 +73,7 @@ impl Greedy {
 
     /// Reads batches until it is told to stop; returns how many.
     fn run(self, address: SocketAddr, stop: &AtomicBool) -> u64 {
-        give_way();
+        schedule(&["--idle", "--pid", "0"]);
         let (mut buffer, mut count) = (vec![0; 64 * 1024], 0);
         while !stop.load(Ordering::Relaxed) {
             let mut stream = TcpStream::connect(address).unwrap();
@@ -90,12 +93,12 @@ impl Greedy {
     }
 }
 
-/// Has the calling thread run only while no other thread wants the processor, at once: the kernel lets a thread that is
-/// merely nicer run its slice to the end.
-fn give_way() {
+/// Sets the policy of the calling thread: of `--idle` the kernel runs it only while no other thread wants the processor
+/// (one that is merely nicer runs its slice to the end), of `--fifo` before all others.
+fn schedule(policy: &[&str]) {
     let thread = rustix::thread::gettid().to_string();
-    let told = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status();
-    assert!(told.unwrap().success(), "chrt (util-linux) could not set the policy");
+    let told = Command::new("chrt").args(policy).arg(&thread).status();
+    assert!(told.unwrap().success(), "chrt (util-linux) could not set the policy {policy:?}: are you root?");
 }
 
 /// A name, and how many of which clients.
@@ -119,18 +122,23 @@ fn mixes() -> Vec<(&'static str, Vec<Greedy>)> {
 
 /// How long a good client waited, each time.
 fn good_client(address: SocketAddr, users: usize, turn: Duration) -> Vec<Duration> {
-    let mut client = Client::connect(address);
-    let (mut dice, mut latencies) = (Dice::new(7), Vec::new());
-    let end = Instant::now() + turn;
-    while Instant::now() < end {
-        let view = data::view_path(dice.below(users));
-        let request = data::get(if latencies.len() % 4 == 0 { "/healthz" } else { &view }, "");
-        let sent = Instant::now();
-        client.send(&request);
-        latencies.push(sent.elapsed());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    latencies
+    let ask = || {
+        schedule(&["--fifo", "--pid", "1"]);
+        let mut client = Client::connect(address);
+        let (mut dice, mut latencies) = (Dice::new(7), Vec::new());
+        let end = Instant::now() + turn;
+        while Instant::now() < end {
+            let view = data::view_path(dice.below(users));
+            let request = data::get(if latencies.len() % 4 == 0 { "/healthz" } else { &view }, "");
+            let sent = Instant::now();
+            client.send(&request);
+            latencies.push(sent.elapsed());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        latencies
+    };
+    // The policy ends with the thread.
+    std::thread::scope(|scope| scope.spawn(ask).join().unwrap())
 }
 
 fn us(duration: Duration) -> f64 {
@@ -185,7 +193,7 @@ fn pushes_beside_imports(server: &Overlaid, turn: Duration) -> bool {
         for import in 0..IMPORTS {
             let (stop, lines) = (&stop, &lines);
             scope.spawn(move || {
-                give_way();
+                schedule(&["--idle", "--pid", "0"]);
                 let mut version = import as u64;
                 while !stop.load(Ordering::Relaxed) {
                     version += 1;

@@ -2,10 +2,10 @@
 //!
 //! A view costs microseconds; a page of views costs a millisecond, and a batch that is compressed seconds. So handlers
 //! of lists, and the layer that compresses their answers, run on a runtime of their own, whose few threads have a low
-//! priority: the kernel gives their processor to a thread that answers views. A batch that is sent plain is made by its
-//! own connection as it is written, since to hand a piece to another thread costs more than to make it. In either case
-//! the connection lets others have a turn after each piece. Little is made ahead of the client, so a slow one costs
-//! little memory, which the [`MemoryBudget`] counts.
+//! priority and give way often: the kernel gives their processor to a thread that answers views. A batch that is sent
+//! plain is made by its own connection as it is written, since to hand a piece to another thread costs more than to make
+//! it. In either case the connection lets others have a turn after each piece. Little is made ahead of the client, so a
+//! slow one costs little memory, which the [`MemoryBudget`] counts.
 
 use std::future::poll_fn;
 use std::io;
@@ -32,6 +32,8 @@ use crate::service::ServiceError;
 /// Bytes of a piece: takes a connection some ten microseconds to write. The client of smaller ones is woken so often
 /// that a batch takes longer.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
+/// Bytes that the compressor is handed at a time: take it some hundred microseconds.
+const COMPRESSOR_BYTES: usize = 32 * 1024;
 /// Compressed pieces that are made ahead of their client: a thread of low priority may wait for its turn after each
 /// time that it has nothing to do.
 const PIECES_AHEAD: usize = 4;
@@ -147,6 +149,49 @@ pub(super) async fn answer(State(background): State<Background>, mut request: Re
     })
 }
 
+/// Has the kernel run a thread that waits for this processor. Without it a thread of low priority keeps the processor to
+/// the end of its slice, some milliseconds, when one that answers views is woken.
+pub(super) fn give_way() {
+    std::thread::yield_now();
+}
+
+/// Hands the compressor the answer of a handler in pieces, with a turn for other threads before each: it works on all
+/// that it is given at once, which takes milliseconds for a page.
+pub(super) async fn cut_for_compressor(request: Request, next: Next) -> Response {
+    let is_compressed = request.headers().contains_key(ACCEPT_ENCODING);
+    let response = next.run(request).await;
+    if is_compressed { response.map(|body| Body::new(CutBody { body, rest: Bytes::new() })) } else { response }
+}
+
+struct CutBody {
+    body: Body,
+    /// What is left of the last bytes of the body.
+    rest: Bytes,
+}
+
+impl HttpBody for CutBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        give_way();
+        while self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)?).map(Frame::into_data) {
+                Some(Ok(bytes)) => self.rest = bytes,
+                // No answer has trailers.
+                Some(Err(_)) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+        let piece_bytes = self.rest.len().min(COMPRESSOR_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece_bytes)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
+    }
+}
+
 /// Sends what a body yields, and `None` at its end. A body that fails, or panics, has no end.
 async fn send_pieces(
     mut body: Body,
@@ -159,6 +204,7 @@ async fn send_pieces(
         if sender.send(Some(piece)).await.is_err() {
             return;
         }
+        give_way();
         // Other lists have a turn.
         yield_now().await;
     }
@@ -263,7 +309,7 @@ mod tests {
 
     use axum::Router;
     use axum::http::HeaderName;
-    use axum::middleware::from_fn_with_state;
+    use axum::middleware::{from_fn, from_fn_with_state};
     use axum::routing::get;
     use http_body_util::BodyExt as _;
     use tokio_stream::StreamExt as _;
@@ -322,6 +368,22 @@ mod tests {
         }
         assert_eq!(lengths, [PIECE_BYTES, PIECE_BYTES, PIECE_BYTES / 2]);
         assert!(turns >= 2, "{turns}");
+    }
+
+    #[tokio::test]
+    async fn a_compressor_is_handed_pieces_and_knows_the_length() {
+        let routes = Router::new().route("/", get(async || vec![b'x'; 5 * COMPRESSOR_BYTES / 2]));
+        let layered = routes.layer(from_fn(cut_for_compressor));
+        for (encoding, pieces) in [("gzip", &[2, 2, 1][..]), ("", &[5])] {
+            let mut request = Request::get("/").body(Body::empty()).unwrap();
+            if !encoding.is_empty() {
+                request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
+            }
+            let body = layered.clone().oneshot(request).await.unwrap().into_body();
+            assert_eq!(body.size_hint().exact(), Some(5 * COMPRESSOR_BYTES as u64 / 2));
+            let lengths = body.into_data_stream().map(|piece| piece.unwrap().len() / (COMPRESSOR_BYTES / 2));
+            assert_eq!(lengths.collect::<Vec<_>>().await, pieces, "{encoding}");
+        }
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ impl ListRequest {
     /// 412 if the client wants another list.
     pub(super) fn answer(&self, name: &str, cursor: Cursor, listed: Listed) -> Result<Response, Problem> {
         let page = listed.page.unwrap_or_default();
-        let write = || answer::page_json(name, &page, |_| {});
+        let write = || answer::page_json(name, page, |_| {});
         let answer = answer::unless_held(&EntityTag::of_list(listed.tag), &self.conditions, write)?;
         Ok(answer::as_of(cursor, answer))
     }

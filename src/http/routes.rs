@@ -1,7 +1,7 @@
 //! The routes: which request goes to which handler.
 
 use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
 use tower_http::CompressionLevel;
@@ -53,6 +53,7 @@ pub(super) fn routes(background: &Background) -> Router<AccessState> {
         .route("/v1/users/{user}/missions", get(missions::list_missions_of_user))
         .route("/v1/users", get(users::list_users))
         .route("/v1/export", get(export::export))
+        .layer(from_fn(background::cut_for_compressor))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
     let lists = Router::new()
         .route("/v1/signals", get(signals::list_signals))

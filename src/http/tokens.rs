@@ -84,7 +84,7 @@ pub(super) async fn list_tokens(Admin(service): Admin, Query(query): Query<Token
         let TokenCursor(at, id) = TokenCursor::of(last);
         page.next_cursor = Some(format!("{at}.{id}"));
     }
-    Ok(answer::json(answer::page_json("tokens", &page, |_| {})))
+    Ok(answer::json(answer::page_json("tokens", page, |_| {})))
 }
 
 /// `DELETE /v1/admin/tokens/{id}`: revoke a token. 204 once no request gets in with it; 404 if there is none. Access

@@ -24,6 +24,8 @@ pub const PAGE_ROWS_MAX: usize = 1_000;
 /// Most signals that a page passes over as its filter does not want them: half a millisecond. A page that has passed so
 /// many ends, and its cursor goes on from there.
 const SIGNALS_PASSED_MAX: usize = 300;
+/// Users of a list whose views are made in one go: some ten microseconds.
+const USERS_AT_ONCE: usize = 64;
 /// Most users that a page, or a piece of lines, passes over as it leaves them out: they are in memory, and whether a
 /// mission may be traded takes a tenth of a microsecond.
 pub(super) const USERS_PASSED_MAX: usize = 10_000;
@@ -526,7 +528,7 @@ pub struct Batch {
 /// How views of a batch are separated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separator {
-    /// A comma between two views.
+    /// A comma before each view but the first of what it is appended to.
     Comma,
     /// A newline after each view.
     Newline,
@@ -583,7 +585,7 @@ impl Batch {
         let (mut count, mut passed) = (0, 0);
         while let Some(row) = roster.next(&mut self.position) {
             let outcome = self.next_outcome(row.user());
-            let is_written = self.write_row(&row, outcome, separator, count == 0, out);
+            let is_written = self.write_row(&row, outcome, separator, out);
             (count, passed) = (count + usize::from(is_written), passed + usize::from(!is_written));
             if count >= rows_max || out.len() >= bytes_max || passed >= USERS_PASSED_MAX {
                 break;
@@ -618,9 +620,14 @@ impl Batch {
         separator: Separator,
     ) -> Result<(Self, Page, Vec<UserId>), ServiceError> {
         blocking(move || {
-            let mut page = Page::default();
-            let (count, absent) = self.write_users(&users, bytes_max, separator, &mut page.rows);
-            page.count = count;
+            let (mut page, mut absent) = (Page::default(), Vec::new());
+            for users in users.chunks(USERS_AT_ONCE) {
+                let (count, without) = self.write_users(users, bytes_max, separator, &mut page.rows);
+                page.count += count;
+                absent.extend(without);
+                // A thread that answers views may wait for this processor.
+                std::thread::yield_now();
+            }
             Ok((self, page, absent))
         })
         .await
@@ -643,7 +650,7 @@ impl Batch {
             }
             if let Some(overlay) = self.roster.find(user.as_str()) {
                 let outcome = self.signal.outcome(user.as_str()).map(|stored| stored.outcome.status);
-                count += usize::from(self.write_row(&overlay.row(), outcome, separator, count == 0, out));
+                count += usize::from(self.write_row(&overlay.row(), outcome, separator, out));
             } else if !self.roster.damaged().contains(user.as_str()) {
                 absent.push(user.clone());
             }
@@ -658,7 +665,6 @@ impl Batch {
         row: &Row<'_>,
         outcome: Option<OutcomeStatus>,
         separator: Separator,
-        is_first: bool,
         out: &mut Vec<u8>,
     ) -> bool {
         self.prepare(row.currency);
@@ -671,7 +677,7 @@ impl Batch {
         if self.rows.is_tradable_only && !mission.is_tradable() {
             return false;
         }
-        if separator == Separator::Comma && !is_first {
+        if separator == Separator::Comma && !out.is_empty() {
             out.push(b',');
         }
         let signal = (self.signal.stored.signal.id.as_str().as_bytes(), &*self.signal.json);
