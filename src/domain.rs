@@ -45,5 +45,5 @@ pub use savings::{Kept, Savings, SavingsRow, Takes};
 pub use signal::{Direction, Levels, Signal, SignalDraft, SignalStatus, Target, TargetLevel, UnnamedSignal};
 pub use tier::{Tier, Tiers, UserTier};
 pub(crate) use time::TIME_BYTES_MAX;
-pub use time::{UnixMillis, parse_period};
+pub use time::{PastMoment, UnixMillis, parse_period};
 pub use token::{Expiry, Scope, Token, TokenDraft};

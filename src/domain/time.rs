@@ -164,6 +164,39 @@ pub fn parse_period(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(u64::from(count) * unit_seconds))
 }
 
+/// A moment that is over, as a person names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PastMoment {
+    /// How long ago it was.
+    Ago(Duration),
+    /// When it was.
+    At(UnixMillis),
+}
+
+impl PastMoment {
+    /// Reads a length of time (`90d`, `12h`), a date (`2026-01-31`, from its beginning in UTC) or a time
+    /// (`2026-01-31T16:00:00Z`).
+    ///
+    /// # Errors
+    ///
+    /// Words that say what is needed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let moment = UnixMillis::parse(text).or_else(|| UnixMillis::parse(&format!("{text}T00:00:00Z")));
+        let age = || parse_period(text).ok().map(Self::Ago);
+        let form = "an age is needed (90d, 12h), a date (2026-01-31) or a time (2026-01-31T16:00:00Z)";
+        moment.map(Self::At).or_else(age).ok_or_else(|| form.to_owned())
+    }
+
+    /// The moment, as of now.
+    #[must_use]
+    pub fn resolve(self, now: UnixMillis) -> UnixMillis {
+        match self {
+            Self::At(moment) => moment,
+            Self::Ago(age) => now.plus_millis(-i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
+}
+
 /// RFC 3339 with a `Z`, with milliseconds only where there are any.
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -257,6 +290,21 @@ mod tests {
             let shown = moment.to_string();
             assert_eq!(shown.len(), if moment.0 % 1_000 == 0 { 20 } else { 24 });
             assert_eq!(UnixMillis::parse(&shown), Some(moment));
+        }
+    }
+
+    #[test]
+    fn a_moment_that_is_over_is_an_age_a_date_or_a_time() {
+        let now = UnixMillis::parse("2026-05-01T00:00:00Z").unwrap();
+        let past = |text: &str| PastMoment::parse(text).map(|moment| moment.resolve(now).to_string());
+        let moment = |text: &str| Ok(text.to_owned());
+        assert_eq!(past("90d"), moment("2026-01-31T00:00:00Z"));
+        assert_eq!(past("12h"), moment("2026-04-30T12:00:00Z"));
+        assert_eq!(past("4294967295d"), moment("1970-01-01T00:00:00Z"));
+        assert_eq!(past("2026-01-31"), moment("2026-01-31T00:00:00Z"));
+        assert_eq!(past("2026-01-31T16:00:00+01:00"), moment("2026-01-31T15:00:00Z"));
+        for text in ["", "90", "d", "-1d", "0d", "yesterday", "2026-13-01", "1764511500", "2026-01"] {
+            assert!(past(text).is_err(), "{text}");
         }
     }
 

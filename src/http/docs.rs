@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use axum::Router;
 use axum::http::Uri;
-use axum::response::Response;
+use axum::response::{Redirect, Response};
 use axum::routing::get;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -72,6 +72,7 @@ static PAGES: LazyLock<BTreeMap<String, Embedded>> = LazyLock::new(pages);
 pub(super) fn routes() -> Router<AccessState> {
     Router::new()
         .route("/docs", get(get_page))
+        .route("/docs/", get(async |_: Open, _: Query<Nothing>| Redirect::permanent("/docs")))
         .route("/docs/{page}", get(get_page))
         .route("/problems/{code}", get(get_page))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))

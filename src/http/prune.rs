@@ -8,7 +8,7 @@ use super::access::Admin;
 use super::answer;
 use super::extract::{Parameters, Query};
 use super::problem::Problem;
-use crate::domain::UnixMillis;
+use crate::domain::PastMoment;
 use crate::service::Pruned;
 
 #[derive(Debug, Deserialize)]
@@ -25,9 +25,10 @@ impl Parameters for PruneQuery {
 /// still to come. Writes of others go in between the deletions, so the answer names the cursor before the first one.
 pub(super) async fn prune(Admin(service): Admin, Query(query): Query<PruneQuery>) -> Result<Response, Problem> {
     let refuse = |detail: String| Problem::invalid_parameter("before", detail);
-    let before = query.before.as_deref().and_then(UnixMillis::parse);
-    let before = before.ok_or_else(|| refuse("before is a time, as in 2026-01-31T16:00:00Z".to_owned()))?;
-    if before > service.now() {
+    let before = PastMoment::parse(query.before.as_deref().unwrap_or_default()).map_err(refuse)?;
+    let now = service.now();
+    let before = before.resolve(now);
+    if before > now {
         return Err(refuse(format!("{before} is still to come: signals that are not expired stay")));
     }
     let cursor = service.cursor();

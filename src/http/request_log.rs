@@ -145,7 +145,7 @@ impl Drop for Exchange {
             totals: metrics.totals(),
         });
         #[expect(clippy::float_arithmetic, reason = "a duration for people; nothing is computed from it")]
-        let ms = elapsed.as_secs_f64() * 1000.0;
+        let ms = (elapsed.as_secs_f64() * 1_000_000.0).round() / 1000.0;
         let request_id = self.request_id.to_str().unwrap_or_default();
         if let Some(Refusal(reason)) = &self.refusal {
             tracing::warn!(target: TARGET, method, route, status, ms, bytes, token = token_id, request_id, %reason, "request refused");

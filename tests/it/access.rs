@@ -1,5 +1,7 @@
 //! Who may ask: programs of this machine while there is no token, and who has a token from then on.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
@@ -115,6 +117,44 @@ fn with_a_token_it_does_not_matter_by_what_way_a_request_comes() {
         assert_eq!(server.send_with("GET", VIEW, &with_token, b"").status, 200, "{foreign:?}");
         assert_eq!(server.send_with("GET", VIEW, foreign, b"").status, 401, "{foreign:?}");
     }
+}
+
+/// The paths of all routes, as the sources have them.
+fn routes() -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for file in ["routes", "docs", "page"] {
+        let source = fs::read_to_string(format!("{}/src/http/{file}.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        paths.extend(source.split(".route(").skip(1).filter_map(|rest| rest.split('"').nth(1)).map(str::to_owned));
+    }
+    paths
+}
+
+#[test]
+fn what_stays_open_beside_tokens_is_what_the_manual_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    create_token(folder.path(), "read");
+    let server = serve(folder.path());
+    let mut open = BTreeSet::new();
+    for path in routes() {
+        let statuses: Vec<_> = ["GET", "PUT", "POST", "PATCH", "DELETE"]
+            .into_iter()
+            .map(|method| server.send_with(method, &path.replace(['{', '}'], ""), &[JSON], b"{}").status)
+            .filter(|status| *status != 405)
+            .collect();
+        let is_open = statuses.iter().all(|status| *status != 401);
+        assert!(
+            !statuses.is_empty() && (is_open || statuses.iter().all(|status| *status == 401)),
+            "{path} {statuses:?}"
+        );
+        if is_open {
+            // An address with a slash at its end leads to the one without.
+            open.insert(if path == "/docs/" { "/docs".to_owned() } else { path });
+        }
+    }
+    let manual = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/data/manual/access.md")).unwrap();
+    let sentence = manual.split("Only\n").nth(1).unwrap().split("Access stays closed").next().unwrap();
+    let listed = sentence.split('`').filter(|code| code.starts_with('/')).map(str::to_owned);
+    assert_eq!(open, listed.collect::<BTreeSet<_>>());
 }
 
 #[test]

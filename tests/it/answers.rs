@@ -335,6 +335,9 @@ fn the_operators_routes_are_answered_as_recorded() {
         POST /v1/admin/prune?before=yesterday
         POST /v1/admin/prune?before=2999-01-01T00:00:00Z
         POST /v1/admin/prune?before=2020-01-01T00:00:00Z
+        POST /v1/admin/prune?before=2020-01-01
+        POST /v1/admin/prune?before=4000d
+        POST /v1/admin/prune?before=1577836800
         HEAD /healthz
         HEAD /openapi.json
         ",

@@ -73,6 +73,8 @@ fn every_chapter_is_a_page_and_sent_only_when_it_is_new() {
         assert_eq!(server.send_with("GET", &page, &[("if-none-match", tag)], b"").status, 304, "{page}");
         assert_eq!(answer.header("cache-control"), Some("no-cache"));
     }
+    let slash = server.get("/docs/");
+    assert_eq!((slash.status, slash.header("location")), (308, Some("/docs")));
     assert_eq!(server.get("/docs/none").problem(), (404, "not-found".to_owned()));
     assert_eq!(server.get("/problems/none").problem(), (404, "not-found".to_owned()));
     assert_eq!(server.get("/docs?x=1").problem(), (400, "unknown-parameter".to_owned()));

@@ -352,7 +352,7 @@ fn see_the_rest(seen: &mut Onlooker<'_>) {
     }
     seen.write("/v1/import", "POST", "/v1/import", lines);
     seen.write("/v1/import", "POST", "/v1/import?existing=drop", lines);
-    for query in ["", "?before=2020-01-01T00:00:00Z"] {
+    for query in ["", "?before=2020-01-01T00:00:00Z", "?before=2020-01-01", "?before=90d"] {
         seen.see("/v1/admin/prune", "POST", &format!("/v1/admin/prune{query}"), &[], "");
     }
     seen.get("/readyz", "/readyz");
