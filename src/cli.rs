@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde_json::Value;
 use tracing_subscriber::filter::{Directive, EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -45,6 +45,9 @@ use crate::store::{Replacement, Store, StoreError};
 ///
 /// A signal is stored once for all users, each user's overlay (tier, risk, balance) once for all signals. The mission
 /// view, with its position size, is computed when it is read. Copying the file is a backup.
+///
+/// Exit codes: 0 done; 1 the answer is no: the user, signal or other record is unknown, what was sent is refused, or a
+/// file is damaged; 2 it could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "overlaid", version, arg_required_else_help = true)]
 struct Cli {
@@ -219,7 +222,7 @@ enum Answer {
 #[must_use]
 pub fn main() -> ExitCode {
     // Wrong options end here, with clap's message and exit code 2; `--help` with 0.
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command_line(Cli::command()).get_matches()).unwrap_or_else(|error| error.exit());
     start_log(cli.global.config.log_format, std::env::var("RUST_LOG").as_deref().unwrap_or_default());
     match run(cli) {
         Ok(Answer::Done) => ExitCode::SUCCESS,
@@ -235,6 +238,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(if is_no(&error) { 1 } else { 2 })
         }
     }
+}
+
+/// The command line, on which every value may be a negative number: the ids of group chats are, and so is a loss.
+fn command_line(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(command_line)
 }
 
 fn run(cli: Cli) -> anyhow::Result<Answer> {

@@ -14,6 +14,7 @@ mod instrument;
 mod invalid;
 mod mission;
 mod object;
+mod other_names;
 mod outcome;
 mod overlay;
 mod rate;

@@ -41,7 +41,7 @@ pub use check::{Contents, contents, verify, verify_open};
 pub use copy_gate::GateWaits;
 pub use database::Store;
 pub use disk::Disk;
-pub use error::StoreError;
+pub use error::{LostFile, StoreError};
 pub(crate) use file::{ENGINE_MAGIC, FileId};
 pub use file::{
     FileFacts, Replacement, file_facts, free_bytes, make_private_file, make_private_folder, open_files_max,

@@ -95,25 +95,28 @@ impl<'a> Row<'a> {
 }
 
 impl List<'_> {
-    /// Prints a list that comes in pages.
+    /// Prints a list that comes in pages; returns how many rows it printed.
     pub(super) fn print(
         &self,
         (global, client): (&Global, &Client),
         rows: &Rows,
         cells: impl Fn(&Row<'_>) -> Vec<String>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<usize> {
         let mut table = Table::new(self.columns);
+        let mut printed = 0;
         let mut left = if rows.all { usize::MAX } else { usize::try_from(rows.limit).unwrap_or(usize::MAX) };
         let mut cursor = String::new();
         loop {
             let separator = if self.target.contains('?') { '&' } else { '?' };
             let page = client.get(&format!("{}{separator}limit={}{cursor}", self.target, left.min(PAGE_ROWS_MAX)))?;
             let page = Row::parse(&page)?;
-            left = left.saturating_sub(self.print_page(&page, global, &mut table, &cells)?);
-            let Some(next) = page.known("next_cursor") else { return Ok(()) };
+            let rows = self.print_page(&page, global, &mut table, &cells)?;
+            (left, printed) = (left.saturating_sub(rows), printed + rows);
+            let Some(next) = page.known("next_cursor") else { return Ok(printed) };
             if left == 0 {
                 let shown = "only the first rows are shown: --limit ROWS shows more, --all shows all";
-                return Ok(writeln!(io::stderr(), "overlaid: {shown}")?);
+                writeln!(io::stderr(), "overlaid: {shown}")?;
+                return Ok(printed);
             }
             cursor = format!("&cursor={}", percent_encoded(&next));
         }

@@ -12,7 +12,7 @@ use crate::domain::{SignalId, UserId};
 #[derive(Debug, Args)]
 #[command(after_help = "Example: overlaid mission 7001")]
 pub(super) struct MissionCommand {
-    /// The user's id; one that begins with a hyphen goes after `--`.
+    /// The user's id; one that begins with a hyphen and is no number goes after `--`.
     user: UserId,
     /// The signal's id; without it, all active signals.
     signal: Option<SignalId>,

@@ -81,14 +81,14 @@ pub(super) enum OverlayCommand {
     /// Show one user's overlay, as JSON.
     #[command(after_help = "Example: overlaid overlay get 7001")]
     Get {
-        /// The user's id; one that begins with a hyphen goes after `--`.
+        /// The user's id; one that begins with a hyphen and is no number goes after `--`.
         user: UserId,
     },
     /// List the overlays in the order of users.
     #[command(after_help = "Example: overlaid overlay list --tier FANG")]
     List {
         /// Only those of users whose ids begin with this.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", allow_hyphen_values = true)]
         prefix: String,
         /// Only those of this tier.
         #[arg(long)]
@@ -99,7 +99,7 @@ pub(super) enum OverlayCommand {
     /// Put a user's overlay as a whole: what it lacks is gone.
     #[command(after_help = r#"Example: overlaid overlay put 8001 '{"tier":"FANG","account_balance":2500}'"#)]
     Put {
-        /// The user's id; one that begins with a hyphen goes after `--`.
+        /// The user's id; one that begins with a hyphen and is no number goes after `--`.
         user: UserId,
         /// The overlay as a JSON object; `-` reads it from standard input.
         #[arg(value_name = "JSON")]
@@ -108,7 +108,7 @@ pub(super) enum OverlayCommand {
     /// Change what the JSON names, and leave the rest; `null` removes a member.
     #[command(after_help = r#"Example: overlaid overlay patch 7001 '{"account_balance":12000}'"#)]
     Patch {
-        /// The user's id; one that begins with a hyphen goes after `--`.
+        /// The user's id; one that begins with a hyphen and is no number goes after `--`.
         user: UserId,
         /// The changes as a JSON object; `-` reads it from standard input.
         #[arg(value_name = "JSON")]
@@ -117,7 +117,7 @@ pub(super) enum OverlayCommand {
     /// Remove a user's overlay; the user's outcomes stay.
     #[command(after_help = "Example: overlaid overlay delete 7001")]
     Delete {
-        /// The user's id; one that begins with a hyphen goes after `--`.
+        /// The user's id; one that begins with a hyphen and is no number goes after `--`.
         user: UserId,
     },
 }
@@ -142,9 +142,11 @@ pub(super) enum RateCommand {
 #[derive(Debug, Subcommand)]
 pub(super) enum OutcomeCommand {
     /// List what happened for a user, newest signal first.
+    ///
+    /// Exit code 1 if nothing did and the user has no overlay: there is no such user.
     #[command(after_help = "Example: overlaid outcome list 7001")]
     List {
-        /// The user's id; one that begins with a hyphen goes after `--`.
+        /// The user's id; one that begins with a hyphen and is no number goes after `--`.
         user: UserId,
         #[command(flatten)]
         rows: Rows,
@@ -152,14 +154,14 @@ pub(super) enum OutcomeCommand {
     /// Say what happened for a user on a signal.
     #[command(after_help = "Example: overlaid outcome put 7001 ELITE_GUARD_EURUSD_1763905800 closed --profit 50")]
     Put {
-        /// The user's id; one that begins with a hyphen goes after `--`.
+        /// The user's id; one that begins with a hyphen and is no number goes after `--`.
         user: UserId,
         /// The signal's id.
         signal: SignalId,
         /// What happened.
         status: OutcomeStatus,
-        /// What a closed position brought, in the account's currency; negative for a loss, as in --profit=-50.
-        #[arg(long, value_name = "AMOUNT")]
+        /// What a closed position brought, in the account's currency; negative for a loss, as in --profit -50.
+        #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
         profit: Option<Decimal>,
         /// How a closed position ended.
         #[arg(long)]
@@ -168,7 +170,7 @@ pub(super) enum OutcomeCommand {
     /// Remove what happened for a user on a signal.
     #[command(after_help = "Example: overlaid outcome delete 7001 ELITE_GUARD_EURUSD_1763905800")]
     Delete {
-        /// The user's id; one that begins with a hyphen goes after `--`.
+        /// The user's id; one that begins with a hyphen and is no number goes after `--`.
         user: UserId,
         /// The signal's id.
         signal: SignalId,
@@ -197,7 +199,7 @@ pub(super) enum UserCommand {
     /// Forget everything of a user: the overlay, all outcomes, and the scopes of tokens that name the user.
     #[command(after_help = "Example: overlaid user delete 7001")]
     Delete {
-        /// The user's id; one that begins with a hyphen goes after `--`.
+        /// The user's id; one that begins with a hyphen and is no number goes after `--`.
         user: UserId,
     },
 }
@@ -295,7 +297,11 @@ impl OutcomeCommand {
                 };
                 let names = ["signal_id", "status", "at", "profit", "result"];
                 let cells = |row: &Row<'_>| names.map(|name| row.text(name)).to_vec();
-                list.print((global, &global.client(Access::Read)?), rows, cells)?;
+                let client = global.client(Access::Read)?;
+                if list.print((global, &client), rows, cells)? == 0 {
+                    // Nothing happened for the user, or there is no such user, which is the error of this.
+                    client.get(&format!("/v1/users/{user}/overlay"))?;
+                }
                 Ok(Answer::Done)
             }
             Self::Put { user, signal, status, profit, result } => {
@@ -321,7 +327,7 @@ impl UserCommand {
 /// The status of a signal now, by the rule of the views.
 fn status_of(row: &Row<'_>) -> anyhow::Result<&'static str> {
     let now = Clock::System.now();
-    let draft = SignalDraft::from_object(Object::parse(row.json.as_bytes())?, None)?;
+    let draft = SignalDraft::from_record(Object::parse(row.json.as_bytes())?, None)?;
     Ok(Status::of(&draft.resolve(now, SIGNAL_LIFETIME_MS)?, None, now).as_str())
 }
 

@@ -268,16 +268,16 @@ fn bind_socket(path: &Path) -> anyhow::Result<Option<http::UnixSocket>> {
     }
 }
 
-/// What to do about a database file that is not ours any more.
+/// What to do, now that the server has ended, about a database file that is not its own any more.
 fn explain_file(error: &StoreError) -> &'static str {
     match error {
         StoreError::Overwritten(_) => {
-            "the server has ended, and wrote nothing more to the file; to put a backup in its place, stop the server first and use \
-             `overlaid restore FILE`"
+            "the server has ended, and wrote nothing more to the file; `overlaid restore FILE` puts a backup in its place, then start the \
+             server"
         }
         _ => {
-            "what was written since the start is in the file that was moved, or lost if it was removed; to put a backup in its place, stop \
-             the server first and use `overlaid restore FILE`"
+            "the server has ended; what was written since its start is in the file that was moved, or lost if it was removed; move the file \
+             back, or put a backup in its place with `overlaid restore FILE`, then start the server"
         }
     }
 }
@@ -306,6 +306,15 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_has_ended_need_not_be_stopped() {
+        for error in [StoreError::Replaced(PathBuf::new()), StoreError::Overwritten(PathBuf::new())] {
+            let explained = explain_file(&error);
+            assert!(explained.starts_with("the server has ended") && !explained.contains("stop"), "{explained}");
+            assert!(explained.contains("`overlaid restore FILE`") && explained.ends_with("then start the server"));
+        }
+    }
 
     #[test]
     fn a_port_alone_is_one_of_this_machine() {

@@ -31,7 +31,7 @@ pub enum InvalidKind {
     InvalidName,
     /// A time can not be read.
     InvalidTime,
-    /// A member nearly spells a known one, so it is likely a slip that would be silently ignored.
+    /// A member nearly spells a known one or is another usual name of one, and would be silently ignored.
     MisspelledMember,
     /// The stop is not on the losing side of the entry.
     StopWrongSide,

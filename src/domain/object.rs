@@ -12,6 +12,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::other_names::{self, Meant, OtherNames};
 use super::{Decimal, DecimalError, Invalid, InvalidKind, UnixMillis};
 
 /// Most members of one object: far above any real record, low enough that a search by name stays cheap.
@@ -88,6 +89,11 @@ impl Object {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.members.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether there is a member called `name`; a `null` counts as absent.
+    fn has(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value != "null")
     }
 
     /// Whether both hold the same members, in any order.
@@ -241,15 +247,24 @@ impl Object {
     }
 
     /// Refuses members that nearly spell one of the `known` names, as `acount_balance` does, or are what other programs
-    /// call one of them: each of `synonyms` with the name that is known here.
+    /// call one of them.
     ///
     /// Such a member would be kept as an unknown one and change nothing, silently. Names that only add a number
-    /// (`take_profit_2`) are names of their own.
-    pub(crate) fn refuse_misspelled(&self, known: &[&str], synonyms: &[(&str, &str)]) -> Result<(), Invalid> {
+    /// (`session_2`) are names of their own.
+    pub(super) fn refuse_misspelled(&self, known: &[&str], others: &OtherNames) -> Result<(), Invalid> {
         for (name, _) in self.iter().filter(|(name, _)| !known.contains(name)) {
             let letters = bare(name);
-            let synonym = synonyms.iter().find(|(synonym, _)| bare(synonym) == letters).map(|(_, meant)| meant);
-            if let Some(meant) = synonym.or(known.iter().find(|known| nearly_spells(&letters, &bare(known)))) {
+            let nearly = || known.iter().find(|known| nearly_spells(&letters, &bare(known))).copied();
+            let meant = match other_names::meant(others, &letters) {
+                Some(Meant::Unless(_, beside)) if beside.iter().any(|member| self.has(member)) => continue,
+                Some(Meant::Nothing(instead)) => {
+                    let detail = format!("there is no member \"{name}\": {instead}");
+                    return Err(Invalid::member(InvalidKind::MisspelledMember, name, detail));
+                }
+                Some(Meant::Member(meant) | Meant::Unless(meant, _)) => Some(meant),
+                None => nearly(),
+            };
+            if let Some(meant) = meant {
                 let detail = format!("\"{name}\" is not a known member; \"{meant}\" is");
                 return Err(Invalid::member(InvalidKind::MisspelledMember, name, detail));
             }
@@ -346,7 +361,7 @@ fn decimal_of_json(raw: &str) -> Result<Decimal, DecimalError> {
 }
 
 /// The letters and digits of a name, in lower case.
-fn bare(name: &str) -> String {
+pub(super) fn bare(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 

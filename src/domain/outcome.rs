@@ -2,6 +2,7 @@
 
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
+use super::other_names;
 use super::{Decimal, Invalid, InvalidKind, Object, SignalId, UnixMillis, UserId};
 
 /// What happened.
@@ -99,7 +100,7 @@ impl Outcome {
         user: Option<&UserId>,
         now: UnixMillis,
     ) -> Result<Self, Invalid> {
-        object.refuse_misspelled(&KNOWN, &[])?;
+        object.refuse_misspelled(&KNOWN, other_names::OUTCOME)?;
         let missing = || Invalid::member(InvalidKind::MissingMember, "status", "an outcome needs status");
         let signal_id = object.take_id("signal_id", SignalId::parse, signal, "an outcome")?;
         let user_id = object.take_id("user_id", UserId::parse, user, "an outcome")?;

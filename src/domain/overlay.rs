@@ -2,6 +2,7 @@
 
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
+use super::other_names;
 use super::{Currency, Decimal, Invalid, InvalidKind, Object, TierName, UnixMillis, UserId};
 
 /// Most trades that a user may have left: a bound, not a rule.
@@ -132,9 +133,6 @@ const KNOWN: [&str; 13] = [
     "balance_confirmed_at",
 ];
 
-/// What other programs call some of them.
-const SYNONYMS: [(&str, &str); 2] = [("balance", "account_balance"), ("equity", "account_equity")];
-
 impl Account {
     /// When the amount was confirmed that is there after a patch which changes none: `now` if the patch names it.
     #[must_use]
@@ -191,8 +189,17 @@ impl OverlayDraft {
     /// # Errors
     ///
     /// [`Invalid`] with the member to blame.
-    pub fn from_object(mut object: Object, user: Option<&UserId>) -> Result<Self, Invalid> {
-        object.refuse_misspelled(&KNOWN, &SYNONYMS)?;
+    pub fn from_object(object: Object, user: Option<&UserId>) -> Result<Self, Invalid> {
+        object.refuse_misspelled(&KNOWN, other_names::OVERLAY)?;
+        Self::from_record(object, user)
+    }
+
+    /// Reads an overlay that was checked before, whatever its other members are called.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with the member to blame.
+    pub fn from_record(mut object: Object, user: Option<&UserId>) -> Result<Self, Invalid> {
         let user_id = object.take_id("user_id", UserId::parse, user, "an overlay")?;
         let mut overlay = Overlay {
             user_id,
@@ -312,7 +319,7 @@ impl Overlay {
     ///
     /// [`Invalid`] with the member to blame; the user can not be patched.
     pub fn patched(&self, mut patch: Object, now: UnixMillis) -> Result<Self, Invalid> {
-        patch.refuse_misspelled(&KNOWN, &SYNONYMS)?;
+        patch.refuse_misspelled(&KNOWN, other_names::OVERLAY)?;
         // Without its currency a balance would turn into as many dollars.
         for name in ["user_id", "account_currency"] {
             if patch.get(name) == Some("null") {

@@ -6,6 +6,7 @@ mod unnamed;
 use sha2::{Digest as _, Sha256};
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
+use super::other_names;
 use super::{Decimal, Invalid, InvalidKind, Object, SignalId, Symbol, UnixMillis, write_json_string};
 pub use target::{Target, TargetLevel};
 pub use unnamed::UnnamedSignal;
@@ -258,28 +259,23 @@ const KNOWN: [&str; 14] = [
     "expires_at",
 ];
 
-/// What other programs call some of them.
-const SYNONYMS: [(&str, &str); 10] = [
-    ("sl", "stop_loss"),
-    ("tp", "take_profit"),
-    ("tp1", "take_profit"),
-    ("tp2", "take_profits"),
-    ("tp3", "take_profits"),
-    ("tps", "take_profits"),
-    ("take_profit1", "take_profit"),
-    ("take_profit2", "take_profits"),
-    ("take_profit3", "take_profits"),
-    ("expiry", "expires_at"),
-];
-
 impl SignalDraft {
     /// Reads a published body; `id` is the id that the request names, if it does.
     ///
     /// # Errors
     ///
     /// [`Invalid`] with the member to blame.
-    pub fn from_object(mut object: Object, id: Option<&SignalId>) -> Result<Self, Invalid> {
-        object.refuse_misspelled(&KNOWN, &SYNONYMS)?;
+    pub fn from_object(object: Object, id: Option<&SignalId>) -> Result<Self, Invalid> {
+        object.refuse_misspelled(&KNOWN, other_names::SIGNAL)?;
+        Self::from_record(object, id)
+    }
+
+    /// Reads a signal that was checked before, whatever its other members are called.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with the member to blame.
+    pub fn from_record(mut object: Object, id: Option<&SignalId>) -> Result<Self, Invalid> {
         let missing = |name: &'static str| {
             move || Invalid::member(InvalidKind::MissingMember, name, format!("a signal needs {name}"))
         };
@@ -506,7 +502,7 @@ impl Signal {
     ///
     /// [`Invalid`] with the member to blame; the id can not be patched.
     pub fn patched(&self, patch: &Object) -> Result<Self, Invalid> {
-        patch.refuse_misspelled(&KNOWN, &SYNONYMS)?;
+        patch.refuse_misspelled(&KNOWN, other_names::SIGNAL)?;
         for name in ["signal_id", "created_at", "expires_at"] {
             if patch.get(name) == Some("null") {
                 return Err(Invalid::member(InvalidKind::MissingMember, name, format!("{name} can not be removed")));
@@ -538,7 +534,7 @@ impl Signal {
             object.take(name);
         }
         let object = object.merged(patch);
-        let draft = SignalDraft::from_object(object, Some(&self.id))?;
+        let draft = SignalDraft::from_record(object, Some(&self.id))?;
         draft.resolve(self.created_at, 0)
     }
 }

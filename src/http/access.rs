@@ -217,7 +217,8 @@ impl AccessState {
                 self.0.metrics().http.foreign_refused.inc();
             })?;
         }
-        if self.0.is_file_overwritten() { Err(Problem::file_replaced()) } else { Ok(caller) }
+        self.0.check_trusted()?;
+        Ok(caller)
     }
 }
 

@@ -122,6 +122,11 @@ pub(super) fn view_tag(tag: ViewTag) -> EntityTag {
 
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
+        if let ServiceError::WriteFailed(cause) | ServiceError::Store(cause) = &error
+            && let Some(lost) = cause.lost_file()
+        {
+            return Self::file_replaced(lost.what, lost.remedy);
+        }
         match error {
             ServiceError::Absent(what) => Self::new(Code::NotFound, format!("no {what}")),
             ServiceError::Conflict(detail) => Self::new(Code::Conflict, detail),
@@ -129,9 +134,6 @@ impl From<ServiceError> for Problem {
             ServiceError::Invalid(invalid) => invalid.into(),
             ServiceError::LineTooLong => Self::new(Code::LineTooLong, error.to_string()),
             ServiceError::Busy => Self::new(Code::Busy, "too many writes are waiting, or the server is stopping"),
-            ServiceError::WriteFailed(cause) | ServiceError::Store(cause) if cause.is_file_replaced() => {
-                Self::file_replaced()
-            }
             ServiceError::TooManyOverlays { .. } => Self::new(Code::TooManyOverlays, error.to_string()),
             ServiceError::WriteFailed(cause) if cause.is_damage() => Self::internal(&*cause),
             ServiceError::WriteFailed(cause) if cause.is_full() => {

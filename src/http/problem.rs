@@ -263,11 +263,9 @@ impl Problem {
         Self::new(Code::Internal, "the server failed at this; its log says why")
     }
 
-    /// 503 `file-replaced`.
-    pub(super) fn file_replaced() -> Self {
-        let detail = "the database file is not the one that this server opened, so nothing is written; the operator has to stop the server \
-                      and put the right file in its place";
-        Self::new(Code::FileReplaced, detail)
+    /// 503 `file-replaced`: what has become of the database file, and what the operator does.
+    pub(super) fn file_replaced(what: &str, remedy: &str) -> Self {
+        Self::new(Code::FileReplaced, format!("{what}; for the operator: {remedy}"))
     }
 
     /// 412 `precondition-failed`.

@@ -271,8 +271,14 @@ impl Writer<'_> {
             if known.is_none_or(|known| known.at < part.at) {
                 let (status, at, members) = (part.status, part.at, part.members);
                 self.flush_if_full()?;
-                let (signal_id, profit, result) = (id.clone(), None, None);
-                self.batch.outcomes.push(Outcome { signal_id, user_id, status, at, profit, result, members });
+                let known = [("status", status.as_str().to_owned()), ("at", at.to_string())];
+                let known = known.into_iter().map(|(name, text)| (name.to_owned(), format!("\"{text}\"")));
+                let others = members.iter().map(|(name, json)| (name.to_owned(), json.to_owned()));
+                let read = |object| Outcome::from_object(object, Some(&id), Some(&user_id), at);
+                let (outcome, is_renamed) = read_renaming_slips(known.chain(others).collect(), read)
+                    .map_err(|error| anyhow!("{id}: {error}"))?;
+                self.renamed += u64::from(is_renamed);
+                self.batch.outcomes.push(outcome);
             }
         }
         Ok(())

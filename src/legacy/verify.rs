@@ -67,8 +67,18 @@ pub enum Cause {
     BelowMinimumLot,
     /// No rate converts to the account's currency.
     NoConversionRate,
-    /// The instrument or tier is not known, so nothing is sized.
-    NotSized,
+    /// The instrument is not known, so nothing is sized.
+    UnknownSymbol,
+    /// The tier is not known, so nothing is sized.
+    UnknownTier,
+    /// The file has no balance, so nothing is sized.
+    NoBalance,
+    /// The balance is below zero, so nothing is sized.
+    NegativeBalance,
+    /// Neither the file nor a tier names a risk, so nothing is sized.
+    NoRiskPercent,
+    /// A number is too large to compute with, so nothing is sized.
+    OutOfRange,
     /// The seconds that were left stood still since: no more than the signal's life.
     TimeStoodStill,
     /// A balance below zero, which the import keeps beside the overlay's own.
@@ -345,6 +355,24 @@ impl Comparison<'_> {
         self.number("take_profit", numbers.target, target, |file| level(file, pips.1));
     }
 
+    /// Why nothing is sized by the file's own facts.
+    fn unsized_cause(&self, signal: &Signal, mission: &Mission) -> Cause {
+        // A balance below zero is kept under another name, so the overlay has none.
+        let is_negative = self.part.numbers.balance.is_some_and(|balance| balance < Decimal::ZERO);
+        let has = |reason| mission.reasons.contains(reason);
+        match () {
+            () if has(Reason::UnknownSymbol) => Cause::UnknownSymbol,
+            () if has(Reason::UnknownTier) => Cause::UnknownTier,
+            () if has(Reason::NegativeBalance) || has(Reason::NoBalance) && is_negative => Cause::NegativeBalance,
+            () if has(Reason::NoBalance) => Cause::NoBalance,
+            () if has(Reason::NoRiskPercent) => Cause::NoRiskPercent,
+            () if matches!(signal.levels, Levels::Pips { entry: None, .. }) => Cause::MissingStop,
+            () if has(Reason::NoConversionRate) => Cause::NoConversionRate,
+            () if has(Reason::OutOfRange) => Cause::OutOfRange,
+            () => Cause::Unexplained,
+        }
+    }
+
     fn sizes(
         &mut self,
         signal: &Signal,
@@ -355,15 +383,12 @@ impl Comparison<'_> {
     ) {
         let numbers = &self.part.numbers;
         let old = OldMission::of(numbers, then);
+        let unsized_cause = mission.lots.is_none().then(|| self.unsized_cause(signal, mission));
         self.number("position_size", numbers.size, mission.lots, |size| {
             if is_near(old.size(), Some(size), 600_000) {
                 Cause::OldPipFormula
-            } else if mission.lots.is_none() && matches!(signal.levels, Levels::Pips { entry: None, .. }) {
-                Cause::MissingStop
-            } else if mission.reasons.contains(Reason::NoConversionRate) {
-                Cause::NoConversionRate
-            } else if mission.lots.is_none() {
-                Cause::NotSized
+            } else if let Some(cause) = unsized_cause {
+                cause
             } else if !is_near(mission.lots_raw, Some(size), 1_000_000) {
                 Cause::Unexplained
             } else if mission.reasons.contains(Reason::BelowMinimumLot) {
@@ -387,11 +412,11 @@ impl Comparison<'_> {
         }
         self.number("risk_amount", numbers.risk_amount, mission.risk_amount, |file| {
             let is_budget = is_near(Some(file), mission.risk_budget, 1_000_000);
-            if is_budget { Cause::BudgetAsRisk } else { Cause::Unexplained }
+            if is_budget { Cause::BudgetAsRisk } else { unsized_cause.unwrap_or(Cause::Unexplained) }
         });
         self.number("reward_amount", numbers.reward_amount, mission.reward_amount, |file| {
             let is_old = is_near(Some(file), old.reward(), 100_000_000);
-            if is_old { Cause::OldPipFormula } else { Cause::Unexplained }
+            if is_old { Cause::OldPipFormula } else { unsized_cause.unwrap_or(Cause::Unexplained) }
         });
         self.number("risk_reward", numbers.risk_reward, mission.risk_reward, |file| {
             if is_rounded(mission.risk_reward, file) {

@@ -139,7 +139,7 @@ fn writes(health: &Health) -> Finding {
         Some(failure) => Finding::serious(
             "writes",
             format!("writes are refused: {failure}"),
-            "look at the log and at the disk; if the file was moved or replaced, stop the server and put the right one in its place",
+            failure.lost_file().map_or("look at the log and at the disk; no restart is needed", |lost| lost.remedy),
         ),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{NewestBackup, Service};
+use super::{NewestBackup, Service, ServiceError};
 use crate::domain::{MaxAge, UnixMillis};
 use crate::store::{self, GateWaits, StoreError};
 
@@ -58,11 +58,14 @@ impl Service {
         self.shared.store.check_file()
     }
 
-    /// Whether another program was found to have written to the database file. Then nothing is answered any more, not
-    /// even from memory.
-    #[must_use]
-    pub fn is_file_overwritten(&self) -> bool {
-        self.shared.store.is_overwritten()
+    /// Refuses to answer once another program was found to have written to the database file: not even from memory.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Store`] with [`StoreError::Overwritten`].
+    pub fn check_trusted(&self) -> Result<(), ServiceError> {
+        let is_overwritten = self.shared.store.is_overwritten();
+        if is_overwritten { Err(StoreError::Overwritten(self.path().to_owned()).into()) } else { Ok(()) }
     }
 
     /// Returns the state of the server, on a thread that may block.

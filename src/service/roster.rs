@@ -257,7 +257,7 @@ impl RenderedOverlay {
     ///
     /// None in a tested build: the JSON was made of a record.
     pub fn overlay(&self) -> Result<Overlay, ServiceError> {
-        let draft = OverlayDraft::from_object(Object::parse(self.json())?, None)?;
+        let draft = OverlayDraft::from_record(Object::parse(self.json())?, None)?;
         let balance_confirmed_at = self.row().account.balance_confirmed_at;
         Ok(Overlay { balance_confirmed_at, ..draft.resolve(UnixMillis::MAX) })
     }

@@ -67,6 +67,15 @@ pub enum StoreError {
     Engine(#[source] Box<redb::Error>),
 }
 
+/// What has become of a database file that a server had open, for a client and for the operator of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostFile {
+    /// What happened to it, and what follows from that.
+    pub what: &'static str,
+    /// What the operator does.
+    pub remedy: &'static str,
+}
+
 /// All of redb's error types become one.
 macro_rules! engine_errors {
     ($($error:ty),*) => {
@@ -106,7 +115,25 @@ impl StoreError {
     /// Whether the open file is not this process's own any more.
     #[must_use]
     pub fn is_file_replaced(&self) -> bool {
-        matches!(self, Self::Replaced(_) | Self::Overwritten(_))
+        self.lost_file().is_some()
+    }
+
+    /// What has become of the file, if it is not this process's own any more.
+    #[must_use]
+    pub fn lost_file(&self) -> Option<LostFile> {
+        match self {
+            Self::Replaced(_) => Some(LostFile {
+                what: "the database file was moved, replaced or removed, so nothing is written",
+                remedy: "move the file back, and writes are taken again within seconds; or save what the server has with \
+                         `overlaid backup PATH`, stop the server, put the right file in place with `overlaid restore FILE` and start the \
+                         server",
+            }),
+            Self::Overwritten(_) => Some(LostFile {
+                what: "another program wrote to the database file, so the server ends",
+                remedy: "put a backup in its place with `overlaid restore FILE` and start the server",
+            }),
+            _ => None,
+        }
     }
 
     /// Whether the disk is full.

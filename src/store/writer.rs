@@ -26,7 +26,7 @@ use redb::WriteTransaction;
 use super::batch::{BATCH_MAX, Batch, Failure};
 use super::database::Store;
 use super::engine::CommitError;
-use super::error::StoreError;
+use super::error::{LostFile, StoreError};
 use super::operation::{Acknowledge, Change, Commit, Operation, Receipt, WriteError};
 use super::recovery::{Doubtful, Latch, RetryPauses};
 use super::runs::Runs;
@@ -203,10 +203,15 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
         match latch.recover(&self.store, &mut self.seq, &mut self.observer) {
             Ok(()) => {
                 self.health.set(None);
-                tracing::info!(seq = self.seq, "the disk takes writes again");
+                let message = if latch.failure().is_file_replaced() {
+                    "the database file is in its place again; writes are taken"
+                } else {
+                    "the disk takes writes again"
+                };
+                tracing::info!(seq = self.seq, "{message}");
             }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the disk does not take writes yet");
+                tracing::debug!(error = &error as &dyn std::error::Error, "nothing can be written yet");
                 latch.put_off();
                 self.latch = Some(latch);
             }
@@ -242,8 +247,12 @@ impl<F: FnMut(&Commit<'_>)> Writing<F> {
 
     fn fail(&mut self, failure: Arc<StoreError>, doubtful: Option<Doubtful>) {
         let error = &*failure as &dyn std::error::Error;
-        let is_full = failure.is_full();
-        tracing::error!(error, is_full, "writing failed; writes are refused until the disk takes them again");
+        if let Some(LostFile { remedy, .. }) = failure.lost_file() {
+            tracing::error!(error, remedy, "writes are refused: the database file is not the server's own any more");
+        } else {
+            let is_full = failure.is_full();
+            tracing::error!(error, is_full, "writing failed; writes are refused until the disk takes them again");
+        }
         self.health.set(Some(Arc::clone(&failure)));
         self.latch = Some(Latch::new(failure, self.pauses, doubtful));
     }

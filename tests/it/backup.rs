@@ -47,7 +47,10 @@ fn a_restore_refuses_what_does_not_verify_and_while_a_server_runs() {
     let folder = tempfile::tempdir().unwrap();
     let (data, safe) = (folder.path().join("data"), folder.path().join("safe.redb"));
     done(run(&data, &["load", SAMPLES]));
-    done(run(&data, &["backup", text(&safe)]));
+    let made = run(&data, &["backup", text(&safe)]);
+    let log = error(&made);
+    assert!(log.contains("backup made and verified") && !log.contains("download"), "nobody downloads it: {log}");
+    done(made);
     let mut torn = fs::read(&safe).unwrap();
     let at = torn.windows(6).position(|window| window == b"EURUSD").unwrap();
     torn[at] = b'X';

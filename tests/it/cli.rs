@@ -154,6 +154,64 @@ fn samples_replace_nothing_that_is_there() {
     }
 }
 
+/// Group chats have negative ids, and a loss is negative.
+#[test]
+fn negative_numbers_are_values_and_no_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| shown(&run(folder.path(), arguments));
+    run(&["load", SAMPLES]);
+    let overlay = r#"{"account_balance":1000,"risk_percent":1}"#;
+    for (arguments, expected) in [
+        (&["signal", "put", "-5", EURUSD_PIPS][..], "exit 0\n{\"signal_id\":\"-5\""),
+        (&["overlay", "put", "-1001234567890", overlay], "exit 0\n"),
+        (&["outcome", "put", "-1001234567890", "-5", "closed", "--profit", "-50"], "exit 0\n"),
+        (&["outcome", "put", "-1001234567890", "-5", "closed", "--profit", "-0.5"], "exit 0\n"),
+        (&["overlay", "patch", "-1001234567890", "{}"], "exit 0\n"),
+        (&["overlay", "get", "-1001234567890"], "exit 0\n{\"user_id\":\"-1001234567890\""),
+        (&["overlay", "list", "--prefix", "-1001", "--json"], "exit 0\n{\"user_id\":\"-1001234567890\""),
+        (&["overlay", "list", "--prefix", "-", "--json"], "exit 0\n{\"user_id\":\"-1001234567890\""),
+        (&["outcome", "list", "-1001234567890", "--json"], "exit 0\n{\"signal_id\":\"-5\""),
+        (&["mission", "-1001234567890"], "exit 0\nSIGNAL"),
+        (&["mission", "-1001234567890", "-5"], "exit 0\nstatus"),
+        (&["mission", "--json", "-1001234567890", "-5", "--explain"], "exit 0\n{"),
+        (&["signal", "cancel", "-5"], "exit 0\n"),
+        (&["outcome", "delete", "-1001234567890", "-5"], "exit 0\n"),
+        (&["signal", "delete", "-5"], "exit 0\n"),
+        (&["user", "delete", "-1001234567890"], "exit 0\n"),
+        (&["mission", "--", "-a"], "exit 1\n"),
+        (&["rate", "put", "GBPUSD", "-1.3"], "exit 1\noverlaid: price is -1.3"),
+        (&["outcome", "list", "7", "--limit", "-5"], "exit 2\nerror: invalid value '-5' for '--limit <ROWS>'"),
+        (&["outcome", "put", "7", "S1", "closed", "--profit", "-x"], "exit 2\nerror: invalid value '-x' for '--profit"),
+        (&["mission", "--no-such-option", "7"], "exit 2\nerror: unexpected argument '--no-such-option'"),
+    ] {
+        let said = run(arguments);
+        assert!(said.starts_with(expected), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn an_unknown_user_is_exit_code_1_in_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &["load", SAMPLES]);
+    for arguments in [
+        &["mission", "nobody"][..],
+        &["mission", "nobody", "ELITE_GUARD_EURUSD_1763905800"],
+        &["overlay", "get", "nobody"],
+        &["overlay", "patch", "nobody", "{}"],
+        &["overlay", "delete", "nobody"],
+        &["outcome", "list", "nobody"],
+        &["outcome", "list", "nobody", "--json"],
+        &["outcome", "delete", "nobody", "ELITE_GUARD_EURUSD_1763905800"],
+        &["user", "delete", "nobody"],
+    ] {
+        let said = shown(&run(folder.path(), arguments));
+        assert!(said.starts_with("exit 1\n") && said.contains("nobody"), "{arguments:?}: {said}");
+    }
+    // What happened for a user is kept when the overlay is removed.
+    run(folder.path(), &["outcome", "put", "gone", "ELITE_GUARD_EURUSD_1763905800", "fired"]);
+    assert!(shown(&run(folder.path(), &["outcome", "list", "gone"])).starts_with("exit 0\nSIGNAL"));
+}
+
 #[test]
 fn each_step_of_a_size_is_shown() {
     let folder = tempfile::tempdir().unwrap();

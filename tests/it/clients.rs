@@ -403,6 +403,7 @@ fn every_command_has_an_example_that_works() {
 /// users.
 const SUGGESTED: &[(&str, &str)] = &[
     ("overlaid backup", "overlaid backup"),
+    ("overlaid backup PATH", "overlaid backup saved.redb"),
     ("overlaid load", "overlaid load records.ndjson"),
     ("overlaid restore FILE", "overlaid restore moving.redb"),
     ("overlaid restore {}", "overlaid restore data/overlaid.redb.before-restore-*"),

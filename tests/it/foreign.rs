@@ -46,6 +46,18 @@ impl Scene {
     fn check_refuses(&self) {
         let refused = self.push(999);
         assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("file-replaced")), "{refused:?}");
+        let remedy = "move the file back, and writes are taken again within seconds; or save what the server has with `overlaid backup PATH`, \
+                      stop the server, put the right file in place with `overlaid restore FILE` and start the server";
+        let detail = format!(
+            "the database file was moved, replaced or removed, so nothing is written; for the operator: {remedy}"
+        );
+        assert_eq!(refused.json()["detail"], detail);
+        let logged = self.server.logged(|event| event["level"] == "ERROR");
+        assert_eq!(
+            (logged["message"].as_str(), logged["remedy"].as_str()),
+            (Some("writes are refused: the database file is not the server's own any more"), Some(remedy)),
+            "{logged}"
+        );
         assert_eq!(self.server.readiness(), ("degraded".to_owned(), "file-replaced".to_owned()));
         let metrics = self.server.get("/metrics").body;
         for line in ["overlaid_copies_are_safe 0", "overlaid_writable 0"] {
@@ -71,6 +83,11 @@ fn a_file_that_was_moved_takes_writes_again_once_it_is_back() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(scene.server.readiness(), ("ok".to_owned(), "ok".to_owned()));
+    let back = "the database file is in its place again; writes are taken";
+    scene.server.logged(|event| {
+        assert_ne!(event["message"], "the disk takes writes again");
+        event["message"] == back
+    });
 }
 
 #[test]

@@ -214,6 +214,31 @@ fn a_cause_must_hold_its_formula() {
     }
 }
 
+/// Where nothing can be computed from a file's facts, the cause says which of them is to blame.
+#[test]
+fn a_size_that_can_not_be_computed_again_names_what_is_missing() {
+    for (name, member, value, expected) in [
+        ("no balance", "account_balance", json!(null), Cause::NoBalance),
+        ("a balance below zero", "account_balance", json!(-20.0), Cause::NegativeBalance),
+        ("a symbol of nobody", "symbol", json!("QQQWWW"), Cause::UnknownSymbol),
+        ("a tier of nobody", "tier", json!("NOBODY"), Cause::UnknownTier),
+    ] {
+        let old = OldTree::new();
+        let mut body = flat("X_8", "1", 1_000, 5);
+        body[member] = value;
+        body["position_size"] = json!(7.77);
+        body["risk_amount"] = json!(77);
+        write_old(&old.root(), "a.json", body.to_string());
+        old.import();
+        let (found, _) = old.verify();
+        let expected = serde_json::to_string(&expected).unwrap();
+        for field in ["position_size", "risk_amount"] {
+            let cause = found.iter().find(|difference| difference.contains(&format!("\"field\":\"{field}\"")));
+            assert!(cause.is_some_and(|line| line.contains(&expected)), "{name}, {field}: {found:#?}");
+        }
+    }
+}
+
 /// The domain takes such a member for a slip of the pen; the mission is compared all the same.
 #[test]
 fn a_mission_with_a_member_that_nearly_spells_a_known_one_is_compared() {

@@ -331,7 +331,7 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "signal",
         &[
             r#""status":"fired","at":"2025-07-16T05:51:00Z""#,
-            r#""ticket":777,"pnl":-12.5"#,
+            r#""ticket":777,"legacy_pnl":-12.5"#,
             r#""legacy_status":"closed""#,
         ],
     ),

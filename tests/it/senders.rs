@@ -148,6 +148,66 @@ fn times_are_rfc_3339_or_unix_seconds_and_other_forms_are_refused_with_what_to_s
     assert_eq!(server.get("/v1/signals/S9").json()["created_at"], "2025-11-30T14:05:00Z");
 }
 
+/// Members that would be kept and change nothing, while the sender believes that they count.
+#[test]
+fn what_other_programs_call_a_member_is_refused_with_the_right_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with_mission(folder.path());
+    let said = |method: &str, path: &str, body: &str| {
+        let answer = server.send(method, path, body);
+        assert_eq!(answer.problem(), (422, "misspelled-member".to_owned()), "{body}: {answer:?}");
+        answer.json()["detail"].as_str().unwrap().to_owned()
+    };
+    let overlay = [
+        "risk",
+        "risk_pct",
+        "risk_perc",
+        "risk_per_trade",
+        "currency",
+        "lev",
+        "account_leverage",
+        "margin",
+        "margin_free",
+        "trades_left",
+        "account_bal",
+        "max_lots",
+    ];
+    let overlay = overlay.map(|name| said("PATCH", "/v1/users/7/overlay", &format!("{{\"{name}\":1}}")));
+    assert_snapshot!(overlay.join("\n"), @r#"
+    "risk" is not a known member; "risk_percent" is
+    "risk_pct" is not a known member; "risk_percent" is
+    "risk_perc" is not a known member; "risk_percent" is
+    "risk_per_trade" is not a known member; "risk_percent" is
+    "currency" is not a known member; "account_currency" is
+    "lev" is not a known member; "leverage" is
+    "account_leverage" is not a known member; "leverage" is
+    there is no member "margin": send what is free for new positions as "free_margin"
+    "margin_free" is not a known member; "free_margin" is
+    "trades_left" is not a known member; "trades_remaining" is
+    "account_bal" is not a known member; "account_balance" is
+    there is no member "max_lots": the largest size is the tier's and the instrument's
+    "#);
+    let signal = ["entry", "price", "stop", "target", "ttl", "expiration", "TP2", "tpPips", "lots", "risk_percent"];
+    let signal = signal.map(|name| {
+        let body = format!(r#"{{"symbol":"EURUSD","direction":"BUY","stop_pips":20,"{name}":1}}"#);
+        said("POST", "/v1/signals", &body)
+    });
+    assert_snapshot!(signal.join("\n"), @r#"
+    "entry" is not a known member; "entry_price" is
+    "price" is not a known member; "entry_price" is
+    "stop" is not a known member; "stop_loss" is
+    "target" is not a known member; "take_profit" is
+    there is no member "ttl": send the moment of the end as "expires_at"
+    "expiration" is not a known member; "expires_at" is
+    "TP2" is not a known member; "take_profits" is
+    "tpPips" is not a known member; "target_pips" is
+    there is no member "lots": a size is computed for each user when a mission is read
+    there is no member "risk_percent": it belongs to the overlay of each user
+    "#);
+    let outcome = said("PUT", "/v1/users/7/outcomes/S1", r#"{"status":"closed","pnl":-5}"#);
+    assert_snapshot!(outcome, @r#""pnl" is not a known member; "profit" is"#);
+}
+
 /// A sender that names no time and asks again after a timeout.
 #[test]
 fn the_same_body_again_within_its_life_is_the_same_signal() {

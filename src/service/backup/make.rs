@@ -115,11 +115,7 @@ impl Service {
         let watch = Stopwatch::start();
         let made = self.shared.store.snapshot().and_then(|snapshot| store::back_up_unnamed(&snapshot, self.path()));
         let (file, contents) = made.map_err(backup_failed)?;
-        tracing::info!(
-            file_bytes = contents.file_bytes,
-            seconds = watch.seconds(),
-            "backup made and verified for a download"
-        );
+        tracing::info!(file_bytes = contents.file_bytes, seconds = watch.seconds(), "backup made and verified");
         Ok(Arc::new(Download { file, contents }))
     }
 
