@@ -156,7 +156,7 @@ fn axe_finds_nothing_serious_on_any_page() {
     let server = Server::start(folder.path(), &[]);
     open(&browser, &server, "/");
     browser.enter("#token", "ovl_wrong");
-    browser.sees("[role=alert]", "The token is not known");
+    browser.sees("[role=alert]", "the token is not known. Enter another one.");
     check_by_axe(&browser, &axe, "the form for a token");
 }
 
@@ -291,7 +291,7 @@ fn a_token_is_asked_for_and_what_it_may_not_see_is_said() {
     open(&browser, &server, "/");
     browser.sees("main", "This server asks for a token");
     browser.enter("#token", "ovl_wrong");
-    browser.sees("[role=alert]", "The token is not known");
+    browser.sees("[role=alert]", "the token is not known. Enter another one.");
 
     browser.enter("#token", &mine);
     browser.sees("main", "Your token may not see this");

@@ -63,18 +63,18 @@ async function open() {
     link.ariaCurrent = at === here || here.startsWith(`${at}/`) ? "page" : null;
   }
   const { view, parameters } = shown;
-  // The next page of a list begins at its top.
+  // Who goes back is where they were; the next page of a list begins at its top.
+  const { y } = history.state ?? {};
   const list = document.activeElement.closest(".pager")?.parentElement;
   place.ariaBusy = "true";
   if (before?.view !== view || before?.parameters.id !== parameters.id) {
     title.replaceChildren(view.title(parameters));
-    place.replaceChildren(h("div", { class: "skeleton" }, h("p", { class: "hidden" }, "Loading…"), h("div"), h("div"), h("div")));
+    place.replaceChildren(h("div", { class: "skeleton" }, h("p", { class: "empty" }, "Loading…"), h("div"), h("div"), h("div")));
     scrollTo(0, 0);
     // A reader of the screen hears where it is now.
     if (before) title.focus({ preventScroll: true });
   }
-  await refresh();
-  list?.scrollIntoView();
+  if (await refresh()) y ? scrollTo(0, y) : list?.scrollIntoView();
 }
 
 async function refresh() {
@@ -93,6 +93,7 @@ async function refresh() {
     wait = fail(error);
   }
   timer = setTimeout(() => (document.hidden ? null : refresh()), wait);
+  return true;
 }
 
 /** The server answers and lets this token in. */
@@ -134,7 +135,7 @@ function askForToken(problem) {
   say("warn", "Token needed");
   forget.hidden = true;
   banner.hidden = true;
-  const wrong = token.get() ? `${problem.message[0].toUpperCase()}${problem.message.slice(1)}. Enter another one.` : "";
+  const wrong = token.get() && `${problem.advice()} Enter another one.`;
   token.forget();
   const enter = (event) => {
     event.preventDefault();
@@ -199,6 +200,7 @@ document.querySelector(".skip").onclick = (event) => {
   title.focus();
 };
 addEventListener("hashchange", open);
+addEventListener("scrollend", () => history.replaceState({ y: scrollY }, ""));
 document.addEventListener("visibilitychange", () => (document.hidden ? poll?.abort() : refresh()));
 setInterval(() => !document.hidden && tick(now()) && banner.hidden && refresh(), PAUSE_MS);
 open();

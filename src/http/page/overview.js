@@ -51,7 +51,7 @@ function charts({ recent: { slots: all, slot_s: seconds, total } }) {
   return h("div", { class: "charts" },
     count("Requests", "requests"),
     chart("Latency, median", latency(last.p50_us), `99 % within ${latency(last.p99_us)}`, line("p99_us"), line("p50_us")),
-    share("Not modified", held), count("Writes", "writes"), share("Cache hits", hits));
+    share("Not modified (304)", held), count("Writes", "writes"), share("Cache hits", hits));
 }
 
 const holds = ({ records, memory, file, uptime_s, version }) => facts([

@@ -155,7 +155,7 @@ fn a_token_that_allows_little_or_ends_is_told_so() {
     // The path of a hook is what the operator was given.
     open(&browser, &server, "/signals");
     browser.enter("#token", &hook);
-    browser.sees("[role=alert]", "The token is not known. Enter another one.");
+    browser.sees("[role=alert]", "the token is not known. Enter another one.");
     browser.enter("#token", hook.split('/').nth(3).unwrap());
     browser.sees("[role=alert]", "Your token may not see this: it needs the scope read.");
     open(&browser, &server, "/changes");
@@ -168,7 +168,7 @@ fn a_token_that_allows_little_or_ends_is_told_so() {
     while server.get_as(&short, "/v1/rates").status != 401 {}
     // The page notices when it next asks for something: what is pushed has it ask.
     send("PUT", "/v1/users/7002/overlay", r#"{"account_balance":12,"account_currency":"EUR"}"#);
-    browser.sees("[role=alert]", "The token expired");
+    browser.sees("[role=alert]", "the token expired");
     browser.enter("#token", &make(r#"{"scopes":["read"]}"#));
     browser.sees("h1", "User 7002");
     browser.sees("dd", "12.00 EUR");
@@ -192,6 +192,25 @@ fn a_view_that_takes_long_shows_that_it_is_being_read() {
     server.signal("CONT");
     browser.sees("td.name", "USDJPY");
     browser.until("return getComputedStyle(document.getElementById('view')).opacity === '1'");
+}
+
+#[test]
+fn who_goes_back_is_where_they_were() {
+    let Some(browser) = Browser::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_samples(folder.path());
+    browser.look(360, 500, "light");
+    open(&browser, &server, "/users");
+    browser.run("document.querySelector('tbody tr:last-child').scrollIntoView()");
+    browser.until("return scrollY > 300 && history.state?.y === scrollY");
+    browser.click("tbody tr:last-child a");
+    browser.sees("dt", "Balance");
+    assert_eq!(browser.run("return scrollY"), 0);
+    browser.run("history.back()");
+    browser.until("return document.querySelector('tbody tr:last-child td') && scrollY > 300");
+    browser.run("document.querySelector(\"nav a[href='#/signals']\").click()");
+    browser.sees("td.name", "USDJPY");
+    assert_eq!(browser.run("return scrollY"), 0, "a view that is opened anew begins at its top");
 }
 
 #[test]
