@@ -43,8 +43,8 @@ pub(super) const SIGNAL: &OtherNames = &[
         &["slpoints", "stoppoints", "stoplosspoints", "tppoints", "targetpoints", "takeprofitpoints"],
         Nothing("send distances in pips, as \"stop_pips\" and \"target_pips\""),
     ),
-    (&["pattern", "patternname"], Member("pattern_type")),
-    (&["conf", "confidencescore", "confidencelevel", "confidencepercent"], Member("confidence")),
+    (&["pattern", "patternname"], Unless("pattern_type", &["pattern_type"])),
+    (&["conf", "confidencescore", "confidencelevel", "confidencepercent"], Unless("confidence", &["confidence"])),
     (&["expiry", "expire", "expires", "expiration", "expirationtime", "expirationdate"], Member("expires_at")),
     (&["expirytime", "timeexpiration", "validuntil", "validtill", "validto", "goodtill", "gtd"], Member("expires_at")),
     (&["ttl", "ttlseconds", "ttlminutes", "expiresin", "validfor", "validity", "lifetime"], MOMENT),
@@ -161,8 +161,14 @@ mod tests {
                         assert_eq!(refused, Err(format!("\"{name}\" is not a known member; \"{own}\" is")));
                     }
                 }
-                if let Unless(own @ ("entry_price" | "target_pips" | "created_at" | "updated_at" | "at"), _) = meant {
-                    assert_eq!(with(&[(&name, "1"), (own, "1")]), Ok(()), "{name} beside {own}");
+                if let Unless(
+                    own @ ("entry_price" | "target_pips" | "pattern_type" | "confidence" | "created_at" | "updated_at"
+                    | "at"),
+                    _,
+                ) = meant
+                {
+                    let value = if own == "pattern_type" { "\"1\"" } else { "1" };
+                    assert_eq!(with(&[(&name, "1"), (own, value)]), Ok(()), "{name} beside {own}");
                     assert!(with(&[(&name, "1"), (own, "null")]).is_err(), "{name} beside no {own}");
                 }
             }

@@ -102,6 +102,7 @@ fn a_page_that_may_call_reads_every_answer() {
         (405, "TRACE", VIEW, &own, ""),
         (413, "POST", "/v1/signals", &write, &large),
         (422, "POST", "/v1/signals", &write, "{}"),
+        (201, "POST", "/v1/signals", &write, EURUSD_PIPS),
         (200, "POST", "/v1/signals", &write, EURUSD_PIPS),
         (204, "PUT", "/v1/users/7/overlay", &write, r#"{"account_balance":5}"#),
         (200, "GET", "/healthz", &own, ""),
