@@ -54,6 +54,32 @@ fn a_signal_is_cancelled_or_closed_by_a_patch_and_its_missions_say_so() {
     assert_eq!((refused.problem(), &refused.json()["pointer"]), ((422, "wrong-type".to_owned()), &json!("/status")));
 }
 
+/// A sender may be late, or give a signal no life at all.
+#[test]
+fn a_signal_ends_after_it_begins_and_one_whose_end_is_over_is_expired_from_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path());
+    let put = |id: &str, times: &str| {
+        server.send("PUT", &format!("/v1/signals/{id}"), &EURUSD.replacen('{', &format!("{{{times},"), 1))
+    };
+    let second = "2025-11-30T10:00:00";
+    for (created_at, expires_at) in [("Z", "Z"), (".400Z", ".400Z"), (".400Z", "Z"), (".001Z", ".0009Z")] {
+        let times = format!(r#""created_at":"{second}{created_at}","expires_at":"{second}{expires_at}""#);
+        let refused = put("S2", &times);
+        assert_eq!(refused.problem(), (422, "expiry-before-creation".to_owned()), "{times}");
+        assert_eq!(refused.json()["pointer"], "/expires_at");
+    }
+    let lived = put("S3", &format!(r#""created_at":"{second}Z","expires_at":"{second}.001Z""#));
+    let over = put("S4", &format!(r#""expires_at":"{second}Z""#));
+    for (id, published, created_at) in [("S3", lived, "2025-11-30T10:00:00Z"), ("S4", over, "2025-11-30T09:00:00Z")] {
+        assert_eq!((published.status, &published.json()["created_at"]), (201, &json!(created_at)), "{id}");
+        let view = server.get(&VIEW.replace("S1", id)).json();
+        assert_eq!(said(&view), (json!("expired"), json!(["expired"])), "{id}");
+    }
+    let patched = server.send("PATCH", "/v1/signals/S3", &format!(r#"{{"expires_at":"{second}Z"}}"#));
+    assert_eq!(patched.problem(), (422, "expiry-before-creation".to_owned()));
+}
+
 #[test]
 fn publishing_a_cancelled_signal_again_leaves_it_cancelled() {
     let folder = tempfile::tempdir().unwrap();
