@@ -42,6 +42,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use backup::BackupState;
 pub use backup::{BACKUPS, Backup, BackupPlan, Download, NewestBackup};
 use blocking::blocking;
+pub use blocking::give_way;
 use changes::Changes;
 pub use clock::{Clock, Stopwatch};
 pub use doctor::{Finding, Severity};

@@ -3,9 +3,9 @@
 //! A view costs microseconds; a page of views costs a millisecond, and a batch that is compressed seconds. So handlers
 //! of lists, and the layer that compresses their answers, run on a runtime of their own, whose few threads have a low
 //! priority and give way often: the kernel gives their processor to a thread that answers views. A batch that is sent
-//! plain is made by its own connection as it is written, since to hand a piece to another thread costs more than to make
-//! it. In either case the connection lets others have a turn after each piece. Little is made ahead of the client, so a
-//! slow one costs little memory, which the [`MemoryBudget`] counts.
+//! plain is made by its own connection as it is written, since to hand a piece to another thread costs more than to
+//! make it. In either case the connection lets others have a turn after each piece. Little is made ahead of the client,
+//! so a slow one costs little memory, which the [`MemoryBudget`] counts.
 
 use std::future::poll_fn;
 use std::io;
@@ -27,7 +27,7 @@ use tokio::task::{JoinSet, yield_now};
 use super::memory_budget::{Connection, Holder, MemoryBudget};
 use super::problem::Problem;
 use super::qvalue;
-use crate::service::ServiceError;
+use crate::service::{ServiceError, give_way};
 
 /// Bytes of a piece: takes a connection some ten microseconds to write. The client of smaller ones is woken so often
 /// that a batch takes longer.
@@ -147,12 +147,6 @@ pub(super) async fn answer(State(background): State<Background>, mut request: Re
         };
         Body::new(PieceBody { source, rest: Bytes::new(), length, others_turn: None, is_ended: false })
     })
-}
-
-/// Has the kernel run a thread that waits for this processor. Without it a thread of low priority keeps the processor to
-/// the end of its slice, some milliseconds, when one that answers views is woken.
-pub(super) fn give_way() {
-    std::thread::yield_now();
 }
 
 /// Hands the compressor the answer of a handler in pieces, with a turn for other threads before each: it works on all

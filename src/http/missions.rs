@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::access::{Read, ReadUser};
-use super::background::{self, PIECE_BYTES};
+use super::background::PIECE_BYTES;
 use super::conditional::Conditions;
 use super::entity_tag::EntityTag;
 use super::extract::{Nothing, OfSignal, Parameters, Path, Query};
@@ -23,16 +23,13 @@ use super::{answer, qvalue};
 use crate::domain::{SignalId, Status, TierName, UserId};
 use crate::render;
 use crate::service::{
-    Batch, MissionRows, MissionView, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Separator, Service, ServiceError,
-    SignalCursor, StatusFilter,
+    Batch, MissionRows, MissionView, PAGE_ROWS_MAX, Page, Separator, Service, ServiceError, SignalCursor, StatusFilter,
 };
 
 /// Rows of a page, unless the client asks for another number.
 const PAGE_ROWS: usize = 100;
 /// Most bytes of the views of a list of users: several times what a thousand usual ones take.
 const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Rows of a page that are made in one go: some ten microseconds.
-const ROWS_AT_ONCE: usize = 64;
 const TEXT: &str = "text/plain";
 
 /// `GET /v1/users/{user}/missions/{signal}`: the mission view as of now.
@@ -201,18 +198,7 @@ async fn page_of_batch(
         if let Some(after) = &after {
             batch.skip_to_after(after);
         }
-        let mut page = Page::default();
-        loop {
-            let wanted = ROWS_AT_ONCE.min(rows_max - page.count);
-            let written = batch.write_some(wanted, PAGE_BYTES_MAX, Separator::Comma, &mut page.rows);
-            page.count += written;
-            // Fewer are written where the page has its bytes, or passed many users, or the users end.
-            if written < wanted || page.count == rows_max || page.rows.len() >= PAGE_BYTES_MAX {
-                break;
-            }
-            background::give_way();
-        }
-        page.next_cursor = batch.next_cursor().map(|user| user.to_string());
+        let page = batch.page(rows_max);
         return Ok(answer_of(&batch, tag, answer::page_json("missions", page, |_| {})));
     };
     let (batch, page, absent) = views_of(batch, users, Separator::Comma).await?;

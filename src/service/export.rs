@@ -19,8 +19,8 @@ const PIECE_BYTES: usize = 32 * 1024;
 type Piece = Result<Vec<u8>, StoreError>;
 
 impl Service {
-    /// Starts an export of what is stored now, tokens left out. Returns the last change that it is sure to show, and its
-    /// pieces. Waits while too many others are under way.
+    /// Starts an export of what is stored now, tokens left out. Returns the last change that it is sure to show, and
+    /// its pieces. Waits while too many others are under way.
     ///
     /// # Errors
     ///

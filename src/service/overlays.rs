@@ -48,8 +48,8 @@ pub(super) struct Overlays {
     state: RwLock<State>,
     /// Confirmations that the file does not have, as long as the roster is not full, which would hold them.
     early_confirmations: Mutex<HashMap<UserId, EarlyConfirmation>>,
-    /// Names the state of the confirmations that only memory has: 0 before the first, then numbers that no other process
-    /// has. Held while a confirmation is noted.
+    /// Names the state of the confirmations that only memory has: 0 before the first, then numbers that no other
+    /// process has. Held while a confirmation is noted.
     confirmations: Mutex<u64>,
     /// Held while the roster is filled: one thread at a time fills it, and batches wait without a thread.
     filling: Arc<tokio::sync::Mutex<()>>,

@@ -412,3 +412,27 @@ async fn a_page_of_users_passes_over_no_more_than_its_limit() {
     let page = world.service.users(filter, next, 10, Asked::default()).await.unwrap().page.unwrap();
     assert_eq!((rows(&page, "/user_id"), page.next_cursor), (vec!["x".to_owned()], None));
 }
+
+/// The work has an end, too, where few have the tier: rows that are written do not renew it.
+#[tokio::test]
+async fn a_page_of_missions_passes_over_no_more_users_than_its_limit() {
+    let world = World::new();
+    world.put_signal(&pips_signal("S1")).await;
+    for user in 0..10_400 {
+        let tier = if user % 100 == 0 { "FANG" } else { "COMMANDER" };
+        let overlay = format!(r#"{{"user_id":"{user:06}","tier":"{tier}","account_balance":1000}}"#);
+        if user % 1_000 == 0 {
+            world.put_overlay(&overlay).await;
+        } else {
+            drop(world.service.submit(put_overlay(&overlay, start())).unwrap());
+        }
+    }
+    world.put_overlay(r#"{"user_id":"010399","tier":"COMMANDER"}"#).await;
+    let tier = Some(TierName::parse("FANG").unwrap());
+    let mut batch = world.service.batch(&signal_id("S1"), tier).await.unwrap();
+    // 99 of each 100 users are passed over.
+    for (rows, cursor) in [(102, Some("010101")), (2, None)] {
+        let page = batch.page(1_000);
+        assert_eq!((page.count, page.next_cursor.as_deref()), (rows, cursor));
+    }
+}

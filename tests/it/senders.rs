@@ -208,18 +208,20 @@ fn what_other_programs_call_a_member_is_refused_with_the_right_name() {
     assert_snapshot!(outcome, @r#""pnl" is not a known member; "profit" is"#);
 }
 
+/// Publishes a signal whose sender gives it no id, minutes after 16:00; returns its id.
+fn publish(direct: &Direct, body: &str, minutes: i64) -> (String, Effect) {
+    let unnamed = UnnamedSignal::from_object(object(body)).unwrap();
+    let now = UnixMillis::parse("2026-01-31T16:00:00Z").unwrap().plus_millis(minutes * 60_000);
+    let receipt = direct.put(Operation::PublishSignal { unnamed, now, lifetime_ms: 3_600_000 });
+    let Change::Signal(stored) = receipt.change else { panic!("a signal is published") };
+    (stored.signal.id.to_string(), receipt.effect)
+}
+
 /// A sender that names no time and asks again after a timeout.
 #[test]
 fn the_same_body_again_within_its_life_is_the_same_signal() {
-    let now = UnixMillis::parse("2026-01-31T16:00:00Z").unwrap();
     let direct = Direct::new();
-    let publish = |body: &str, minutes: i64| {
-        let unnamed = UnnamedSignal::from_object(object(body)).unwrap();
-        let now = now.plus_millis(minutes * 60_000);
-        let receipt = direct.put(Operation::PublishSignal { unnamed, now, lifetime_ms: 3_600_000 });
-        let Change::Signal(stored) = receipt.change else { panic!("a signal is published") };
-        (stored.signal.id.to_string(), receipt.effect)
-    };
+    let publish = |body: &str, minutes: i64| publish(&direct, body, minutes);
     let id = |id: &str, effect| (id.to_owned(), effect);
     let (created, unchanged) = (Effect::Created, Effect::Unchanged);
     let buy = r#"{"symbol":"EURUSD","direction":"BUY","stop_pips":20,"note":1}"#;
@@ -260,15 +262,8 @@ fn the_same_body_again_within_its_life_is_the_same_signal() {
 /// The end of a signal may be moved both ways.
 #[test]
 fn a_body_is_the_same_until_its_signal_is_over_and_would_have_been() {
-    let now = UnixMillis::parse("2026-01-31T16:00:00Z").unwrap();
     let direct = Direct::new();
-    let publish = |body: &str, minutes: i64| {
-        let unnamed = UnnamedSignal::from_object(object(body)).unwrap();
-        let now = now.plus_millis(minutes * 60_000);
-        let receipt = direct.put(Operation::PublishSignal { unnamed, now, lifetime_ms: 3_600_000 });
-        let Change::Signal(stored) = receipt.change else { panic!("a signal is published") };
-        (stored.signal.id.to_string(), receipt.effect)
-    };
+    let publish = |body: &str, minutes: i64| publish(&direct, body, minutes);
     let expires = |id: &str, time: &str| {
         let patch = object(&format!(r#"{{"expires_at":"{time}"}}"#));
         direct.put(Operation::PatchSignal { id: signal_id(id), patch, condition: Condition::None });

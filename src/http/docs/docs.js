@@ -1,4 +1,5 @@
-// The search of the documentation: it reads all chapters once, at the first letter, and lists sections that have all words.
+// The search of the documentation: it reads all chapters once, at the first letter, and lists the sections that have
+// all words.
 
 const MOST = 30;
 const box = document.querySelector("search");

@@ -5,8 +5,8 @@ mod summary;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::super::blocking::blocking;
-use super::super::lists::{Asked, Basis, ListTag, Page};
+use super::super::blocking::{blocking, give_way};
+use super::super::lists::{Asked, Basis, ListTag, PAGE_BYTES_MAX, Page};
 use super::super::roster::{Position, Roster, Row};
 use super::super::{Service, ServiceError};
 use super::MissionRows;
@@ -15,8 +15,8 @@ use crate::domain::{OutcomeStatus, Rates, SignalId, TierName, UnixMillis, UserId
 use crate::render::ViewTemplate;
 pub use summary::MissionCounts;
 
-/// Users of a list whose views are made in one go: some ten microseconds.
-const USERS_AT_ONCE: usize = 64;
+/// Views that are made in one go: some ten microseconds.
+const ROWS_AT_ONCE: usize = 64;
 /// Most users that a page, or a piece of lines, passes over as it leaves them out: they are in memory, and whether a
 /// mission may be traded takes a tenth of a microsecond.
 pub(in crate::service) const USERS_PASSED_MAX: usize = 10_000;
@@ -125,6 +125,25 @@ impl Batch {
     /// Appends the next views, until there are `rows_max`, `out` has `bytes_max`, or many users were left out;
     /// returns how many. Each call passes at least one user, so that repeated calls reach the end.
     pub fn write_some(&mut self, rows_max: usize, bytes_max: usize, separator: Separator, out: &mut Vec<u8>) -> usize {
+        self.write_rows((rows_max, bytes_max), separator, out, || {})
+    }
+
+    /// The next views as a page, which takes about a millisecond: other threads have their turn in between.
+    pub fn page(&mut self, rows_max: usize) -> Page {
+        let mut page = Page::default();
+        page.count = self.write_rows((rows_max, PAGE_BYTES_MAX), Separator::Comma, &mut page.rows, give_way);
+        page.next_cursor = self.next_cursor().map(|user| user.to_string());
+        page
+    }
+
+    /// As [`Batch::write_some`]; calls `pause` after each [`ROWS_AT_ONCE`] users.
+    fn write_rows(
+        &mut self,
+        (rows_max, bytes_max): (usize, usize),
+        separator: Separator,
+        out: &mut Vec<u8>,
+        pause: impl Fn(),
+    ) -> usize {
         let roster = Arc::clone(&self.roster);
         let (mut count, mut passed) = (0, 0);
         while let Some(row) = roster.next(&mut self.position) {
@@ -133,6 +152,9 @@ impl Batch {
             (count, passed) = (count + usize::from(is_written), passed + usize::from(!is_written));
             if count >= rows_max || out.len() >= bytes_max || passed >= USERS_PASSED_MAX {
                 break;
+            }
+            if (count + passed) % ROWS_AT_ONCE == 0 {
+                pause();
             }
         }
         self.service.metrics().views.inc_by(count as u64);
@@ -164,20 +186,15 @@ impl Batch {
         separator: Separator,
     ) -> Result<(Self, Page, Vec<UserId>), ServiceError> {
         blocking(move || {
-            let (mut page, mut absent) = (Page::default(), Vec::new());
-            for users in users.chunks(USERS_AT_ONCE) {
-                let (count, without) = self.write_users(users, bytes_max, separator, &mut page.rows);
-                page.count += count;
-                absent.extend(without);
-                // A thread that answers views may wait for this processor.
-                std::thread::yield_now();
-            }
+            let mut page = Page::default();
+            let (count, absent) = self.write_users(&users, bytes_max, separator, &mut page.rows);
+            page.count = count;
             Ok((self, page, absent))
         })
         .await
     }
 
-    /// Appends the views of the users in a list; returns how many, and the users that have no overlay. Ends early once
+    /// Appends the views of the users in a list, with turns for other threads; returns how many, and the users that have no overlay. Ends early once
     /// `out` has `bytes_max`. A user whose overlay can not be decoded is in neither.
     pub fn write_users(
         &mut self,
@@ -188,9 +205,12 @@ impl Batch {
     ) -> (usize, Vec<UserId>) {
         let mut count = 0;
         let mut absent = Vec::new();
-        for user in users {
+        for (at, user) in users.iter().enumerate() {
             if out.len() >= bytes_max {
                 break;
+            }
+            if at % ROWS_AT_ONCE == 0 {
+                give_way();
             }
             if let Some(overlay) = self.roster.find(user.as_str()) {
                 let outcome = self.signal.outcome(user.as_str()).map(|stored| stored.outcome.status);
